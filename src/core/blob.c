@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/blob.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/mem.h"
+
+struct blob *blob_new(const void *data, size_t size, uint64_t generation, int64_t time_ns)
+{
+	struct blob *b = xmalloc(sizeof(*b) + size + 1);
+
+	atomic_init(&b->refs, 1);
+	b->generation = generation;
+	b->time_ns = time_ns;
+	b->size = size;
+	if (size)
+		memcpy(b->data, data, size);
+	b->data[size] = '\0';
+	return b;
+}
+
+struct blob *blob_ref(struct blob *blob)
+{
+	atomic_fetch_add_explicit(&blob->refs, 1, memory_order_relaxed);
+	return blob;
+}
+
+void blob_unref(struct blob *blob)
+{
+	if (blob && atomic_fetch_sub_explicit(&blob->refs, 1, memory_order_acq_rel) == 1)
+		free(blob);
+}
+
+struct blob *blob_cache_set(struct blob *_Atomic *cache, struct blob *made)
+{
+	struct blob *expected = NULL;
+
+	if (atomic_compare_exchange_strong(cache, &expected, made))
+		return made;
+	blob_unref(made);
+	return expected;
+}

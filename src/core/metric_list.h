@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The metrics that one collector sampled for one scope in one go: an immutable,
+ * reference-counted array in a single allocation.  A builder belongs to one thread;
+ * finished lists may be used by any.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/spec.h"
+#include "core/value.h"
+
+struct metric {
+	const char *name;   /* as readers see it, '*' replaced */
+	const char *unit;   /* NULL: none */
+	const char *source; /* where it comes from, '*' replaced */
+	const char *index;  /* what replaced '*', "0" or "0.1"; NULL: nothing */
+	const struct metric_spec *spec;
+	struct value value; /* meaningful only if available; type always */
+	int64_t time_ns;    /* real time of the sample */
+	uint32_t slot;      /* index of its spec */
+	bool available;
+};
+
+struct metric_list {
+	_Atomic unsigned refs;
+	struct spec_set *specs; /* a reference: metrics point into it */
+	size_t n;
+	struct metric metrics[]; /* sorted by slot; strings follow the array */
+};
+
+struct metric_list *metric_list_ref(struct metric_list *list);
+void metric_list_unref(struct metric_list *list); /* NULL is accepted */
+
+struct metric_list_builder;
+
+/* Takes its own reference to @specs.  @time_ns: real time of the samples to come. */
+struct metric_list_builder *metric_list_builder_new(
+	struct spec_set *specs, int64_t time_ns);
+void metric_list_builder_free(struct metric_list_builder *b);
+
+/*
+ * Adds the value of a spec as it is.
+ * @slot: the spec; @index: what replaces '*' in its names, parts separated by '.', or NULL;
+ * @value: NULL if it cannot be had now; strings are copied.
+ */
+void metric_list_builder_add(struct metric_list_builder *b, uint32_t slot,
+	const char *index, const struct value *value);
+
+/*
+ * Adds the value of a native source after converting its unit and type as the spec asks.
+ * A value that does not fit the wanted type becomes "unavailable".
+ */
+void metric_list_builder_add_source(struct metric_list_builder *b, uint32_t slot,
+	const char *index, const struct value *value);
+
+/* Adds a metric under an own name: a group's variable, or one from XML output. */
+void metric_list_builder_add_named(struct metric_list_builder *b, uint32_t slot,
+	const char *name, const char *unit, enum metric_type type,
+	const struct value *value);
+
+/* How many were added so far. */
+size_t metric_list_builder_count(const struct metric_list_builder *b);
+
+/* The finished list, owned by the caller; @b is freed. */
+struct metric_list *metric_list_builder_finish(struct metric_list_builder *b);
+
+static inline void metric_list_unref_p(struct metric_list **list)
+{
+	metric_list_unref(*list);
+}
+static inline void metric_list_builder_free_p(struct metric_list_builder **b)
+{
+	metric_list_builder_free(*b);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/snapshot.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/blob.h"
+#include "util/mem.h"
+
+/* Merge order: by slot; within a slot by list, then by place in the list. */
+static void merge_lists(struct snapshot *s)
+{
+	size_t *next = xcalloc(s->n_lists, sizeof(*next));
+
+	for (size_t i = 0; i < s->n; i++) {
+		size_t best = SIZE_MAX;
+
+		for (size_t l = 0; l < s->n_lists; l++) {
+			const struct metric_list *list = s->lists[l];
+
+			if (next[l] < list->n &&
+				(best == SIZE_MAX ||
+					list->metrics[next[l]].slot <
+						s->lists[best]->metrics[next[best]].slot))
+				best = l;
+		}
+		s->metrics[i] = &s->lists[best]->metrics[next[best]++];
+	}
+	free(next);
+}
+
+struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
+	struct metric_list *const *lists, size_t n_lists, int64_t updated_mono_ns)
+{
+	size_t name_size = vm ? strlen(vm->name) + 1 : 0;
+	struct snapshot *s = xmalloc(sizeof(*s) + name_size);
+
+	*s = (struct snapshot){ .refs = 1, .is_host = !vm, .generation = generation,
+		.updated_mono_ns = updated_mono_ns };
+	if (vm) {
+		s->vm = *vm;
+		s->vm.name = memcpy(s + 1, vm->name, name_size);
+		uuid_format(&vm->uuid, s->uuid_text);
+	}
+	s->lists = xcalloc(n_lists, sizeof(struct metric_list *));
+	for (size_t i = 0; i < n_lists; i++) {
+		if (!lists[i])
+			continue;
+		s->lists[s->n_lists++] = metric_list_ref(lists[i]);
+		s->n += lists[i]->n;
+		for (size_t k = 0; k < lists[i]->n; k++)
+			if (lists[i]->metrics[k].time_ns > s->time_ns)
+				s->time_ns = lists[i]->metrics[k].time_ns;
+	}
+	s->collected = s->n_lists > 0;
+	s->metrics = xcalloc(s->n, sizeof(struct metric *));
+	merge_lists(s);
+	return s;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *s)
+{
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	return s;
+}
+
+void snapshot_unref(struct snapshot *s)
+{
+	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	for (size_t i = 0; i < s->n_lists; i++)
+		metric_list_unref(s->lists[i]);
+	blob_unref(s->xml);
+	free(s->lists);
+	free(s->metrics);
+	free(s);
+}
+
+const struct metric *snapshot_find(const struct snapshot *s, const char *name)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (!strcmp(s->metrics[i]->name, name))
+			return s->metrics[i];
+	return NULL;
+}
+
+static int compare_uuid(const void *a, const void *b)
+{
+	const struct snapshot *const *x = a, *const *y = b;
+
+	return uuid_compare(&(*x)->vm.uuid, &(*y)->vm.uuid);
+}
+
+static struct view *view_new(
+	uint64_t generation, struct snapshot *host, struct snapshot **vms, size_t n_vms)
+{
+	struct view *view = xcalloc(1, sizeof(*view));
+
+	view->refs = 1;
+	view->generation = generation;
+	view->host = host;
+	view->n_vms = n_vms;
+	view->vms = xcalloc(n_vms, sizeof(struct snapshot *));
+	if (n_vms) {
+		memcpy(view->vms, vms, n_vms * sizeof(struct snapshot *));
+		qsort(view->vms, n_vms, sizeof(struct snapshot *), compare_uuid);
+	}
+	return view;
+}
+
+void view_unref(struct view *view)
+{
+	if (!view || atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	for (size_t i = 0; i < view->n_vms; i++)
+		snapshot_unref(view->vms[i]);
+	snapshot_unref(view->host);
+	blob_unref(view->xml);
+	blob_unref(view->prom);
+	free(view->vms);
+	free(view);
+}
+
+struct snapshot *view_find_uuid(const struct view *view, const struct uuid *uuid)
+{
+	size_t low = 0, high = view->n_vms;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+		int c = uuid_compare(uuid, &view->vms[mid]->vm.uuid);
+
+		if (c == 0)
+			return view->vms[mid];
+		if (c < 0)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return NULL;
+}
+
+struct snapshot *view_find_name(const struct view *view, const char *name)
+{
+	for (size_t i = 0; i < view->n_vms; i++)
+		if (!strcmp(view->vms[i]->vm.name, name))
+			return view->vms[i];
+	return NULL;
+}
+
+struct snapshot *view_find_id(const struct view *view, int id)
+{
+	for (size_t i = 0; i < view->n_vms; i++)
+		if (view->vms[i]->vm.id == id)
+			return view->vms[i];
+	return NULL;
+}
+
+/*
+ * Load and ref must be one step, or the view could be freed in between.  The lock is held
+ * for that step alone: no reader waits for a collector or for another reader's rendering.
+ */
+struct tree {
+	pthread_mutex_t lock;
+	struct view *current; /* guarded by lock */
+};
+
+struct tree *tree_new(void)
+{
+	struct tree *tree = xcalloc(1, sizeof(*tree));
+
+	pthread_mutex_init(&tree->lock, NULL);
+	tree->current = view_new(0, snapshot_new(NULL, 0, NULL, 0, 0), NULL, 0);
+	return tree;
+}
+
+void tree_free(struct tree *tree)
+{
+	if (!tree)
+		return;
+	view_unref(tree->current);
+	pthread_mutex_destroy(&tree->lock);
+	free(tree);
+}
+
+struct view *tree_view(struct tree *tree)
+{
+	pthread_mutex_lock(&tree->lock);
+	struct view *view = tree->current;
+
+	atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&tree->lock);
+	return view;
+}
+
+void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
+	struct snapshot **vms, size_t n_vms)
+{
+	struct view *fresh = view_new(generation, host, vms, n_vms);
+
+	pthread_mutex_lock(&tree->lock);
+	struct view *old = tree->current;
+
+	tree->current = fresh;
+	pthread_mutex_unlock(&tree->lock);
+	view_unref(old);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Snapshots: what readers see.  A snapshot shows one scope (the host, or one VM); a view
+ * shows the host and all VMs at one generation.  Both are immutable and reference-counted;
+ * any thread may hold them as long as it likes.  Rendered forms are made by whoever needs
+ * them first and kept with the snapshot.  Nothing here knows how values are collected.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/metric_list.h"
+#include "util/uuid.h"
+
+struct blob;
+
+struct vm_ident {
+	struct uuid uuid;
+	int id; /* libvirt's id of the running domain */
+	const char *name;
+};
+
+struct snapshot {
+	_Atomic unsigned refs;
+	bool is_host;
+	struct vm_ident vm; /* a VM's; the name lies behind the structure */
+	char uuid_text[UUID_TEXT_LEN + 1];
+	uint64_t generation; /* of the publication that made it */
+	int64_t time_ns;     /* real time of the newest sample; 0: none yet */
+	int64_t updated_mono_ns; /* monotonic time of the last update; 0: none yet */
+	bool collected;      /* anything was sampled at all */
+	size_t n;
+	const struct metric **metrics; /* in the configuration's order */
+	struct metric_list **lists;    /* references that keep the metrics */
+	size_t n_lists;
+	struct blob *_Atomic xml; /* cache of render_xml_fragment() */
+};
+
+/*
+ * Merges lists into a snapshot, ordered by slot.
+ * @vm: NULL for the host; copied.  @lists: NULL entries are skipped; references are taken.
+ * @updated_mono_ns: when the last of them came.
+ */
+struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
+	struct metric_list *const *lists, size_t n_lists, int64_t updated_mono_ns);
+struct snapshot *snapshot_ref(struct snapshot *s);
+void snapshot_unref(struct snapshot *s); /* NULL is accepted */
+
+/* The first metric of that name, or NULL.  Borrowed from the snapshot. */
+const struct metric *snapshot_find(const struct snapshot *s, const char *name);
+
+struct view {
+	_Atomic unsigned refs;
+	uint64_t generation;
+	struct snapshot *host;
+	struct snapshot **vms; /* sorted by uuid */
+	size_t n_vms;
+	struct blob *_Atomic xml;  /* cache of render_xml_view() */
+	struct blob *_Atomic prom; /* cache of render_prom_view() */
+};
+
+void view_unref(struct view *view); /* NULL is accepted */
+
+/* Borrowed from the view; NULL if there is no such VM. */
+struct snapshot *view_find_uuid(const struct view *view, const struct uuid *uuid);
+struct snapshot *view_find_name(const struct view *view, const char *name);
+struct snapshot *view_find_id(const struct view *view, int id);
+
+/* The place where the current view is published. */
+struct tree;
+
+/* Starts with an empty host, no VMs and generation 0. */
+struct tree *tree_new(void);
+void tree_free(struct tree *tree); /* nobody may use it any more */
+
+/* The current view, with a reference for the caller.  Never waits for a collector. */
+struct view *tree_view(struct tree *tree);
+
+/*
+ * Makes a new view current.  @host and the @vms (any order) are references that move into
+ * it.  @generation must grow.  One thread at a time.
+ */
+void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
+	struct snapshot **vms, size_t n_vms);
+
+static inline void view_unref_p(struct view **view)
+{
+	view_unref(*view);
+}
+#define _cleanup_view_ _cleanup_(view_unref_p)

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the configuration asks for: one spec for each <metric>, in its order.  Made by the
+ * configuration reader, immutable afterwards, reference-counted, any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/value.h"
+
+struct catalogue_entry;
+struct unit;
+
+enum metric_context { CONTEXT_HOST, CONTEXT_VM };
+
+enum spec_kind {
+	SPEC_SOURCE, /* from the catalogue of native sources */
+	SPEC_ACTION, /* a command that prints one value */
+	SPEC_GROUP,  /* a command that prints one value for each variable */
+	SPEC_XML,    /* a command that prints <metric> elements */
+};
+
+struct spec_variable {
+	char *name;
+	char *unit; /* NULL: none */
+	enum metric_type type;
+};
+
+struct metric_spec {
+	char *name;
+	enum metric_context context;
+	enum spec_kind kind;
+	enum metric_type type; /* SPEC_SOURCE, SPEC_ACTION */
+	char *unit;            /* as shown to readers; NULL: none */
+	bool guest;            /* false: only in the host's files */
+	unsigned line;         /* in the configuration file */
+
+	/* SPEC_SOURCE */
+	char *source; /* the catalogue's name, or one with numbers in place of '*' */
+	const struct catalogue_entry *entry;
+	const struct unit *convert; /* the unit to convert to; NULL: as it comes */
+
+	/* the others */
+	char *action;
+	struct spec_variable *variables;
+	size_t n_variables;
+};
+
+struct spec_set {
+	_Atomic unsigned refs;
+	size_t n;
+	struct metric_spec *specs; /* a metric's slot is its index here */
+};
+
+/* An empty set with room for @n specs, all zero; the caller owns the one reference. */
+struct spec_set *spec_set_new(size_t n);
+struct spec_set *spec_set_ref(struct spec_set *set);
+void spec_set_unref(struct spec_set *set); /* NULL is accepted */
+
+/* True if both ask for the same thing under the same name. */
+bool spec_equal(const struct metric_spec *a, const struct metric_spec *b);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "util/fileio.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "util/cleanup.h"
+#include "util/strbuf.h"
+
+int read_all(int fd, size_t max, struct strbuf *out)
+{
+	strbuf_clear(out);
+	for (;;) {
+		char *at = strbuf_reserve(out, 4096);
+		ssize_t n = read(fd, at, 4096);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		out->len += (size_t)n;
+		out->data[out->len] = '\0';
+		if (n == 0)
+			return 0;
+		if (out->len > max)
+			return -EFBIG;
+	}
+}
+
+int read_file_at(int dirfd, const char *path, size_t max, struct strbuf *out)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return -errno;
+	return read_all(fd, max, out);
+}
+
+int fd_set_nonblock(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	return 0;
+}

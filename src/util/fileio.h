@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Small helpers around file descriptors.  Any thread.  0 or -errno. */
+#pragma once
+
+#include <stddef.h>
+
+struct strbuf;
+
+/*
+ * Reads a whole file relative to @dirfd into @out (replacing what it held).
+ * -EFBIG if it is longer than @max bytes.
+ */
+int read_file_at(int dirfd, const char *path, size_t max, struct strbuf *out);
+
+/* Reads @fd to its end; the same limit. */
+int read_all(int fd, size_t max, struct strbuf *out);
+
+/* Sets O_NONBLOCK. */
+int fd_set_nonblock(int fd);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "util/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "util/cleanup.h"
+#include "util/strbuf.h"
+
+/* Immutable after log_init(). */
+static bool log_verbose;
+static bool log_to_syslog;
+
+void log_init(bool verbose, bool to_syslog)
+{
+	log_verbose = verbose;
+	log_to_syslog = to_syslog;
+	if (to_syslog)
+		openlog("vhostmd", LOG_PID, LOG_DAEMON);
+}
+
+static void add_printable(struct strbuf *out, const char *s)
+{
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c < 0x20 || c == 0x7f)
+			strbuf_addf(out, "\\x%02x", c);
+		else
+			strbuf_addc(out, *s);
+	}
+}
+
+void log_write(enum log_level level, const char *fmt, ...)
+{
+	static const int priority[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+	static const char *const word[] = { "error: ", "warning: ", "", "debug: " };
+	_cleanup_strbuf_ struct strbuf raw = STRBUF_INIT;
+	_cleanup_strbuf_ struct strbuf line = STRBUF_INIT;
+	va_list ap;
+
+	if (level == LOG_LEVEL_DEBUG && !log_verbose)
+		return;
+	va_start(ap, fmt);
+	strbuf_vaddf(&raw, fmt, ap);
+	va_end(ap);
+	add_printable(&line, strbuf_str(&raw));
+	if (log_to_syslog) {
+		syslog(priority[level], "%s%s", word[level], strbuf_str(&line));
+		return;
+	}
+	/* One write, so that lines of several threads do not mix. */
+	strbuf_addc(&line, '\n');
+	_cleanup_strbuf_ struct strbuf full = STRBUF_INIT;
+
+	strbuf_addf(&full, "vhostmd: %s%s", word[level], strbuf_str(&line));
+	ssize_t n = write(STDERR_FILENO, full.data, full.len);
+
+	(void)n; /* nowhere left to complain to */
+}
