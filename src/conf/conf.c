@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "conf/conf.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+#include <fcntl.h>
+
+#include <libxml/parser.h>
+#include <libxml/tree.h>
+
+#include "conf/conf_reader.h"
+#include "core/spec.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/fileio.h"
+#include "util/limits.h"
+#include "util/mem.h"
+#include "util/parse.h"
+#include "util/strbuf.h"
+
+#define PERIOD_DEFAULT_NS (5 * NS_PER_S)
+#define PERIOD_MIN_S 0.001
+#define PERIOD_MAX_S 86400.0
+
+/*
+ * The table of <globals>: an element's place, and the function that reads it.  A setting
+ * that is absent keeps the default of conf_new().
+ */
+struct setting {
+	const char *parent, *name;
+	bool many;
+	void (*read)(struct conf_reader *rd, xmlNode *node, struct conf *conf);
+};
+
+static void read_disk_name(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	free(conf->disk_name);
+	conf->disk_name = conf_reader_text(rd, node);
+}
+
+/* Return: the text, the caller's to free, or NULL after reporting that it is no path. */
+static char *absolute_path(struct conf_reader *rd, xmlNode *node)
+{
+	_cleanup_free_ char *text = conf_reader_text(rd, node);
+
+	if (!text)
+		return NULL;
+	if (text[0] != '/') {
+		conf_reader_error(rd, node, "<%s> must be an absolute path, not '%s'",
+			(const char *)node->name, text);
+		return NULL;
+	}
+	return TAKE_PTR(text);
+}
+
+static void read_disk_path(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	free(conf->disk_path);
+	conf->disk_path = absolute_path(rd, node);
+}
+
+static void read_disk_size(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	static const struct {
+		const char *unit;
+		uint64_t factor;
+	} factors[] = { { "", 1 }, { "k", 1 << 10 }, { "K", 1 << 10 }, { "m", 1 << 20 },
+		{ "M", 1 << 20 } };
+	_cleanup_free_ char *unit = conf_reader_attribute(node, "unit");
+	uint64_t size = 0, factor = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(factors); i++)
+		if (!strcmp(unit ? unit : "", factors[i].unit))
+			factor = factors[i].factor;
+	if (!factor) {
+		conf_reader_error(rd, node, "unit of <size> must be k, K, m or M, not '%s'", unit);
+		return;
+	}
+	if (!conf_reader_u64(rd, node, 1, LIMIT_DISK_BYTES_MAX, &size))
+		return;
+	size *= factor;
+	if (size < LIMIT_DISK_BYTES_MIN || size > LIMIT_DISK_BYTES_MAX) {
+		conf_reader_error(rd, node,
+			"<size> must be between 1 KiB and 256 MiB, not %" PRIu64 " bytes", size);
+		return;
+	}
+	conf->disk_size_bytes = (size + DISK_BLOCK_BYTES - 1) / DISK_BLOCK_BYTES *
+		DISK_BLOCK_BYTES;
+	if (conf->disk_size_bytes != size)
+		conf_reader_warning(rd, node,
+			"<size> is rounded up to %" PRIu64
+			" KiB: guests read whole blocks of 64 KiB",
+			conf->disk_size_bytes >> 10);
+}
+
+static void read_channel_path(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	free(conf->channel_path);
+	conf->channel_path = absolute_path(rd, node);
+}
+
+static void read_max_channels(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	uint64_t n = 0;
+
+	if (conf_reader_u64(rd, node, 1, LIMIT_CHANNELS, &n))
+		conf->max_channels = (unsigned)n;
+}
+
+static void read_expiration(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	double s = 0;
+
+	if (conf_reader_real(rd, node, 0, 10 * PERIOD_MAX_S, &s))
+		conf->expiration_ns = (int64_t)(s * 1e9);
+}
+
+static void read_period(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	double s = 0;
+
+	if (conf_reader_real(rd, node, PERIOD_MIN_S, PERIOD_MAX_S, &s))
+		conf->period_ns = (int64_t)(s * 1e9);
+}
+
+static void read_action_path(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	char *text = conf_reader_text(rd, node);
+
+	if (!text)
+		return;
+	free(conf->action_path);
+	conf->action_path = text;
+}
+
+static void read_transport(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	static const struct {
+		const char *name;
+		enum conf_transport bit;
+	} known[] = { { "vbd", TRANSPORT_VBD }, { "virtio", TRANSPORT_VIRTIO },
+		{ "xenstore", TRANSPORT_XENSTORE } };
+	_cleanup_free_ char *text = conf_reader_text(rd, node);
+
+	if (!text)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		if (strcasecmp(text, known[i].name) != 0)
+			continue;
+		conf->transports |= known[i].bit;
+		if (known[i].bit == TRANSPORT_XENSTORE)
+			conf_reader_warning(rd, node,
+				"transport xenstore is not part of this build; the others run");
+		return;
+	}
+	conf_reader_error(
+		rd, node, "<transport> must be vbd, virtio or xenstore, not '%s'", text);
+}
+
+static void read_action_user(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	char *text = conf_reader_text(rd, node);
+
+	if (!text)
+		return;
+	free(conf->action_user);
+	conf->action_user = text;
+}
+
+static void read_action_timeout(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	double s = 0;
+
+	if (conf_reader_real(rd, node, 0.1, 3600, &s))
+		conf->action_timeout_ns = (int64_t)(s * 1e9);
+}
+
+static void read_max_parallel(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	uint64_t n = 0;
+
+	if (conf_reader_u64(rd, node, 1, 256, &n))
+		conf->action_max_parallel = (unsigned)n;
+}
+
+static void read_mode(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	_cleanup_free_ char *text = conf_reader_text(rd, node);
+	unsigned long mode = 0;
+
+	if (!text)
+		return;
+	if (strlen(text) <= 4 && !text[strspn(text, "01234567")])
+		mode = strtoul(text, NULL, 8);
+	if (!mode || mode & ~0444UL)
+		conf_reader_error(rd, node,
+			"<mode> must be octal with read permissions only, such as 0440, not '%s'",
+			text);
+	else
+		conf->file_mode = (mode_t)mode;
+}
+
+static void read_group(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	_cleanup_free_ char *text = conf_reader_text(rd, node);
+	_cleanup_free_ char *buf = xmalloc(16384);
+	struct group group, *found = NULL;
+
+	if (!text)
+		return;
+	getgrnam_r(text, &group, buf, 16384, &found);
+	if (found)
+		conf->file_gid = found->gr_gid;
+	else
+		conf_reader_error(rd, node, "group '%s' does not exist on this host", text);
+}
+
+static const struct setting settings[] = {
+	{ "disk", "name", false, read_disk_name },
+	{ "disk", "path", false, read_disk_path },
+	{ "disk", "size", false, read_disk_size },
+	{ "virtio", "channel_path", false, read_channel_path },
+	{ "virtio", "max_channels", false, read_max_channels },
+	{ "virtio", "expiration_time", false, read_expiration },
+	{ "globals", "update_period", false, read_period },
+	{ "globals", "path", false, read_action_path },
+	{ "globals", "transport", true, read_transport },
+	{ "actions", "user", false, read_action_user },
+	{ "actions", "timeout", false, read_action_timeout },
+	{ "actions", "max_parallel", false, read_max_parallel },
+	{ "filesystem", "mode", false, read_mode },
+	{ "filesystem", "group", false, read_group },
+};
+
+static bool is_section(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+		if (strcmp(settings[i].parent, "globals") && !strcmp(settings[i].parent, name))
+			return true;
+	return false;
+}
+
+/* What may stand in @parent, for messages. */
+static void list_settings(const char *parent, struct strbuf *out)
+{
+	const char *last = "globals";
+
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+		const char *word = NULL;
+
+		if (!strcmp(settings[i].parent, parent))
+			word = settings[i].name;
+		else if (!strcmp(parent, "globals") && strcmp(settings[i].parent, last))
+			word = settings[i].parent;
+		last = settings[i].parent;
+		if (word && strcmp(word, "globals"))
+			strbuf_addf(out, "%s<%s>", out->len ? ", " : "", word);
+	}
+}
+
+static const struct setting *find_setting(const char *parent, const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+		if (!strcmp(settings[i].parent, parent) && !strcmp(settings[i].name, name))
+			return &settings[i];
+	return NULL;
+}
+
+static void read_settings(struct conf_reader *rd, xmlNode *parent, struct conf *conf)
+{
+	const char *parent_name = (const char *)parent->name;
+	static const char *const size_attributes[] = { "unit", NULL };
+	static const char *const no_attributes[] = { NULL };
+
+	for (xmlNode *node = conf_reader_first(rd, parent); node;
+		node = conf_reader_next(rd, node)) {
+		const char *name = (const char *)node->name;
+		const struct setting *setting = find_setting(parent_name, name);
+
+		conf_reader_check_attributes(
+			rd, node, strcmp(name, "size") ? no_attributes : size_attributes);
+		if ((!setting || !setting->many) && conf_reader_seen_before(node)) {
+			conf_reader_error(rd, node, "<%s> stands more than once", name);
+		} else if (setting) {
+			setting->read(rd, node, conf);
+		} else if (!strcmp(parent_name, "globals") && is_section(name)) {
+			read_settings(rd, node, conf);
+		} else {
+			_cleanup_strbuf_ struct strbuf known = STRBUF_INIT;
+
+			list_settings(parent_name, &known);
+			conf_reader_error(rd, node, "<%s> is unknown in <%s>; known are %s",
+				name, parent_name, strbuf_str(&known));
+		}
+	}
+}
+
+static struct conf *conf_new(void)
+{
+	struct conf *conf = xcalloc(1, sizeof(*conf));
+
+	atomic_init(&conf->refs, 1);
+	conf->period_ns = PERIOD_DEFAULT_NS;
+	conf->disk_size_bytes = DISK_BYTES_DEFAULT;
+	conf->max_channels = 1024;
+	conf->expiration_ns = -1;
+	conf->action_path = xstrdup("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	conf->action_timeout_ns = 10 * NS_PER_S;
+	conf->action_max_parallel = 4;
+	conf->file_mode = 0444;
+	return conf;
+}
+
+struct conf *conf_ref(struct conf *conf)
+{
+	atomic_fetch_add_explicit(&conf->refs, 1, memory_order_relaxed);
+	return conf;
+}
+
+void conf_unref(struct conf *conf)
+{
+	if (!conf || atomic_fetch_sub_explicit(&conf->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	free(conf->disk_name);
+	free(conf->disk_path);
+	free(conf->channel_path);
+	free(conf->action_path);
+	free(conf->action_user);
+	spec_set_unref(conf->specs);
+	free(conf);
+}
+
+static void conf_unref_p(struct conf **conf)
+{
+	conf_unref(*conf);
+}
+
+bool conf_has_shared_disk(const struct conf *conf)
+{
+	return (conf->transports & TRANSPORT_VBD) && conf->disk_path;
+}
+
+static void finish_globals(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	int64_t least = 3 * conf->period_ns;
+
+	if (!conf->transports)
+		conf->transports = TRANSPORT_VBD;
+	if (conf->expiration_ns >= 0 && conf->expiration_ns < least)
+		conf_reader_warning(rd, node,
+			"<expiration_time> is raised to %g s, three times <update_period>",
+			(double)least / 1e9);
+	if (conf->expiration_ns < least)
+		conf->expiration_ns = least;
+}
+
+static void read_root(struct conf_reader *rd, xmlNode *root, struct conf *conf)
+{
+	xmlNode *globals = NULL, *metrics = NULL;
+
+	if (strcmp((const char *)root->name, "vhostmd") != 0) {
+		conf_reader_error(rd, root, "the outermost element must be <vhostmd>, not <%s>",
+			(const char *)root->name);
+		return;
+	}
+	for (xmlNode *node = conf_reader_first(rd, root); node;
+		node = conf_reader_next(rd, node)) {
+		const char *name = (const char *)node->name;
+
+		if (!strcmp(name, "globals") && !globals) {
+			globals = node;
+			if (metrics)
+				conf_reader_error(
+					rd, node, "<globals> must stand before <metrics>");
+			read_settings(rd, node, conf);
+		} else if (!strcmp(name, "metrics") && !metrics) {
+			metrics = node;
+			conf->specs = conf_reader_metrics(rd, node);
+		} else {
+			conf_reader_error(rd, node,
+				globals && metrics ? "<%s> stands more than once or is unknown; "
+						     "<vhostmd> holds one <globals>, then one "
+						     "<metrics>"
+						   : "<%s> is not expected here; <vhostmd> holds "
+						     "one <globals>, then one <metrics>",
+				name);
+		}
+	}
+	if (!globals)
+		conf_reader_error(rd, root, "<globals> is missing");
+	else
+		finish_globals(rd, globals, conf);
+	if (!metrics)
+		conf_reader_error(rd, root, "<metrics> is missing");
+}
+
+int conf_parse(const char *text, size_t len, const char *file,
+	struct conf_report *report, struct conf **ret)
+{
+	_cleanup_(conf_unref_p) struct conf *conf = conf_new();
+	struct conf_reader rd = { .file = file, .report = report };
+	unsigned before = report->errors;
+	xmlDoc *doc = conf_reader_open(&rd, text, len);
+
+	if (doc && conf_reader_check_entities(&rd, doc))
+		read_root(&rd, xmlDocGetRootElement(doc), conf);
+	if (doc)
+		xmlFreeDoc(doc);
+	if (report->errors != before)
+		return -EINVAL;
+	*ret = TAKE_PTR(conf);
+	return 0;
+}
+
+int conf_load(const char *file, struct conf_report *report, struct conf **ret)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	int r = read_file_at(AT_FDCWD, file, LIMIT_CONF_BYTES, &text);
+
+	if (r < 0) {
+		report->errors++;
+		strbuf_addf(report->text, "%s:0: error: cannot be read: %s\n", file,
+			r == -EFBIG ? "it is larger than 4 MiB" : strerror(-r));
+		return r;
+	}
+	return conf_parse(strbuf_str(&text), text.len, file, report, ret);
+}
+
+static const char *yes_no(bool yes)
+{
+	return yes ? "yes" : "no";
+}
+
+static void describe_metric(const struct metric_spec *spec, struct strbuf *out)
+{
+	static const char *const kinds[] = { [SPEC_SOURCE] = "source", [SPEC_ACTION] = "action",
+		[SPEC_GROUP] = "group", [SPEC_XML] = "xml" };
+	bool typed = spec->kind == SPEC_SOURCE || spec->kind == SPEC_ACTION;
+
+	strbuf_addf(out, "  %-4s %-32s %-6s %s", spec->context == CONTEXT_HOST ? "host" : "vm",
+		spec->name, typed ? metric_type_name(spec->type) : "-", kinds[spec->kind]);
+	if (spec->source)
+		strbuf_addf(out, " %s", spec->source);
+	if (spec->unit)
+		strbuf_addf(out, ", shown in %s", spec->unit);
+	if (!spec->guest)
+		strbuf_adds(out, ", not for guests");
+	for (size_t i = 0; i < spec->n_variables; i++)
+		strbuf_addf(out, "%s %s", i ? "," : ":", spec->variables[i].name);
+	strbuf_addc(out, '\n');
+}
+
+void conf_describe(const struct conf *conf, struct strbuf *out)
+{
+	size_t actions = 0;
+
+	strbuf_addf(out, "update period: %g s\n", (double)conf->period_ns / 1e9);
+	strbuf_addf(out, "private disks: %s, %" PRIu64 " KiB each\n",
+		yes_no(conf->transports & TRANSPORT_VBD), conf->disk_size_bytes >> 10);
+	strbuf_addf(out, "shared disk: %s%s\n", yes_no(conf_has_shared_disk(conf)),
+		conf_has_shared_disk(conf)
+			? ", shows every VM's name and metrics to every guest that has it"
+			: "");
+	if (conf_has_shared_disk(conf))
+		strbuf_addf(out, "  linked from %s\n", conf->disk_path);
+	strbuf_addf(out, "channels: %s", yes_no(conf->transports & TRANSPORT_VIRTIO));
+	if (conf->transports & TRANSPORT_VIRTIO)
+		strbuf_addf(out, ", at most %u, detached after %g s without update",
+			conf->max_channels, (double)conf->expiration_ns / 1e9);
+	strbuf_addf(out, "\nmetrics: %zu\n", conf->specs->n);
+	for (size_t i = 0; i < conf->specs->n; i++) {
+		describe_metric(&conf->specs->specs[i], out);
+		actions += conf->specs->specs[i].kind != SPEC_SOURCE;
+	}
+	strbuf_addf(out, "commands run each period: %zu%s\n", actions,
+		actions ? ", those of context vm once for each VM" : "");
+}

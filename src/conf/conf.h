@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The configuration file (formats: configuration file; vhostmd.conf(5)).  Reads the
+ * existing grammar and the additions; finds all mistakes in one go.  Never fetches a DTD or
+ * an entity.  One thread at a time; the result is immutable and reference-counted.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct spec_set;
+struct strbuf;
+
+enum conf_transport {
+	TRANSPORT_VBD = 1 << 0,
+	TRANSPORT_VIRTIO = 1 << 1,
+	TRANSPORT_XENSTORE = 1 << 2,
+};
+
+#define CONF_DEFAULT_FILE "/etc/vhostmd/vhostmd.conf"
+
+struct conf {
+	_Atomic unsigned refs;
+	unsigned transports; /* of enum conf_transport */
+	int64_t period_ns;
+
+	char *disk_name; /* NULL: not configured */
+	char *disk_path; /* NULL: no shared disk */
+	uint64_t disk_size_bytes; /* a multiple of DISK_BLOCK_BYTES */
+
+	char *channel_path; /* NULL: as the domain's XML says */
+	unsigned max_channels;
+	int64_t expiration_ns;
+
+	char *action_path; /* PATH of actions */
+	char *action_user; /* NULL: the daemon's own, or nobody if that is root */
+	int64_t action_timeout_ns;
+	unsigned action_max_parallel;
+
+	mode_t file_mode;
+	gid_t file_gid;
+
+	struct spec_set *specs;
+};
+
+/* What is wrong with a file: "FILE:LINE: error: TEXT" or "... warning: ...", one a line. */
+struct conf_report {
+	struct strbuf *text; /* lines are appended */
+	unsigned errors;
+	unsigned warnings;
+};
+
+/*
+ * Reads and checks a file.
+ * Return: 0, the configuration with one reference in *@ret (warnings are possible);
+ * -EINVAL if there are mistakes, or -errno if the file cannot be read; both are in
+ * @report.
+ */
+int conf_load(const char *file, struct conf_report *report, struct conf **ret);
+
+/* The same for text in memory; @file is only a name. */
+int conf_parse(const char *text, size_t len, const char *file,
+	struct conf_report *report, struct conf **ret);
+
+struct conf *conf_ref(struct conf *conf);
+void conf_unref(struct conf *conf); /* NULL is accepted */
+
+/* True if the configuration asks for the shared disk. */
+bool conf_has_shared_disk(const struct conf *conf);
+
+/* Appends a description for people: what a daemon with this file would do. */
+void conf_describe(const struct conf *conf, struct strbuf *out);

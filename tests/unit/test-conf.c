@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The configuration: the existing grammar, the additions, and every mistake by line. */
+#include "test.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "conf/conf.h"
+#include "core/spec.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/strbuf.h"
+
+/* Parses; on success the caller owns *@ret.  The report's text goes to @text. */
+static int parse(const char *xml, struct strbuf *text, struct conf **ret)
+{
+	struct conf_report report = { .text = text };
+
+	return conf_parse(xml, strlen(xml), "t.conf", &report, ret);
+}
+
+static const char legacy[] =
+	"<?xml version='1.0' encoding='UTF-8'?>\n"
+	"<!DOCTYPE vhostmd SYSTEM \"/nowhere/vhostmd.dtd\">\n"
+	"<vhostmd><globals>\n"
+	"<disk><name>d</name><path>/dev/shm/vhostmd0</path><size unit='k'>256</size></disk>\n"
+	"<virtio><max_channels>10</max_channels><expiration_time>15</expiration_time></virtio>\n"
+	"<update_period>5</update_period><path>/bin:/usr/bin</path>\n"
+	"<transport>VBD</transport><transport>virtio</transport></globals>\n"
+	"<metrics>\n"
+	"<metric type='string' context='host'><name>HostName</name>\n"
+	"<action>hostname | tr -d '[:space:]'</action></metric>\n"
+	"<metric type='uint64' context='host' unit='MiB' cnt='1'><name>Mem</name>"
+	"<action>echo 1</action></metric>\n"
+	"<metric type='group' context='host'><name>Rates</name><action>echo 1,2</action>\n"
+	"<variable name='A' type='uint64'/><variable name='B' type='real64' unit='s'/></metric>\n"
+	"<metric type='xml' context='vm'><name>x</name><action>x.sh NAME</action></metric>\n"
+	"</metrics></vhostmd>\n";
+
+static void existing_grammar_is_accepted(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf *conf = NULL;
+
+	assert_int_equal(parse(legacy, &text, &conf), 0);
+	assert_string_equal(strbuf_str(&text), "");
+	assert_int_equal(conf->period_ns, 5 * NS_PER_S);
+	assert_int_equal(conf->disk_size_bytes, 256 << 10);
+	assert_string_equal(conf->disk_path, "/dev/shm/vhostmd0");
+	assert_int_equal(conf->transports, TRANSPORT_VBD | TRANSPORT_VIRTIO);
+	assert_int_equal(conf->max_channels, 10);
+	assert_int_equal(conf->expiration_ns, 15 * NS_PER_S);
+	assert_string_equal(conf->action_path, "/bin:/usr/bin");
+	assert_true(conf_has_shared_disk(conf));
+	assert_int_equal(conf->specs->n, 4);
+	assert_int_equal(conf->specs->specs[1].type, METRIC_UINT64);
+	assert_string_equal(conf->specs->specs[1].unit, "MiB");
+	assert_int_equal(conf->specs->specs[2].n_variables, 2);
+	assert_int_equal(conf->specs->specs[3].kind, SPEC_XML);
+	assert_int_equal(conf->specs->specs[3].context, CONTEXT_VM);
+	conf_unref(conf);
+}
+
+static void sources_take_type_and_unit(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf *conf = NULL;
+
+	assert_int_equal(
+		parse("<vhostmd><globals/><metrics>"
+		      "<metric context='host'><name>A</name><source>host.mem.total</source></metric>"
+		      "<metric type='uint64' context='host'><name>B</name>"
+		      "<source unit='MiB'>host.mem.total</source></metric>"
+		      "<metric context='vm' guest='no'><name>v*d</name>"
+		      "<source>vcpu.*.delay</source></metric>"
+		      "</metrics></vhostmd>",
+			&text, &conf),
+		0);
+	assert_string_equal(strbuf_str(&text), "");
+	assert_int_equal(conf->specs->specs[0].type, METRIC_UINT64);
+	assert_null(conf->specs->specs[0].convert);
+	assert_non_null(conf->specs->specs[1].convert);
+	assert_false(conf->specs->specs[2].guest);
+	assert_int_equal(conf->transports, TRANSPORT_VBD);
+	assert_false(conf_has_shared_disk(conf));
+	assert_int_equal(conf->expiration_ns, 15 * NS_PER_S);
+	conf_unref(conf);
+}
+
+static void sizes_are_rounded_with_a_warning(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf *conf = NULL;
+
+	assert_int_equal(parse("<vhostmd><globals><disk><size unit='K'>100</size></disk>"
+			       "</globals><metrics/></vhostmd>",
+				 &text, &conf),
+		0);
+	assert_int_equal(conf->disk_size_bytes, 128 << 10);
+	assert_non_null(strstr(strbuf_str(&text), "t.conf:1: warning: <size> is rounded up"));
+	conf_unref(conf);
+}
+
+/* Each line holds one mistake, and each must be reported with that line's number. */
+static const char mistakes[] =
+	"<vhostmd><globals>\n"
+	/* 2 */ "<disk><size unit='G'>1</size>\n"
+	/* 3 */ "<path>relative</path>\n"
+	/* 4 */ "<colour>red</colour></disk>\n"
+	/* 5 */ "<update_period>0</update_period>\n"
+	/* 6 */ "<update_period>5</update_period>\n"
+	/* 7 */ "<transport>pigeon</transport>\n"
+	/* 8 */ "<virtio><max_channels>many</max_channels>\n"
+	/* 9 */ "<expiration_time>-1</expiration_time></virtio>\n"
+	/* 10 */ "<weather/>\n"
+	/* 11 */ "<path></path>\n"
+	/* 12 */ "<filesystem><mode>0666</mode>\n"
+	/* 13 */ "<group>no-such-group-here</group></filesystem>\n"
+	"</globals><metrics>\n"
+	/* 15 */ "<metric type='integer' context='host'><name>a</name><action>a</action></metric>\n"
+	/* 16 */ "<metric type='int32' context='moon'><name>b</name><action>a</action></metric>\n"
+	/* 17 */ "<metric type='int32'><name>c</name><action>a</action></metric>\n"
+	/* 18 */ "<metric type='int32' context='host'><action>a</action></metric>\n"
+	/* 19 */ "<metric type='int32' context='host'><name>e</name></metric>\n"
+	/* 20 */ "<metric context='host'><name>f</name><source>host.mem.totl</source></metric>\n"
+	/* 21 */ "<metric context='vm'><name>g</name><source>host.load.1</source></metric>\n"
+	/* 22 */ "<metric context='vm'><name>h</name><source>vcpu.*.delay</source></metric>\n"
+	/* 23 */ "<metric context='host'><name>i</name><source unit='s'>host.mem.total</source></metric>\n"
+	/* 24 */ "<metric type='string' context='host'><name>j</name><source>host.load.1</source></metric>\n"
+	/* 25 */ "<metric type='group' context='host'><name>k</name><action>a</action></metric>\n"
+	/* 26 */ "<metric type='int32' context='host' size='1'><name>l</name><action>a</action></metric>\n"
+	/* 27 */ "<metric type='int32' context='host'><name>m</name><action>a</action><source>host.load.1</source></metric>\n"
+	/* 28 */ "<metric type='int32' context='host'><name>n</name><action>&who;</action></metric>\n"
+	/* 29 */ "<metric context='host'><name>o</name><action>a</action></metric>\n"
+	/* 30 */ "<metric context='host'><name>p</name><source unit='MiB'>host.name</source></metric>\n"
+	/* 31 */ "<gauge/>\n"
+	/* 32 */ "stray\n"
+	"</metrics></vhostmd>\n";
+
+static void every_mistake_is_reported_by_line(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	_cleanup_strbuf_ struct strbuf xml = STRBUF_INIT;
+	struct conf *conf = NULL;
+
+	/* an undeclared entity is only well-formed where a DTD might declare it */
+	strbuf_addf(&xml, "<!DOCTYPE vhostmd SYSTEM 'x.dtd'>%s", mistakes);
+	assert_int_equal(parse(strbuf_str(&xml), &text, &conf), -EINVAL);
+	assert_null(conf);
+	for (int line = 2; line <= 32; line++) {
+		char prefix[32];
+
+		if (line == 14 || line == 32)
+			continue;
+		snprintf(prefix, sizeof(prefix), "t.conf:%d: error: ", line);
+		if (!strstr(strbuf_str(&text), prefix))
+			fail_msg("nothing about line %d in:\n%s", line, strbuf_str(&text));
+	}
+	assert_non_null(strstr(strbuf_str(&text), "text 'stray' stands outside"));
+	assert_non_null(strstr(strbuf_str(&text), "did you mean 'host.mem.total'"));
+}
+
+static void malformed_documents_are_refused(void **state)
+{
+	(void)state;
+	static const char *const bad[] = { "", "hello", "<vhostmd>", "<vhostmd/>",
+		"<other/>", "<vhostmd><metrics/></vhostmd>", "<vhostmd><globals/></vhostmd>",
+		"<vhostmd><metrics/><globals/></vhostmd>",
+		"<!DOCTYPE vhostmd [<!ENTITY e SYSTEM 'file:///etc/passwd'>]>"
+		"<vhostmd><globals><path>&e;</path></globals><metrics/></vhostmd>",
+		"<!DOCTYPE vhostmd [<!ENTITY e 'x'>]>"
+		"<vhostmd><globals/><metrics/></vhostmd>" };
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+		struct conf *conf = NULL;
+
+		if (parse(bad[i], &text, &conf) != -EINVAL)
+			fail_msg("accepted: %s", bad[i]);
+		assert_non_null(strstr(strbuf_str(&text), "t.conf:1: error: "));
+		assert_null(strstr(strbuf_str(&text), "root:"));
+	}
+}
+
+static void a_missing_file_is_an_error(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf_report report = { .text = &text };
+	struct conf *conf = NULL;
+
+	assert_int_equal(conf_load("/nonexistent/x.conf", &report, &conf), -ENOENT);
+	assert_int_equal(report.errors, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(existing_grammar_is_accepted),
+		cmocka_unit_test(sources_take_type_and_unit),
+		cmocka_unit_test(sizes_are_rounded_with_a_warning),
+		cmocka_unit_test(every_mistake_is_reported_by_line),
+		cmocka_unit_test(malformed_documents_are_refused),
+		cmocka_unit_test(a_missing_file_is_an_error),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
