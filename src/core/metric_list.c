@@ -198,6 +198,43 @@ struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 	return list;
 }
 
+static size_t find_equal(const struct spec_set *specs, const struct metric_spec *spec)
+{
+	for (size_t i = 0; i < specs->n; i++)
+		if (spec_equal(&specs->specs[i], spec))
+			return i;
+	return NONE;
+}
+
+struct metric_list *metric_list_rebase(
+	const struct metric_list *list, struct spec_set *specs)
+{
+	struct metric_list_builder *b =
+		metric_list_builder_new(specs, list->n ? list->metrics[0].time_ns : 0);
+
+	for (size_t i = 0; i < list->n; i++) {
+		const struct metric *m = &list->metrics[i];
+		size_t slot = find_equal(specs, m->spec);
+
+		if (slot == NONE)
+			continue;
+		struct draft *d = draft_new(b, (uint32_t)slot, m->value.type,
+			m->available ? &m->value : NULL);
+
+		d->name = arena_add(b, m->name);
+		d->source = arena_add(b, m->source);
+		d->m.unit = NULL;
+		if (m->unit)
+			d->unit = arena_add(b, m->unit);
+		if (m->index)
+			d->index = arena_add(b, m->index);
+	}
+	if (b->n)
+		return metric_list_builder_finish(b);
+	metric_list_builder_free(b);
+	return NULL;
+}
+
 struct metric_list *metric_list_ref(struct metric_list *list)
 {
 	atomic_fetch_add_explicit(&list->refs, 1, memory_order_relaxed);

@@ -68,6 +68,14 @@ size_t metric_list_builder_count(const struct metric_list_builder *b);
 /* The finished list, owned by the caller; @b is freed. */
 struct metric_list *metric_list_builder_finish(struct metric_list_builder *b);
 
+/*
+ * The same samples under another configuration: metrics whose spec is equal to one in
+ * @specs, with that one's slot; the others are left out.  For a reload.
+ * Return: a new list owned by the caller, NULL if nothing is left.
+ */
+struct metric_list *metric_list_rebase(
+	const struct metric_list *list, struct spec_set *specs);
+
 static inline void metric_list_unref_p(struct metric_list **list)
 {
 	metric_list_unref(*list);
@@ -76,3 +84,4 @@ static inline void metric_list_builder_free_p(struct metric_list_builder **b)
 {
 	metric_list_builder_free(*b);
 }
+#define _cleanup_metric_list_ _cleanup_(metric_list_unref_p)

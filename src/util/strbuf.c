@@ -32,6 +32,7 @@ char *strbuf_reserve(struct strbuf *sb, size_t extra)
 		sb->data = xreallocarray(sb->data, cap, 1);
 		sb->cap = cap;
 	}
+	sb->data[sb->len] = '\0';
 	return sb->data + sb->len;
 }
 

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The actions collector: runs the configuration's commands each period, some at a time, and
+ * puts what they print on the board.  One thread of its own; a slow command delays nothing
+ * but itself and, when all places are taken, its fellow commands.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "collect/action_process.h"
+
+struct actions;
+struct board;
+struct strbuf;
+
+struct action_settings {
+	const char *path;        /* PATH; copied */
+	const char *uri;         /* for CONNECT; NULL: none; copied */
+	struct action_user user;
+	int64_t period_ns;
+	int64_t timeout_ns;
+	unsigned max_parallel;
+};
+
+/* @board outlives it.  Return: NULL with a logged error if the thread cannot be had. */
+struct actions *actions_start(struct board *board, const struct action_settings *settings);
+
+/* Puts other settings in force and runs everything now; also after board_set_specs(). */
+void actions_reload(struct actions *actions, const struct action_settings *settings);
+
+/* A VM is new: runs its commands without waiting for the next period.  Any thread. */
+void actions_kick(struct actions *actions);
+
+/* Kills what runs, and frees. */
+void actions_stop(struct actions *actions);
+
+/* Appends the lines of the status file. */
+void actions_status(struct actions *actions, struct strbuf *out);

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/board.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/limits.h"
+#include "util/mem.h"
+
+struct scope {
+	struct vm_ident vm; /* a VM's; owns the name */
+	struct metric_list **lanes;
+	int64_t updated_mono_ns;
+	struct snapshot *current; /* NULL: changed since it was made */
+};
+
+struct board {
+	struct tree *tree;
+
+	pthread_mutex_t lock; /* guards all below; innermost but for the tree's own */
+	struct spec_set *specs;
+	size_t n_lanes;
+	uint64_t generation;
+	struct scope host;
+	struct scope **vms;
+	size_t n_vms, cap_vms;
+};
+
+static void scope_clear(struct board *board, struct scope *scope)
+{
+	for (size_t i = 0; i < board->n_lanes; i++) {
+		metric_list_unref(scope->lanes[i]);
+		scope->lanes[i] = NULL;
+	}
+	scope->updated_mono_ns = 0;
+	snapshot_unref(TAKE_PTR(scope->current));
+}
+
+static void scope_free(struct board *board, struct scope *scope)
+{
+	scope_clear(board, scope);
+	free(scope->lanes);
+	free((void *)(uintptr_t)scope->vm.name);
+	free(scope);
+}
+
+struct board *board_new(struct tree *tree, struct spec_set *specs)
+{
+	struct board *board = xcalloc(1, sizeof(*board));
+
+	pthread_mutex_init(&board->lock, NULL);
+	board->tree = tree;
+	board->specs = spec_set_ref(specs);
+	board->n_lanes = LANE_ACTION_0 + specs->n;
+	board->host.lanes = xcalloc(board->n_lanes, sizeof(struct metric_list *));
+	return board;
+}
+
+void board_free(struct board *board)
+{
+	if (!board)
+		return;
+	for (size_t i = 0; i < board->n_vms; i++)
+		scope_free(board, board->vms[i]);
+	free(board->vms);
+	scope_clear(board, &board->host);
+	free(board->host.lanes);
+	spec_set_unref(board->specs);
+	pthread_mutex_destroy(&board->lock);
+	free(board);
+}
+
+static struct snapshot *scope_snapshot(struct board *board, struct scope *scope)
+{
+	if (!scope->current)
+		scope->current = snapshot_new(scope == &board->host ? NULL : &scope->vm,
+			board->generation, scope->lanes, board->n_lanes,
+			scope->updated_mono_ns);
+	return snapshot_ref(scope->current);
+}
+
+static void publish_locked(struct board *board)
+{
+	_cleanup_free_ struct snapshot **vms = xcalloc(board->n_vms, sizeof(*vms));
+
+	board->generation++;
+	for (size_t i = 0; i < board->n_vms; i++)
+		vms[i] = scope_snapshot(board, board->vms[i]);
+	tree_publish(board->tree, board->generation, scope_snapshot(board, &board->host),
+		vms, board->n_vms);
+}
+
+void board_publish(struct board *board)
+{
+	pthread_mutex_lock(&board->lock);
+	publish_locked(board);
+	pthread_mutex_unlock(&board->lock);
+}
+
+static void rebase_scope(struct board *board, struct scope *scope, struct spec_set *specs)
+{
+	struct metric_list **lanes =
+		xcalloc(LANE_ACTION_0 + specs->n, sizeof(struct metric_list *));
+
+	for (size_t i = 0; i < board->n_lanes; i++) {
+		struct metric_list *list =
+			scope->lanes[i] ? metric_list_rebase(scope->lanes[i], specs) : NULL;
+		size_t lane = i >= LANE_ACTION_0 && list
+			? LANE_ACTION_0 + list->metrics[0].slot
+			: i;
+
+		if (list && !lanes[lane])
+			lanes[lane] = TAKE_PTR(list);
+		metric_list_unref(list);
+		metric_list_unref(scope->lanes[i]);
+	}
+	free(scope->lanes);
+	scope->lanes = lanes;
+	snapshot_unref(TAKE_PTR(scope->current));
+}
+
+void board_set_specs(struct board *board, struct spec_set *specs)
+{
+	pthread_mutex_lock(&board->lock);
+	rebase_scope(board, &board->host, specs);
+	for (size_t i = 0; i < board->n_vms; i++)
+		rebase_scope(board, board->vms[i], specs);
+	spec_set_unref(board->specs);
+	board->specs = spec_set_ref(specs);
+	board->n_lanes = LANE_ACTION_0 + specs->n;
+	publish_locked(board);
+	pthread_mutex_unlock(&board->lock);
+}
+
+struct spec_set *board_specs(struct board *board)
+{
+	pthread_mutex_lock(&board->lock);
+	struct spec_set *specs = spec_set_ref(board->specs);
+
+	pthread_mutex_unlock(&board->lock);
+	return specs;
+}
+
+static size_t find_locked(const struct board *board, const struct uuid *uuid)
+{
+	for (size_t i = 0; i < board->n_vms; i++)
+		if (uuid_compare(&board->vms[i]->vm.uuid, uuid) == 0)
+			return i;
+	return SIZE_MAX;
+}
+
+static void remove_locked(struct board *board, size_t i)
+{
+	scope_free(board, board->vms[i]);
+	board->vms[i] = board->vms[--board->n_vms];
+}
+
+static void add_locked(struct board *board, const struct vm_ident *vm)
+{
+	/* libvirt's names are unique: one that comes again belongs to a VM that is gone. */
+	for (size_t i = 0; i < board->n_vms; i++)
+		if (!strcmp(board->vms[i]->vm.name, vm->name)) {
+			remove_locked(board, i);
+			break;
+		}
+	struct scope *scope = xcalloc(1, sizeof(*scope));
+
+	scope->vm = *vm;
+	scope->vm.name = xstrdup(vm->name);
+	scope->lanes = xcalloc(board->n_lanes, sizeof(struct metric_list *));
+	board->vms = xgrow(board->vms, board->n_vms, &board->cap_vms, sizeof(*board->vms));
+	board->vms[board->n_vms++] = scope;
+}
+
+bool board_vm_start(struct board *board, const struct vm_ident *vm)
+{
+	bool fresh = true;
+
+	pthread_mutex_lock(&board->lock);
+	size_t i = find_locked(board, &vm->uuid);
+
+	if (i != SIZE_MAX && board->vms[i]->vm.id == vm->id &&
+		!strcmp(board->vms[i]->vm.name, vm->name)) {
+		fresh = false;
+	} else {
+		if (i != SIZE_MAX)
+			remove_locked(board, i);
+		if (board->n_vms < LIMIT_VMS)
+			add_locked(board, vm);
+		publish_locked(board);
+	}
+	pthread_mutex_unlock(&board->lock);
+	return fresh;
+}
+
+bool board_vm_stop(struct board *board, const struct uuid *uuid, int id)
+{
+	pthread_mutex_lock(&board->lock);
+	size_t i = find_locked(board, uuid);
+	bool known = i != SIZE_MAX && (id < 0 || board->vms[i]->vm.id == id);
+
+	if (known) {
+		remove_locked(board, i);
+		publish_locked(board);
+	}
+	pthread_mutex_unlock(&board->lock);
+	return known;
+}
+
+size_t board_vms(struct board *board, struct vm_ident **ret)
+{
+	pthread_mutex_lock(&board->lock);
+	size_t n = board->n_vms;
+	struct vm_ident *vms = xcalloc(n, sizeof(*vms));
+
+	for (size_t i = 0; i < n; i++) {
+		vms[i] = board->vms[i]->vm;
+		vms[i].name = xstrdup(vms[i].name);
+	}
+	pthread_mutex_unlock(&board->lock);
+	*ret = vms;
+	return n;
+}
+
+void board_vms_free(struct vm_ident *vms, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free((void *)(uintptr_t)vms[i].name);
+	free(vms);
+}
+
+static struct scope *find_run_locked(struct board *board, const struct vm_ident *vm)
+{
+	size_t i = find_locked(board, &vm->uuid);
+
+	return i != SIZE_MAX && board->vms[i]->vm.id == vm->id ? board->vms[i] : NULL;
+}
+
+void board_update(struct board *board, const struct vm_ident *vm, size_t lane,
+	struct metric_list *list)
+{
+	pthread_mutex_lock(&board->lock);
+	struct scope *scope = vm ? find_run_locked(board, vm) : &board->host;
+
+	if (scope && list->specs == board->specs && lane < board->n_lanes) {
+		struct metric_list *old = scope->lanes[lane];
+
+		scope->lanes[lane] = list;
+		scope->updated_mono_ns = clock_mono_ns();
+		snapshot_unref(TAKE_PTR(scope->current));
+		list = old;
+	}
+	pthread_mutex_unlock(&board->lock);
+	metric_list_unref(list);
+}

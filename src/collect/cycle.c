@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/cycle.h"
+
+#include <errno.h>
+
+#include "util/clock.h"
+
+void cycle_init(struct cycle *c, int64_t period_ns)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	c->period_ns = period_ns;
+	c->next_mono_ns = clock_mono_ns();
+	c->overruns = 0;
+	c->kicked = false;
+	c->stopping = false;
+}
+
+void cycle_done(struct cycle *c)
+{
+	pthread_cond_destroy(&c->wake);
+	pthread_mutex_destroy(&c->lock);
+}
+
+/* Moves the next beat into the future, in whole periods. */
+static void advance_locked(struct cycle *c, int64_t now)
+{
+	int64_t missed = (now - c->next_mono_ns) / c->period_ns;
+
+	c->overruns += (uint64_t)missed;
+	c->next_mono_ns += (missed + 1) * c->period_ns;
+}
+
+bool cycle_wait(struct cycle *c)
+{
+	pthread_mutex_lock(&c->lock);
+	while (!c->stopping && !c->kicked && clock_mono_ns() < c->next_mono_ns) {
+		struct timespec until = ns_to_timespec(c->next_mono_ns);
+
+		pthread_cond_timedwait(&c->wake, &c->lock, &until);
+	}
+	int64_t now = clock_mono_ns();
+
+	c->kicked = false;
+	if (now >= c->next_mono_ns)
+		advance_locked(c, now);
+	bool go_on = !c->stopping;
+
+	pthread_mutex_unlock(&c->lock);
+	return go_on;
+}
+
+void cycle_kick(struct cycle *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->kicked = true;
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void cycle_set_period(struct cycle *c, int64_t period_ns)
+{
+	pthread_mutex_lock(&c->lock);
+	c->period_ns = period_ns;
+	c->next_mono_ns = clock_mono_ns();
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void cycle_stop(struct cycle *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->stopping = true;
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+}

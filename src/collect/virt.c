@@ -1,0 +1,611 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/virt.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include "collect/board.h"
+#include "collect/cycle.h"
+#include "collect/foreign_xml.h"
+#include "collect/virt_stats.h"
+#include "core/metric_list.h"
+#include "core/spec.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/limits.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/strbuf.h"
+
+#define CHANNEL_TARGET "org.github.vhostmd.1"
+
+/* A dead libvirtd is noticed after (count + 1) * interval; a slow one must not be. */
+#define KEEPALIVE_INTERVAL_S 5
+#define KEEPALIVE_COUNT 5
+
+#define STOP_PATIENCE_NS (3 * NS_PER_S)
+
+enum virt_state { VIRT_CONNECTING, VIRT_CONNECTED, VIRT_FAILED };
+
+struct virt {
+	/* immutable after virt_start() */
+	struct virt_params params;
+	char *uri;
+	pthread_t events_thread, discover_thread, stats_thread;
+	int wake_timer;
+
+	struct cycle cycle;
+	_Atomic bool stopping;
+
+	/* stats thread only */
+	struct virt_plan *plan;
+	struct spec_set *plan_specs;
+	bool no_nowait; /* the driver does not know NOWAIT */
+	int callbacks[2];
+
+	pthread_mutex_t lock; /* guards all below; taken alone */
+	pthread_cond_t discover_wake;
+	virConnectPtr conn;
+	bool lost;          /* conn is dead */
+	uint64_t event_seq; /* lifecycle events so far */
+	struct uuid *queue; /* VMs to discover */
+	size_t n_queue, cap_queue;
+	char *product;
+	enum virt_state state;
+	int64_t cycle_start_mono_ns; /* of the bulk call under way; 0: none */
+	int64_t cycle_ns;            /* the last one took */
+	int64_t sampled_mono_ns;     /* when the last one began that succeeded */
+};
+
+static const char *virt_error(void)
+{
+	const char *message = virGetLastErrorMessage();
+
+	return message ? message : "unknown error";
+}
+
+static void ignore_virt_error(void *data, virErrorPtr error)
+{
+	(void)data;
+	(void)error;
+}
+
+static void queue_discovery(struct virt *virt, const struct uuid *uuid)
+{
+	bool queued = false;
+
+	pthread_mutex_lock(&virt->lock);
+	for (size_t i = 0; i < virt->n_queue && !queued; i++)
+		queued = uuid_compare(&virt->queue[i], uuid) == 0;
+	if (!queued && virt->n_queue < LIMIT_VMS) {
+		virt->queue = xgrow(
+			virt->queue, virt->n_queue, &virt->cap_queue, sizeof(*virt->queue));
+		virt->queue[virt->n_queue++] = *uuid;
+		pthread_cond_signal(&virt->discover_wake);
+	}
+	pthread_mutex_unlock(&virt->lock);
+}
+
+static bool get_ident(virDomainPtr dom, struct vm_ident *ret)
+{
+	ret->name = virDomainGetName(dom);
+	ret->id = (int)virDomainGetID(dom);
+	return ret->name && virDomainGetUUID(dom, ret->uuid.b) == 0;
+}
+
+static void vm_started(struct virt *virt, const struct vm_ident *vm)
+{
+	if (board_vm_start(virt->params.board, vm))
+		queue_discovery(virt, &vm->uuid);
+}
+
+static void vm_stopped(struct virt *virt, const struct uuid *uuid)
+{
+	if (board_vm_stop(virt->params.board, uuid, -1))
+		virt->params.on_gone(virt->params.ctx, uuid);
+}
+
+/* ---- events thread ---- */
+
+static int on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int detail, void *data)
+{
+	struct virt *virt = data;
+	struct vm_ident vm;
+
+	(void)conn;
+	(void)detail;
+	pthread_mutex_lock(&virt->lock);
+	virt->event_seq++;
+	pthread_mutex_unlock(&virt->lock);
+	if (!get_ident(dom, &vm))
+		return 0;
+	if (event == VIR_DOMAIN_EVENT_STARTED || event == VIR_DOMAIN_EVENT_RESUMED)
+		vm_started(virt, &vm);
+	else if (event == VIR_DOMAIN_EVENT_STOPPED)
+		vm_stopped(virt, &vm.uuid);
+	return 0;
+}
+
+/* A channel may have been plugged into a running VM. */
+static void on_device_added(virConnectPtr conn, virDomainPtr dom, const char *alias, void *data)
+{
+	struct virt *virt = data;
+	struct vm_ident vm;
+
+	(void)conn;
+	(void)alias;
+	if (get_ident(dom, &vm))
+		queue_discovery(virt, &vm.uuid);
+}
+
+static void on_close(virConnectPtr conn, int reason, void *data)
+{
+	struct virt *virt = data;
+
+	(void)conn;
+	(void)reason;
+	pthread_mutex_lock(&virt->lock);
+	virt->lost = true;
+	pthread_mutex_unlock(&virt->lock);
+	cycle_kick(&virt->cycle);
+}
+
+static void on_wake_timer(int timer, void *data)
+{
+	(void)data;
+	virEventUpdateTimeout(timer, -1);
+}
+
+static void *events_main(void *arg)
+{
+	struct virt *virt = arg;
+
+	while (!atomic_load(&virt->stopping))
+		if (virEventRunDefaultImpl() < 0)
+			log_error("libvirt: event loop: %s", virt_error());
+	return NULL;
+}
+
+/* ---- discover thread ---- */
+
+/* The connection with a reference for the caller, or NULL. */
+static virConnectPtr take_conn(struct virt *virt)
+{
+	pthread_mutex_lock(&virt->lock);
+	virConnectPtr conn = virt->lost ? NULL : virt->conn;
+
+	if (conn)
+		virConnectRef(conn);
+	pthread_mutex_unlock(&virt->lock);
+	return conn;
+}
+
+static void discover_channel(struct virt *virt, virDomainPtr dom, const struct uuid *uuid)
+{
+	char *xml = virDomainGetXMLDesc(dom, 0);
+	_cleanup_free_ char *path = NULL;
+
+	if (!xml)
+		return; /* gone again */
+	if (strlen(xml) <= LIMIT_DOMAIN_XML_BYTES)
+		(void)foreign_channel_path(xml, CHANNEL_TARGET, &path);
+	free(xml);
+	virt->params.on_channel(virt->params.ctx, uuid, path);
+}
+
+static void discover_stats(struct virt *virt, virDomainPtr dom)
+{
+	virDomainPtr doms[] = { dom, NULL };
+	virDomainStatsRecordPtr *records = NULL;
+	struct spec_set *specs = board_specs(virt->params.board);
+	struct virt_plan *plan = virt_plan_new(specs);
+	struct virt_totals totals = { 0 };
+	struct vm_ident vm;
+	int64_t now = clock_real_ns();
+
+	if (get_ident(dom, &vm) &&
+		virDomainListGetStats(doms, virt_plan_groups(plan), &records,
+			VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT) > 0) {
+		board_update(virt->params.board, &vm, LANE_LIBVIRT,
+			virt_stats_convert(plan, &vm, records[0], virt->params.root_fd, now,
+				&totals));
+		board_publish(virt->params.board);
+	}
+	virDomainStatsRecordListFree(records);
+	virt_plan_free(plan);
+	spec_set_unref(specs);
+}
+
+static void discover(struct virt *virt, const struct uuid *uuid)
+{
+	virConnectPtr conn = take_conn(virt);
+	virDomainPtr dom = conn ? virDomainLookupByUUID(conn, uuid->b) : NULL;
+
+	if (dom) {
+		discover_channel(virt, dom, uuid);
+		discover_stats(virt, dom);
+		virDomainFree(dom);
+	}
+	if (conn)
+		virConnectClose(conn);
+}
+
+static void *discover_main(void *arg)
+{
+	struct virt *virt = arg;
+
+	pthread_mutex_lock(&virt->lock);
+	while (!atomic_load(&virt->stopping)) {
+		if (!virt->n_queue) {
+			pthread_cond_wait(&virt->discover_wake, &virt->lock);
+			continue;
+		}
+		struct uuid uuid = virt->queue[0];
+
+		memmove(virt->queue, virt->queue + 1, --virt->n_queue * sizeof(*virt->queue));
+		pthread_mutex_unlock(&virt->lock);
+		discover(virt, &uuid);
+		pthread_mutex_lock(&virt->lock);
+	}
+	pthread_mutex_unlock(&virt->lock);
+	return NULL;
+}
+
+/* ---- stats thread ---- */
+
+/* Logs a change of the connection's state, once. */
+static void set_state(struct virt *virt, enum virt_state state)
+{
+	const char *uri = virt->uri ? virt->uri : "the default hypervisor";
+
+	pthread_mutex_lock(&virt->lock);
+	bool changed = virt->state != state;
+
+	virt->state = state;
+	pthread_mutex_unlock(&virt->lock);
+	if (!changed)
+		return;
+	if (state == VIRT_CONNECTED)
+		log_info("libvirt: connected to %s", uri);
+	else
+		log_warning("libvirt: %s does not answer, VM metrics keep their last values: %s",
+			uri, virt_error());
+}
+
+static void read_product(struct virt *virt, virConnectPtr conn)
+{
+	const char *type = virConnectGetType(conn);
+	unsigned long version = 0;
+
+	if (!type || virConnectGetVersion(conn, &version) < 0)
+		return;
+	pthread_mutex_lock(&virt->lock);
+	free(virt->product);
+	virt->product = xasprintf("%s %lu.%lu.%lu", type, version / 1000000,
+		version / 1000 % 1000, version % 1000);
+	pthread_mutex_unlock(&virt->lock);
+}
+
+/* Makes the board's VMs the @n domains in @doms. */
+static void reconcile(struct virt *virt, virDomainPtr *doms, int n)
+{
+	struct vm_ident *known = NULL, vm;
+	size_t n_known = board_vms(virt->params.board, &known);
+
+	for (size_t k = 0; k < n_known; k++) {
+		bool found = false;
+
+		for (int i = 0; i < n && !found; i++)
+			found = get_ident(doms[i], &vm) &&
+				uuid_compare(&vm.uuid, &known[k].uuid) == 0;
+		if (!found)
+			vm_stopped(virt, &known[k].uuid);
+	}
+	board_vms_free(known, n_known);
+	for (int i = 0; i < n; i++)
+		if (get_ident(doms[i], &vm))
+			vm_started(virt, &vm);
+}
+
+static void list_domains(struct virt *virt, virConnectPtr conn)
+{
+	virDomainPtr *doms = NULL;
+	int n = virConnectListAllDomains(conn, &doms, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+
+	if (n < 0)
+		return;
+	reconcile(virt, doms, n);
+	for (int i = 0; i < n; i++)
+		virDomainFree(doms[i]);
+	free(doms);
+}
+
+/* After a reconnection the channels of VMs that went on must be looked at again. */
+static void rediscover_all(struct virt *virt)
+{
+	struct vm_ident *vms = NULL;
+	size_t n = board_vms(virt->params.board, &vms);
+
+	for (size_t i = 0; i < n; i++)
+		queue_discovery(virt, &vms[i].uuid);
+	board_vms_free(vms, n);
+}
+
+static void register_events(struct virt *virt, virConnectPtr conn)
+{
+	virt->callbacks[0] = virConnectDomainEventRegisterAny(conn, NULL,
+		VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), virt,
+		NULL);
+	virt->callbacks[1] = virConnectDomainEventRegisterAny(conn, NULL,
+		VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device_added),
+		virt, NULL);
+	if (virt->callbacks[0] < 0)
+		log_warning("libvirt: no lifecycle events, VMs are noticed each period: %s",
+			virt_error());
+	(void)virConnectRegisterCloseCallback(conn, on_close, virt, NULL);
+	/* Drivers within the process have no keepalive, and need none. */
+	(void)virConnectSetKeepAlive(conn, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT);
+}
+
+static virConnectPtr connect_virt(struct virt *virt)
+{
+	virConnectPtr conn = virConnectOpenReadOnly(virt->uri);
+
+	if (!conn) {
+		set_state(virt, VIRT_FAILED);
+		return NULL;
+	}
+	pthread_mutex_lock(&virt->lock);
+	virt->conn = conn;
+	virt->lost = false;
+	pthread_mutex_unlock(&virt->lock);
+	register_events(virt, conn);
+	read_product(virt, conn);
+	list_domains(virt, conn);
+	rediscover_all(virt);
+	set_state(virt, VIRT_CONNECTED);
+	return conn;
+}
+
+static void disconnect_virt(struct virt *virt)
+{
+	pthread_mutex_lock(&virt->lock);
+	virConnectPtr conn = virt->conn;
+
+	virt->conn = NULL;
+	virt->lost = false;
+	pthread_mutex_unlock(&virt->lock);
+	if (!conn)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(virt->callbacks); i++)
+		if (virt->callbacks[i] >= 0)
+			virConnectDomainEventDeregisterAny(conn, virt->callbacks[i]);
+	virConnectUnregisterCloseCallback(conn, on_close);
+	virConnectClose(conn);
+}
+
+static void refresh_plan(struct virt *virt)
+{
+	struct spec_set *specs = board_specs(virt->params.board);
+
+	if (specs != virt->plan_specs) {
+		virt_plan_free(virt->plan);
+		virt->plan = virt_plan_new(specs);
+		spec_set_unref(virt->plan_specs);
+		virt->plan_specs = spec_set_ref(specs);
+	}
+	spec_set_unref(specs);
+}
+
+static int bulk_stats(struct virt *virt, virConnectPtr conn, virDomainStatsRecordPtr **ret)
+{
+	unsigned flags = VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE;
+	unsigned groups = virt_plan_groups(virt->plan);
+
+	if (!virt->no_nowait) {
+		int n = virConnectGetAllDomainStats(
+			conn, groups, ret, flags | VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
+
+		if (n >= 0 || virGetLastErrorCode() != VIR_ERR_INVALID_ARG)
+			return n;
+		virt->no_nowait = true;
+	}
+	return virConnectGetAllDomainStats(conn, groups, ret, flags);
+}
+
+static void update_host(struct virt *virt, const struct virt_totals *totals, int64_t time_ns)
+{
+	pthread_mutex_lock(&virt->lock);
+	_cleanup_free_ char *product = virt->product ? xstrdup(virt->product) : NULL;
+
+	pthread_mutex_unlock(&virt->lock);
+	board_update(virt->params.board, NULL, LANE_LIBVIRT,
+		virt_stats_host(virt->plan, product, totals, time_ns));
+}
+
+/* The domains of @records, if no event came since @seq, are the ones that run. */
+static void reconcile_records(
+	struct virt *virt, virDomainStatsRecordPtr *records, int n, uint64_t seq)
+{
+	_cleanup_free_ virDomainPtr *doms = xcalloc((size_t)n, sizeof(virDomainPtr));
+
+	for (int i = 0; i < n; i++)
+		doms[i] = records[i]->dom;
+	pthread_mutex_lock(&virt->lock);
+	bool quiet = virt->event_seq == seq;
+
+	pthread_mutex_unlock(&virt->lock);
+	if (quiet)
+		reconcile(virt, doms, n);
+}
+
+static void store_records(
+	struct virt *virt, virDomainStatsRecordPtr *records, int n, int64_t time_ns)
+{
+	struct virt_totals totals = { 0 };
+
+	for (int i = 0; i < n; i++) {
+		struct vm_ident vm;
+
+		if (get_ident(records[i]->dom, &vm))
+			board_update(virt->params.board, &vm, LANE_LIBVIRT,
+				virt_stats_convert(virt->plan, &vm, records[i],
+					virt->params.root_fd, time_ns, &totals));
+	}
+	update_host(virt, &totals, time_ns);
+	board_publish(virt->params.board);
+}
+
+static void note_cycle(struct virt *virt, int64_t start_mono_ns, bool ended, bool ok)
+{
+	pthread_mutex_lock(&virt->lock);
+	virt->cycle_start_mono_ns = ended ? 0 : start_mono_ns;
+	if (ended)
+		virt->cycle_ns = clock_mono_ns() - start_mono_ns;
+	if (ok)
+		virt->sampled_mono_ns = start_mono_ns;
+	pthread_mutex_unlock(&virt->lock);
+}
+
+static void sample(struct virt *virt, virConnectPtr conn)
+{
+	virDomainStatsRecordPtr *records = NULL;
+	int64_t start = clock_mono_ns(), time_ns = clock_real_ns();
+
+	note_cycle(virt, start, false, false);
+	pthread_mutex_lock(&virt->lock);
+	uint64_t seq = virt->event_seq;
+
+	pthread_mutex_unlock(&virt->lock);
+	int n = bulk_stats(virt, conn, &records);
+
+	if (n >= 0) {
+		set_state(virt, VIRT_CONNECTED);
+		reconcile_records(virt, records, n, seq);
+		store_records(virt, records, n, time_ns);
+		virDomainStatsRecordListFree(records);
+	} else {
+		set_state(virt, VIRT_FAILED);
+		if (virConnectIsAlive(conn) != 1)
+			disconnect_virt(virt);
+	}
+	note_cycle(virt, start, true, n >= 0);
+}
+
+static void *stats_main(void *arg)
+{
+	struct virt *virt = arg;
+
+	while (cycle_wait(&virt->cycle)) {
+		refresh_plan(virt);
+		pthread_mutex_lock(&virt->lock);
+		bool lost = virt->lost;
+		virConnectPtr conn = virt->conn;
+
+		pthread_mutex_unlock(&virt->lock);
+		if (lost) {
+			disconnect_virt(virt);
+			conn = NULL;
+		}
+		if (!conn)
+			conn = connect_virt(virt);
+		if (conn) {
+			sample(virt, conn);
+		} else {
+			update_host(virt, NULL, clock_real_ns());
+			board_publish(virt->params.board);
+		}
+	}
+	disconnect_virt(virt);
+	return NULL;
+}
+
+/* ---- start, reload, stop ---- */
+
+struct virt *virt_start(const struct virt_params *params)
+{
+	struct virt *virt = xcalloc(1, sizeof(*virt));
+
+	virt->params = *params;
+	virt->uri = params->uri ? xstrdup(params->uri) : NULL;
+	virt->callbacks[0] = virt->callbacks[1] = -1;
+	pthread_mutex_init(&virt->lock, NULL);
+	pthread_cond_init(&virt->discover_wake, NULL);
+	cycle_init(&virt->cycle, params->period_ns);
+	virSetErrorFunc(NULL, ignore_virt_error);
+	virInitialize();
+	virEventRegisterDefaultImpl();
+	virt->wake_timer = virEventAddTimeout(-1, on_wake_timer, NULL, NULL);
+	pthread_create(&virt->events_thread, NULL, events_main, virt);
+	pthread_create(&virt->discover_thread, NULL, discover_main, virt);
+	pthread_create(&virt->stats_thread, NULL, stats_main, virt);
+	return virt;
+}
+
+void virt_reload(struct virt *virt, int64_t period_ns)
+{
+	cycle_set_period(&virt->cycle, period_ns);
+}
+
+static bool join_until(pthread_t thread, int64_t deadline_real_ns)
+{
+	struct timespec until = ns_to_timespec(deadline_real_ns);
+
+	return pthread_timedjoin_np(thread, NULL, &until) == 0;
+}
+
+bool virt_stop(struct virt *virt)
+{
+	if (!virt)
+		return true;
+	int64_t deadline = clock_real_ns() + STOP_PATIENCE_NS;
+
+	cycle_stop(&virt->cycle);
+	if (!join_until(virt->stats_thread, deadline))
+		return false;
+	pthread_mutex_lock(&virt->lock);
+	atomic_store(&virt->stopping, true);
+	pthread_cond_signal(&virt->discover_wake);
+	pthread_mutex_unlock(&virt->lock);
+	virEventUpdateTimeout(virt->wake_timer, 0);
+	if (!join_until(virt->discover_thread, deadline) ||
+		!join_until(virt->events_thread, deadline))
+		return false;
+	virEventRemoveTimeout(virt->wake_timer);
+	cycle_done(&virt->cycle);
+	pthread_cond_destroy(&virt->discover_wake);
+	pthread_mutex_destroy(&virt->lock);
+	virt_plan_free(virt->plan);
+	spec_set_unref(virt->plan_specs);
+	free(virt->queue);
+	free(virt->product);
+	free(virt->uri);
+	free(virt);
+	return true;
+}
+
+void virt_status(struct virt *virt, struct strbuf *out)
+{
+	static const char *const states[] = { [VIRT_CONNECTING] = "connecting",
+		[VIRT_CONNECTED] = "connected", [VIRT_FAILED] = "failed" };
+	int64_t now = clock_mono_ns();
+
+	pthread_mutex_lock(&virt->lock);
+	strbuf_addf(out, "libvirt.state: %s\n", virt->lost ? "lost" : states[virt->state]);
+	if (virt->product)
+		strbuf_addf(out, "libvirt.product: %s\n", virt->product);
+	if (virt->sampled_mono_ns)
+		strbuf_addf(out, "libvirt.age_ms: %" PRId64 "\n",
+			(now - virt->sampled_mono_ns) / NS_PER_MS);
+	strbuf_addf(out, "libvirt.cycle_us: %" PRId64 "\n", virt->cycle_ns / 1000);
+	if (virt->cycle_start_mono_ns)
+		strbuf_addf(out, "libvirt.waiting_ms: %" PRId64 "\n",
+			(now - virt->cycle_start_mono_ns) / NS_PER_MS);
+	pthread_mutex_unlock(&virt->lock);
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Actions: tokens and hostile names through a real shell; limits; outputs. */
+#include "test.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "collect/action_process.h"
+#include "collect/action_result.h"
+#include "collect/action_template.h"
+#include "collect/actions.h"
+#include "collect/board.h"
+#include "core/metric_list.h"
+#include "core/spec.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/mem.h"
+#include "util/strbuf.h"
+
+#define PWNED "/tmp/vhostmd-test-pwned"
+
+static const char *const hostile[] = { "web01", "$(touch " PWNED ");'\"<&",
+	"`touch " PWNED "`", "a b  c", "; touch " PWNED, "'; touch " PWNED "; '",
+	"\"; touch " PWNED "; \"", "|touch " PWNED, "*", "~", "$HOME", "-n", "--help",
+	"back\\slash\\n", "100%s", "\xc3\xa9t\xc3\xa9", "#hash", "a=b", "..", "{a,b}",
+	"$((1+1))", "%~", "!!", "NAME", "ID", "${VHOSTMD_NAME}", "\\", "'", "\"" };
+
+/* Runs a command to its end in this thread. */
+static void run(struct action_process *p, const char *script, const char *name, int64_t ms)
+{
+	struct action_user self = { 0 };
+	char *env[3] = { NULL };
+
+	env[0] = xstrdup("PATH=/usr/bin:/bin");
+	env[1] = name ? xasprintf("VHOSTMD_NAME=%s", name) : NULL;
+	assert_int_equal(action_process_start(p, script, env, &self, ms * NS_PER_MS), 0);
+	for (;;) {
+		struct pollfd fds[ACTION_N_POLLFDS];
+
+		action_process_poll(p, fds);
+		poll(fds, ACTION_N_POLLFDS, 20);
+		if (action_process_step(p, fds))
+			break;
+	}
+	free(env[0]);
+	free(env[1]);
+}
+
+/* The output of @action for a VM named @name; NULL if it was refused. */
+static char *outcome(const char *action, const char *name)
+{
+	struct action_template *t = action_template_new(action, true, "qemu:///system");
+	struct vm_ident vm = { .id = 7, .name = name };
+	_cleanup_strbuf_ struct strbuf script = STRBUF_INIT;
+	struct action_process p;
+	char *out = NULL;
+
+	if (!action_template_refuses(t, name)) {
+		action_template_expand(t, &vm, &script);
+		run(&p, strbuf_str(&script), name, 10000);
+		out = xstrdup(strbuf_str(&p.out));
+		action_process_done(&p);
+	}
+	action_template_free(t);
+	return out;
+}
+
+/*
+ * Commands that print each argument as <argument>; whatever the quotes around NAME, the
+ * name comes out as it is, or the command is not run at all.
+ */
+static const struct {
+	const char *action, *before, *after;
+} places[] = {
+	{ "printf '<%s>' NAME", "<", ">" },
+	{ "printf '<%s>' \"NAME\"", "<", ">" },
+	{ "printf '<%s>' 'NAME'", "<", ">" },
+	{ "cat() { for a; do echo _; /usr/bin/printf '<%s>' \"$a\"; done; }; cat NAME",
+		"_\n<", ">" },
+	{ "set -- NAME; for a; do /usr/bin/env printf '<%s>' \"$a\"; done", "<", ">" },
+	{ "/usr/bin/printf '<%s>' x--d=NAME-y", "<x--d=", "-y>" },
+	{ "X=NAME; /usr/bin/test x && /usr/bin/printf '<%s>' \"$X\"", "<", ">" },
+	{ "p() { /usr/bin/printf '%s\\n' \"$@\"; }; p xNAMEx x:NAME:y", "xNAMEx\nx:", ":y\n" },
+	{ "dirname \"$(dirname /a/b/NAME)\"", NULL, NULL },
+	{ "sh -c 'printf \"<%s>\" NAME'", "<", ">" },
+	{ "sh -c \"printf '<%s>' NAME\"", "<", ">" },
+	{ "eval printf '%s' NAME", "", "" },
+	{ "echo NAME | sh", NULL, NULL },
+	{ "echo `echo NAME`", "", "\n" },
+	{ "echo \"`echo NAME`\"", "", "\n" },
+	{ "awk 'BEGIN { print \"NAME\" }'", "", "\n" },
+	{ "awk \"BEGIN { print \\\"NAME\\\" }\"", "", "\n" },
+	{ "awk -v n=NAME 'BEGIN { print n }'", "", "\n" },
+	{ "X=NAME; awk \"BEGIN { print \\\"$X\\\" }\"", "", "\n" },
+	{ "echo ${X:-NAME}", "", "\n" },
+	{ "cat <<EOF\nNAME\nEOF", "", "\n" },
+	{ "cat <<'EOF'\nNAME\nEOF", "", "\n" },
+	{ "printf %s \\NAME", "", "" },
+	{ "printf %s \"\\NAME\"", "\\", "" },
+	{ "printf %s '", NULL, NULL },
+	{ "test -n NAME && stat -c %n -- /nonexistent/NAME 2>/dev/null; expr 1", "1\n", "" },
+};
+
+static void hostile_names_stay_text(void **state)
+{
+	(void)state;
+	unlink(PWNED);
+	for (size_t k = 0; k < ARRAY_LEN(places); k++) {
+		for (size_t i = 0; i < ARRAY_LEN(hostile); i++) {
+			_cleanup_free_ char *out = outcome(places[k].action, hostile[i]);
+			_cleanup_free_ char *expected = !places[k].before ? NULL
+				: strstr(places[k].action, "expr 1")
+				? xstrdup("1\n")
+				: xasprintf("%s%s%s", places[k].before, hostile[i],
+					  places[k].after);
+
+			if (access(PWNED, F_OK) == 0)
+				fail_msg("executed: %s with %s", places[k].action, hostile[i]);
+			if (out && expected && strcmp(out, expected) != 0)
+				fail_msg("%s with %s gave %s", places[k].action, hostile[i], out);
+			/* a harmless name must work in every place */
+			if (!i && expected && !out)
+				fail_msg("refused: %s", places[k].action);
+		}
+	}
+}
+
+/* The usual ways of writing an action work for every name but options. */
+static void usual_actions_take_any_name(void **state)
+{
+	(void)state;
+	static const char *const actions[] = { "cat -- NAME", "virsh -r CONNECT dominfo NAME",
+		"virsh dominfo \"NAME\" | awk '/CPU time/ {print $3}'",
+		"x=$(lookup \"NAME\"); report --vm=NAME \"$x\"",
+		"if virsh domstate NAME >/dev/null; then cat /x; fi" };
+
+	for (size_t k = 0; k < ARRAY_LEN(actions); k++) {
+		struct action_template *t = action_template_new(actions[k], true, NULL);
+
+		for (size_t i = 0; i < ARRAY_LEN(hostile); i++) {
+			const char *why = action_template_refuses(t, hostile[i]);
+
+			if (why && hostile[i][0] != '-')
+				fail_msg("%s refuses %s: %s", actions[k], hostile[i], why);
+			if (!why && hostile[i][0] == '-')
+				fail_msg("%s lets %s be an option", actions[k], hostile[i]);
+		}
+		action_template_free(t);
+	}
+}
+
+static void dangerous_places_refuse_hostile_names(void **state)
+{
+	(void)state;
+	static const char *const actions[] = { "sh -c \"dominfo NAME\"", "eval x NAME",
+		"awk '/NAME/'", "awk -v x=NAME 'BEGIN{}'", "NAME", "echo `x NAME`",
+		"echo NAME | ssh h", "virsh \"dominfo NAME\"", "x <<E\nNAME\nE",
+		"echo ${A-NAME}", "echo $((NAME))", "grep NAME /f", "find /x -name NAME",
+		"x=NAME; python3 -c \"print('$x')\"", "watch NAME", "a; NAME", "a | NAME -x",
+		"$(NAME)", "if NAME; then a; fi", "echo \"$(case a in a) echo NAME;; esac)\"" };
+
+	for (size_t k = 0; k < ARRAY_LEN(actions); k++) {
+		struct action_template *t = action_template_new(actions[k], true, NULL);
+
+		if (!action_template_refuses(t, "a'b"))
+			fail_msg("accepted: %s", actions[k]);
+		action_template_free(t);
+	}
+}
+
+static void tokens_are_whole_words(void **state)
+{
+	(void)state;
+	struct vm_ident vm = { .id = 12, .name = "v" };
+	static const char *const pairs[][2] = {
+		{ "HOSTNAME VALID NAMES MYID", "HOSTNAME VALID NAMES MYID" },
+		{ "a ID b VMID c", "a 12 b 12 c" },
+		{ "a 'UUID'", "a '6be3fdb8-bef5-6fec-b1b7-e61bbceab708'" },
+		{ "virsh CONNECT list", "virsh --connect 'qemu:///system' list" },
+		{ "echo $NAME x", "echo $NAME x" },
+		{ "echo NAME", "echo \"${VHOSTMD_NAME}\"" },
+		{ "echo \"a NAME\"", "echo \"a ${VHOSTMD_NAME}\"" },
+		{ "echo x # NAME", "echo x # NAME" },
+	};
+
+	assert_int_equal(uuid_parse("6be3fdb8-bef5-6fec-b1b7-e61bbceab708", &vm.uuid), 0);
+	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+		_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+		struct action_template *t =
+			action_template_new(pairs[i][0], true, "qemu:///system");
+
+		action_template_expand(t, &vm, &out);
+		assert_string_equal(strbuf_str(&out), pairs[i][1]);
+		action_template_free(t);
+	}
+	struct action_template *t = action_template_new("x NAME CONNECT", false, NULL);
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+
+	action_template_expand(t, NULL, &out);
+	assert_string_equal(strbuf_str(&out), "x NAME ");
+	action_template_free(t);
+	assert_true(action_uri_valid("qemu+ssh://u@h:22/system?a=b&c=~d"));
+	assert_false(action_uri_valid("qemu:///'; reboot"));
+}
+
+static void time_limit_kills_the_whole_group(void **state)
+{
+	(void)state;
+	struct action_process p;
+	int64_t start = clock_mono_ns();
+	int self_group = getpgrp();
+
+	run(&p, "sleep 60 & sleep 60; echo never", NULL, 200);
+	assert_true(p.timed_out);
+	assert_true(clock_mono_ns() - start < 10 * NS_PER_S);
+	assert_int_equal(getpgrp(), self_group);
+	/* whoever adopts orphans may take a moment to reap them */
+	while (kill(-p.pid, 0) == 0 && clock_mono_ns() - start < 20 * NS_PER_S)
+		poll(NULL, 0, 5);
+	assert_int_equal(kill(-p.pid, 0), -1);
+	assert_int_equal(errno, ESRCH);
+	action_process_done(&p);
+}
+
+static void background_children_are_not_waited_for(void **state)
+{
+	(void)state;
+	struct action_process p;
+	int64_t start = clock_mono_ns();
+
+	run(&p, "sleep 60 & echo 5", NULL, 20000);
+	assert_string_equal(strbuf_str(&p.out), "5\n");
+	assert_int_equal(p.status, 0);
+	assert_true(clock_mono_ns() - start < 10 * NS_PER_S);
+	action_process_done(&p);
+}
+
+static void output_limit_is_an_error_not_a_cut(void **state)
+{
+	(void)state;
+	struct action_process p;
+
+	run(&p, "head -c 65536 /dev/zero | tr '\\0' 1", NULL, 10000);
+	assert_false(p.too_long);
+	assert_int_equal(p.out.len, 65536);
+	action_process_done(&p);
+	run(&p, "yes", NULL, 10000);
+	assert_true(p.too_long);
+	action_process_done(&p);
+}
+
+static struct spec_set *one_spec(enum spec_kind kind, enum metric_type type)
+{
+	struct spec_set *specs = spec_set_new(1);
+
+	specs->specs[0] = (struct metric_spec){ .name = xstrdup("m"), .kind = kind,
+		.context = CONTEXT_VM, .type = type, .guest = true };
+	if (kind == SPEC_GROUP) {
+		specs->specs[0].n_variables = 2;
+		specs->specs[0].variables = xcalloc(2, sizeof(struct spec_variable));
+		specs->specs[0].variables[0] =
+			(struct spec_variable){ xstrdup("a"), NULL, METRIC_UINT64 };
+		specs->specs[0].variables[1] =
+			(struct spec_variable){ xstrdup("b"), NULL, METRIC_REAL64 };
+	}
+	return specs;
+}
+
+/* How many metrics of @script's output are available; @why gets the message. */
+static size_t available(
+	enum spec_kind kind, enum metric_type type, const char *script, struct strbuf *why)
+{
+	struct spec_set *specs = one_spec(kind, type);
+	struct vm_ident vm = { .name = "v" };
+	struct action_process p;
+	size_t n = 0;
+
+	run(&p, script, NULL, 10000);
+	struct metric_list *list = action_result_read(specs, 0, &vm, &p, why);
+
+	for (size_t i = 0; i < list->n; i++)
+		n += list->metrics[i].available;
+	metric_list_unref(list);
+	action_process_done(&p);
+	spec_set_unref(specs);
+	return n;
+}
+
+static void outputs_must_parse_as_their_type(void **state)
+{
+	(void)state;
+	static const struct {
+		enum spec_kind kind;
+		enum metric_type type;
+		const char *script;
+		size_t n;
+		const char *why;
+	} cases[] = {
+		{ SPEC_ACTION, METRIC_UINT32, "echo 5", 1, "" },
+		{ SPEC_ACTION, METRIC_UINT32, "echo five", 0, "the output 'five" },
+		{ SPEC_ACTION, METRIC_UINT32, "echo 5; exit 3", 0, "status 3" },
+		{ SPEC_ACTION, METRIC_UINT32, "echo oops >&2; exit 1", 0, "said 'oops'" },
+		{ SPEC_ACTION, METRIC_INT32, "echo 3000000000", 0, "does not fit int32" },
+		{ SPEC_ACTION, METRIC_STRING, "printf 'a\\377b'", 0, "not UTF-8" },
+		{ SPEC_ACTION, METRIC_STRING, "printf 'a\\0b'", 0, "NUL" },
+		{ SPEC_ACTION, METRIC_STRING, "no-such-command-here", 0, "status 127" },
+		{ SPEC_ACTION, METRIC_REAL64, "echo 69.4s", 1, "" },
+		{ SPEC_GROUP, 0, "echo 1,2.5", 2, "" },
+		{ SPEC_GROUP, 0, "echo 1", 0, "2 variables" },
+		{ SPEC_GROUP, 0, "echo 1,2,3", 0, "2 variables" },
+		{ SPEC_GROUP, 0, "echo 1,x", 0, "variable b" },
+		{ SPEC_XML, 0, "echo '<metric type=\"int32\" context=\"vm\"><name>a</name>"
+			       "<value>1</value></metric><metric type=\"string\"><name>b</name>"
+			       "<value> x </value></metric>'", 2, "" },
+		{ SPEC_XML, 0, "echo '<metric type=\"int32\"><name>a</name></metric>'", 0, "no <value>" },
+		{ SPEC_XML, 0, "echo '<metric type=\"int32\"><name>a</name><value>q</value></metric>'",
+			0, "is no int32" },
+		{ SPEC_XML, 0, "echo '<metric type=\"int32\" context=\"host\"><name>a</name>"
+			       "<value>1</value></metric>'", 0, "another context" },
+		{ SPEC_XML, 0, "echo '<metric type=\"int32\" uuid=\"x\"><name>a</name>"
+			       "<value>1</value></metric>'", 0, "another VM" },
+		{ SPEC_XML, 0, "echo '</output><evil/>'", 0, "not well-formed" },
+		{ SPEC_XML, 0, "echo '<!DOCTYPE a [<!ENTITY e \"x\">]><metric/>'", 0, "well-formed" },
+		{ SPEC_XML, 0, "true", 0, "no <metric>" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+		size_t n = available(cases[i].kind, cases[i].type, cases[i].script, &why);
+
+		if (n != cases[i].n || !strstr(strbuf_str(&why), cases[i].why) ||
+			(!*cases[i].why && why.len))
+			fail_msg("%s: %zu available, said: %s", cases[i].script, n,
+				strbuf_str(&why));
+	}
+}
+
+/* Waits until the host has @n metrics that are available, in a bounded time. */
+static bool wait_available(struct tree *tree, size_t n)
+{
+	int64_t deadline = clock_mono_ns() + 20 * NS_PER_S;
+	size_t found = 0;
+
+	do {
+		struct view *view = tree_view(tree);
+
+		found = 0;
+		for (size_t i = 0; i < view->host->n; i++)
+			found += view->host->metrics[i]->available;
+		view_unref(view);
+		poll(NULL, 0, 5);
+	} while (found < n && clock_mono_ns() < deadline);
+	return found >= n;
+}
+
+/* A command that never ends delays nothing but itself. */
+static void a_slow_action_delays_nothing_else(void **state)
+{
+	(void)state;
+	struct spec_set *specs = spec_set_new(4);
+	struct tree *tree = tree_new();
+	struct action_settings settings = { .path = "/usr/bin:/bin",
+		.period_ns = 50 * NS_PER_MS, .timeout_ns = 30 * NS_PER_S, .max_parallel = 2 };
+
+	for (size_t i = 0; i < specs->n; i++)
+		specs->specs[i] = (struct metric_spec){ .name = xasprintf("m%zu", i),
+			.kind = SPEC_ACTION, .type = METRIC_INT32, .guest = true,
+			.action = xstrdup(i ? "echo 1" : "sleep 1000") };
+	struct board *board = board_new(tree, specs);
+	struct actions *actions = actions_start(board, &settings);
+
+	assert_true(wait_available(tree, 3));
+	actions_stop(actions);
+	board_free(board);
+	tree_free(tree);
+	spec_set_unref(specs);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(tokens_are_whole_words),
+		cmocka_unit_test(hostile_names_stay_text),
+		cmocka_unit_test(usual_actions_take_any_name),
+		cmocka_unit_test(dangerous_places_refuse_hostile_names),
+		cmocka_unit_test(time_limit_kills_the_whole_group),
+		cmocka_unit_test(background_children_are_not_waited_for),
+		cmocka_unit_test(output_limit_is_an_error_not_a_cut),
+		cmocka_unit_test(outputs_must_parse_as_their_type),
+		cmocka_unit_test(a_slow_action_delays_nothing_else),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Host figures and vCPU delays from fixtures; the board; libvirt's in-process driver. */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "collect/board.h"
+#include "collect/cycle.h"
+#include "collect/foreign_xml.h"
+#include "collect/host.h"
+#include "collect/qemu_proc.h"
+#include "collect/virt.h"
+#include "core/catalogue.h"
+#include "core/metric_list.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/mem.h"
+#include "util/strbuf.h"
+
+/* A fixture of files in a temporary directory. */
+struct fixture {
+	char dir[64];
+	int fd;
+};
+
+static void fixture_init(struct fixture *f)
+{
+	strcpy(f->dir, "/tmp/vhostmd-unit.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(f->fd >= 0);
+}
+
+static void fixture_add(struct fixture *f, const char *path, const char *text)
+{
+	_cleanup_free_ char *copy = xstrdup(path);
+
+	for (char *p = strchr(copy, '/'); p; p = strchr(p + 1, '/')) {
+		*p = '\0';
+		mkdirat(f->fd, copy, 0755);
+		*p = '/';
+	}
+	_cleanup_close_ int fd = openat(f->fd, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+}
+
+static void fixture_done(struct fixture *f)
+{
+	_cleanup_free_ char *command = xasprintf("rm -r -- %s", f->dir);
+
+	close(f->fd);
+	assert_int_equal(system(command), 0); /* a path of our own making */
+}
+
+static struct spec_set *all_of(enum catalogue_collector collector)
+{
+	struct spec_set *specs = spec_set_new(256);
+	size_t n = 0;
+
+	for (size_t i = 0; catalogue_at(i); i++) {
+		const struct catalogue_entry *e = catalogue_at(i);
+
+		if (e->collector == collector)
+			specs->specs[n++] = (struct metric_spec){ .name = xstrdup(e->name),
+				.context = e->context, .type = e->type, .guest = true,
+				.source = xstrdup(e->name), .entry = e };
+	}
+	specs->n = n;
+	return specs;
+}
+
+static const struct metric *find(const struct metric_list *list, const char *name)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (!strcmp(list->metrics[i].name, name))
+			return &list->metrics[i];
+	fail_msg("no metric %s", name);
+	return NULL;
+}
+
+static void assert_u64(const struct metric_list *list, const char *name, uint64_t expected)
+{
+	const struct metric *m = find(list, name);
+
+	if (!m->available || m->value.u != expected)
+		fail_msg("%s is %s%llu, not %llu", name, m->available ? "" : "unavailable ",
+			(unsigned long long)m->value.u, (unsigned long long)expected);
+}
+
+static void add_host_fixture(struct fixture *f)
+{
+	fixture_add(f, "proc/stat",
+		"cpu  100 20 30 4000 50 6 7 8 9 10\ncpu0 1 2 3 4\nctxt 12345\n"
+		"procs_running 3\nprocs_blocked 1\n");
+	fixture_add(f, "proc/meminfo",
+		"MemTotal:        1000 kB\nMemFree:          300 kB\nMemAvailable:     600 kB\n"
+		"Buffers:           50 kB\nCached:           150 kB\nSwapCached:        10 kB\n"
+		"SwapTotal:        500 kB\nSwapFree:         400 kB\nHugePages_Total:     4\n"
+		"HugePages_Free:      2\nHugePages_Rsvd:      1\nHugePages_Surp:      0\n"
+		"Hugepagesize:       2048 kB\n");
+	fixture_add(f, "proc/vmstat",
+		"pgpgin 1000\npgpgout 2000\npswpin 3\npswpout 4\npgfault 500\npgmajfault 6\n");
+	fixture_add(f, "proc/loadavg", "0.50 1.25 2.00 1/234 5678\n");
+	fixture_add(f, "proc/uptime", "1234.56 999.00\n");
+	fixture_add(f, "proc/pressure/cpu",
+		"some avg10=1.50 avg60=2.50 avg300=3.50 total=12345\n"
+		"full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
+	fixture_add(f, "etc/os-release", "ID=x\nNAME=\"Some Linux\"\n");
+	fixture_add(f, "sys/devices/system/cpu/online", "0-3\n");
+	for (int cpu = 0; cpu < 4; cpu++) {
+		char path[96];
+		char id[8];
+
+		snprintf(path, sizeof(path),
+			"sys/devices/system/cpu/cpu%d/topology/physical_package_id", cpu);
+		snprintf(id, sizeof(id), "%d\n", cpu / 2);
+		fixture_add(f, path, id);
+		snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%d/topology/core_id", cpu);
+		fixture_add(f, path, "0\n");
+	}
+}
+
+static void host_figures_are_the_kernels(void **state)
+{
+	(void)state;
+	struct spec_set *specs = all_of(COLLECTOR_HOST);
+	struct fixture f;
+
+	fixture_init(&f);
+	add_host_fixture(&f);
+	struct host *host = host_new(f.fd);
+	struct metric_list *list = host_sample(host, specs);
+	const uint64_t tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+
+	assert_int_equal(list->n, specs->n);
+	assert_u64(list, "host.cpu.time", 150 * tick);
+	assert_u64(list, "host.cpu.steal", 8 * tick);
+	assert_u64(list, "host.cpu.irq", 13 * tick);
+	assert_u64(list, "host.context.switches", 12345);
+	assert_u64(list, "host.mem.total", 1000);
+	assert_u64(list, "host.mem.used", 700);
+	assert_u64(list, "host.mem.apps", 500);
+	assert_u64(list, "host.vmem.free", 700);
+	assert_u64(list, "host.vmem.used", 1500 - 300 - 150 - 50 - 10);
+	assert_u64(list, "host.swap.in", 3 * (uint64_t)sysconf(_SC_PAGESIZE));
+	assert_u64(list, "host.page.in", 1000);
+	assert_u64(list, "host.cpu.count", 4);
+	assert_u64(list, "host.cpu.sockets", 2);
+	assert_u64(list, "host.cpu.cores", 2);
+	assert_u64(list, "host.pressure.cpu.some.total", 12345);
+	assert_true(find(list, "host.pressure.cpu.some.avg60")->value.real > 2.4);
+	assert_true(find(list, "host.load.5")->value.real > 1.2);
+	assert_string_equal(find(list, "host.virt.vendor")->value.s, "Some Linux");
+	assert_false(find(list, "host.page.in.rate")->available);
+	assert_false(find(list, "host.pressure.io.some.avg10")->available);
+	metric_list_unref(list);
+
+	fixture_add(&f, "proc/vmstat", "pgpgin 2000\npgfault 900\n");
+	list = host_sample(host, specs);
+	assert_true(find(list, "host.page.in.rate")->value.real > 0);
+	assert_false(find(list, "host.swap.in")->available);
+	metric_list_unref(list);
+	host_free(host);
+	fixture_done(&f);
+	spec_set_unref(specs);
+}
+
+/* Files that end early or hold nonsense make figures unavailable, and nothing worse. */
+static void broken_files_make_figures_unavailable(void **state)
+{
+	(void)state;
+	static const char *const broken[] = { "", "cpu", "cpu ", "cpu  1 2", "cpu  x y z\n",
+		"cpu  99999999999999999999999 1 1 1\n", "MemTotal:", "MemTotal: \nMemFree: -5 kB\n",
+		"some avg10=", "some total=\n", "pgpgin \n", "1.5.5 x", "-" };
+	struct spec_set *specs = all_of(COLLECTOR_HOST);
+
+	for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
+		struct fixture f;
+
+		fixture_init(&f);
+		fixture_add(&f, "proc/stat", broken[i]);
+		fixture_add(&f, "proc/meminfo", broken[i]);
+		fixture_add(&f, "proc/vmstat", broken[i]);
+		fixture_add(&f, "proc/loadavg", broken[i]);
+		fixture_add(&f, "proc/uptime", broken[i]);
+		fixture_add(&f, "proc/pressure/io", broken[i]);
+		fixture_add(&f, "sys/devices/system/cpu/online", broken[i]);
+		fixture_add(&f, "etc/os-release", broken[i]);
+		struct host *host = host_new(f.fd);
+		struct metric_list *list = host_sample(host, specs);
+
+		assert_int_equal(list->n, specs->n);
+		assert_false(find(list, "host.cpu.time")->available);
+		assert_false(find(list, "host.mem.total")->available);
+		assert_false(find(list, "host.swap.in")->available);
+		metric_list_unref(list);
+		host_free(host);
+		fixture_done(&f);
+	}
+	spec_set_unref(specs);
+}
+
+static void delays_come_from_schedstat(void **state)
+{
+	(void)state;
+	struct fixture f;
+	uint64_t delays[3] = { 0 };
+
+	fixture_init(&f);
+	assert_int_equal(qemu_proc_delays(f.fd, "vm", delays, 3), -ENOENT);
+	fixture_add(&f, "run/libvirt/qemu/vm.pid", "4711\n");
+	assert_int_equal(qemu_proc_delays(f.fd, "vm", delays, 3), -ENOENT);
+	fixture_add(&f, "proc/4711/task/4711/comm", "qemu-system-x86\n");
+	fixture_add(&f, "proc/4711/task/4712/comm", "CPU 0/KVM\n");
+	fixture_add(&f, "proc/4711/task/4712/schedstat", "1000 222 3\n");
+	fixture_add(&f, "proc/4711/task/4713/comm", "CPU 1/TCG\n");
+	fixture_add(&f, "proc/4711/task/4713/schedstat", "1000 333 3\n");
+	fixture_add(&f, "proc/4711/task/4714/comm", "CPU 99/KVM\n");
+	assert_int_equal(qemu_proc_delays(f.fd, "vm", delays, 3), 0);
+	assert_true(delays[0] == 222 && delays[1] == 333 && delays[2] == UINT64_MAX);
+	fixture_done(&f);
+}
+
+static void the_channel_is_found_in_domain_xml(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *path = NULL;
+	static const char xml[] =
+		"<domain><devices><channel type='unix'><source mode='bind' path='/other'/>"
+		"<target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+		"<channel type='unix'><source mode='bind' path='/run/a&amp;b'/>"
+		"<target type='virtio' name='org.github.vhostmd.1'/></channel></devices></domain>";
+
+	assert_int_equal(foreign_channel_path(xml, "org.github.vhostmd.1", &path), 0);
+	assert_string_equal(path, "/run/a&b");
+	assert_int_equal(foreign_channel_path("<domain/>", "x", &path), -ENOENT);
+	assert_int_equal(foreign_channel_path("<domain>", "x", &path), -EINVAL);
+}
+
+static struct spec_set *two_actions(const char *second)
+{
+	struct spec_set *specs = spec_set_new(2);
+
+	specs->specs[0] = (struct metric_spec){ .name = xstrdup("a"), .kind = SPEC_ACTION,
+		.type = METRIC_INT32, .guest = true, .action = xstrdup("echo 1") };
+	specs->specs[1] = (struct metric_spec){ .name = xstrdup("b"), .kind = SPEC_ACTION,
+		.context = CONTEXT_VM, .type = METRIC_INT32, .guest = true,
+		.action = xstrdup(second) };
+	return specs;
+}
+
+static void board_update_one(
+	struct board *board, struct spec_set *specs, const struct vm_ident *vm, uint32_t slot)
+{
+	struct metric_list_builder *b = metric_list_builder_new(specs, 1);
+	struct value v = { .type = METRIC_INT32, .i = 5 };
+
+	metric_list_builder_add(b, slot, NULL, &v);
+	board_update(board, vm, LANE_ACTION_0 + slot, metric_list_builder_finish(b));
+	board_publish(board);
+}
+
+static size_t vm_metrics(struct tree *tree, const char *name)
+{
+	struct view *view = tree_view(tree);
+	struct snapshot *s = view_find_name(view, name);
+	size_t n = s ? s->n : SIZE_MAX;
+
+	view_unref(view);
+	return n;
+}
+
+static void board_knows_runs_and_configurations(void **state)
+{
+	(void)state;
+	struct tree *tree = tree_new();
+	struct spec_set *specs = two_actions("echo 2"), *same = two_actions("echo 2"),
+			*other = two_actions("echo 3");
+	struct board *board = board_new(tree, specs);
+	struct vm_ident vm = { .uuid = { { 1 } }, .id = 1, .name = "vm" };
+	struct vm_ident twin = { .uuid = { { 2 } }, .id = 9, .name = "vm" };
+
+	assert_true(board_vm_start(board, &vm));
+	assert_false(board_vm_start(board, &vm));
+	board_update_one(board, specs, &vm, 1);
+	board_update_one(board, specs, NULL, 0);
+	assert_int_equal(vm_metrics(tree, "vm"), 1);
+
+	/* a reload keeps what is still asked for, and drops late results of the old one */
+	board_set_specs(board, same);
+	assert_int_equal(vm_metrics(tree, "vm"), 1);
+	board_set_specs(board, other);
+	assert_int_equal(vm_metrics(tree, "vm"), 0);
+	board_update_one(board, specs, &vm, 1);
+	assert_int_equal(vm_metrics(tree, "vm"), 0);
+	board_update_one(board, other, &vm, 1);
+	assert_int_equal(vm_metrics(tree, "vm"), 1);
+
+	/* another run of the same VM starts empty; results of the old run are dropped */
+	vm.id = 2;
+	assert_true(board_vm_start(board, &vm));
+	assert_int_equal(vm_metrics(tree, "vm"), 0);
+	vm.id = 1;
+	board_update_one(board, other, &vm, 1);
+	assert_int_equal(vm_metrics(tree, "vm"), 0);
+
+	/* a name that comes again under another uuid replaces its owner */
+	assert_true(board_vm_start(board, &twin));
+	assert_false(board_vm_stop(board, &vm.uuid, -1));
+	assert_true(board_vm_stop(board, &twin.uuid, 9));
+	assert_int_equal(vm_metrics(tree, "vm"), SIZE_MAX);
+	board_free(board);
+	tree_free(tree);
+	spec_set_unref(specs);
+	spec_set_unref(same);
+	spec_set_unref(other);
+}
+
+static _Atomic int channels_seen;
+
+static void on_channel(void *ctx, const struct uuid *uuid, const char *path)
+{
+	(void)ctx;
+	(void)uuid;
+	assert_null(path);
+	atomic_fetch_add(&channels_seen, 1);
+}
+
+static void on_gone(void *ctx, const struct uuid *uuid)
+{
+	(void)ctx;
+	(void)uuid;
+}
+
+/* libvirt's test driver: one running domain named "test", state statistics only. */
+static void libvirt_test_driver_serves_what_it_can(void **state)
+{
+	(void)state;
+	struct spec_set *specs = all_of(COLLECTOR_LIBVIRT);
+	struct tree *tree = tree_new();
+	struct board *board = board_new(tree, specs);
+	struct virt_params params = { .board = board, .uri = "test:///default",
+		.period_ns = 20 * NS_PER_MS, .root_fd = -1, .on_channel = on_channel,
+		.on_gone = on_gone };
+	struct virt *virt = virt_start(&params);
+	int64_t deadline = clock_mono_ns() + 20 * NS_PER_S;
+	bool found = false;
+
+	while (!found && clock_mono_ns() < deadline) {
+		struct view *view = tree_view(tree);
+		struct snapshot *vm = view_find_name(view, "test");
+		const struct metric *m = vm ? snapshot_find(vm, "state.state") : NULL;
+
+		found = m && m->available && m->value.i == 1 && atomic_load(&channels_seen);
+		if (found) {
+			assert_false(snapshot_find(vm, "cpu.time")->available);
+			assert_int_equal(vm->vm.id, 1);
+		}
+		view_unref(view);
+		poll(NULL, 0, 5);
+	}
+	assert_true(found);
+	assert_true(virt_stop(virt));
+	board_free(board);
+	tree_free(tree);
+	spec_set_unref(specs);
+}
+
+/* Beats neither drift nor pile up. */
+static void missed_beats_are_skipped_and_counted(void **state)
+{
+	(void)state;
+	struct cycle c;
+
+	cycle_init(&c, 10 * NS_PER_MS);
+	assert_true(cycle_wait(&c));
+	int64_t first = c.next_mono_ns;
+
+	poll(NULL, 0, 35); /* a cycle that takes three and a half periods */
+	assert_true(cycle_wait(&c));
+	assert_true(c.overruns >= 2);
+	assert_int_equal((c.next_mono_ns - first) % (10 * NS_PER_MS), 0);
+	assert_true(c.next_mono_ns > clock_mono_ns() - 10 * NS_PER_MS);
+	cycle_stop(&c);
+	assert_false(cycle_wait(&c));
+	cycle_done(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(host_figures_are_the_kernels),
+		cmocka_unit_test(broken_files_make_figures_unavailable),
+		cmocka_unit_test(delays_come_from_schedstat),
+		cmocka_unit_test(the_channel_is_found_in_domain_xml),
+		cmocka_unit_test(board_knows_runs_and_configurations),
+		cmocka_unit_test(libvirt_test_driver_serves_what_it_can),
+		cmocka_unit_test(missed_beats_are_skipped_and_counted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
