@@ -34,6 +34,16 @@ int action_user_resolve(const char *name, struct action_user *ret)
 	return 0;
 }
 
+int action_user_become(const struct action_user *user)
+{
+	if (!user->change)
+		return 0;
+	if (setgroups((size_t)user->n_groups, user->groups) < 0 ||
+		setresgid(user->gid, user->gid, user->gid) < 0)
+		return -1;
+	return setresuid(user->uid, user->uid, user->uid);
+}
+
 /* In the child, between fork and exec: only async-signal-safe calls. */
 static void exec_child(const char *script, char *const *env,
 	const struct action_user *user, int out, int err, pid_t parent)
@@ -50,10 +60,7 @@ static void exec_child(const char *script, char *const *env,
 	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(126);
 	syscall(SYS_close_range, 3, ~0U, 0);
-	if (user->change &&
-		(setgroups((size_t)user->n_groups, user->groups) < 0 ||
-			setresgid(user->gid, user->gid, user->gid) < 0 ||
-			setresuid(user->uid, user->uid, user->uid) < 0))
+	if (action_user_become(user) < 0)
 		_exit(126);
 	/* after the change of user, which would cancel it */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);

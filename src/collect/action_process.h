@@ -27,6 +27,9 @@ struct action_user {
 /* Return: 0, -ENOENT if there is no such user, or another -errno. */
 int action_user_resolve(const char *name, struct action_user *ret);
 
+/* Becomes that user for good; async-signal-safe.  Return: 0, or -1 with errno. */
+int action_user_become(const struct action_user *user);
+
 struct action_process {
 	pid_t pid;
 	int pidfd, out_fd, err_fd;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/blob.h"
+#include "util/hash.h"
 #include "util/mem.h"
 
 /* Merge order: by slot; within a slot by list, then by place in the list. */
@@ -43,6 +44,7 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 		s->vm = *vm;
 		s->vm.name = memcpy(s + 1, vm->name, name_size);
 		uuid_format(&vm->uuid, s->uuid_text);
+		s->key = uuid_key(&vm->uuid);
 	}
 	s->lists = xcalloc(n_lists, sizeof(struct metric_list *));
 	for (size_t i = 0; i < n_lists; i++) {
@@ -86,11 +88,16 @@ const struct metric *snapshot_find(const struct snapshot *s, const char *name)
 	return NULL;
 }
 
-static int compare_uuid(const void *a, const void *b)
+uint64_t uuid_key(const struct uuid *uuid)
+{
+	return siphash24(uuid->b, sizeof(uuid->b)) >> 4;
+}
+
+static int compare_keys(const void *a, const void *b)
 {
 	const struct snapshot *const *x = a, *const *y = b;
 
-	return uuid_compare(&(*x)->vm.uuid, &(*y)->vm.uuid);
+	return (*x)->key < (*y)->key ? -1 : (*x)->key > (*y)->key;
 }
 
 static struct view *view_new(
@@ -105,7 +112,7 @@ static struct view *view_new(
 	view->vms = xcalloc(n_vms, sizeof(struct snapshot *));
 	if (n_vms) {
 		memcpy(view->vms, vms, n_vms * sizeof(struct snapshot *));
-		qsort(view->vms, n_vms, sizeof(struct snapshot *), compare_uuid);
+		qsort(view->vms, n_vms, sizeof(struct snapshot *), compare_keys);
 	}
 	return view;
 }
@@ -123,22 +130,26 @@ void view_unref(struct view *view)
 	free(view);
 }
 
-struct snapshot *view_find_uuid(const struct view *view, const struct uuid *uuid)
+struct snapshot *view_find_key(const struct view *view, uint64_t key)
 {
 	size_t low = 0, high = view->n_vms;
 
 	while (low < high) {
 		size_t mid = (low + high) / 2;
-		int c = uuid_compare(uuid, &view->vms[mid]->vm.uuid);
 
-		if (c == 0)
-			return view->vms[mid];
-		if (c < 0)
-			high = mid;
-		else
+		if (view->vms[mid]->key < key)
 			low = mid + 1;
+		else
+			high = mid;
 	}
-	return NULL;
+	return low < view->n_vms && view->vms[low]->key == key ? view->vms[low] : NULL;
+}
+
+struct snapshot *view_find_uuid(const struct view *view, const struct uuid *uuid)
+{
+	struct snapshot *s = view_find_key(view, uuid_key(uuid));
+
+	return s && uuid_compare(&s->vm.uuid, uuid) == 0 ? s : NULL;
 }
 
 struct snapshot *view_find_name(const struct view *view, const char *name)

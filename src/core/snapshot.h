@@ -27,6 +27,7 @@ struct snapshot {
 	bool is_host;
 	struct vm_ident vm; /* a VM's; the name lies behind the structure */
 	char uuid_text[UUID_TEXT_LEN + 1];
+	uint64_t key; /* a VM's: uuid_key() of its uuid */
 	uint64_t generation; /* of the publication that made it */
 	int64_t time_ns;     /* real time of the newest sample; 0: none yet */
 	int64_t updated_mono_ns; /* monotonic time of the last update; 0: none yet */
@@ -55,7 +56,7 @@ struct view {
 	_Atomic unsigned refs;
 	uint64_t generation;
 	struct snapshot *host;
-	struct snapshot **vms; /* sorted by uuid */
+	struct snapshot **vms; /* sorted by key */
 	size_t n_vms;
 	struct blob *_Atomic xml;  /* cache of render_xml_view() */
 	struct blob *_Atomic prom; /* cache of render_prom_view() */
@@ -63,7 +64,11 @@ struct view {
 
 void view_unref(struct view *view); /* NULL is accepted */
 
+/* 60 bits that stand for a VM wherever 128 are too many; the same in every run. */
+uint64_t uuid_key(const struct uuid *uuid);
+
 /* Borrowed from the view; NULL if there is no such VM. */
+struct snapshot *view_find_key(const struct view *view, uint64_t key);
 struct snapshot *view_find_uuid(const struct view *view, const struct uuid *uuid);
 struct snapshot *view_find_name(const struct view *view, const char *name);
 struct snapshot *view_find_id(const struct view *view, int id);

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/content.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/blob.h"
+#include "core/metric_list.h"
+#include "core/render_prom.h"
+#include "core/render_xml.h"
+#include "core/snapshot.h"
+#include "mdisk/disks.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/mem.h"
+#include "util/strbuf.h"
+
+/*
+ * What was last told, by file.  Fixed files have places of their own; metrics share the
+ * rest, and one that loses its place is merely read from the newest snapshot.
+ */
+#define N_HELD 4096u
+
+/* A file of several requests is left alone while somebody reads it, but not for ever. */
+#define ONE_REQUEST_BYTES 4096u
+#define QUIET_NS (50 * NS_PER_MS)
+#define HOLD_MAX_NS (2 * NS_PER_S)
+
+struct held {
+	uint64_t id;
+	struct blob *blob;
+	int64_t told_ns, read_ns; /* monotonic */
+};
+
+struct content {
+	struct tree *tree;
+	struct disks *disks;
+	struct node_index *index;
+	void (*status)(void *ctx, struct strbuf *out);
+	void *ctx;
+	struct timespec start;
+
+	pthread_mutex_t lock; /* guards all below; taken alone */
+	struct content_config config;
+	struct held held[N_HELD];
+};
+
+struct content *content_new(struct tree *tree, struct disks *disks,
+	const struct content_config *config,
+	void (*status)(void *ctx, struct strbuf *out), void *ctx)
+{
+	struct content *c = xcalloc(1, sizeof(*c));
+
+	c->tree = tree;
+	c->disks = disks;
+	c->index = node_index_new();
+	c->status = status;
+	c->ctx = ctx;
+	c->config = *config;
+	c->start = ns_to_timespec(clock_real_ns());
+	pthread_mutex_init(&c->lock, NULL);
+	return c;
+}
+
+void content_free(struct content *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < N_HELD; i++)
+		blob_unref(c->held[i].blob);
+	node_index_free(c->index);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+void content_set_config(struct content *c, const struct content_config *config)
+{
+	pthread_mutex_lock(&c->lock);
+	c->config = *config;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static struct content_config get_config(struct content *c)
+{
+	pthread_mutex_lock(&c->lock);
+	struct content_config config = c->config;
+
+	pthread_mutex_unlock(&c->lock);
+	return config;
+}
+
+static struct held *held_place(struct content *c, uint64_t id)
+{
+	if (id < NODE_FIXED_END)
+		return &c->held[id];
+	return &c->held[NODE_FIXED_END + id % (N_HELD - NODE_FIXED_END)];
+}
+
+/* Somebody is in the middle of reading what was told before. */
+static bool is_busy(const struct held *h, int64_t now)
+{
+	return h->blob && h->blob->size > ONE_REQUEST_BYTES && now - h->read_ns < QUIET_NS &&
+		now - h->told_ns < HOLD_MAX_NS;
+}
+
+/* Takes over @fresh, which is about to be told.  Return: what to tell, referenced. */
+static struct blob *hold(struct content *c, uint64_t id, struct blob *fresh)
+{
+	int64_t now = clock_mono_ns();
+
+	pthread_mutex_lock(&c->lock);
+	struct held *h = held_place(c, id);
+	struct blob *drop = fresh;
+
+	if (h->id != id || !is_busy(h, now)) {
+		drop = h->blob;
+		*h = (struct held){ id, fresh, now, 0 };
+	}
+	struct blob *told = blob_ref(h->blob);
+
+	pthread_mutex_unlock(&c->lock);
+	blob_unref(drop);
+	return told;
+}
+
+/* What was told, referenced; NULL if that is forgotten. */
+static struct blob *recall(struct content *c, uint64_t id)
+{
+	struct blob *blob = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	struct held *h = held_place(c, id);
+
+	if (h->id == id && h->blob) {
+		h->read_ns = clock_mono_ns();
+		blob = blob_ref(h->blob);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return blob;
+}
+
+/* The newest bytes of a file that is no disk, referenced; NULL if there are none. */
+static struct blob *newest(struct content *c, struct view *view, const struct node *node)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+	switch (node->kind) {
+	case NODE_METRICS_XML:
+		return blob_ref(render_xml_view(view));
+	case NODE_METRICS_PROM:
+		return blob_ref(render_prom_view(view));
+	case NODE_STATUS:
+		c->status(c->ctx, &text);
+		return blob_new(text.data, text.len, view->generation, clock_real_ns());
+	default:
+		if (!node->metric || !node->metric->available)
+			return NULL;
+		value_format(&node->metric->value, &text);
+		strbuf_addc(&text, '\n');
+		return blob_new(
+			text.data, text.len, view->generation, node->metric->time_ns);
+	}
+}
+
+static bool is_disk(const struct node *node)
+{
+	return node->kind == NODE_DISK || node->kind == NODE_SHARED_DISK;
+}
+
+static mode_t node_mode(const struct content_config *config, const struct node *node)
+{
+	mode_t type = node_type(node->kind);
+
+	if (type == S_IFLNK)
+		return S_IFLNK | 0777;
+	if (type == S_IFDIR)
+		return S_IFDIR | config->mode | (config->mode & 0444) >> 2;
+	return S_IFREG | config->mode;
+}
+
+static void fill_times(struct stat *st, struct timespec ts)
+{
+	st->st_mtim = st->st_ctim = st->st_atim = ts;
+}
+
+/* @held: the answer is what later reads must agree with. */
+static void fill_stat(struct content *c, struct view *view, const struct node *node,
+	const struct content_config *config, bool held, struct stat *ret)
+{
+	_cleanup_strbuf_ struct strbuf target = STRBUF_INIT;
+	_cleanup_blob_ struct blob *blob = NULL;
+
+	*ret = (struct stat){ .st_ino = node->id, .st_mode = node_mode(config, node),
+		.st_nlink = node_type(node->kind) == S_IFDIR ? 2 : 1, .st_gid = config->gid,
+		.st_blksize = 4096 };
+	fill_times(ret, c->start);
+	if (node_type(node->kind) == S_IFLNK) {
+		node_link_target(node, &target);
+		ret->st_size = (off_t)target.len;
+	} else if (is_disk(node)) {
+		const struct snapshot *s = node->scope ? node->scope : view->host;
+
+		ret->st_size = (off_t)disks_size(c->disks);
+		if (s->time_ns)
+			fill_times(ret, ns_to_timespec(s->time_ns));
+	} else if (node_type(node->kind) == S_IFREG) {
+		blob = newest(c, view, node);
+		if (blob && held)
+			blob = hold(c, node->id, TAKE_PTR(blob));
+		ret->st_size = blob ? (off_t)blob->size : 0;
+		if (blob && blob->time_ns)
+			fill_times(ret, ns_to_timespec(blob->time_ns));
+	}
+	ret->st_blocks = (ret->st_size + 511) / 512;
+}
+
+int content_lookup(struct content *c, uint64_t parent, const char *name, struct stat *ret)
+{
+	_cleanup_view_ struct view *view = tree_view(c->tree);
+	struct content_config config = get_config(c);
+	struct node dir, node;
+	int r = node_resolve(c->index, &config.nodes, view, parent, &dir);
+
+	if (r == 0)
+		r = node_lookup(c->index, &config.nodes, view, &dir, name, &node);
+	if (r == 0)
+		fill_stat(c, view, &node, &config, true, ret);
+	return r;
+}
+
+int content_stat(struct content *c, uint64_t id, struct stat *ret)
+{
+	_cleanup_view_ struct view *view = tree_view(c->tree);
+	struct content_config config = get_config(c);
+	struct node node;
+	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+
+	if (r == 0)
+		fill_stat(c, view, &node, &config, true, ret);
+	return r;
+}
+
+int content_open(struct content *c, uint64_t id, bool *ret_direct)
+{
+	_cleanup_view_ struct view *view = tree_view(c->tree);
+	struct content_config config = get_config(c);
+	struct node node;
+	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+
+	if (r < 0)
+		return r;
+	if (node_type(node.kind) == S_IFDIR)
+		return -EISDIR;
+	if (node.metric && !node.metric->available)
+		return -ENODATA;
+	*ret_direct = is_disk(&node);
+	return 0;
+}
+
+/* Return: the image, referenced. */
+static struct blob *disk_image(
+	struct content *c, struct view *view, const struct node *node, uint64_t offset)
+{
+	return disks_read(c->disks, node->id, view, node->scope,
+		node->kind == NODE_SHARED_DISK, offset == 0, clock_mono_ns());
+}
+
+/* The part of @file_size bytes that a read gets, of which @blob holds the first. */
+static void cut(const struct blob *blob, uint64_t file_size, uint64_t offset, size_t size,
+	const char **ret_data, size_t *ret_size, size_t *ret_zeros)
+{
+	uint64_t end = offset > file_size || size > file_size - offset ? file_size
+								       : offset + size;
+	uint64_t data_end = end < blob->size ? end : blob->size;
+
+	*ret_data = blob->data;
+	*ret_size = 0;
+	*ret_zeros = 0;
+	if (offset >= end)
+		return;
+	if (offset < data_end) {
+		*ret_data = blob->data + offset;
+		*ret_size = (size_t)(data_end - offset);
+	}
+	*ret_zeros = (size_t)(end - offset) - *ret_size;
+}
+
+int content_read(struct content *c, uint64_t id, uint64_t offset, size_t size,
+	struct blob **ret_blob, const char **ret_data, size_t *ret_size, size_t *ret_zeros)
+{
+	_cleanup_view_ struct view *view = tree_view(c->tree);
+	struct content_config config = get_config(c);
+	struct node node;
+	struct blob *blob = NULL;
+	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+
+	if (r < 0)
+		return r;
+	if (is_disk(&node))
+		blob = disk_image(c, view, &node, offset);
+	else if (!node.metric || node.metric->available)
+		blob = recall(c, id);
+	if (!blob)
+		blob = newest(c, view, &node);
+	if (!blob)
+		return -ENODATA;
+	cut(blob, is_disk(&node) ? disks_size(c->disks) : blob->size, offset, size, ret_data,
+		ret_size, ret_zeros);
+	*ret_blob = blob;
+	return 0;
+}
+
+int content_readlink(struct content *c, uint64_t id, struct strbuf *out)
+{
+	_cleanup_view_ struct view *view = tree_view(c->tree);
+	struct content_config config = get_config(c);
+	struct node node;
+	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+
+	if (r < 0)
+		return r;
+	if (node_type(node.kind) != S_IFLNK)
+		return -EINVAL;
+	node_link_target(&node, out);
+	return 0;
+}
+
+int content_list(struct content *c, uint64_t id, uint64_t after, bool with_stats,
+	struct node_entry **ret, struct stat **ret_stats, size_t *ret_n)
+{
+	_cleanup_view_ struct view *view = tree_view(c->tree);
+	struct content_config config = get_config(c);
+	struct node node;
+	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+
+	if (r == 0)
+		r = node_list(c->index, &config.nodes, view, &node, after, ret, ret_n);
+	if (r < 0)
+		return r;
+	struct stat *stats = xcalloc(*ret_n, sizeof(*stats));
+
+	for (size_t i = 0; i < *ret_n; i++) {
+		const struct node *entry = &(*ret)[i].node;
+
+		if (with_stats)
+			fill_stat(c, view, entry, &config, false, &stats[i]);
+		else
+			stats[i] = (struct stat){ .st_ino = entry->id,
+				.st_mode = node_type(entry->kind) };
+	}
+	*ret_stats = stats;
+	return 0;
+}
+
+static const char *const xattrs[] = { "user.vhostmd.type", "user.vhostmd.unit",
+	"user.vhostmd.source" };
+
+/* Attribute @i of a metric; NULL if it has none. */
+static const char *xattr_value(const struct metric *metric, size_t i)
+{
+	switch (i) {
+	case 0:
+		return metric_type_name(metric->value.type);
+	case 1:
+		return metric->unit;
+	default:
+		return metric->source;
+	}
+}
+
+int content_getxattr(struct content *c, uint64_t id, const char *name, struct strbuf *out)
+{
+	_cleanup_view_ struct view *view = tree_view(c->tree);
+	struct content_config config = get_config(c);
+	struct node node;
+	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; node.metric && i < ARRAY_LEN(xattrs); i++) {
+		const char *value = xattr_value(node.metric, i);
+
+		if (!value || strcmp(name, xattrs[i]) != 0)
+			continue;
+		strbuf_adds(out, value);
+		return 0;
+	}
+	return -ENODATA;
+}
+
+int content_listxattr(struct content *c, uint64_t id, struct strbuf *out)
+{
+	_cleanup_view_ struct view *view = tree_view(c->tree);
+	struct content_config config = get_config(c);
+	struct node node;
+	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; node.metric && i < ARRAY_LEN(xattrs); i++)
+		if (xattr_value(node.metric, i))
+			strbuf_add(out, xattrs[i], strlen(xattrs[i]) + 1);
+	return 0;
+}

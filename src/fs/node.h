@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The file tree as arithmetic: node ids, names, listings.  Pure functions of a view; nothing
+ * of FUSE, no I/O, any thread.
+ *
+ * Identity.  A node id is a function of what the node names and of nothing else: not of
+ * when or how often it was looked up, not of this process.  So a kernel's ids stay good
+ * when another process takes over the session.  Fixed nodes have small ids.  All others
+ * carry their kind in the upper 4 bits and 60 bits below:
+ *   a VM's directory, links and disk   uuid_key() of its uuid
+ *   a link by id                       the id
+ *   a metric                           a hash of its scope's key and its name
+ * A disk's id needs no table to be understood: if no VM with that key runs, its disk shows
+ * the host alone.  A metric's id does: node_index, a cache that is rebuilt from the view
+ * whenever it does not know an id.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct metric;
+struct snapshot;
+struct view;
+
+enum node_kind {
+	/* the kinds of fixed nodes are their ids */
+	NODE_ROOT = 1, /* as the kernel wants it */
+	NODE_METRICS,
+	NODE_HOST,
+	NODE_VMS,
+	NODE_BY_UUID,
+	NODE_BY_ID,
+	NODE_DISKS,
+	NODE_METRICS_XML,
+	NODE_METRICS_PROM,
+	NODE_STATUS,
+	NODE_SHARED_DISK,
+	NODE_FIXED_END,
+
+	NODE_VM = 1 << 8, /* | 4 bits that the id carries */
+	NODE_VM_METRIC,
+	NODE_HOST_METRIC,
+	NODE_UUID_LINK,
+	NODE_ID_LINK,
+	NODE_DISK,
+};
+
+/* What an id means in a view.  Pointers are borrowed from the view. */
+struct node {
+	enum node_kind kind;
+	uint64_t id;
+	struct snapshot *scope;      /* of metrics, VMs, links; of disks NULL if not running */
+	const struct metric *metric; /* of metrics */
+};
+
+/* The cache behind node_resolve(); has its own lock. */
+struct node_index;
+
+struct node_index *node_index_new(void);
+void node_index_free(struct node_index *index);
+
+/* What the export shows besides the tree; immutable, copied by value. */
+struct node_config {
+	bool shared_disk;
+	bool disks;
+};
+
+/* Return: 0; -ENOENT if there is no such thing (any more) in @view. */
+int node_resolve(struct node_index *index, const struct node_config *config,
+	struct view *view, uint64_t id, struct node *ret);
+
+/* Finds @name in the directory @parent.  Return: 0, -ENOENT, or -ENOTDIR. */
+int node_lookup(struct node_index *index, const struct node_config *config,
+	struct view *view, const struct node *parent, const char *name, struct node *ret);
+
+/* S_IFDIR, S_IFREG or S_IFLNK. */
+mode_t node_type(enum node_kind kind);
+
+/* Appends where a link points. */
+struct strbuf;
+void node_link_target(const struct node *node, struct strbuf *out);
+
+/*
+ * A directory's entries, "." and ".." included.  @offset is a cookie that stays good
+ * however the directory changes: entries are ordered by it, and a listing goes on behind
+ * the last cookie that was seen.
+ */
+struct node_entry {
+	char *name;
+	uint64_t offset; /* 1 to INT64_MAX */
+	struct node node;
+};
+
+/* Return: 0 and the entries whose offset is above @after; -ENOTDIR. */
+int node_list(struct node_index *index, const struct node_config *config, struct view *view,
+	const struct node *dir, uint64_t after, struct node_entry **ret, size_t *ret_n);
+void node_entries_free(struct node_entry *entries, size_t n);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The FUSE session: requests in, answers of fs/content out.  No state of its own for open
+ * files.  Threads: a handful that read requests; see serve.c for how many and why.
+ */
+#pragma once
+
+struct content;
+struct serve;
+
+/*
+ * Starts serving a mounted file system.
+ * @fuse_fd: /dev/fuse, mounted; taken over.  @content outlives the session.
+ * Return: NULL with a logged error.
+ */
+struct serve *serve_start(int fuse_fd, struct content *content);
+
+/* Ends the session and frees.  Readers that still wait get an error. */
+void serve_stop(struct serve *serve);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The keeper: the small process that stays root.  It holds the mount, the pid file and the
+ * link to the shared disk, connects to channel sockets for its worker, and parses nothing
+ * from outside.  Everything else happens in the worker, an unprivileged process that it
+ * starts.  One thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+struct keeper;
+
+struct keeper_params {
+	const char *mount;    /* where the file system appears */
+	const char *link;     /* where the shared disk is expected; NULL: nowhere */
+	const char *pid_file;
+
+	/* The worker's life.  @keeper_fd, @fuse_fd: taken over.  Return: its exit status. */
+	int (*worker)(void *ctx, int keeper_fd, int fuse_fd);
+	void *ctx;
+};
+
+/*
+ * Takes the pid file, the mount point and the link.  @params must outlive the keeper.
+ * Return: NULL after logging what is in the way; then nothing is left behind.
+ */
+struct keeper *keeper_open(const struct keeper_params *params);
+
+/*
+ * Runs the worker until it ends, cleans up and frees.  May be called in a child of the
+ * process that called keeper_open().
+ * @ready_fd: closed after a zero byte was written once all is up; -1: nobody waits.
+ * Return: the exit status.
+ */
+int keeper_run(struct keeper *keeper, int ready_fd);
+
+/* The worker's side.  Any thread; requests take turns. */
+
+/* All is up. */
+void keeper_report_ready(int keeper_fd);
+
+/*
+ * Connects to a channel's unix socket, with the keeper's rights if ours do not suffice.
+ * Return: a non-blocking descriptor or -errno.
+ */
+int keeper_connect(int keeper_fd, const char *path);
+
+/*
+ * Makes @link point to @target unless something else is there.
+ * Return: 0, -EEXIST if a foreign file is there, or another -errno.
+ */
+int keeper_make_link(const char *link, const char *target);
+
+/* Removes it if it still points there. */
+void keeper_remove_link(const char *link, const char *target);
+
+/* The shared disk's path within the mount; the caller frees. */
+char *keeper_shared_disk(const char *mount);

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The daemon's entry: options, configuration, becoming a daemon; then keeper.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "collect/action_template.h"
+#include "conf/conf.h"
+#include "core/catalogue.h"
+#include "keeper.h"
+#include "options.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "util/strbuf.h"
+#include "worker.h"
+
+enum { EXIT_USAGE = 2 };
+
+static int list_sources(bool markdown)
+{
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+
+	catalogue_print(&out, markdown);
+	fputs(strbuf_str(&out), stdout);
+	return EXIT_SUCCESS;
+}
+
+/* Reads the configuration; mistakes and warnings go to standard error. */
+static struct conf *load(const char *file)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf_report report = { .text = &text };
+	struct conf *conf = NULL;
+
+	conf_load(file, &report, &conf);
+	fputs(strbuf_str(&text), stderr);
+	if (!conf)
+		fprintf(stderr, "vhostmd: %s: %u mistake%s\n", file, report.errors,
+			report.errors == 1 ? "" : "s");
+	return conf;
+}
+
+static int check_config(const char *file)
+{
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	struct conf *conf = load(file);
+
+	if (!conf)
+		return EXIT_FAILURE;
+	conf_describe(conf, &out);
+	fputs(strbuf_str(&out), stdout);
+	conf_unref(conf);
+	return EXIT_SUCCESS;
+}
+
+/*
+ * libvirt itself would choose by the user's rights, which the worker may have dropped.
+ * Return: NULL to leave the choice to libvirt.
+ */
+static const char *default_uri(void)
+{
+	if (getenv("LIBVIRT_DEFAULT_URI"))
+		return NULL;
+	return access("/proc/xen/capabilities", F_OK) == 0 ? "xen:///system"
+							    : "qemu:///system";
+}
+
+/*
+ * Goes into the background.  The parent waits until all is up and exits with the child's
+ * word for it.  Return: where the child reports, or -1 after saying that we stay.
+ */
+static int daemonize(void)
+{
+	int fds[2];
+	char ok = 1;
+	pid_t pid = pipe2(fds, O_CLOEXEC) < 0 ? -1 : fork();
+
+	if (pid < 0) {
+		log_error("staying in the foreground: %s", strerror(errno));
+		return -1;
+	}
+	if (pid > 0) {
+		close(fds[1]);
+		ssize_t n = read(fds[0], &ok, 1);
+
+		_exit(n == 1 && ok == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	}
+	close(fds[0]);
+	setsid();
+	if (chdir("/") < 0)
+		log_warning("/: %s", strerror(errno));
+	umask(022);
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; fd <= 2 && null >= 0; fd++)
+		dup2(null, fd);
+	return fds[1];
+}
+
+static int run_worker(void *ctx, int keeper_fd, int fuse_fd)
+{
+	struct worker_params *params = ctx;
+	int status = worker_run(params, keeper_fd, fuse_fd);
+
+	conf_unref(params->conf);
+	return status;
+}
+
+static int run(const struct options *o, struct conf *conf)
+{
+	struct worker_params worker = { .config_file = o->config_file, .user = o->user,
+		.uri = o->uri ? o->uri : default_uri(), .mount = o->mount, .conf = conf };
+	struct keeper_params keeper = { .mount = o->mount, .pid_file = o->pid_file,
+		.worker = run_worker, .ctx = &worker,
+		.link = conf_has_shared_disk(conf) ? conf->disk_path : NULL };
+
+	if (worker.uri && !action_uri_valid(worker.uri)) {
+		fprintf(stderr, "vhostmd: --connect: '%s' is no URI\n", worker.uri);
+		return EXIT_USAGE;
+	}
+	if (geteuid() != 0) {
+		fprintf(stderr, "vhostmd: must be started as root, to mount %s; --user USER "
+				"drops root's rights then\n",
+			o->mount);
+		return EXIT_FAILURE;
+	}
+	log_init(o->verbose, false);
+	struct keeper *k = keeper_open(&keeper);
+	int ready_fd = -1;
+
+	if (!k)
+		return EXIT_FAILURE;
+	if (!o->foreground) {
+		ready_fd = daemonize();
+		log_init(o->verbose, true);
+	}
+	return keeper_run(k, ready_fd);
+}
+
+int main(int argc, char **argv)
+{
+	struct options o;
+
+	if (options_parse(argc, argv, &o) < 0)
+		return EXIT_USAGE;
+	switch (o.action) {
+	case ACTION_HELP:
+		options_help();
+		return EXIT_SUCCESS;
+	case ACTION_VERSION:
+		printf("vhostmd %s\n", VHOSTMD_VERSION);
+		return EXIT_SUCCESS;
+	case ACTION_LIST_SOURCES:
+		return list_sources(o.markdown);
+	case ACTION_CHECK_CONFIG:
+		return check_config(o.config_file);
+	case ACTION_RUN:
+		break;
+	}
+	struct conf *conf = load(o.config_file);
+	_cleanup_free_ char *file = realpath(o.config_file, NULL);
+
+	if (!conf || !file) {
+		conf_unref(conf);
+		return EXIT_FAILURE;
+	}
+	o.config_file = file; /* for reloads, wherever we are by then */
+	int status = run(&o, conf);
+
+	conf_unref(conf);
+	return status;
+}

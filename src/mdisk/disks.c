@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "mdisk/disks.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "core/blob.h"
+#include "core/render_xml.h"
+#include "core/snapshot.h"
+#include "mdisk/image.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/strbuf.h"
+
+/*
+ * A guest's read takes a few milliseconds, under emulation some tens.  After such a quiet
+ * time no read is under way and the disk may move on; a reader that never pauses gets a new
+ * image at the latest after HOLD_MAX, and starts over once then.  HOLD_MIN keeps the first
+ * header of a read apart from the second however slow the guest is in between.
+ */
+#define HOLD_MIN_NS (250 * NS_PER_MS)
+#define QUIET_NS (50 * NS_PER_MS)
+#define HOLD_MAX_NS (2 * NS_PER_S)
+
+/* A disk that nobody read for so long is forgotten. */
+#define FORGET_NS (60 * NS_PER_S)
+
+#define N_BUCKETS 1024u
+
+struct disk {
+	struct disk *next; /* guarded by disks.lock */
+	uint64_t key;      /* immutable */
+	unsigned users;    /* guarded by disks.lock */
+
+	pthread_mutex_t lock; /* guards all below; taken without disks.lock */
+	struct blob *image;
+	uint64_t host_generation, vm_generation; /* of the snapshots that it shows */
+	int64_t moved_ns;
+	int64_t read_ns;
+	bool too_big; /* was logged */
+};
+
+struct disks {
+	_Atomic uint64_t size_bytes;
+	pthread_mutex_t lock; /* guards the table */
+	struct disk *buckets[N_BUCKETS];
+	int64_t swept_ns;
+};
+
+struct disks *disks_new(uint64_t size_bytes)
+{
+	struct disks *disks = xcalloc(1, sizeof(*disks));
+
+	atomic_init(&disks->size_bytes, size_bytes);
+	pthread_mutex_init(&disks->lock, NULL);
+	return disks;
+}
+
+static void disk_free(struct disk *disk)
+{
+	blob_unref(disk->image);
+	pthread_mutex_destroy(&disk->lock);
+	free(disk);
+}
+
+void disks_free(struct disks *disks)
+{
+	if (!disks)
+		return;
+	for (size_t i = 0; i < N_BUCKETS; i++) {
+		while (disks->buckets[i]) {
+			struct disk *disk = disks->buckets[i];
+
+			disks->buckets[i] = disk->next;
+			disk_free(disk);
+		}
+	}
+	pthread_mutex_destroy(&disks->lock);
+	free(disks);
+}
+
+uint64_t disks_size(struct disks *disks)
+{
+	return atomic_load(&disks->size_bytes);
+}
+
+void disks_set_size(struct disks *disks, uint64_t size_bytes)
+{
+	atomic_store(&disks->size_bytes, size_bytes);
+}
+
+/* Forgets disks that are not in use; now and then, when a new one comes. */
+static void sweep_locked(struct disks *disks, int64_t now_ns)
+{
+	if (now_ns - disks->swept_ns < FORGET_NS / 2)
+		return;
+	disks->swept_ns = now_ns;
+	for (size_t i = 0; i < N_BUCKETS; i++) {
+		struct disk **at = &disks->buckets[i];
+
+		while (*at) {
+			struct disk *disk = *at;
+
+			/* nobody uses it, so nobody changes read_ns */
+			if (!disk->users && now_ns - disk->read_ns > FORGET_NS) {
+				*at = disk->next;
+				disk_free(disk);
+			} else {
+				at = &disk->next;
+			}
+		}
+	}
+}
+
+static struct disk *acquire(struct disks *disks, uint64_t key, int64_t now_ns)
+{
+	struct disk **bucket = &disks->buckets[key % N_BUCKETS];
+	struct disk *disk;
+
+	pthread_mutex_lock(&disks->lock);
+	sweep_locked(disks, now_ns);
+	for (disk = *bucket; disk && disk->key != key; disk = disk->next)
+		;
+	if (!disk) {
+		disk = xcalloc(1, sizeof(*disk));
+		pthread_mutex_init(&disk->lock, NULL);
+		disk->key = key;
+		disk->next = *bucket;
+		*bucket = disk;
+	}
+	disk->users++;
+	pthread_mutex_unlock(&disks->lock);
+	return disk;
+}
+
+static void release(struct disks *disks, struct disk *disk)
+{
+	pthread_mutex_lock(&disks->lock);
+	disk->users--;
+	pthread_mutex_unlock(&disks->lock);
+}
+
+static bool may_move_locked(const struct disk *disk, int64_t now_ns)
+{
+	int64_t held = now_ns - disk->moved_ns;
+
+	if (!disk->image || held >= HOLD_MAX_NS)
+		return true;
+	return held >= HOLD_MIN_NS && now_ns - disk->read_ns >= QUIET_NS;
+}
+
+static struct blob *render_locked(struct disks *disks, struct disk *disk, struct view *view,
+	struct snapshot *vm, bool shared)
+{
+	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
+	struct blob *image = NULL;
+	int64_t time_ns = view->host->time_ns;
+
+	if (shared) {
+		struct blob *all = render_xml_view(view);
+
+		strbuf_add(&content, all->data, all->size);
+		time_ns = all->time_ns;
+	} else {
+		render_xml_private(view->host, vm, false, &content);
+		if (vm && vm->time_ns > time_ns)
+			time_ns = vm->time_ns;
+	}
+	int r = image_new(&content, view->generation, time_ns, disk->image,
+		disks_size(disks), &image);
+
+	if (r < 0 && !disk->too_big)
+		log_error("the disk of %s is too small: %zu bytes of metrics, %" PRIu64
+			  " bytes of disk; it keeps its last content, raise <size>",
+			shared ? "all VMs"
+			: vm   ? vm->vm.name
+			       : "a VM that does not run here",
+			content.len, disks_size(disks));
+	disk->too_big = r < 0;
+	return image;
+}
+
+/* Puts the newest image in place, if there is one that differs. */
+static void move_locked(struct disks *disks, struct disk *disk, struct view *view,
+	struct snapshot *vm, bool shared, int64_t now_ns)
+{
+	uint64_t host_generation = shared ? view->generation : view->host->generation;
+	uint64_t vm_generation = vm ? vm->generation : 0;
+	struct blob *image = NULL;
+
+	if (disk->image && host_generation == disk->host_generation &&
+		vm_generation == disk->vm_generation)
+		return;
+	if (view->host->collected || (shared ? view->n_vms > 0 : vm && vm->collected))
+		image = render_locked(disks, disk, view, vm, shared);
+	if (!image && !disk->image)
+		image = image_busy();
+	if (!image)
+		return;
+	blob_unref(disk->image);
+	disk->image = image;
+	disk->host_generation = host_generation;
+	disk->vm_generation = vm_generation;
+	disk->moved_ns = now_ns;
+}
+
+struct blob *disks_read(struct disks *disks, uint64_t key, struct view *view,
+	struct snapshot *vm, bool shared, bool from_start, int64_t now_ns)
+{
+	struct disk *disk = acquire(disks, key, now_ns);
+
+	pthread_mutex_lock(&disk->lock);
+	if (!disk->image || (from_start && may_move_locked(disk, now_ns)))
+		move_locked(disks, disk, view, vm, shared, now_ns);
+	disk->read_ns = now_ns;
+	struct blob *image = blob_ref(disk->image);
+
+	pthread_mutex_unlock(&disk->lock);
+	release(disks, disk);
+	return image;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "mdisk/image.h"
+
+#include <endian.h>
+#include <stdbool.h>
+#include <errno.h>
+#include <string.h>
+
+#include "core/blob.h"
+#include "util/cleanup.h"
+#include "util/strbuf.h"
+
+uint32_t image_checksum(const void *content, size_t len)
+{
+	const unsigned char *p = content;
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < len; i++)
+		sum += p[i];
+	return sum;
+}
+
+static void put_be32(char *at, uint32_t v)
+{
+	v = htobe32(v);
+	memcpy(at, &v, sizeof(v));
+}
+
+static uint32_t get_be32(const char *at)
+{
+	uint32_t v;
+
+	memcpy(&v, at, sizeof(v));
+	return be32toh(v);
+}
+
+static void put_header(char *at, const struct image_header *h)
+{
+	put_be32(at, h->signature);
+	put_be32(at + 4, h->busy);
+	put_be32(at + 8, h->checksum);
+	put_be32(at + 12, h->length);
+}
+
+/* The bytes differ but a guest could not tell. */
+static bool looks_unchanged(const struct blob *before, const struct strbuf *content)
+{
+	struct image_header h;
+
+	if (!before || image_parse_header(before->data, before->size, &h) < 0 || h.busy ||
+		h.checksum != image_checksum(content->data, content->len))
+		return false;
+	return h.length != content->len ||
+		memcmp(before->data + IMAGE_HEADER_BYTES, content->data, content->len) != 0;
+}
+
+int image_new(struct strbuf *content, uint64_t generation, int64_t time_ns,
+	const struct blob *before, uint64_t disk_bytes, struct blob **ret)
+{
+	if (looks_unchanged(before, content))
+		strbuf_addc(content, '\n');
+	if (content->len > disk_bytes - IMAGE_HEADER_BYTES)
+		return -EFBIG;
+	struct image_header h = { .signature = IMAGE_SIGNATURE,
+		.checksum = image_checksum(content->data, content->len),
+		.length = (uint32_t)content->len };
+	_cleanup_strbuf_ struct strbuf all = STRBUF_INIT;
+
+	put_header(strbuf_reserve(&all, IMAGE_HEADER_BYTES), &h);
+	all.len = IMAGE_HEADER_BYTES;
+	strbuf_add(&all, content->data, content->len);
+	*ret = blob_new(all.data, all.len, generation, time_ns);
+	return 0;
+}
+
+struct blob *image_busy(void)
+{
+	struct image_header h = { .signature = IMAGE_SIGNATURE, .busy = 1 };
+	char header[IMAGE_HEADER_BYTES];
+
+	put_header(header, &h);
+	return blob_new(header, sizeof(header), 0, 0);
+}
+
+int image_parse_header(const void *data, size_t len, struct image_header *ret)
+{
+	const char *p = data;
+
+	if (len < IMAGE_HEADER_BYTES || get_be32(p) != IMAGE_SIGNATURE)
+		return -EINVAL;
+	*ret = (struct image_header){ IMAGE_SIGNATURE, get_be32(p + 4), get_be32(p + 8),
+		get_be32(p + 12) };
+	return 0;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The metrics disk's format (formats: the metrics disk): a header of four big-endian 32-bit
+ * words, the content, zeros to the end of the disk.  Pure functions.  An image is a blob
+ * that holds header and content; the zeros are left to whoever serves it.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct blob;
+struct strbuf;
+
+#define IMAGE_SIGNATURE 0x6d766264u /* "mvbd" */
+#define IMAGE_HEADER_BYTES 16u
+
+struct image_header {
+	uint32_t signature; /* offset 0 */
+	uint32_t busy;      /* offset 4: 0 = the content is stable */
+	uint32_t checksum;  /* offset 8: image_checksum() of the content */
+	uint32_t length;    /* offset 12: of the content, bytes */
+};
+
+/* Sum of the bytes modulo 2^32.  Content is ASCII, so their signedness does not matter. */
+uint32_t image_checksum(const void *content, size_t len);
+
+/*
+ * Makes an image.
+ * @content: the document; gets a newline at its end if its sum would be that of @before
+ * although the bytes differ, because guests see a change by the sum alone.
+ * @before: the image that readers saw last, or NULL.  @disk_bytes: the disk's size.
+ * Return: 0 and an image that the caller owns, -EFBIG if it does not fit.
+ */
+int image_new(struct strbuf *content, uint64_t generation, int64_t time_ns,
+	const struct blob *before, uint64_t disk_bytes, struct blob **ret);
+
+/* The image of a disk before anything was collected: busy, empty. */
+struct blob *image_busy(void);
+
+/* Reads a header.  Return: 0, or -EINVAL if it is none. */
+int image_parse_header(const void *data, size_t len, struct image_header *ret);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The virtio-serial channels (formats: virtio-serial): one thread that serves all VMs' with
+ * epoll.  Connects when a VM's socket is known, tries again with growing pauses, and keeps
+ * each channel's troubles to itself.  Guest bytes are never trusted: a bounded request, a
+ * bounded reply, nothing read while a reply is not taken.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/uuid.h"
+
+struct channels;
+struct strbuf;
+struct tree;
+
+struct channels_config {
+	bool enabled;
+	unsigned max_channels; /* connected at once */
+	int64_t expiration_ns; /* a VM without update for so long is detached */
+};
+
+/*
+ * @connect: connects to a unix socket without blocking, on the channels' thread.  Return: a
+ * non-blocking descriptor or -errno.
+ * Return: NULL with a logged error.  @tree outlives it.
+ */
+struct channels *channels_start(struct tree *tree, const struct channels_config *config,
+	int (*connect)(void *ctx, const char *path), void *ctx);
+void channels_stop(struct channels *channels); /* NULL is accepted */
+
+/* After a reload. */
+void channels_set_config(struct channels *channels, const struct channels_config *config);
+
+/* A VM's socket is known; @path NULL: it has none (any more).  Any thread. */
+void channels_set(struct channels *channels, const struct uuid *uuid, const char *path);
+
+/* Appends the lines of the status file. */
+void channels_status(struct channels *channels, struct strbuf *out);

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "collect/actions.h"
+#include "collect/board.h"
+#include "collect/cycle.h"
+#include "collect/host.h"
+#include "collect/virt.h"
+#include "conf/conf.h"
+#include "core/snapshot.h"
+#include "core/spec.h"
+#include "fs/content.h"
+#include "fs/serve.h"
+#include "keeper.h"
+#include "mdisk/disks.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/strbuf.h"
+#include "virtio/channels.h"
+
+/* A scope without update for so many periods counts as stale. */
+#define STALE_PERIODS 3
+
+struct worker {
+	const struct worker_params *params;
+	struct conf *conf; /* main thread only */
+	int keeper_fd;
+	int root_fd;
+	int64_t start_mono_ns;
+	_Atomic int64_t period_ns;
+
+	struct tree *tree;
+	struct board *board;
+	struct disks *disks;
+	struct content *content;
+	struct serve *serve;
+	struct channels *channels;
+	struct actions *actions;
+	struct virt *virt;
+	_Atomic bool up; /* all of the above is there: status may ask them */
+
+	struct host *host; /* host thread only, after the first sample */
+	struct cycle host_cycle;
+	pthread_t host_thread;
+	_Atomic int64_t host_cycle_ns;
+};
+
+/* ---- rights ---- */
+
+static int drop_rights(const char *name)
+{
+	struct action_user user = { 0 };
+	int r = name ? action_user_resolve(name, &user) : 0;
+
+	if (r < 0) {
+		log_error("user '%s': %s", name, r == -ENOENT ? "there is no such user"
+							      : strerror(-r));
+		return r;
+	}
+	if (!name)
+		return 0;
+	if (action_user_become(&user) < 0) {
+		log_error("running as '%s': %s", name, strerror(errno));
+		return -EPERM;
+	}
+	/* a change of user cancels it */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	return 0;
+}
+
+/* Actions never run as root unless the configuration says so. */
+static struct action_user action_user(const struct conf *conf)
+{
+	const char *name = conf->action_user ? conf->action_user : "nobody";
+	struct action_user user = { 0 };
+
+	if (geteuid() != 0) {
+		if (conf->action_user)
+			log_warning("actions run as the daemon's user, not as '%s': only root can "
+				    "change that",
+				conf->action_user);
+		return user;
+	}
+	int r = action_user_resolve(name, &user);
+
+	if (r < 0) {
+		log_error("user '%s' of actions: %s; they run as uid 65534", name,
+			r == -ENOENT ? "there is no such user" : strerror(-r));
+		user = (struct action_user){ .change = true, .uid = 65534, .gid = 65534 };
+	}
+	return user;
+}
+
+/* ---- settings of the parts, from the configuration ---- */
+
+static struct action_settings action_settings(const struct worker *w)
+{
+	return (struct action_settings){ .path = w->conf->action_path, .uri = w->params->uri,
+		.user = action_user(w->conf), .period_ns = w->conf->period_ns,
+		.timeout_ns = w->conf->action_timeout_ns,
+		.max_parallel = w->conf->action_max_parallel };
+}
+
+static struct content_config content_config(const struct conf *conf)
+{
+	return (struct content_config){
+		.nodes = { .shared_disk = conf_has_shared_disk(conf),
+			.disks = conf->transports & TRANSPORT_VBD },
+		.mode = conf->file_mode,
+		.gid = conf->file_gid,
+	};
+}
+
+static struct channels_config channels_config(const struct conf *conf)
+{
+	return (struct channels_config){ .enabled = conf->transports & TRANSPORT_VIRTIO,
+		.max_channels = conf->max_channels, .expiration_ns = conf->expiration_ns };
+}
+
+/* ---- wiring ---- */
+
+static void on_channel(void *ctx, const struct uuid *uuid, const char *path)
+{
+	struct worker *w = ctx;
+
+	channels_set(w->channels, uuid, path);
+	actions_kick(w->actions);
+}
+
+static void on_gone(void *ctx, const struct uuid *uuid)
+{
+	struct worker *w = ctx;
+
+	channels_set(w->channels, uuid, NULL);
+}
+
+static int connect_channel(void *ctx, const char *path)
+{
+	const struct worker *w = ctx;
+
+	return keeper_connect(w->keeper_fd, path);
+}
+
+/* ---- the host's collector ---- */
+
+static void sample_host(struct worker *w)
+{
+	int64_t start = clock_mono_ns();
+	struct spec_set *specs = board_specs(w->board);
+
+	board_update(w->board, NULL, LANE_HOST, host_sample(w->host, specs));
+	board_publish(w->board);
+	spec_set_unref(specs);
+	atomic_store(&w->host_cycle_ns, clock_mono_ns() - start);
+}
+
+static void *host_main(void *arg)
+{
+	struct worker *w = arg;
+
+	while (cycle_wait(&w->host_cycle))
+		sample_host(w);
+	return NULL;
+}
+
+/* ---- the status file ---- */
+
+static int64_t age_ms(int64_t now, int64_t then)
+{
+	return then ? (now - then) / NS_PER_MS : -1;
+}
+
+static void status_vms(struct worker *w, const struct view *view, struct strbuf *out)
+{
+	int64_t now = clock_mono_ns();
+	int64_t stale_ns = STALE_PERIODS * atomic_load(&w->period_ns);
+	unsigned stale = 0;
+
+	for (size_t i = 0; i < view->n_vms; i++) {
+		const struct snapshot *vm = view->vms[i];
+		bool is_stale = now - vm->updated_mono_ns > stale_ns;
+
+		stale += is_stale;
+		strbuf_addf(out, "vm.%s.age_ms: %" PRId64 "%s\n", vm->uuid_text,
+			age_ms(now, vm->updated_mono_ns), is_stale ? " stale" : "");
+	}
+	strbuf_addf(out, "vms: %zu\nvms.stale: %u\n", view->n_vms, stale);
+}
+
+/* Any thread. */
+static void status(void *ctx, struct strbuf *out)
+{
+	struct worker *w = ctx;
+	_cleanup_view_ struct view *view = tree_view(w->tree);
+	int64_t now = clock_mono_ns();
+
+	strbuf_addf(out, "version: %s\npid: %d\n", VHOSTMD_VERSION, (int)getpid());
+	strbuf_addf(out, "uptime_s: %" PRId64 "\n", (now - w->start_mono_ns) / NS_PER_S);
+	strbuf_addf(out, "generation: %" PRIu64 "\n", view->generation);
+	strbuf_addf(out, "period_ms: %" PRId64 "\n", atomic_load(&w->period_ns) / NS_PER_MS);
+	strbuf_addf(out, "host.age_ms: %" PRId64 "\n",
+		age_ms(now, view->host->updated_mono_ns));
+	strbuf_addf(out, "host.cycle_us: %" PRId64 "\n", atomic_load(&w->host_cycle_ns) / 1000);
+	if (!atomic_load(&w->up))
+		return;
+	virt_status(w->virt, out);
+	actions_status(w->actions, out);
+	channels_status(w->channels, out);
+	status_vms(w, view, out);
+}
+
+/* ---- reload ---- */
+
+static void log_report(const struct strbuf *text)
+{
+	_cleanup_free_ char *copy = xstrdup(strbuf_str(text));
+	char *save = NULL;
+
+	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		log_warning("%s", line);
+}
+
+/* The keeper made the first link; another one is ours to make, as far as we may. */
+static void move_link(struct worker *w, const struct conf *from, const struct conf *to)
+{
+	_cleanup_free_ char *target = keeper_shared_disk(w->params->mount);
+	const char *old = conf_has_shared_disk(from) ? from->disk_path : NULL;
+	const char *new = conf_has_shared_disk(to) ? to->disk_path : NULL;
+
+	if (old && new && !strcmp(old, new))
+		return;
+	if (old)
+		keeper_remove_link(old, target);
+	int r = new ? keeper_make_link(new, target) : 0;
+
+	if (r < 0)
+		log_error("%s cannot be linked to the shared disk: %s%s", new, strerror(-r),
+			r == -EEXIST ? "; move it away" : "; restart vhostmd to have it made");
+}
+
+static void apply(struct worker *w, struct conf *conf)
+{
+	struct content_config cc = content_config(conf);
+	struct channels_config chc = channels_config(conf);
+
+	move_link(w, w->conf, conf);
+	conf_unref(w->conf);
+	w->conf = conf;
+	atomic_store(&w->period_ns, conf->period_ns);
+	board_set_specs(w->board, conf->specs);
+	disks_set_size(w->disks, conf->disk_size_bytes);
+	content_set_config(w->content, &cc);
+	channels_set_config(w->channels, &chc);
+	struct action_settings as = action_settings(w);
+
+	actions_reload(w->actions, &as);
+	cycle_set_period(&w->host_cycle, conf->period_ns);
+	virt_reload(w->virt, conf->period_ns);
+}
+
+static void reload(struct worker *w)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf_report report = { .text = &text };
+	struct conf *conf = NULL;
+
+	int r = conf_load(w->params->config_file, &report, &conf);
+
+	log_report(&text);
+	if (r < 0) {
+		log_error("%s is not used: the configuration in force stays",
+			w->params->config_file);
+		return;
+	}
+	apply(w, conf);
+	log_info("%s is in force", w->params->config_file);
+}
+
+/* ---- life ---- */
+
+static int start(struct worker *w, int fuse_fd)
+{
+	struct content_config cc = content_config(w->conf);
+	struct channels_config chc = channels_config(w->conf);
+	struct action_settings as = action_settings(w);
+	struct virt_params vp = { .board = w->board, .uri = w->params->uri,
+		.period_ns = w->conf->period_ns, .root_fd = w->root_fd,
+		.on_channel = on_channel, .on_gone = on_gone, .ctx = w };
+
+	w->disks = disks_new(w->conf->disk_size_bytes);
+	w->content = content_new(w->tree, w->disks, &cc, status, w);
+	w->host = host_new(w->root_fd);
+	sample_host(w); /* the first reader finds something */
+	cycle_init(&w->host_cycle, w->conf->period_ns);
+	w->serve = serve_start(fuse_fd, w->content);
+	if (!w->serve)
+		return -EIO;
+	w->channels = channels_start(w->tree, &chc, connect_channel, w);
+	w->actions = actions_start(w->board, &as);
+	if (!w->channels || !w->actions)
+		return -EIO;
+	w->virt = virt_start(&vp);
+	pthread_create(&w->host_thread, NULL, host_main, w);
+	atomic_store(&w->up, true);
+	return 0;
+}
+
+/* Return: false if something could not be stopped, so that nothing may be freed. */
+static bool stop(struct worker *w)
+{
+	bool clean = true;
+
+	serve_stop(w->serve);
+	if (atomic_load(&w->up)) {
+		cycle_stop(&w->host_cycle);
+		pthread_join(w->host_thread, NULL);
+		clean = virt_stop(w->virt);
+	}
+	if (!clean)
+		return false;
+	actions_stop(w->actions);
+	channels_stop(w->channels);
+	content_free(w->content);
+	disks_free(w->disks);
+	host_free(w->host);
+	board_free(w->board);
+	tree_free(w->tree);
+	return true;
+}
+
+static void block_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	for (const int *s = (const int[]){ SIGTERM, SIGINT, SIGHUP, 0 }; *s; s++)
+		sigaddset(set, *s);
+	/* all threads inherit this; only sigwait() takes them */
+	sigprocmask(SIG_SETMASK, set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd)
+{
+	struct worker w = { .params = params, .conf = conf_ref(params->conf),
+		.keeper_fd = keeper_fd, .start_mono_ns = clock_mono_ns() };
+	sigset_t signals;
+	int sig = 0;
+
+	block_signals(&signals);
+	atomic_store(&w.period_ns, params->conf->period_ns);
+	if (drop_rights(params->user) < 0)
+		return EXIT_FAILURE;
+	w.root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	w.tree = tree_new();
+	w.board = board_new(w.tree, w.conf->specs);
+	int r = start(&w, fuse_fd);
+
+	if (r == 0)
+		keeper_report_ready(keeper_fd);
+	while (r == 0 && sigwait(&signals, &sig) == 0 && sig == SIGHUP)
+		reload(&w);
+	if (!stop(&w)) {
+		log_warning("libvirt does not answer: ending without waiting for it");
+		_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+	}
+	conf_unref(w.conf);
+	close_p(&w.root_fd);
+	close_p(&w.keeper_fd);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

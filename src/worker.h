@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The worker: the process that does the work, after it has given up root's rights if asked
+ * to.  Starts the collectors and the exports, wires them together, reloads on SIGHUP, ends
+ * on SIGTERM.
+ */
+#pragma once
+
+struct conf;
+
+struct worker_params {
+	const char *config_file; /* for reloads */
+	const char *user;        /* NULL: stay who we are */
+	const char *uri;         /* libvirt's; NULL: the hypervisor of this host */
+	const char *mount;
+	struct conf *conf;       /* the first; borrowed */
+};
+
+/*
+ * Runs until told to stop.
+ * @keeper_fd: to talk to the keeper (keeper.h); @fuse_fd: the mounted /dev/fuse; both taken
+ * over.  Return: the exit status.
+ */
+int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd);
