@@ -210,7 +210,7 @@ static void on_event(struct channels *cs, struct channel *c, uint32_t events)
 static void note_failure(struct channel *c, int r)
 {
 	/* between a VM's start and QEMU's listening, and at its end, this is usual */
-	if (!c->failing && c->pause_ns > NS_PER_S) {
+	if (!c->failing && c->pause_ns > 5 * NS_PER_S) {
 		log_warning("channel %s cannot be connected: %s", c->path, strerror(-r));
 		c->failing = true;
 	}

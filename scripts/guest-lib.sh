@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Small guests for the demonstration and the tests: Debian's cloud kernel, a busybox
+# initramfs with vm-dump-metrics, libvirt to run them.  Sourced after lib.sh.
+
+guest_prefix=vhostmd-guest   # only domains of this name are ever touched
+guest_cache=$top/build-guest # kernel and modules, unpacked once
+libvirt_started=()           # pids of what was started here
+
+case $(uname -m) in
+aarch64) guest_deb_arch=arm64 guest_qemu=/usr/bin/qemu-system-aarch64
+	guest_machine=virt guest_arch=aarch64 guest_console=ttyAMA0 ;;
+*) guest_deb_arch=amd64 guest_qemu=/usr/bin/qemu-system-x86_64
+	guest_machine=q35 guest_arch=x86_64 guest_console=ttyS0 ;;
+esac
+
+virsh_system() { virsh -q -c qemu:///system "$@"; }
+
+# Starts what is needed for qemu:///system unless it answers already.
+libvirt_start()
+{
+	virsh_system list >/dev/null 2>&1 && return 0
+	if [ -d /run/systemd/system ]; then
+		systemctl start libvirtd || die "libvirtd does not start"
+		return 0
+	fi
+	kvm_open
+	local daemon
+	for daemon in virtlogd libvirtd; do
+		daemon_alive "$daemon" && wait_for 60 daemon_settled "$daemon"
+		daemon_alive "$daemon" && continue
+		rm -f "/run/$daemon.pid"
+		# it must not hold the terminal or a pipe of ours
+		"$daemon" -d </dev/null >/dev/null 2>&1 || die "$daemon does not start"
+		libvirt_started+=("$daemon")
+	done
+	wait_for 30 virsh_system list || die "libvirtd does not answer"
+}
+
+daemon_alive() { kill -0 "$(cat "/run/$1.pid" 2>/dev/null)" 2>/dev/null; }
+
+# A daemon that is alive answers, or is about to end.
+daemon_settled() { ! daemon_alive "$1" || [ "$1" = virtlogd ] || virsh_system list; }
+
+# Without udev /dev/kvm belongs to root alone; libvirt then finds KVM in its probes but not
+# for its guests, and probes again and again.  Does what udev's rule would do.
+kvm_open()
+{
+	[ -c /dev/kvm ] && getent group kvm >/dev/null || return 0
+	[ "$(stat -c %G /dev/kvm)" = kvm ] && return 0
+	kvm_before=$(stat -c '%u:%g %a' /dev/kvm)
+	chgrp kvm /dev/kvm && chmod 660 /dev/kvm
+}
+
+kvm_restore()
+{
+	[ -n "${kvm_before:-}" ] || return 0
+	chown "${kvm_before% *}" /dev/kvm
+	chmod "${kvm_before#* }" /dev/kvm
+	kvm_before=
+}
+
+# Stops what libvirt_start() started; VMs of others would have kept it running before.
+libvirt_stop()
+{
+	local daemon pid
+	for daemon in libvirtd virtlogd; do
+		[[ " ${libvirt_started[*]} " == *" $daemon "* ]] || continue
+		pid=$(cat "/run/$daemon.pid" 2>/dev/null) || continue
+		kill "$pid" 2>/dev/null
+		wait_for 15 process_gone "$pid"
+		rm -f "/run/$daemon.pid"
+	done
+	libvirt_started=()
+	kvm_restore
+}
+
+process_gone() { ! kill -0 "$1" 2>/dev/null; }
+
+# Waits until a command succeeds, at most so many seconds: wait_for SECONDS COMMAND...
+wait_for()
+{
+	local deadline=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -ge $deadline ] && return 1
+		read -r -t 0.05 <> <(:) || :
+	done
+}
+
+# Fetches Debian's cloud kernel and unpacks kernel and modules; once.
+guest_kernel()
+{
+	[ -e "$guest_cache/vmlinuz" ] && return 0
+	local meta=linux-image-cloud-$guest_deb_arch package dir
+	mkdir -p "$guest_cache"
+	[ -n "$(apt-cache depends "$meta" 2>/dev/null)" ] || apt-get -q -q update >/dev/null
+	package=$(apt-cache depends "$meta" | awk '/Depends:/ {print $2; exit}')
+	say "fetching $package for guests"
+	dir=$(mktemp -d /tmp/vhostmd-kernel.XXXXXX)
+	chmod 755 "$dir"
+	(cd "$dir" && apt-get -q -q download "$package" >/dev/null 2>&1 &&
+		dpkg-deb -x ./*.deb tree) || die "$package cannot be fetched"
+	rm -rf "$guest_cache/modules"
+	cp -r "$dir"/tree/lib/modules "$guest_cache/modules"
+	cp "$dir"/tree/boot/vmlinuz-* "$guest_cache/vmlinuz"
+	rm -rf "$dir"
+}
+
+# Builds the initramfs: guest_initramfs FILE VM_DUMP_METRICS [EXTRA_PROGRAM...]
+guest_initramfs()
+{
+	local out=$1 root module found
+	shift
+	root=$(mktemp -d /tmp/vhostmd-initramfs.XXXXXX)
+	mkdir -p "$root"/{bin,dev,proc,sys,tmp,lib/modules}
+	cp "$(command -v busybox)" "$root/bin/busybox"
+	cp "$@" "$root/bin/"
+	# failover before net: virtio_net needs it where it is a module
+	for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci \
+		virtio_mmio virtio_blk virtio_console; do
+		found=$(find "$guest_cache/modules" -name "$module.ko*" | head -n 1)
+		[ -n "$found" ] || continue
+		cp "$found" "$root/lib/modules/"
+		case $found in *.xz) xz -d "$root/lib/modules/$module.ko.xz" ;; esac
+		echo "$module" >>"$root/lib/modules/order"
+	done
+	cat >"$root/init" <<-'EOF'
+		#!/bin/busybox sh
+		/bin/busybox --install -s /bin
+		export PATH=/bin
+		mount -t proc proc /proc
+		mount -t sysfs sysfs /sys
+		mount -t devtmpfs dev /dev
+		for m in $(cat /lib/modules/order); do insmod /lib/modules/$m.ko; done
+		echo "GUEST READY"
+		case $(cat /proc/cmdline) in
+		*guest=demo*)
+			echo "GUEST DISK"
+			vm-dump-metrics -b
+			echo "GUEST CHANNEL"
+			vm-dump-metrics -i
+			echo "GUEST DONE"
+			;;
+		esac
+		# what comes over the console is run; the end of its output is marked
+		while read -r line; do
+			eval "$line" 2>&1
+			echo "GUEST STATUS $?"
+		done
+		poweroff -f
+	EOF
+	chmod 755 "$root/init"
+	(cd "$root" && find . -print0 | cpio --null -o -H newc --quiet | gzip -1) >"$out"
+	rm -rf "$root"
+}
+
+guest_accel()
+{
+	# KVM that hangs is worse than none: only where asked for
+	[ "${VHOSTMD_KVM:-no}" = yes ] && [ -w /dev/kvm ] && echo kvm || echo qemu
+}
+
+# Prints the disk element of a VM's private metrics disk: guest_disk_xml IMAGE [TARGET]
+guest_disk_xml()
+{
+	cat <<-EOF
+		<disk type='file' device='disk'>
+		  <driver name='qemu' type='raw' cache='none' io='threads' error_policy='report' rerror_policy='report'/>
+		  <source file='$1'/>
+		  <target dev='${2:-vdz}' bus='virtio'/>
+		  <readonly/>
+		  <shareable/>
+		</disk>
+	EOF
+}
+
+# Prints the channel element.
+guest_channel_xml()
+{
+	cat <<-'EOF'
+		<channel type='unix'>
+		  <source mode='bind'/>
+		  <target type='virtio' name='org.github.vhostmd.1'/>
+		</channel>
+	EOF
+}
+
+xml_escape() { sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e "s/'/\&apos;/g" -e 's/"/\&quot;/g'; }
+
+# Prints a domain: guest_xml NAME UUID DIR CMDLINE DEVICES.  DIR holds vmlinuz and initrd;
+# its console is the socket DIR/NAME.console unless CONSOLE_LOG names a file.
+guest_xml()
+{
+	local name console
+	name=$(printf '%s' "$1" | xml_escape)
+	if [ -n "${CONSOLE_LOG:-}" ]; then
+		console="<serial type='file'><source path='$CONSOLE_LOG'/></serial>"
+	else
+		console="<serial type='unix'><source mode='bind' path='$3/$2.console'/></serial>"
+	fi
+	cat <<-EOF
+		<domain type='$(guest_accel)'>
+		  <name>$name</name>
+		  <uuid>$2</uuid>
+		  <memory unit='MiB'>128</memory>
+		  <vcpu>${GUEST_VCPUS:-1}</vcpu>
+		  <os>
+		    <type arch='$guest_arch' machine='$guest_machine'>hvm</type>
+		    <kernel>$3/vmlinuz</kernel>
+		    <initrd>$3/initrd</initrd>
+		    <cmdline>console=$guest_console quiet panic=-1 $4</cmdline>
+		  </os>
+		  <features><acpi/></features>
+		  <on_poweroff>destroy</on_poweroff>
+		  <on_reboot>destroy</on_reboot>
+		  <on_crash>destroy</on_crash>
+		  <devices>
+		    <emulator>$guest_qemu</emulator>
+		    $console
+		    <controller type='virtio-serial' index='0'/>
+		    $5
+		    <memballoon model='virtio'/>
+		  </devices>
+		</domain>
+	EOF
+}
+
+# Destroys every domain whose name starts with our prefix, and no other.
+guests_destroy()
+{
+	local uuid name
+	virsh_system list --uuid 2>/dev/null | while read -r uuid; do
+		[ -n "$uuid" ] || continue
+		name=$(virsh_system domname "$uuid" 2>/dev/null)
+		case $name in "$guest_prefix"*) virsh_system destroy "$uuid" >/dev/null 2>&1 ;; esac
+	done
+}
