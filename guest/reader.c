@@ -360,11 +360,15 @@ int reader_channel_at(const char *path, struct strbuf *out, struct strbuf *tried
 
 	if (fd < 0)
 		return failed(tried, path, -errno);
-	drain(fd);
-	int r = send_request(fd, clock_mono_ns() + CHANNEL_PATIENCE_NS);
+	int r = -EPROTO;
 
-	if (r == 0)
-		r = receive_document(fd, clock_mono_ns() + CHANNEL_PATIENCE_NS, out);
+	/* A refusal may be the answer to what somebody else began to say before us. */
+	for (int tries = 0; tries < 3 && r == -EPROTO; tries++) {
+		drain(fd);
+		r = send_request(fd, clock_mono_ns() + CHANNEL_PATIENCE_NS);
+		if (r == 0)
+			r = receive_document(fd, clock_mono_ns() + CHANNEL_PATIENCE_NS, out);
+	}
 	return r < 0 ? failed(tried, path, r) : 0;
 }
 

@@ -14,7 +14,17 @@ aarch64) guest_deb_arch=arm64 guest_qemu=/usr/bin/qemu-system-aarch64
 	guest_machine=q35 guest_arch=x86_64 guest_console=ttyS0 ;;
 esac
 
-virsh_system() { virsh -q -c qemu:///system "$@"; }
+# Free PCIe ports, for disks that are plugged in later.
+guest_ports="<controller type='pci' model='pcie-root'/>
+	<controller type='pci' model='pcie-root-port'/>
+	<controller type='pci' model='pcie-root-port'/>
+	<controller type='pci' model='pcie-root-port'/>
+	<controller type='pci' model='pcie-root-port'/>
+	<controller type='pci' model='pcie-root-port'/>
+	<controller type='pci' model='pcie-root-port'/>
+	<controller type='pci' model='pcie-root-port'/>"
+
+virsh_system() { timeout -k 5 60 virsh -q -c qemu:///system "$@"; }
 
 # Starts what is needed for qemu:///system unless it answers already.
 libvirt_start()
@@ -144,6 +154,8 @@ guest_initramfs()
 			;;
 		esac
 		# what comes over the console is run; the end of its output is marked
+		stty -echo
+		echo "GUEST STATUS 0"
 		while read -r line; do
 			eval "$line" 2>&1
 			echo "GUEST STATUS $?"
@@ -219,6 +231,7 @@ guest_xml()
 		    <emulator>$guest_qemu</emulator>
 		    $console
 		    <controller type='virtio-serial' index='0'/>
+		    $guest_ports
 		    $5
 		    <memballoon model='virtio'/>
 		  </devices>

@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Starting, stopping, crashing, reloading; the pid file, the mount point, the link.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+vhostmd=$build/vhostmd
+uri=test:///default
+
+# command line
+"$vhostmd" --help | grep -q -- '--check-config' || fail --help
+"$vhostmd" --version | grep -q '^vhostmd ' || fail --version
+"$vhostmd" --list-sources | grep -q 'vcpu.\*.delay' || fail --list-sources
+for wrong in --nonsense -f extra "--mount relative" --list-sources=x; do
+	r=0
+	# shellcheck disable=SC2086 # words on purpose
+	"$vhostmd" $wrong 2>"$tmp/err" || r=$?
+	assert_eq "$wrong" $r 2
+	[ -s "$tmp/err" ] || fail "$wrong: no message"
+done
+
+# a configuration with mistakes starts nothing
+printf '<vhostmd><globals><update_period>x</update_period></globals>\n<metrics><metric/>\n</metrics></vhostmd>' >"$tmp/bad"
+"$vhostmd" --check-config "$tmp/bad" 2>"$tmp/err" && fail "accepted mistakes"
+grep -q "^$tmp/bad:1: error: <update_period>" "$tmp/err" || fail "line 1: $(cat "$tmp/err")"
+grep -q "^$tmp/bad:2: error: " "$tmp/err" || fail "line 2"
+r=0
+"$vhostmd" -d -f "$tmp/bad" -m "$mnt" -p "$tmp/pid" 2>/dev/null || r=$?
+assert_eq "exit status" $r 1
+[ -e "$tmp/pid" ] && fail "a pid file in spite of mistakes"
+"$vhostmd" --check-config "$top/conf/vhostmd.conf" | grep -q 'commands run each period: 0' ||
+	fail "the default configuration runs commands"
+
+# mount points that are refused, each with its remedy
+mkdir "$tmp/full" && touch "$tmp/full/x"
+refused()
+{
+	r=0
+	"$vhostmd" -d -c $uri -f "$top/conf/vhostmd.conf" -p "$tmp/pid" -m "$1" 2>"$tmp/err" || r=$?
+	assert_eq "status for $1" $r 1
+	grep -q -- "$2" "$tmp/err" || fail "$1: $(cat "$tmp/err")"
+	[ -e "$tmp/pid" ] && fail "a pid file was left"
+}
+refused "$tmp/full" 'not empty'
+refused "$tmp/full/x" 'Not a directory'
+refused /proc 'mount point of type proc'
+refused /nonexistent/a/b 'cannot be created'
+
+# a living daemon is not disturbed by a second one
+start_daemon -c $uri
+r=0
+"$vhostmd" -d -c $uri -f "$top/conf/vhostmd.conf" -p "$tmp/pid" -m "$tmp/mnt2" 2>"$tmp/err" || r=$?
+assert_eq "second with the same pid file" $r 1
+grep -q "already running with pid $keeper" "$tmp/err" || fail "$(cat "$tmp/err")"
+r=0
+"$vhostmd" -d -c $uri -f "$top/conf/vhostmd.conf" -p "$tmp/pid2" -m "$mnt" 2>"$tmp/err" || r=$?
+assert_eq "second on the same mount point" $r 1
+grep -q 'already mounted' "$tmp/err" || fail "$(cat "$tmp/err")"
+assert_eq "the first goes on" "$(cat "$mnt/metrics/host/HostName")" "$(uname -n)"
+
+# killed with its worker: the next start cleans up and takes over
+worker=$(worker_pid)
+kill -KILL "$keeper" "$worker"
+wait "$keeper" 2>/dev/null
+keeper=''
+wait_for 10 process_gone "$worker" || fail "the worker outlives SIGKILL"
+[ -e "$tmp/pid" ] || fail "the crash removed the pid file?"
+stat "$mnt" >/dev/null 2>&1 && fail "the mount should be dead now"
+start_daemon -c $uri
+assert_eq "after a crash" "$(cat "$mnt/metrics/host/HostName")" "$(uname -n)"
+
+# the keeper alone killed: the worker does not stay behind
+worker=$(worker_pid)
+kill -KILL "$keeper"
+wait "$keeper" 2>/dev/null
+keeper=''
+wait_for 20 process_gone "$worker" || fail "the worker outlives its keeper"
+
+# the worker alone killed: the keeper cleans up and fails
+start_daemon -c $uri
+kill -KILL "$(worker_pid)"
+r=0
+wait "$keeper" || r=$?
+keeper=''
+assert_eq "status after the worker's death" $r 1
+logged 'the worker was killed by signal 9' || fail "not logged"
+mountpoint -q "$mnt" && fail "still mounted"
+
+# in the background: up when the command returns
+(cd "$tmp" && cp "$top/conf/vhostmd.conf" rel.conf &&
+	"$vhostmd" -c $uri -f rel.conf -p "$tmp/pid" -m "$mnt") || fail "does not start in the background"
+at_exit "kill \$(cat $tmp/pid 2>/dev/null) 2>/dev/null"
+assert_eq "in the background" "$(cat "$mnt/metrics/host/HostName")" "$(uname -n)"
+pid=$(cat "$tmp/pid")
+kill "$pid"
+wait_for 10 process_gone "$pid" || fail "does not end"
+[ -e "$tmp/pid" ] && fail "the pid file stays"
+
+# the shared disk and its link; a foreign file is never replaced
+cat >"$tmp/shared.conf" <<EOF
+<vhostmd><globals><disk><path>$tmp/vhostmd0</path><size unit="k">64</size></disk>
+<update_period>0.2</update_period></globals><metrics>
+<metric type="string" context="host"><name>First</name><action>echo first</action></metric>
+</metrics></vhostmd>
+EOF
+CONF=$tmp/shared.conf start_daemon -c $uri
+assert_eq link "$(readlink "$tmp/vhostmd0")" "$mnt/disk/vhostmd0.img"
+wait_for 10 grep -q first "$mnt/metrics.xml"
+assert_eq "size of the disk" "$(stat -L -c %s "$tmp/vhostmd0")" 65536
+wait_for 10 grep -qa '<value>first</value>' "$tmp/vhostmd0" || fail "not on the shared disk"
+disk_content "$tmp/vhostmd0" | xmllint --noout - || fail "content of the shared disk"
+
+# reload: a bad file leaves the old one in force, a good one is used at once
+cp "$tmp/shared.conf" "$tmp/good.conf"
+echo '<vhostmd>' >"$tmp/shared.conf"
+kill -HUP "$keeper"
+wait_for 10 logged 'the configuration in force stays' || fail "reload of a bad file"
+logged "$tmp/shared.conf:2: error" || fail "no line number"
+assert_eq "old configuration" "$(cat "$mnt/metrics/host/First")" first
+sed 's/First/Second/; s/echo first/echo second/; s/k">64/k">128/' "$tmp/good.conf" >"$tmp/shared.conf"
+kill -HUP "$keeper"
+wait_for 10 test -s "$mnt/metrics/host/Second" || fail "reload of a good file"
+[ -e "$mnt/metrics/host/First" ] && fail "the old metric stays"
+assert_eq "new size" "$(stat -c %s "$mnt/disk/vhostmd0.img")" 131072
+stop_daemon || exit 1
+[ -L "$tmp/vhostmd0" ] && fail "the link stays"
+echo foreign >"$tmp/vhostmd0"
+CONF=$tmp/shared.conf start_daemon -c $uri
+logged "$tmp/vhostmd0 exists and is not this daemon's" || fail "no word on the foreign file"
+stop_daemon || exit 1
+assert_eq "foreign file" "$(cat "$tmp/vhostmd0")" foreign
+
+# as another user, with actions
+cat >"$tmp/user.conf" <<'EOF'
+<vhostmd><globals><update_period>1</update_period></globals><metrics>
+<metric type="string" context="host"><name>Who</name><action>id -un</action></metric>
+</metrics></vhostmd>
+EOF
+chmod 644 "$tmp/user.conf"
+CONF=$tmp/user.conf start_daemon -c $uri
+wait_for 10 test -s "$mnt/metrics/host/Who"
+assert_eq "actions of a root daemon" "$(cat "$mnt/metrics/host/Who")" nobody
+stop_daemon || exit 1
+CONF=$tmp/user.conf start_daemon -c $uri --user daemon
+wait_for 10 test -s "$mnt/metrics/host/Who"
+assert_eq "actions of --user" "$(cat "$mnt/metrics/host/Who")" daemon
+assert_eq "worker of --user" "$(stat -c %U "/proc/$(worker_pid)")" daemon
+kill -HUP "$keeper"
+wait_for 10 logged 'is in force' || fail "reload as another user"
+stop_daemon || exit 1
+sed -i 's/<globals>/<globals><actions><user>root<\/user><\/actions>/' "$tmp/user.conf"
+CONF=$tmp/user.conf start_daemon -c $uri
+wait_for 10 test -s "$mnt/metrics/host/Who"
+assert_eq "actions as root where asked for" "$(cat "$mnt/metrics/host/Who")" root
+stop_daemon

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The layers of docs/architecture.md hold, every header stands alone, scripts are clean.
+. "$(dirname "$0")/../lib.sh"
+cd "$top" || exit 1
+
+# who may include whom; "core" in the list stands for src/core
+declare -A allowed=(
+	[util]="util"
+	[core]="core util"
+	[conf]="conf core util"
+	[collect]="collect core util"
+	[mdisk]="mdisk core util"
+	[fs]="fs mdisk core util"
+	[virtio]="virtio core util"
+)
+for layer in "${!allowed[@]}"; do
+	for used in $(sed -n 's/^#include "\([a-z]*\)\/.*/\1/p' "src/$layer"/*.[ch] | sort -u); do
+		[[ " ${allowed[$layer]} " == *" $used "* ]] || fail "src/$layer includes $used/"
+	done
+done
+outside() { grep -l "^#include <$1" src/*.[ch] src/*/*.[ch] | grep -v "$2"; }
+outside fuse '^src/fs/' && fail "FUSE outside src/fs"
+outside libvirt '^src/collect/' && fail "libvirt outside src/collect"
+outside libxml '^src/conf/\|^src/collect/foreign_xml' && fail "libxml2 in other places"
+
+for header in src/*.h src/*/*.h guest/*.h guest/vhostmd/*.h; do
+	# shellcheck disable=SC2046 # flags are words
+	echo "#include \"$header\"" | cc -std=gnu17 -D_GNU_SOURCE -Wall -Werror -fsyntax-only \
+		-I. -Isrc -Iguest $(pkg-config --cflags libvirt libxml-2.0) -x c - 2>"$tmp/err" ||
+		fail "$header does not compile alone: $(head -n 3 "$tmp/err")"
+done
+
+shellcheck -x -P SCRIPTDIR -e SC1091,SC2154 \
+	scripts/run scripts/test tests/lib.sh tests/*/*.sh .ci/run || fail shellcheck
+[ "$(git ls-files '*.c' '*.h' | xargs wc -l | awk '$2 != "total" && $1 > 800')" = "" ] ||
+	fail "a file is longer than 800 lines"
+exit 0

@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Real guests under real libvirt: what they read is what the host shows, and only that.
+. "$(dirname "$0")/lib.sh"
+need_guests
+
+sed 's/<update_period>5</<update_period>0.5</' "$top/conf/vhostmd.conf" >"$tmp/conf"
+CONF=$tmp/conf start_daemon
+a=$(new_uuid) b=$(new_uuid)
+hostile="$guest_prefix \$(touch $tmp-pwned);'\"<&"
+hostile=${hostile//\//_} # the one character that libvirt forbids
+devices() { guest_disk_xml "$mnt/disk/$1.img"; guest_channel_xml; }
+vm_dir() { echo "$mnt/metrics/vm-by-uuid/$1"; }
+
+# the disk of a VM that does not run is there, and shows the host alone
+disk_content "$mnt/disk/$a.img" >"$tmp/before.xml" || fail "disk before the start"
+grep -q "context='vm'" "$tmp/before.xml" && fail "a VM on the disk of none"
+
+guest_start "$guest_prefix-a" "$a" "$(devices "$a")"
+guest_start "$hostile" "$b" "$(devices "$b")"
+wait_for 10 test -e "$(vm_dir "$a")/TotalCPUTime" || fail "no metrics of guest a"
+wait_for 10 grep -q 'channels.connected: 2' "$mnt/status" || fail "channels: $(cat "$mnt/status")"
+
+# both transports, compared with the host's files
+for uuid in "$a" "$b"; do
+	for option in -b -i; do
+		guest_run "$uuid" "vm-dump-metrics $option" >"$tmp/doc.xml" ||
+			fail "vm-dump-metrics $option: $(cat "$tmp/doc.xml")"
+		xmllint --noout "$tmp/doc.xml" || fail "$option: not XML"
+		python3 - "$tmp/doc.xml" "$mnt/metrics/host" "$(vm_dir "$uuid")" "$uuid" <<-'EOF' || fail "$option differs from the files"
+			import os, sys, xml.etree.ElementTree as ET
+			doc, host, vm, uuid = sys.argv[1:]
+			steady = {"HostName", "TotalPhyMem", "NumCPUs", "VirtualizationVendor",
+			          "VirtualizationProductInfo", "vcpu.current", "balloon.current"}
+			seen = {"host": set(), "vm": set()}
+			for m in ET.parse(doc).getroot():
+			    name, context = m.find("name").text, m.get("context")
+			    seen[context].add(name)
+			    assert m.get("uuid") in (None, uuid), "another VM"
+			    with open(os.path.join(host if context == "host" else vm, name)) as f:
+			        value = f.read().strip()
+			    if name in steady:
+			        assert value == m.find("value").text, (name, value)
+			    elif m.get("type") != "string":
+			        assert float(value) >= 0
+			assert seen["host"] == set(os.listdir(host)), seen["host"] ^ set(os.listdir(host))
+			assert seen["vm"] == set(os.listdir(vm)), seen["vm"] ^ set(os.listdir(vm))
+			assert "vcpu.0.delay" in seen["vm"]
+		EOF
+	done
+	guest_run "$uuid" "vm-dump-metrics | grep -c '<metric '" >/dev/null || fail "default transport"
+	guest_run "$uuid" "vm-dump-metrics -d /tmp/out && grep -q '</metrics>' /tmp/out" || fail "-d"
+done
+
+# no trace of a neighbour: not its name, not its uuid, on the raw device and the channel
+id_b=$(virsh_system domid "$b")
+for word in "$b" "pwned" "$hostile" "id='$id_b'"; do
+	word=${word//\'/.}
+	guest_run "$a" "cat /dev/vd? | grep -a -c -e '$word'" | grep -qx 0 || fail "a sees '$word' on its disk"
+	guest_run "$a" "vm-dump-metrics -i | grep -c -e '$word'" | grep -qx 0 || fail "a sees '$word' on its channel"
+done
+guest_run "$b" "cat /dev/vd? | grep -a -c -e '$a' -e '$guest_prefix-a'" | grep -qx 0 || fail "b sees a"
+[ -e "$tmp-pwned" ] && fail "the VM's name was executed"
+[ -d "$mnt/metrics/vm/$hostile" ] || fail "no directory for the hostile name"
+promtool check metrics <"$mnt/metrics.prom" || fail "promtool with the hostile name"
+
+# the guest cannot change anything
+guest_run "$a" "echo x >/dev/vda" && fail "the disk can be written"
+
+# nonsense on the channel is refused and disturbs nobody
+guest_run "$a" "echo HELLO >/tmp/q; echo >>/tmp/q; p=/dev/\$(ls /sys/class/virtio-ports | head -n 1); exec 3<>\$p; cat /tmp/q >&3; head -n 1 <&3; exec 3>&-" |
+	grep -q 'INVALID REQUEST' || fail "nonsense was not refused"
+guest_run "$a" "exec 3<>\$p; i=0; while [ \$i -lt 200 ]; do echo flood flood flood >&3; i=\$((i+1)); done; exec 3>&-" || fail flood
+guest_run "$b" "vm-dump-metrics -i >/tmp/o && grep -c '<metric ' /tmp/o" >/dev/null || fail "b's channel suffers"
+guest_run "$a" "vm-dump-metrics -i >/tmp/o && grep -c '<metric ' /tmp/o" >/dev/null || fail "a's channel does not recover"
+
+# with xattr, link and status all in place
+assert_eq "link by id" "$(readlink "$mnt/metrics/vm-by-id/$(virsh_system domid "$a")")" "../vm/$guest_prefix-a"
+getfattr --only-values -n user.vhostmd.source "$(vm_dir "$a")/vcpu.0.delay" 2>/dev/null | grep -qx vcpu.0.delay || fail source
+
+# a guest goes at once, by event: before the next period could have told
+sed -i 's/<update_period>0.5</<update_period>60</' "$tmp/conf"
+kill -HUP "$keeper"
+wait_for 10 logged 'is in force' || fail reload
+guest_stop "$b"
+wait_for 3 test ! -e "$(vm_dir "$b")" || fail "b is still there"
+[ -e "$(vm_dir "$a")/TotalCPUTime" ] || fail "a is not there any more"
+
+# the same VM under another name: comes at once, under that name alone
+guest_start "$guest_prefix-renamed" "$b" "$(devices "$b")"
+wait_for 3 test -e "$mnt/metrics/vm/$guest_prefix-renamed/TotalCPUTime" || fail "the renamed VM has no metrics"
+[ -e "$mnt/metrics/vm/$hostile" ] && fail "the old name is still there"
+guest_run "$b" "vm-dump-metrics -i | grep -c 'uuid=.$b'" >/dev/null || fail "channel after another start"
+guest_run "$b" "vm-dump-metrics -b | grep -c 'uuid=.$b'" >/dev/null || fail "disk after another start"
+guest_stop "$b"
+
+# disk and channel plugged into a running guest
+guest_start "$guest_prefix-late" "$b" ""
+guest_disk_xml "$mnt/disk/$b.img" vdb >"$tmp/disk.xml"
+guest_channel_xml >"$tmp/channel.xml"
+virsh_system attach-device "$b" "$tmp/disk.xml" >/dev/null || fail "attaching the disk"
+virsh_system attach-device "$b" "$tmp/channel.xml" >/dev/null || fail "attaching the channel"
+seen_by_b() { guest_run "$b" "vm-dump-metrics $1 | grep -c 'uuid=.$b'"; }
+wait_for 20 seen_by_b -b || fail "the plugged disk shows nothing"
+wait_for 20 seen_by_b -i || fail "the plugged channel says nothing"
+guest_stop "$b"
+guest_stop "$a"
+stop_daemon

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# What the tests with real guests share.  A guest is known by its uuid.
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+consoles=$top/tests/guest/console.py
+static_tool=$top/build-guest-tool/guest/vm-dump-metrics
+
+# Everything that real guests need; skips where the machine cannot run them.
+need_guests()
+{
+	need_fuse
+	[ -x "$guest_qemu" ] || skip "needs $guest_qemu"
+	libvirt_start
+	at_exit libvirt_stop
+	guests_destroy
+	at_exit guests_destroy
+	guest_kernel
+	# the guest has no libc: the tool of a build without sanitizers, linked statically
+	build "$top/build-guest-tool" -Dtests=disabled -Dbuildtype=release
+	cp "$guest_cache/vmlinuz" "$tmp/vmlinuz"
+	guest_initramfs "$tmp/initrd" "$static_tool"
+}
+
+new_uuid() { cat /proc/sys/kernel/random/uuid; }
+
+# Starts a guest: guest_start NAME UUID DEVICES; waits until it answers.
+guest_start()
+{
+	guest_xml "$1" "$2" "$tmp" guest=test "$3" >"$tmp/$2.xml"
+	virsh_system create "$tmp/$2.xml" >/dev/null || fail "guest $1 does not start"
+	guest_hold "$2"
+}
+
+# Takes a started guest's console.
+guest_hold()
+{
+	rm -f "$tmp/$1.fifo" "$tmp/$1.log"
+	mkfifo "$tmp/$1.fifo"
+	: >"$tmp/$1.log"
+	python3 "$consoles" "$tmp/$1.console" "$tmp/$1.log" "$tmp/$1.fifo" >/dev/null 2>&1 &
+	wait_for 60 guest_marks "$1" 1 || fail "guest $1 does not come up: $(tail -n 5 "$tmp/$1.log")"
+}
+
+# True once the guest has ended so many commands.
+guest_marks() { [ "$(grep -c '^GUEST STATUS' "$tmp/$1.log")" -ge "$2" ]; }
+
+# Runs a command in a guest, prints its output, returns its status: guest_run UUID COMMAND
+guest_run()
+{
+	local marks
+	marks=$(grep -c '^GUEST STATUS' "$tmp/$1.log")
+	printf '%s\n' "$2" >"$tmp/$1.fifo"
+	wait_for 60 guest_marks "$1" $((marks + 1)) || fail "guest $1 does not answer to: $2"
+	awk -v n="$marks" '/^GUEST STATUS/ {m++; if (m > n) exit; next} m == n' "$tmp/$1.log"
+	return "$(awk '/^GUEST STATUS/ {s = $3} END {print s}' "$tmp/$1.log")"
+}
+
+guest_stop() { virsh_system destroy "$1" >/dev/null 2>&1; }
+
+# Name, type, context and unit of each metric of a document, one a line, in order.
+metric_set()
+{
+	python3 - "$1" <<-'EOF'
+		import sys, xml.etree.ElementTree as ET
+		for m in ET.parse(sys.argv[1]).getroot():
+		    assert m.tag == "metric" and [c.tag for c in m] == ["name", "value"], m
+		    print(m.find("name").text, m.get("type"), m.get("context"),
+		          m.get("unit") or "-", len(m.attrib))
+	EOF
+}

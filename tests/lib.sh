@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# What the shell tests share.  A test sources this, does its checks, and ends with 0; 77
+# means skipped, with the reason in the last line.  Everything a test makes is in $tmp.
+set -u
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
+# shellcheck source=scripts/guest-lib.sh
+. "$top/scripts/guest-lib.sh"
+
+build=${BUILD:-$top/build-dev}
+tmp=$(mktemp -d /tmp/vhostmd-test.XXXXXX)
+chmod 755 "$tmp"
+mnt=$tmp/mnt
+export mnt tmp
+keeper=''
+on_exit=()
+
+fail() { echo "FAIL: $*"; [ -e "$tmp/log" ] && sed 's/^/    log: /' "$tmp/log"; exit 1; }
+skip() { echo "$*"; exit 77; }
+
+# Adds a command to be run at the end, before those added earlier.
+at_exit() { on_exit=("$*" "${on_exit[@]}"); }
+
+finish()
+{
+	local r=$? command
+	trap '' INT TERM
+	for command in "${on_exit[@]}"; do eval "$command"; done
+	stop_daemon || r=1
+	umount -l "$mnt" 2>/dev/null
+	rm -rf "$tmp"
+	exit $r
+}
+trap finish EXIT
+trap 'exit 1' INT TERM
+
+# An own network of nothing but the needs: root, FUSE.
+need_fuse()
+{
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	[ -c /dev/fuse ] || skip "needs /dev/fuse"
+}
+
+# Starts the daemon in the foreground: start_daemon [OPTION...]; its log is $tmp/log.
+start_daemon()
+{
+	local config=${CONF:-$top/conf/vhostmd.conf}
+	ASAN_OPTIONS=exitcode=99 "$build/vhostmd" --no-daemonize --verbose --config "$config" \
+		--pid-file "$tmp/pid" --mount "$mnt" "$@" >>"$tmp/log" 2>&1 &
+	keeper=$!
+	wait_for 20 test -e "$mnt/status" || fail "the daemon does not start"
+}
+
+# Ends it; fails if it did not end well or a sanitizer spoke.
+stop_daemon()
+{
+	[ -n "$keeper" ] || return 0
+	local r=0 pid=$keeper
+	keeper=''
+	kill -TERM "$pid" 2>/dev/null
+	wait "$pid" || r=$?
+	if [ $r -ne 0 ] || grep -qE 'AddressSanitizer|runtime error|LeakSanitizer' "$tmp/log"; then
+		echo "FAIL: the daemon ended with status $r"
+		sed 's/^/    log: /' "$tmp/log"
+		return 1
+	fi
+}
+
+worker_pid() { sed -n 's/^pid: //p' "$mnt/status"; }
+generation() { sed -n 's/^generation: //p' "$mnt/status"; }
+logged() { grep -q -- "$1" "$tmp/log"; }
+
+# assert_eq WHAT IS SHOULD
+assert_eq() { [ "$2" = "$3" ] || fail "$1: is '$2', should be '$3'"; }
+
+# The content of a metrics disk or image, without header and padding.
+disk_content()
+{
+	python3 - "$1" <<-'EOF'
+		import struct, sys
+		data = open(sys.argv[1], "rb").read()
+		sig, busy, total, length = struct.unpack(">4sIII", data[:16])
+		assert sig == b"mvbd" and busy == 0, (sig, busy)
+		content = data[16:16 + length]
+		assert sum(content) % 2**32 == total, "checksum"
+		assert not any(data[16 + length:]), "zeros behind the content"
+		assert len(data) % 65536 == 0, "whole blocks"
+		sys.stdout.write(content.decode("ascii"))
+	EOF
+}
