@@ -60,6 +60,7 @@ struct virt {
 	enum virt_state state;
 	int64_t cycle_start_mono_ns; /* of the bulk call under way; 0: none */
 	int64_t cycle_ns;            /* the last one took */
+	uint64_t cycles;             /* that succeeded */
 	int64_t sampled_mono_ns;     /* when the last one began that succeeded */
 };
 
@@ -468,8 +469,10 @@ static void note_cycle(struct virt *virt, int64_t start_mono_ns, bool ended, boo
 	virt->cycle_start_mono_ns = ended ? 0 : start_mono_ns;
 	if (ended)
 		virt->cycle_ns = clock_mono_ns() - start_mono_ns;
-	if (ok)
+	if (ok) {
 		virt->sampled_mono_ns = start_mono_ns;
+		virt->cycles++;
+	}
 	pthread_mutex_unlock(&virt->lock);
 }
 
@@ -603,6 +606,7 @@ void virt_status(struct virt *virt, struct strbuf *out)
 	if (virt->sampled_mono_ns)
 		strbuf_addf(out, "libvirt.age_ms: %" PRId64 "\n",
 			(now - virt->sampled_mono_ns) / NS_PER_MS);
+	strbuf_addf(out, "libvirt.cycles: %" PRIu64 "\n", virt->cycles);
 	strbuf_addf(out, "libvirt.cycle_us: %" PRId64 "\n", virt->cycle_ns / 1000);
 	if (virt->cycle_start_mono_ns)
 		strbuf_addf(out, "libvirt.waiting_ms: %" PRId64 "\n",

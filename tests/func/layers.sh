@@ -31,8 +31,16 @@ for header in src/*.h src/*/*.h guest/*.h guest/vhostmd/*.h; do
 		fail "$header does not compile alone: $(head -n 3 "$tmp/err")"
 done
 
-shellcheck -x -P SCRIPTDIR -e SC1091,SC2154 \
-	scripts/run scripts/test tests/lib.sh tests/*/*.sh .ci/run || fail shellcheck
+shellcheck -x -P SCRIPTDIR -S warning -e SC1091,SC2154 \
+	scripts/run scripts/test scripts/bench scripts/*.sh tests/lib.sh tests/*/*.sh .ci/run ||
+	fail shellcheck
+
+# what is generated from tables is up to date
+"$build/vhostmd" --list-sources=markdown | diff - <(sed '1,/^What a/d' docs/sources.md) ||
+	fail "docs/sources.md: run vhostmd --list-sources=markdown"
+for option in $("$build/vhostmd" --help | grep -o -- '--[a-z-]*'); do
+	grep -q -- "$option" docs/man/vhostmd.8.scd || fail "$option is not in vhostmd(8)"
+done
 [ "$(git ls-files '*.c' '*.h' | xargs wc -l | awk '$2 != "total" && $1 > 800')" = "" ] ||
 	fail "a file is longer than 800 lines"
 exit 0

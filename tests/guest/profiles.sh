@@ -6,6 +6,7 @@ need_guests
 uuid=$(new_uuid)
 mkdir "$mnt" # the guest's disk keeps its place while daemons come and go
 
+# shellcheck disable=SC2034 # used by name
 sap='HostName string host - 2
 Time uint64 host - 2
 VirtualizationVendor string host - 2
@@ -24,6 +25,7 @@ ResourceProcessorLimit uint32 vm - 4
 ResourceMemoryLimit uint64 vm - 4
 PhysicalMemoryAllocatedToVirtualSystem uint64 vm - 4'
 
+# shellcheck disable=SC2034 # used by name
 kubevirt='HostName string host - 2
 HostSystemInfo string host - 2
 VirtualizationVendor string host - 2
