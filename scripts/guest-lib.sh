@@ -215,7 +215,7 @@ guest_xml()
 		<domain type='$(guest_accel)'>
 		  <name>$name</name>
 		  <uuid>$2</uuid>
-		  <memory unit='MiB'>128</memory>
+		  <memory unit='MiB'>${GUEST_MIB:-128}</memory>
 		  <vcpu>${GUEST_VCPUS:-1}</vcpu>
 		  <os>
 		    <type arch='$guest_arch' machine='$guest_machine'>hvm</type>

@@ -4,7 +4,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 consoles=$top/tests/guest/console.py
-static_tool=$top/build-guest-tool/guest/vm-dump-metrics
+static_tool=$top/build-clang/guest/vm-dump-metrics
 
 # Everything that real guests need; skips where the machine cannot run them.
 need_guests()
@@ -17,7 +17,7 @@ need_guests()
 	at_exit guests_destroy
 	guest_kernel
 	# the guest has no libc: the tool of a build without sanitizers, linked statically
-	build "$top/build-guest-tool" -Dtests=disabled -Dbuildtype=release
+	CC=clang build "$top/build-clang" -Dbuildtype=release -Dwerror=true
 	cp "$guest_cache/vmlinuz" "$tmp/vmlinuz"
 	guest_initramfs "$tmp/initrd" "$static_tool"
 }

@@ -217,6 +217,8 @@ static void the_guest_reads_what_the_host_writes(void **state)
 	(void)state;
 	char path[] = "/tmp/vhostmd-disk.XXXXXX";
 	_cleanup_close_ int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
 	_cleanup_free_ char *big = xmalloc(200000);
 	struct blob *image;
 
@@ -254,6 +256,8 @@ static void the_guest_trusts_no_header(void **state)
 	(void)state;
 	char path[] = "/tmp/vhostmd-disk.XXXXXX";
 	_cleanup_close_ int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
 	struct blob *image = make_image("<metrics/>", NULL, DISK_BLOCK_BYTES);
 
@@ -279,6 +283,8 @@ static void a_busy_disk_is_given_up_in_time(void **state)
 	(void)state;
 	char path[] = "/tmp/vhostmd-disk.XXXXXX";
 	_cleanup_close_ int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
 	struct blob *image = image_busy();
 	int64_t start = clock_mono_ns();
