@@ -36,7 +36,9 @@ struct frame {
 	bool expect_command; /* the next word is a command's name */
 	bool interpreter;    /* the command has a word that is an interpreter's name */
 	bool dynamic;        /* the command has expansions or tokens outside '...' */
-	bool printer;        /* its name is echo or printf */
+	bool echo, printf;   /* its name */
+	bool printf_b;       /* printf's format has %b, which reads escapes */
+	size_t n_args;       /* words after the name that are complete */
 	bool virsh;          /* its name is virsh */
 	bool quoted_text;    /* a token stands in "..." among other text */
 
@@ -58,7 +60,8 @@ struct action_template {
 	bool uses_name;
 	bool plain_only;   /* the name must be free of special characters */
 	bool no_dash;      /* the name must not look like an option */
-	bool no_escapes;   /* the name goes through echo or printf */
+	bool echoed;       /* the name goes through echo, which reads escapes */
+	bool format;       /* the name is part of printf's format */
 	bool name_command; /* the name would be run */
 };
 
@@ -170,8 +173,12 @@ static void word_end(struct scanner *s)
 		s->t->plain_only = true;
 	if (f->expect_command && !in_list(f->word, reserved) && !is_assignment(f->word)) {
 		f->expect_command = false;
-		f->printer = !strcmp(base, "echo") || !strcmp(base, "printf");
+		f->echo = !strcmp(base, "echo");
+		f->printf = !strcmp(base, "printf");
 		f->virsh = !strcmp(base, "virsh");
+	} else if (!f->expect_command) {
+		f->printf_b |= f->printf && !f->n_args && strstr(f->word, "%b");
+		f->n_args++;
 	}
 	f->in_word = false;
 	f->word_len = 0;
@@ -188,7 +195,9 @@ static void command_end(struct scanner *s)
 		s->t->plain_only = true;
 	if (f->virsh && f->quoted_text)
 		s->t->plain_only = true; /* virsh splits such an argument itself */
-	f->interpreter = f->dynamic = f->printer = f->virsh = f->quoted_text = false;
+	f->interpreter = f->dynamic = f->virsh = f->quoted_text = false;
+	f->echo = f->printf = f->printf_b = false;
+	f->n_args = 0;
 	f->expect_command = true;
 }
 
@@ -255,8 +264,10 @@ static void note_name(struct scanner *s)
 	f->dynamic = true;
 	if (f->expect_command && !is_assignment(f->word) && !s->heredoc)
 		s->t->name_command = true;
-	if (f->printer)
-		s->t->no_escapes = true;
+	if (f->echo)
+		s->t->echoed = true;
+	else if (f->printf)
+		s->t->format |= !f->n_args || f->printf_b;
 	else if (!f->word_len)
 		s->t->no_dash = true;
 	if (top(s)->kind == FRAME_DOUBLE)
@@ -521,7 +532,7 @@ static bool is_plain(const char *name)
 
 static bool survives_echo(const char *name)
 {
-	return !strpbrk(name, "\\%") && !(name[0] == '-' && !name[1 + strspn(name + 1, "neE")]);
+	return !strchr(name, '\\') && !(name[0] == '-' && !name[1 + strspn(name + 1, "neE")]);
 }
 
 const char *action_template_refuses(const struct action_template *t, const char *name)
@@ -535,9 +546,10 @@ const char *action_template_refuses(const struct action_template *t, const char 
 		       "program would interpret them; use UUID, or NAME as an own argument";
 	if (t->no_dash && name[0] == '-')
 		return "the VM's name would be taken for an option; use UUID";
-	if (t->no_escapes && !survives_echo(name))
-		return "echo or printf would not print the VM's name as it is; use "
-		       "printf '%s' with UUID, or another command";
+	if (t->echoed && !survives_echo(name))
+		return "echo would not print the VM's name as it is; use printf '%s' NAME";
+	if (t->format && (strpbrk(name, "\\%") || name[0] == '-'))
+		return "printf would take the VM's name for a format; use printf '%s' NAME";
 	return NULL;
 }
 

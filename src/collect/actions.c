@@ -19,12 +19,23 @@
 #include "util/mem.h"
 #include "util/strbuf.h"
 
+/*
+ * Fairness.  Waiting commands start in the order in which they began to wait.  One that
+ * runs for longer than the grace time gives up its place to the next, and from then on
+ * counts as slow: slow ones wait for the others to start, and only so many run at once.
+ */
+#define GRACE_NS NS_PER_S
+#define MAX_RUNNING_FACTOR 8u
+
 /* One command for one scope. */
 struct task {
 	uint32_t slot;
 	bool is_host;
 	struct vm_ident vm; /* owns the name */
 	bool queued;
+	int64_t queued_ns; /* since when; monotonic */
+	int64_t started_ns;
+	bool slow;         /* its last run was */
 	bool ran;
 	bool failing;    /* the failure was logged */
 	bool keep;       /* while the tasks are brought in line with the VMs */
@@ -48,8 +59,14 @@ struct actions {
 	struct task **tasks; /* in the order in which they are to run */
 	size_t n_tasks, cap_tasks;
 	unsigned n_running;
-	int64_t next_mono_ns;
+	int64_t next_mono_ns; /* of the next beat */
+	bool kicked;          /* there may be new VMs */
 };
+
+static bool is_overdue(const struct task *task, int64_t now)
+{
+	return task->process && now - task->started_ns >= GRACE_NS;
+}
 
 static void settings_done(struct action_settings *s)
 {
@@ -251,23 +268,53 @@ static void finish_task(struct actions *a, struct task *task)
 	store(a, task,
 		action_result_read(a->specs, task->slot, task->is_host ? NULL : &task->vm,
 			task->process, &why));
+	if (why.len && a->settings.user.change)
+		strbuf_addf(&why, " (run as uid %u; <actions><user> chooses another)",
+			(unsigned)a->settings.user.uid);
 	note_outcome(a, task, why.len ? strbuf_str(&why) : NULL);
+	task->slow = is_overdue(task, clock_mono_ns());
 	action_process_done(task->process);
 	free(TAKE_PTR(task->process));
 	a->n_running--;
 }
 
+/* The task that is to start next, NULL if none may. */
+static struct task *next_task(struct actions *a, int64_t now)
+{
+	struct task *best = NULL;
+	unsigned places = 0, slow = 0;
+
+	for (size_t i = 0; i < a->n_tasks; i++) {
+		const struct task *t = a->tasks[i];
+		bool overdue = is_overdue(t, now);
+
+		slow += t->process && (overdue || t->slow);
+		places += t->process && !overdue && !t->slow;
+	}
+	for (size_t i = 0; i < a->n_tasks; i++) {
+		struct task *t = a->tasks[i];
+
+		if (!t->queued || t->process ||
+			(t->slow ? slow : places) >= a->settings.max_parallel)
+			continue;
+		if (!best || t->slow < best->slow ||
+			(t->slow == best->slow && t->queued_ns < best->queued_ns))
+			best = t;
+	}
+	/* commands that nobody knew to be slow may pile up to here */
+	return slow + places < MAX_RUNNING_FACTOR * a->settings.max_parallel ? best : NULL;
+}
+
 /* Starts waiting tasks while there is room.  Return: true if any was refused at once. */
 static bool start_tasks(struct actions *a)
 {
+	int64_t now = clock_mono_ns();
+	struct task *task = NULL;
 	bool refused = false;
 
-	for (size_t i = 0; i < a->n_tasks && a->n_running < a->settings.max_parallel; i++) {
-		struct task *task = a->tasks[i];
-
-		if (!task->queued || task->process)
-			continue;
+	while ((task = next_task(a, now))) {
 		task->queued = false;
+		task->started_ns = now;
 		start_task(a, task);
 		refused |= !task->process;
 	}
@@ -280,11 +327,22 @@ static void queue_tasks(struct actions *a)
 	int64_t now = clock_mono_ns();
 	bool beat = now >= a->next_mono_ns;
 
+	if (!beat && !a->kicked)
+		return;
+	a->kicked = false;
+	refresh_specs(a);
+	sync_tasks(a);
 	if (beat)
 		a->next_mono_ns += ((now - a->next_mono_ns) / a->settings.period_ns + 1) *
 			a->settings.period_ns;
-	for (size_t i = 0; i < a->n_tasks; i++)
-		a->tasks[i]->queued |= beat || !a->tasks[i]->ran;
+	for (size_t i = 0; i < a->n_tasks; i++) {
+		struct task *t = a->tasks[i];
+
+		if (t->queued || t->process || !(beat || !t->ran))
+			continue;
+		t->queued = true;
+		t->queued_ns = now;
+	}
 }
 
 static void take_settings(struct actions *a)
@@ -305,10 +363,16 @@ static int poll_timeout_ms(const struct actions *a)
 {
 	int64_t until = a->next_mono_ns, now = clock_mono_ns();
 
-	for (size_t i = 0; i < a->n_tasks; i++)
-		if (a->tasks[i]->process &&
-			a->tasks[i]->process->deadline_mono_ns < until)
-			until = a->tasks[i]->process->deadline_mono_ns;
+	for (size_t i = 0; i < a->n_tasks; i++) {
+		const struct task *t = a->tasks[i];
+
+		if (!t->process)
+			continue;
+		if (t->process->deadline_mono_ns < until)
+			until = t->process->deadline_mono_ns;
+		if (!is_overdue(t, now) && t->started_ns + GRACE_NS < until)
+			until = t->started_ns + GRACE_NS;
+	}
 	return until <= now ? 0 : (int)((until - now + NS_PER_MS - 1) / NS_PER_MS);
 }
 
@@ -330,8 +394,8 @@ static bool wait_and_step(struct actions *a)
 	}
 	if (poll(fds, n, poll_timeout_ms(a)) < 0)
 		return false;
-	if (fds[0].revents && read(a->wake_fd, &count, sizeof(count)) < 0)
-		return false;
+	if (fds[0].revents)
+		a->kicked = read(a->wake_fd, &count, sizeof(count)) > 0;
 	n = 1;
 	for (size_t i = 0; i < a->n_tasks; i++) {
 		struct task *task = a->tasks[i];
@@ -363,8 +427,6 @@ static void *actions_main(void *arg)
 
 	while (!atomic_load(&a->stopping)) {
 		take_settings(a);
-		refresh_specs(a);
-		sync_tasks(a);
 		queue_tasks(a);
 		bool stored = start_tasks(a);
 

@@ -26,6 +26,7 @@
 
 #define PERIOD_DEFAULT_NS (5 * NS_PER_S)
 #define PERIOD_MIN_S 0.001
+#define EXPIRATION_DEFAULT_MIN_NS (3 * NS_PER_S)
 #define PERIOD_MAX_S 86400.0
 
 /*
@@ -356,6 +357,9 @@ static void finish_globals(struct conf_reader *rd, xmlNode *node, struct conf *c
 		conf_reader_warning(rd, node,
 			"<expiration_time> is raised to %g s, three times <update_period>",
 			(double)least / 1e9);
+	/* below a second one slow answer of libvirt's is no reason to detach anybody */
+	if (conf->expiration_ns < 0 && least < EXPIRATION_DEFAULT_MIN_NS)
+		conf->expiration_ns = EXPIRATION_DEFAULT_MIN_NS;
 	if (conf->expiration_ns < least)
 		conf->expiration_ns = least;
 }
