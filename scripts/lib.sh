@@ -11,13 +11,14 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 build_packages=(meson ninja-build pkg-config gcc libc6-dev libfuse3-dev libvirt-dev
 	libxml2-dev libsystemd-dev scdoc)
-guest_packages=(libvirt-clients libvirt-daemon-system cpio kmod busybox-static)
+guest_packages=(libvirt-clients libvirt-daemon-system cpio kmod busybox-static procps
+	xz-utils)
 case $(uname -m) in
 aarch64) guest_packages+=(qemu-system-arm) ;;
 *) guest_packages+=(qemu-system-x86) ;;
 esac
 test_packages=(clang libcmocka-dev valgrind prometheus attr rsync shellcheck fuse3
-	libxml2-utils python3 acl)
+	libxml2-utils python3)
 
 # Installs those of the named Debian packages that are missing.
 install_packages()

@@ -11,6 +11,7 @@
 #include "collect/action_template.h"
 #include "conf/conf.h"
 #include "core/catalogue.h"
+#include "core/spec.h"
 #include "keeper.h"
 #include "options.h"
 #include "util/cleanup.h"
@@ -44,6 +45,24 @@ static struct conf *load(const char *file)
 	return conf;
 }
 
+/* Where an action's text limits the names of VMs that it can be run for. */
+static void describe_actions(const struct spec_set *specs, struct strbuf *out)
+{
+	for (size_t i = 0; i < specs->n; i++) {
+		const struct metric_spec *spec = &specs->specs[i];
+
+		if (!spec->action || spec->context != CONTEXT_VM)
+			continue;
+		struct action_template *t = action_template_new(spec->action, true, NULL);
+		const char *why = action_template_refuses(t, "a b");
+
+		if (why)
+			strbuf_addf(out, "line %u, %s: for a VM named 'a b', %s\n", spec->line,
+				spec->name, why);
+		action_template_free(t);
+	}
+}
+
 static int check_config(const char *file)
 {
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
@@ -52,6 +71,7 @@ static int check_config(const char *file)
 	if (!conf)
 		return EXIT_FAILURE;
 	conf_describe(conf, &out);
+	describe_actions(conf->specs, &out);
 	fputs(strbuf_str(&out), stdout);
 	conf_unref(conf);
 	return EXIT_SUCCESS;

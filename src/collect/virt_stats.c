@@ -47,6 +47,9 @@ static unsigned group_of(const char *source)
 #if LIBVIR_CHECK_VERSION(6, 0, 0)
 		{ "memory.", VIR_DOMAIN_STATS_MEMORY },
 #endif
+#if LIBVIR_CHECK_VERSION(8, 9, 0)
+		{ "vm.", VIR_DOMAIN_STATS_VM },
+#endif
 #if LIBVIR_CHECK_VERSION(7, 2, 0)
 		{ "dirtyrate.", VIR_DOMAIN_STATS_DIRTYRATE },
 #endif
@@ -196,6 +199,29 @@ static bool split_name(const char *name, char *pattern, char *index)
 	return i != index;
 }
 
+/*
+ * The same for the hypervisor's own figures, whose names are not ours to list:
+ * "vm.halt_exits.sum" is "vm.*.sum" with the index "halt_exits", "vcpu.0.exits.sum" is
+ * "vcpu.*.*.sum" with the index "0.exits".
+ */
+static bool split_own_name(const char *name, char *pattern, char *index)
+{
+	const char *first = strchr(name, '.');
+	const char *last = strrchr(name, '.');
+	bool vcpu = first && first - name == 4 && !strncmp(name, "vcpu", 4);
+
+	if (!first || first == last || (!vcpu && strncmp(name, "vm.", 3) != 0))
+		return false;
+	size_t n = (size_t)(last - first) - 1;
+
+	memcpy(index, first + 1, n);
+	index[n] = '\0';
+	if (vcpu != (strchr(index, '.') != NULL))
+		return false;
+	snprintf(pattern, VIR_TYPED_PARAM_FIELD_LENGTH, "%s%s", vcpu ? "vcpu.*.*" : "vm.*", last);
+	return true;
+}
+
 static bool typed_value(const virTypedParameter *p, struct value *ret)
 {
 	switch (p->type) {
@@ -264,6 +290,8 @@ static void add_param(struct conversion *cv, const virTypedParameter *param)
 	note(cv, param->field, &v);
 	add_to(cv, param->field, NULL, &v);
 	if (split_name(param->field, pattern, index))
+		add_to(cv, pattern, index, &v);
+	if (split_own_name(param->field, pattern, index))
 		add_to(cv, pattern, index, &v);
 }
 

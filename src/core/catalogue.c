@@ -22,6 +22,12 @@
 		.type = METRIC_##type_, .unit = unit_, .kind = KIND_##kind_, .key = -1,  \
 		.how = "libvirt", .help = help_ },
 
+/* What a hypervisor counts for itself; the names differ between its versions. */
+#define VIRT_WORDS(name_, kind_, help_)                                                  \
+	{ .name = name_, .context = CONTEXT_VM, .collector = COLLECTOR_LIBVIRT,          \
+		.type = METRIC_UINT64, .unit = "1", .kind = KIND_##kind_, .key = -1,     \
+		.words = true, .how = "libvirt", .help = help_ },
+
 static const struct catalogue_entry entries[] = {
 	HOST_SOURCES(HOST_ENTRY)
 
@@ -102,6 +108,13 @@ static const struct catalogue_entry entries[] = {
 	VIRT("vcpu.*.halted", UINT32, "1", GAUGE, "1 if a virtual CPU is halted")
 	VIRT("vcpu.*.delay", UINT64, "ns", COUNTER,
 		"Time that a virtual CPU was ready but waited for a processor (steal)")
+
+	VIRT_WORDS("vcpu.*.*.sum", COUNTER, "The hypervisor's own counter of a virtual CPU")
+	VIRT_WORDS("vcpu.*.*.cur", GAUGE, "The hypervisor's own gauge of a virtual CPU")
+	VIRT_WORDS("vcpu.*.*.max", GAUGE, "The hypervisor's own peak of a virtual CPU")
+	VIRT_WORDS("vm.*.sum", COUNTER, "The hypervisor's own counter of the VM")
+	VIRT_WORDS("vm.*.cur", GAUGE, "The hypervisor's own gauge of the VM")
+	VIRT_WORDS("vm.*.max", GAUGE, "The hypervisor's own peak of the VM")
 
 	VIRT("net.count", UINT32, "1", GAUGE, "Network interfaces")
 	VIRT("net.*.name", STRING, NULL, TEXT, "Host name of a network interface")
@@ -188,14 +201,14 @@ const struct catalogue_entry *catalogue_at(size_t i)
 	return i < ARRAY_LEN(entries) ? &entries[i] : NULL;
 }
 
-/* True if @source is @pattern, or has a number where @pattern has '*'. */
-static bool matches(const char *pattern, const char *source)
+/* True if @source is @pattern, or has a number (a word) where @pattern has '*'. */
+static bool matches(const char *pattern, bool words, const char *source)
 {
 	while (*pattern) {
-		size_t digits = strspn(source, "0123456789");
+		size_t part = words ? strcspn(source, ".*") : strspn(source, "0123456789");
 
-		if (*pattern == '*' && digits)
-			source += digits;
+		if (*pattern == '*' && part)
+			source += part;
 		else if (*pattern == *source)
 			source++;
 		else
@@ -208,7 +221,7 @@ static bool matches(const char *pattern, const char *source)
 const struct catalogue_entry *catalogue_find(const char *source)
 {
 	for (size_t i = 0; i < ARRAY_LEN(entries); i++)
-		if (matches(entries[i].name, source))
+		if (matches(entries[i].name, entries[i].words, source))
 			return &entries[i];
 	return NULL;
 }

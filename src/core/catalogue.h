@@ -190,6 +190,7 @@ struct catalogue_entry {
 	const char *unit; /* NULL for text; "1" for plain numbers */
 	enum catalogue_kind kind;
 	int key; /* enum host_key or enum derived_key; -1: by name */
+	bool words; /* '*' stands for a word, not only for a number */
 	const char *how;
 	const char *help;
 };

@@ -212,6 +212,9 @@ static void catalogue_finds_numbered_sources(void **state)
 	(void)state;
 	assert_string_equal(catalogue_find("vcpu.12.delay")->name, "vcpu.*.delay");
 	assert_string_equal(catalogue_find("vcpu.*.delay")->name, "vcpu.*.delay");
+	assert_string_equal(catalogue_find("vm.halt_exits.sum")->name, "vm.*.sum");
+	assert_string_equal(catalogue_find("vcpu.0.exits.cur")->name, "vcpu.*.*.cur");
+	assert_null(catalogue_find("vm.sum"));
 	assert_null(catalogue_find("vcpu..delay"));
 	assert_null(catalogue_find("vcpu.x.delay"));
 	assert_string_equal(catalogue_suggest("host.mem.totl"), "host.mem.total");
