@@ -29,6 +29,7 @@
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
+#include "util/user.h"
 #include "virtio/channels.h"
 
 /* A scope without update for so many periods counts as stale. */
@@ -62,8 +63,8 @@ struct worker {
 
 static int drop_rights(const char *name)
 {
-	struct action_user user = { 0 };
-	int r = name ? action_user_resolve(name, &user) : 0;
+	struct user user = { 0 };
+	int r = name ? user_resolve(name, &user) : 0;
 
 	if (r < 0) {
 		log_error("user '%s': %s", name, r == -ENOENT ? "there is no such user"
@@ -72,7 +73,7 @@ static int drop_rights(const char *name)
 	}
 	if (!name)
 		return 0;
-	if (action_user_become(&user) < 0) {
+	if (user_become(&user) < 0) {
 		log_error("running as '%s': %s", name, strerror(errno));
 		return -EPERM;
 	}
@@ -82,10 +83,10 @@ static int drop_rights(const char *name)
 }
 
 /* Actions never run as root unless the configuration says so. */
-static struct action_user action_user(const struct conf *conf)
+static struct user action_user(const struct conf *conf)
 {
 	const char *name = conf->action_user ? conf->action_user : "nobody";
-	struct action_user user = { 0 };
+	struct user user = { 0 };
 
 	if (geteuid() != 0) {
 		if (conf->action_user)
@@ -94,12 +95,12 @@ static struct action_user action_user(const struct conf *conf)
 				conf->action_user);
 		return user;
 	}
-	int r = action_user_resolve(name, &user);
+	int r = user_resolve(name, &user);
 
 	if (r < 0) {
 		log_error("user '%s' of actions: %s; they run as uid 65534", name,
 			r == -ENOENT ? "there is no such user" : strerror(-r));
-		user = (struct action_user){ .change = true, .uid = 65534, .gid = 65534 };
+		user = (struct user){ .change = true, .uid = 65534, .gid = 65534 };
 	}
 	return user;
 }

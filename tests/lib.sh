@@ -60,7 +60,7 @@ stop_daemon()
 	keeper=''
 	kill -TERM "$pid" 2>/dev/null
 	wait "$pid" || r=$?
-	if [ $r -ne 0 ] || grep -qE 'AddressSanitizer|runtime error|LeakSanitizer' "$tmp/log"; then
+	if [ $r -ne 0 ] || grep -qE 'Sanitizer|runtime error' "$tmp/log"; then
 		echo "FAIL: the daemon ended with status $r"
 		sed 's/^/    log: /' "$tmp/log"
 		return 1

@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -17,36 +15,9 @@
 #include "util/limits.h"
 #include "util/mem.h"
 
-int action_user_resolve(const char *name, struct action_user *ret)
-{
-	_cleanup_free_ char *buf = xmalloc(16384);
-	struct passwd pw, *found = NULL;
-	int r = getpwnam_r(name, &pw, buf, 16384, &found);
-
-	if (!found)
-		return r ? -r : -ENOENT;
-	ret->change = true;
-	ret->uid = pw.pw_uid;
-	ret->gid = pw.pw_gid;
-	ret->n_groups = ACTION_MAX_GROUPS;
-	if (getgrouplist(name, pw.pw_gid, ret->groups, &ret->n_groups) < 0)
-		ret->n_groups = ACTION_MAX_GROUPS;
-	return 0;
-}
-
-int action_user_become(const struct action_user *user)
-{
-	if (!user->change)
-		return 0;
-	if (setgroups((size_t)user->n_groups, user->groups) < 0 ||
-		setresgid(user->gid, user->gid, user->gid) < 0)
-		return -1;
-	return setresuid(user->uid, user->uid, user->uid);
-}
-
 /* In the child, between fork and exec: only async-signal-safe calls. */
 static void exec_child(const char *script, char *const *env,
-	const struct action_user *user, int out, int err, pid_t parent)
+	const struct user *user, int out, int err, pid_t parent)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -60,7 +31,7 @@ static void exec_child(const char *script, char *const *env,
 	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(126);
 	syscall(SYS_close_range, 3, ~0U, 0);
-	if (action_user_become(user) < 0)
+	if (user_become(user) < 0)
 		_exit(126);
 	/* after the change of user, which would cancel it */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -71,7 +42,7 @@ static void exec_child(const char *script, char *const *env,
 }
 
 int action_process_start(struct action_process *p, const char *script, char *const *env,
-	const struct action_user *user, int64_t timeout_ns)
+	const struct user *user, int64_t timeout_ns)
 {
 	int out[2] = { -1, -1 }, err[2] = { -1, -1 }, r = 0;
 	pid_t parent = getpid();

@@ -11,24 +11,9 @@
 #include <sys/types.h>
 
 #include "util/strbuf.h"
+#include "util/user.h"
 
-#define ACTION_MAX_GROUPS 64
 #define ACTION_N_POLLFDS 3
-
-/* Whom commands run as; resolved beforehand, because a forked child may not look it up. */
-struct action_user {
-	bool change; /* false: stay who we are */
-	uid_t uid;
-	gid_t gid;
-	gid_t groups[ACTION_MAX_GROUPS];
-	int n_groups;
-};
-
-/* Return: 0, -ENOENT if there is no such user, or another -errno. */
-int action_user_resolve(const char *name, struct action_user *ret);
-
-/* Becomes that user for good; async-signal-safe.  Return: 0, or -1 with errno. */
-int action_user_become(const struct action_user *user);
 
 struct action_process {
 	pid_t pid;
@@ -48,7 +33,7 @@ struct action_process {
  * Return: 0, or -errno; the caller then owns nothing.
  */
 int action_process_start(struct action_process *p, const char *script, char *const *env,
-	const struct action_user *user, int64_t timeout_ns);
+	const struct user *user, int64_t timeout_ns);
 
 /* Fills ACTION_N_POLLFDS entries. */
 void action_process_poll(const struct action_process *p, struct pollfd *fds);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#include "collect/action_process.h"
 #include "collect/action_result.h"
 #include "collect/action_template.h"
 #include "collect/board.h"

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "collect/action_process.h"
+#include "util/user.h"
 
 struct actions;
 struct board;
@@ -17,7 +17,7 @@ struct strbuf;
 struct action_settings {
 	const char *path;        /* PATH; copied */
 	const char *uri;         /* for CONNECT; NULL: none; copied */
-	struct action_user user;
+	struct user user;
 	int64_t period_ns;
 	int64_t timeout_ns;
 	unsigned max_parallel;

@@ -32,7 +32,7 @@ static const char *const hostile[] = { "web01", "$(touch " PWNED ");'\"<&",
 /* Runs a command to its end in this thread. */
 static void run(struct action_process *p, const char *script, const char *name, int64_t ms)
 {
-	struct action_user self = { 0 };
+	struct user self = { 0 };
 	char *env[3] = { NULL };
 
 	env[0] = xstrdup("PATH=/usr/bin:/bin");
