@@ -47,7 +47,11 @@ libvirt_start()
 	wait_for 30 virsh_system list || die "libvirtd does not answer"
 }
 
-daemon_alive() { kill -0 "$(cat "/run/$1.pid" 2>/dev/null)" 2>/dev/null; }
+daemon_alive()
+{
+	local pid
+	pid=$(cat "/run/$1.pid" 2>/dev/null) && ! process_gone "$pid"
+}
 
 # A daemon that is alive answers, or is about to end.
 daemon_settled() { ! daemon_alive "$1" || [ "$1" = virtlogd ] || virsh_system list; }
@@ -85,7 +89,8 @@ libvirt_stop()
 	kvm_restore
 }
 
-process_gone() { ! kill -0 "$1" 2>/dev/null; }
+# A process that nobody has reaped yet is gone, too.
+process_gone() { ! kill -0 "$1" 2>/dev/null || grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"; }
 
 # Waits until a command succeeds, at most so many seconds: wait_for SECONDS COMMAND...
 wait_for()
@@ -239,11 +244,11 @@ guest_xml()
 	EOF
 }
 
-# Destroys every domain whose name starts with our prefix, and no other.
+# Destroys every transient domain whose name starts with our prefix, and no other.
 guests_destroy()
 {
 	local uuid name
-	virsh_system list --uuid 2>/dev/null | while read -r uuid; do
+	virsh_system list --transient --uuid 2>/dev/null | while read -r uuid; do
 		[ -n "$uuid" ] || continue
 		name=$(virsh_system domname "$uuid" 2>/dev/null)
 		case $name in "$guest_prefix"*) virsh_system destroy "$uuid" >/dev/null 2>&1 ;; esac

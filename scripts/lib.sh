@@ -55,15 +55,15 @@ no_service_start()
 # Configures a build folder once and builds it: build DIR MESON_OPTIONS...
 build()
 {
-	local dir=$1
+	local dir=$1 log
+	log=$(mktemp /tmp/vhostmd-build.XXXXXX)
 	shift
-	if [ ! -f "$dir/build.ninja" ]; then
-		meson setup "$dir" "$@" >"/tmp/vhostmd-setup.$$" 2>&1 || {
-			cat "/tmp/vhostmd-setup.$$"
-			rm -f "/tmp/vhostmd-setup.$$"
-			die "meson setup $dir failed"
-		}
-		rm -f "/tmp/vhostmd-setup.$$"
+	if { [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@"; } >"$log" 2>&1 &&
+		ninja -C "$dir" >>"$log" 2>&1; then
+		rm -f "$log"
+		return 0
 	fi
-	ninja -C "$dir" --quiet || die "building $dir failed"
+	tail -n 60 "$log" >&2
+	rm -f "$log"
+	die "building $dir failed"
 }

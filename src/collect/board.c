@@ -185,11 +185,12 @@ bool board_vm_start(struct board *board, const struct vm_ident *vm)
 	if (i != SIZE_MAX && board->vms[i]->vm.id == vm->id &&
 		!strcmp(board->vms[i]->vm.name, vm->name)) {
 		fresh = false;
+	} else if (i == SIZE_MAX && board->n_vms == LIMIT_VMS) {
+		fresh = false; /* no room: as if it did not run */
 	} else {
 		if (i != SIZE_MAX)
 			remove_locked(board, i);
-		if (board->n_vms < LIMIT_VMS)
-			add_locked(board, vm);
+		add_locked(board, vm);
 		publish_locked(board);
 	}
 	pthread_mutex_unlock(&board->lock);

@@ -293,25 +293,29 @@ static void read_product(struct virt *virt, virConnectPtr conn)
 	pthread_mutex_unlock(&virt->lock);
 }
 
+static bool is_among(const struct uuid *uuid, const struct vm_ident *vms, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (uuid_compare(&vms[i].uuid, uuid) == 0)
+			return true;
+	return false;
+}
+
 /* Makes the board's VMs the @n domains in @doms. */
 static void reconcile(struct virt *virt, virDomainPtr *doms, int n)
 {
-	struct vm_ident *known = NULL, vm;
-	size_t n_known = board_vms(virt->params.board, &known);
+	_cleanup_free_ struct vm_ident *running = xcalloc((size_t)n, sizeof(*running));
+	struct vm_ident *known = NULL;
+	size_t n_known = board_vms(virt->params.board, &known), n_running = 0;
 
-	for (size_t k = 0; k < n_known; k++) {
-		bool found = false;
-
-		for (int i = 0; i < n && !found; i++)
-			found = get_ident(doms[i], &vm) &&
-				uuid_compare(&vm.uuid, &known[k].uuid) == 0;
-		if (!found)
-			vm_stopped(virt, &known[k].uuid);
-	}
-	board_vms_free(known, n_known);
 	for (int i = 0; i < n; i++)
-		if (get_ident(doms[i], &vm))
-			vm_started(virt, &vm);
+		n_running += get_ident(doms[i], &running[n_running]);
+	for (size_t i = 0; i < n_known; i++)
+		if (!is_among(&known[i].uuid, running, n_running))
+			vm_stopped(virt, &known[i].uuid);
+	board_vms_free(known, n_known);
+	for (size_t i = 0; i < n_running; i++)
+		vm_started(virt, &running[i]);
 }
 
 static void list_domains(struct virt *virt, virConnectPtr conn)
