@@ -133,7 +133,7 @@ static int run_worker(void *ctx, int keeper_fd, int fuse_fd)
 static int run(const struct options *o, struct conf *conf)
 {
 	struct worker_params worker = { .config_file = o->config_file, .user = o->user,
-		.uri = o->uri ? o->uri : default_uri(), .mount = o->mount, .conf = conf };
+		.uri = o->uri ? o->uri : default_uri(), .connect = o->uri, .mount = o->mount, .conf = conf };
 	struct keeper_params keeper = { .mount = o->mount, .pid_file = o->pid_file,
 		.worker = run_worker, .ctx = &worker,
 		.link = conf_has_shared_disk(conf) ? conf->disk_path : NULL };

@@ -110,7 +110,8 @@ static struct user action_user(const struct conf *conf)
 static struct action_settings action_settings(const struct worker *w)
 {
 	return (struct action_settings){ .path = w->conf->action_path, .uri = w->params->uri,
-		.user = action_user(w->conf), .period_ns = w->conf->period_ns,
+		.connect = w->params->connect, .user = action_user(w->conf),
+		.period_ns = w->conf->period_ns,
 		.timeout_ns = w->conf->action_timeout_ns,
 		.max_parallel = w->conf->action_max_parallel };
 }

@@ -11,7 +11,8 @@ struct conf;
 struct worker_params {
 	const char *config_file; /* for reloads */
 	const char *user;        /* NULL: stay who we are */
-	const char *uri;         /* libvirt's; NULL: the hypervisor of this host */
+	const char *uri;         /* libvirt's; NULL: libvirt chooses */
+	const char *connect;     /* for CONNECT in actions; NULL: nothing */
 	const char *mount;
 	struct conf *conf;       /* the first; borrowed */
 };

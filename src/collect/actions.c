@@ -72,6 +72,7 @@ static bool is_overdue(const struct task *task, int64_t now)
 static void settings_done(struct action_settings *s)
 {
 	free((void *)(uintptr_t)s->path);
+	free((void *)(uintptr_t)s->connect);
 	free((void *)(uintptr_t)s->uri);
 }
 
@@ -80,6 +81,7 @@ static struct action_settings settings_copy(const struct action_settings *from)
 	struct action_settings s = *from;
 
 	s.path = xstrdup(from->path);
+	s.connect = from->connect ? xstrdup(from->connect) : NULL;
 	s.uri = from->uri ? xstrdup(from->uri) : NULL;
 	return s;
 }
@@ -127,7 +129,7 @@ static void refresh_specs(struct actions *a)
 	for (size_t i = 0; i < specs->n; i++)
 		if (specs->specs[i].action)
 			a->templates[i] = action_template_new(specs->specs[i].action,
-				specs->specs[i].context == CONTEXT_VM, a->settings.uri);
+				specs->specs[i].context == CONTEXT_VM, a->settings.connect);
 }
 
 static struct task *find_task(struct actions *a, uint32_t slot, const struct vm_ident *vm)
@@ -214,15 +216,18 @@ static void refuse(struct actions *a, struct task *task, const char *why)
 
 static char **make_env(struct actions *a, const struct task *task)
 {
-	char **env = xcalloc(8, sizeof(char *));
+	char **env = xcalloc(9, sizeof(char *));
 	char uuid[UUID_TEXT_LEN + 1];
 	size_t n = 0;
 
 	env[n++] = xasprintf("PATH=%s", a->settings.path);
 	env[n++] = xstrdup("LC_ALL=C");
 	env[n++] = xstrdup("HOME=/");
+	/* an unprivileged virsh would choose another connection by itself */
 	if (a->settings.uri)
-		env[n++] = xasprintf("VHOSTMD_URI=%s", a->settings.uri);
+		env[n++] = xasprintf("LIBVIRT_DEFAULT_URI=%s", a->settings.uri);
+	if (a->settings.connect)
+		env[n++] = xasprintf("VHOSTMD_URI=%s", a->settings.connect);
 	if (!task->is_host) {
 		uuid_format(&task->vm.uuid, uuid);
 		env[n++] = xasprintf("VHOSTMD_NAME=%s", task->vm.name);

@@ -16,7 +16,8 @@ struct strbuf;
 
 struct action_settings {
 	const char *path;        /* PATH; copied */
-	const char *uri;         /* for CONNECT; NULL: none; copied */
+	const char *connect;     /* for CONNECT; NULL: nothing; copied */
+	const char *uri;         /* LIBVIRT_DEFAULT_URI of commands; NULL: none; copied */
 	struct user user;
 	int64_t period_ns;
 	int64_t timeout_ns;

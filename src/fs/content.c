@@ -217,46 +217,61 @@ static void fill_stat(struct content *c, struct view *view, const struct node *n
 	ret->st_blocks = (ret->st_size + 511) / 512;
 }
 
+/* What an id means at this moment; holds the view that its pointers are borrowed from. */
+struct place {
+	struct view *view;
+	struct content_config config;
+	struct node node;
+};
+
+static void place_done(struct place *place)
+{
+	view_unref(place->view);
+}
+#define _cleanup_place_ _cleanup_(place_done)
+
+static int find_place(struct content *c, uint64_t id, struct place *ret)
+{
+	*ret = (struct place){ .view = tree_view(c->tree), .config = get_config(c) };
+	return node_resolve(c->index, &ret->config.nodes, ret->view, id, &ret->node);
+}
+
 int content_lookup(struct content *c, uint64_t parent, const char *name, struct stat *ret)
 {
-	_cleanup_view_ struct view *view = tree_view(c->tree);
-	struct content_config config = get_config(c);
-	struct node dir, node;
-	int r = node_resolve(c->index, &config.nodes, view, parent, &dir);
+	_cleanup_place_ struct place dir = { 0 };
+	struct node node;
+	int r = find_place(c, parent, &dir);
 
 	if (r == 0)
-		r = node_lookup(c->index, &config.nodes, view, &dir, name, &node);
+		r = node_lookup(
+			c->index, &dir.config.nodes, dir.view, &dir.node, name, &node);
 	if (r == 0)
-		fill_stat(c, view, &node, &config, true, ret);
+		fill_stat(c, dir.view, &node, &dir.config, true, ret);
 	return r;
 }
 
 int content_stat(struct content *c, uint64_t id, struct stat *ret)
 {
-	_cleanup_view_ struct view *view = tree_view(c->tree);
-	struct content_config config = get_config(c);
-	struct node node;
-	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+	_cleanup_place_ struct place at = { 0 };
+	int r = find_place(c, id, &at);
 
 	if (r == 0)
-		fill_stat(c, view, &node, &config, true, ret);
+		fill_stat(c, at.view, &at.node, &at.config, true, ret);
 	return r;
 }
 
 int content_open(struct content *c, uint64_t id, bool *ret_direct)
 {
-	_cleanup_view_ struct view *view = tree_view(c->tree);
-	struct content_config config = get_config(c);
-	struct node node;
-	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+	_cleanup_place_ struct place at = { 0 };
+	int r = find_place(c, id, &at);
 
 	if (r < 0)
 		return r;
-	if (node_type(node.kind) == S_IFDIR)
+	if (node_type(at.node.kind) == S_IFDIR)
 		return -EISDIR;
-	if (node.metric && !node.metric->available)
+	if (at.node.metric && !at.node.metric->available)
 		return -ENODATA;
-	*ret_direct = is_disk(&node);
+	*ret_direct = is_disk(&at.node);
 	return 0;
 }
 
@@ -291,23 +306,21 @@ static void cut(const struct blob *blob, uint64_t file_size, uint64_t offset, si
 int content_read(struct content *c, uint64_t id, uint64_t offset, size_t size,
 	struct blob **ret_blob, const char **ret_data, size_t *ret_size, size_t *ret_zeros)
 {
-	_cleanup_view_ struct view *view = tree_view(c->tree);
-	struct content_config config = get_config(c);
-	struct node node;
+	_cleanup_place_ struct place at = { 0 };
 	struct blob *blob = NULL;
-	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+	int r = find_place(c, id, &at);
 
 	if (r < 0)
 		return r;
-	if (is_disk(&node))
-		blob = disk_image(c, view, &node, offset);
-	else if (!node.metric || node.metric->available)
+	if (is_disk(&at.node))
+		blob = disk_image(c, at.view, &at.node, offset);
+	else if (!at.node.metric || at.node.metric->available)
 		blob = recall(c, id);
 	if (!blob)
-		blob = newest(c, view, &node);
+		blob = newest(c, at.view, &at.node);
 	if (!blob)
 		return -ENODATA;
-	cut(blob, is_disk(&node) ? disks_size(c->disks) : blob->size, offset, size, ret_data,
+	cut(blob, is_disk(&at.node) ? disks_size(c->disks) : blob->size, offset, size, ret_data,
 		ret_size, ret_zeros);
 	*ret_blob = blob;
 	return 0;
@@ -315,29 +328,26 @@ int content_read(struct content *c, uint64_t id, uint64_t offset, size_t size,
 
 int content_readlink(struct content *c, uint64_t id, struct strbuf *out)
 {
-	_cleanup_view_ struct view *view = tree_view(c->tree);
-	struct content_config config = get_config(c);
-	struct node node;
-	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+	_cleanup_place_ struct place at = { 0 };
+	int r = find_place(c, id, &at);
 
 	if (r < 0)
 		return r;
-	if (node_type(node.kind) != S_IFLNK)
+	if (node_type(at.node.kind) != S_IFLNK)
 		return -EINVAL;
-	node_link_target(&node, out);
+	node_link_target(&at.node, out);
 	return 0;
 }
 
 int content_list(struct content *c, uint64_t id, uint64_t after, bool with_stats,
 	struct node_entry **ret, struct stat **ret_stats, size_t *ret_n)
 {
-	_cleanup_view_ struct view *view = tree_view(c->tree);
-	struct content_config config = get_config(c);
-	struct node node;
-	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+	_cleanup_place_ struct place at = { 0 };
+	int r = find_place(c, id, &at);
 
 	if (r == 0)
-		r = node_list(c->index, &config.nodes, view, &node, after, ret, ret_n);
+		r = node_list(c->index, &at.config.nodes, at.view, &at.node, after, ret,
+			ret_n);
 	if (r < 0)
 		return r;
 	struct stat *stats = xcalloc(*ret_n, sizeof(*stats));
@@ -346,7 +356,7 @@ int content_list(struct content *c, uint64_t id, uint64_t after, bool with_stats
 		const struct node *entry = &(*ret)[i].node;
 
 		if (with_stats)
-			fill_stat(c, view, entry, &config, false, &stats[i]);
+			fill_stat(c, at.view, entry, &at.config, false, &stats[i]);
 		else
 			stats[i] = (struct stat){ .st_ino = entry->id,
 				.st_mode = node_type(entry->kind) };
@@ -373,15 +383,13 @@ static const char *xattr_value(const struct metric *metric, size_t i)
 
 int content_getxattr(struct content *c, uint64_t id, const char *name, struct strbuf *out)
 {
-	_cleanup_view_ struct view *view = tree_view(c->tree);
-	struct content_config config = get_config(c);
-	struct node node;
-	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+	_cleanup_place_ struct place at = { 0 };
+	int r = find_place(c, id, &at);
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; node.metric && i < ARRAY_LEN(xattrs); i++) {
-		const char *value = xattr_value(node.metric, i);
+	for (size_t i = 0; at.node.metric && i < ARRAY_LEN(xattrs); i++) {
+		const char *value = xattr_value(at.node.metric, i);
 
 		if (!value || strcmp(name, xattrs[i]) != 0)
 			continue;
@@ -393,15 +401,13 @@ int content_getxattr(struct content *c, uint64_t id, const char *name, struct st
 
 int content_listxattr(struct content *c, uint64_t id, struct strbuf *out)
 {
-	_cleanup_view_ struct view *view = tree_view(c->tree);
-	struct content_config config = get_config(c);
-	struct node node;
-	int r = node_resolve(c->index, &config.nodes, view, id, &node);
+	_cleanup_place_ struct place at = { 0 };
+	int r = find_place(c, id, &at);
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; node.metric && i < ARRAY_LEN(xattrs); i++)
-		if (xattr_value(node.metric, i))
+	for (size_t i = 0; at.node.metric && i < ARRAY_LEN(xattrs); i++)
+		if (xattr_value(at.node.metric, i))
 			strbuf_add(out, xattrs[i], strlen(xattrs[i]) + 1);
 	return 0;
 }

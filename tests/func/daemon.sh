@@ -133,12 +133,19 @@ assert_eq "foreign file" "$(cat "$tmp/vhostmd0")" foreign
 cat >"$tmp/user.conf" <<'EOF'
 <vhostmd><globals><update_period>1</update_period></globals><metrics>
 <metric type="string" context="host"><name>Who</name><action>id -un</action></metric>
+<metric type="string" context="host"><name>Uri</name><action>printf '[%s]' CONNECT $LIBVIRT_DEFAULT_URI</action></metric>
 </metrics></vhostmd>
 EOF
 chmod 644 "$tmp/user.conf"
 CONF=$tmp/user.conf start_daemon -c $uri
 wait_for 10 test -s "$mnt/metrics/host/Who"
 assert_eq "actions of a root daemon" "$(cat "$mnt/metrics/host/Who")" nobody
+wait_for 10 test -s "$mnt/metrics/host/Uri"
+assert_eq CONNECT "$(cat "$mnt/metrics/host/Uri")" "[--connect][$uri][$uri]"
+stop_daemon || exit 1
+CONF=$tmp/user.conf start_daemon
+wait_for 10 test -s "$mnt/metrics/host/Uri"
+assert_eq "CONNECT without a URI" "$(cat "$mnt/metrics/host/Uri")" "[qemu:///system]"
 stop_daemon || exit 1
 CONF=$tmp/user.conf start_daemon -c $uri --user daemon
 wait_for 10 test -s "$mnt/metrics/host/Who"
