@@ -244,6 +244,42 @@ guest_xml()
 	EOF
 }
 
+# Starts the smallest guest there is: a boot sector that halts (cli; hlt; jump back), for
+# tests that need many: guest_start_halting NAME UUID DEVICES
+guest_start_halting()
+{
+	local name image=$tmp/halt.img
+	[ -e "$image" ] || {
+		printf '\xfa\xf4\xeb\xfd'
+		head -c 506 /dev/zero
+		printf '\x55\xaa'
+	} >"$image"
+	name=$(printf '%s' "$1" | xml_escape)
+	cat >"$tmp/halting.xml" <<-EOF
+		<domain type='qemu'>
+		  <name>$name</name>
+		  <uuid>$2</uuid>
+		  <memory unit='MiB'>8</memory>
+		  <vcpu>1</vcpu>
+		  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+		  <devices>
+		    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+		    <disk type='file' device='disk'>
+		      <driver name='qemu' type='raw'/>
+		      <source file='$image'/>
+		      <target dev='vda' bus='virtio'/>
+		      <readonly/>
+		      <shareable/>
+		    </disk>
+		    <controller type='usb' model='none'/>
+		    $3
+		    <memballoon model='virtio'/>
+		  </devices>
+		</domain>
+	EOF
+	virsh_system create "$tmp/halting.xml" >/dev/null
+}
+
 # Destroys every transient domain whose name starts with our prefix, and no other.
 guests_destroy()
 {

@@ -19,18 +19,24 @@
 #include "util/strbuf.h"
 
 /*
- * What was last told, by file.  Fixed files have places of their own; metrics share the
- * rest, and one that loses its place is merely read from the newest snapshot.
+ * What was last told.  About a metric: by file, because the page cache that its reads go
+ * through belongs to all readers; it is a single request.  About a document: by file and
+ * reader, whose reads go past the page cache; the parts that one reader gets are those of
+ * one rendering, whatever others read.  Who loses his place to somebody else is merely
+ * served from the newest snapshot.
  */
 #define N_HELD 4096u
 
-/* A file of several requests is left alone while somebody reads it, but not for ever. */
-#define ONE_REQUEST_BYTES 4096u
-#define QUIET_NS (50 * NS_PER_MS)
-#define HOLD_MAX_NS (2 * NS_PER_S)
+/* A reader that asks for the size again in the middle of a document goes on with it. */
+#define QUIET_NS (200 * NS_PER_MS)
+#define HOLD_MAX_NS (3 * NS_PER_S)
+
+/* Documents are large: who has not read for so long has gone. */
+#define FORGET_NS (10 * NS_PER_S)
 
 struct held {
 	uint64_t id;
+	pid_t reader; /* of a document; 0 for metrics */
 	struct blob *blob;
 	int64_t told_ns, read_ns; /* monotonic */
 };
@@ -92,32 +98,55 @@ static struct content_config get_config(struct content *c)
 	return config;
 }
 
-static struct held *held_place(struct content *c, uint64_t id)
+static bool is_document(const struct node *node)
 {
-	if (id < NODE_FIXED_END)
-		return &c->held[id];
-	return &c->held[NODE_FIXED_END + id % (N_HELD - NODE_FIXED_END)];
+	return node->kind == NODE_METRICS_XML || node->kind == NODE_METRICS_PROM ||
+		node->kind == NODE_STATUS;
+}
+
+static struct held *held_place(struct content *c, uint64_t id, pid_t reader)
+{
+	return &c->held[(id + (uint64_t)reader * 61) % N_HELD];
+}
+
+static bool is_for(const struct held *h, uint64_t id, pid_t reader)
+{
+	return h->blob && h->id == id && h->reader == reader;
 }
 
 /* Somebody is in the middle of reading what was told before. */
 static bool is_busy(const struct held *h, int64_t now)
 {
-	return h->blob && h->blob->size > ONE_REQUEST_BYTES && now - h->read_ns < QUIET_NS &&
-		now - h->told_ns < HOLD_MAX_NS;
+	return h->reader && now - h->read_ns < QUIET_NS && now - h->told_ns < HOLD_MAX_NS;
+}
+
+static void forget_documents_locked(struct content *c, int64_t now)
+{
+	for (size_t i = 0; i < N_HELD; i++) {
+		struct held *h = &c->held[i];
+		int64_t used = h->read_ns > h->told_ns ? h->read_ns : h->told_ns;
+
+		if (h->reader && now - used > FORGET_NS) {
+			blob_unref(h->blob);
+			*h = (struct held){ 0 };
+		}
+	}
 }
 
 /* Takes over @fresh, which is about to be told.  Return: what to tell, referenced. */
-static struct blob *hold(struct content *c, uint64_t id, struct blob *fresh)
+static struct blob *hold(struct content *c, uint64_t id, pid_t reader, struct blob *fresh)
 {
 	int64_t now = clock_mono_ns();
 
 	pthread_mutex_lock(&c->lock);
-	struct held *h = held_place(c, id);
+	if (reader)
+		forget_documents_locked(c, now);
+	struct held *h = held_place(c, id, reader);
 	struct blob *drop = fresh;
 
-	if (h->id != id || !is_busy(h, now)) {
+	if (!is_for(h, id, reader) || !is_busy(h, now)) {
 		drop = h->blob;
-		*h = (struct held){ id, fresh, now, 0 };
+		*h = (struct held){ id, reader, fresh, now, 0 };
 	}
 	struct blob *told = blob_ref(h->blob);
 
@@ -127,14 +156,14 @@ static struct blob *hold(struct content *c, uint64_t id, struct blob *fresh)
 }
 
 /* What was told, referenced; NULL if that is forgotten. */
-static struct blob *recall(struct content *c, uint64_t id)
+static struct blob *recall(struct content *c, uint64_t id, pid_t reader)
 {
 	struct blob *blob = NULL;
 
 	pthread_mutex_lock(&c->lock);
-	struct held *h = held_place(c, id);
+	struct held *h = held_place(c, id, reader);
 
-	if (h->id == id && h->blob) {
+	if (is_for(h, id, reader)) {
 		h->read_ns = clock_mono_ns();
 		blob = blob_ref(h->blob);
 	}
@@ -186,9 +215,11 @@ static void fill_times(struct stat *st, struct timespec ts)
 	st->st_mtim = st->st_ctim = st->st_atim = ts;
 }
 
-/* @held: the answer is what later reads must agree with. */
+/* @reader: whose later reads must agree with the answer; NOBODY: nobody's. */
+#define NOBODY ((pid_t)-1)
+
 static void fill_stat(struct content *c, struct view *view, const struct node *node,
-	const struct content_config *config, bool held, struct stat *ret)
+	const struct content_config *config, pid_t reader, struct stat *ret)
 {
 	_cleanup_strbuf_ struct strbuf target = STRBUF_INIT;
 	_cleanup_blob_ struct blob *blob = NULL;
@@ -208,8 +239,9 @@ static void fill_stat(struct content *c, struct view *view, const struct node *n
 			fill_times(ret, ns_to_timespec(s->time_ns));
 	} else if (node_type(node->kind) == S_IFREG) {
 		blob = newest(c, view, node);
-		if (blob && held)
-			blob = hold(c, node->id, TAKE_PTR(blob));
+		if (blob && reader != NOBODY)
+			blob = hold(c, node->id, is_document(node) ? reader : 0,
+				TAKE_PTR(blob));
 		ret->st_size = blob ? (off_t)blob->size : 0;
 		if (blob && blob->time_ns)
 			fill_times(ret, ns_to_timespec(blob->time_ns));
@@ -236,7 +268,8 @@ static int find_place(struct content *c, uint64_t id, struct place *ret)
 	return node_resolve(c->index, &ret->config.nodes, ret->view, id, &ret->node);
 }
 
-int content_lookup(struct content *c, uint64_t parent, const char *name, struct stat *ret)
+int content_lookup(struct content *c, uint64_t parent, const char *name, pid_t reader,
+	struct stat *ret)
 {
 	_cleanup_place_ struct place dir = { 0 };
 	struct node node;
@@ -246,17 +279,17 @@ int content_lookup(struct content *c, uint64_t parent, const char *name, struct 
 		r = node_lookup(
 			c->index, &dir.config.nodes, dir.view, &dir.node, name, &node);
 	if (r == 0)
-		fill_stat(c, dir.view, &node, &dir.config, true, ret);
+		fill_stat(c, dir.view, &node, &dir.config, reader, ret);
 	return r;
 }
 
-int content_stat(struct content *c, uint64_t id, struct stat *ret)
+int content_stat(struct content *c, uint64_t id, pid_t reader, struct stat *ret)
 {
 	_cleanup_place_ struct place at = { 0 };
 	int r = find_place(c, id, &at);
 
 	if (r == 0)
-		fill_stat(c, at.view, &at.node, &at.config, true, ret);
+		fill_stat(c, at.view, &at.node, &at.config, reader, ret);
 	return r;
 }
 
@@ -271,7 +304,7 @@ int content_open(struct content *c, uint64_t id, bool *ret_direct)
 		return -EISDIR;
 	if (at.node.metric && !at.node.metric->available)
 		return -ENODATA;
-	*ret_direct = is_disk(&at.node);
+	*ret_direct = is_disk(&at.node) || is_document(&at.node);
 	return 0;
 }
 
@@ -303,7 +336,7 @@ static void cut(const struct blob *blob, uint64_t file_size, uint64_t offset, si
 	*ret_zeros = (size_t)(end - offset) - *ret_size;
 }
 
-int content_read(struct content *c, uint64_t id, uint64_t offset, size_t size,
+int content_read(struct content *c, uint64_t id, pid_t reader, uint64_t offset, size_t size,
 	struct blob **ret_blob, const char **ret_data, size_t *ret_size, size_t *ret_zeros)
 {
 	_cleanup_place_ struct place at = { 0 };
@@ -315,7 +348,7 @@ int content_read(struct content *c, uint64_t id, uint64_t offset, size_t size,
 	if (is_disk(&at.node))
 		blob = disk_image(c, at.view, &at.node, offset);
 	else if (!at.node.metric || at.node.metric->available)
-		blob = recall(c, id);
+		blob = recall(c, id, is_document(&at.node) ? reader : 0);
 	if (!blob)
 		blob = newest(c, at.view, &at.node);
 	if (!blob)
@@ -356,7 +389,7 @@ int content_list(struct content *c, uint64_t id, uint64_t after, bool with_stats
 		const struct node *entry = &(*ret)[i].node;
 
 		if (with_stats)
-			fill_stat(c, at.view, entry, &at.config, false, &stats[i]);
+			fill_stat(c, at.view, entry, &at.config, NOBODY, &stats[i]);
 		else
 			stats[i] = (struct stat){ .st_ino = entry->id,
 				.st_mode = node_type(entry->kind) };

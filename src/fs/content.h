@@ -41,10 +41,13 @@ void content_free(struct content *content);
 /* After a reload. */
 void content_set_config(struct content *content, const struct content_config *config);
 
-/* lookup(2)'s and stat(2)'s answers.  Return: 0 or -errno. */
-int content_lookup(
-	struct content *content, uint64_t parent, const char *name, struct stat *ret);
-int content_stat(struct content *content, uint64_t id, struct stat *ret);
+/*
+ * What the kernel asks when a path is walked, and stat(2)'s answer.  @reader: the thread
+ * that asks, as FUSE tells; above 0.  Return: 0 or -errno.
+ */
+int content_lookup(struct content *content, uint64_t parent, const char *name, pid_t reader,
+	struct stat *ret);
+int content_stat(struct content *content, uint64_t id, pid_t reader, struct stat *ret);
 
 /*
  * Whether a file may be opened, and how.
@@ -58,8 +61,8 @@ int content_open(struct content *content, uint64_t id, bool *ret_direct);
  * by @ret_zeros zero bytes.
  * Return: 0 or -errno.
  */
-int content_read(struct content *content, uint64_t id, uint64_t offset, size_t size,
-	struct blob **ret_blob, const char **ret_data, size_t *ret_size, size_t *ret_zeros);
+int content_read(struct content *content, uint64_t id, pid_t reader, uint64_t offset,
+	size_t size, struct blob **ret_blob, const char **ret_data, size_t *ret_size, size_t *ret_zeros);
 
 /* Appends a link's target. */
 int content_readlink(struct content *content, uint64_t id, struct strbuf *out);

@@ -46,6 +46,11 @@ static struct content *content_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
+static pid_t reader_of(fuse_req_t req)
+{
+	return fuse_req_ctx(req)->pid;
+}
+
 /*
  * Fixed directories never change.  Everything else may at the next publication, and the
  * kernel must ask again.
@@ -58,7 +63,7 @@ static double entry_timeout(uint64_t id)
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fuse_entry_param e = { .generation = 1 };
-	int r = content_lookup(content_of(req), parent, name, &e.attr);
+	int r = content_lookup(content_of(req), parent, name, reader_of(req), &e.attr);
 
 	if (r < 0) {
 		fuse_reply_err(req, -r);
@@ -72,7 +77,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct stat st;
-	int r = content_stat(content_of(req), ino, &st);
+	int r = content_stat(content_of(req), ino, reader_of(req), &st);
 
 	(void)fi;
 	if (r < 0)
@@ -125,8 +130,8 @@ static void op_read(
 	_cleanup_blob_ struct blob *blob = NULL;
 	const char *data = NULL;
 	size_t n_data = 0, n_zeros = 0;
-	int r = content_read(content_of(req), ino, (uint64_t)offset, size, &blob, &data,
-		&n_data, &n_zeros);
+	int r = content_read(content_of(req), ino, reader_of(req), (uint64_t)offset, size, &blob,
+		&data, &n_data, &n_zeros);
 
 	(void)fi;
 	if (r < 0) {

@@ -17,14 +17,14 @@
 #include "util/strbuf.h"
 
 /*
- * A guest's read takes a few milliseconds, under emulation some tens.  After such a quiet
- * time no read is under way and the disk may move on; a reader that never pauses gets a new
- * image at the latest after HOLD_MAX, and starts over once then.  HOLD_MIN keeps the first
- * header of a read apart from the second however slow the guest is in between.
+ * The parts of a guest's read follow each other within milliseconds, on a busy host within
+ * some tens.  After such a quiet time no read is under way and the disk may move on; a
+ * reader that never pauses gets a new image at the latest after HOLD_MAX, and starts over
+ * once then.  HOLD_MIN bounds how often an image is made.
  */
 #define HOLD_MIN_NS (250 * NS_PER_MS)
-#define QUIET_NS (50 * NS_PER_MS)
-#define HOLD_MAX_NS (2 * NS_PER_S)
+#define QUIET_NS (200 * NS_PER_MS)
+#define HOLD_MAX_NS (3 * NS_PER_S)
 
 /* A disk that nobody read for so long is forgotten. */
 #define FORGET_NS (60 * NS_PER_S)

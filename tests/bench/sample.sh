@@ -13,22 +13,10 @@ at_exit libvirt_stop
 guests_destroy
 at_exit guests_destroy
 
-# cli; hlt; jmp back; the signature at 510
-python3 - "$tmp/halt.img" <<'EOF'
-import sys
-open(sys.argv[1], "wb").write(b"\xfa\xf4\xeb\xfd".ljust(510, b"\0") + b"\x55\xaa")
-EOF
 say "starting $guests guests" >&2
 for i in $(seq "$guests"); do
-	cat <<-EOF >"$tmp/g.xml"
-		<domain type='qemu'><name>$guest_prefix-bench-$i</name><memory unit='MiB'>8</memory>
-		<vcpu>1</vcpu><os><type arch='x86_64' machine='pc'>hvm</type></os>
-		<devices><emulator>$guest_qemu</emulator>
-		<disk type='file' device='disk'><driver name='qemu' type='raw'/>
-		<source file='$tmp/halt.img'/><target dev='vda' bus='virtio'/><readonly/><shareable/></disk>
-		<controller type='usb' model='none'/><memballoon model='virtio'/></devices></domain>
-	EOF
-	virsh_system create "$tmp/g.xml" >/dev/null || fail "guest $i does not start"
+	guest_start_halting "$guest_prefix-bench-$i" "$(cat /proc/sys/kernel/random/uuid)" "" ||
+		fail "guest $i does not start"
 done
 
 # CPU time of a process and its threads so far, in clock ticks

@@ -197,7 +197,7 @@ static size_t read_size(struct content *c, uint64_t id, uint64_t offset, size_t 
 	const char *data = NULL;
 	size_t n = 0;
 
-	assert_int_equal(content_read(c, id, offset, size, &blob, &data, &n, ret_zeros), 0);
+	assert_int_equal(content_read(c, id, 1, offset, size, &blob, &data, &n, ret_zeros), 0);
 	if (ret)
 		memcpy(ret, data, n);
 	blob_unref(blob);
@@ -218,12 +218,12 @@ static void what_is_read_is_what_was_told(void **state)
 	char buf[64];
 
 	publish(tree, 1, 0, 1, 9);
-	assert_int_equal(content_lookup(c, NODE_HOST, "n", &st), 0);
+	assert_int_equal(content_lookup(c, NODE_HOST, "n", 1, &st), 0);
 	assert_int_equal(st.st_size, 2);
 	publish(tree, 2, 0, 1, 1000);
 	assert_int_equal(read_size(c, st.st_ino, 0, sizeof(buf), buf, &zeros), 2);
 	assert_memory_equal(buf, "9\n", 2);
-	assert_int_equal(content_stat(c, st.st_ino, &st), 0);
+	assert_int_equal(content_stat(c, st.st_ino, 1, &st), 0);
 	assert_int_equal(st.st_size, 5);
 	assert_int_equal(read_size(c, st.st_ino, 0, sizeof(buf), buf, &zeros), 5);
 	assert_memory_equal(buf, "1000\n", 5);
@@ -231,14 +231,34 @@ static void what_is_read_is_what_was_told(void **state)
 	assert_int_equal(read_size(c, st.st_ino, 5, 10, NULL, &zeros), 0);
 	assert_int_equal(read_size(c, st.st_ino, UINT64_MAX, SIZE_MAX, NULL, &zeros), 0);
 
+	/* documents: each reader has a rendering of its own, from his first question on */
+	struct stat mine, other;
+	char before[4096], after[4096];
+
+	assert_int_equal(content_lookup(c, NODE_ROOT, "metrics.xml", 1, &mine), 0);
+	size_t half = (size_t)mine.st_size / 2;
+	size_t got = read_size(c, mine.st_ino, 0, half, before, &zeros);
+
+	publish(tree, 3, 0, 3, 123456789);
+	assert_int_equal(content_lookup(c, NODE_ROOT, "metrics.xml", 2, &other), 0);
+	assert_true(other.st_size > mine.st_size);
+	got += read_size(c, mine.st_ino, got, sizeof(before) - got, before + got, &zeros);
+	assert_int_equal(got, mine.st_size);
+	assert_memory_equal(before + got - 11, "</metrics>\n", 11);
+	assert_null(memmem(before, got, "123456789", 9));
+	assert_int_equal(content_lookup(c, NODE_ROOT, "metrics.xml", 3, &mine), 0);
+	assert_int_equal(mine.st_size, other.st_size);
+	got = read_size(c, NODE_STATUS, 0, sizeof(after), after, &zeros);
+	assert_memory_equal(after, "ok\n", got);
+
 	/* unavailable */
-	assert_int_equal(content_lookup(c, NODE_HOST, "a%2Fb", &st), 0);
+	assert_int_equal(content_lookup(c, NODE_HOST, "a%2Fb", 1, &st), 0);
 	assert_int_equal(content_open(c, st.st_ino, &direct), -ENODATA);
 	assert_int_equal(content_open(c, NODE_HOST, &direct), -EISDIR);
 	assert_int_equal(content_open(c, 77, &direct), -ENOENT);
 
 	/* disks: constant size, zeros to the end, any block size */
-	assert_int_equal(content_lookup(c, NODE_DISKS, "vhostmd0.img", &st), 0);
+	assert_int_equal(content_lookup(c, NODE_DISKS, "vhostmd0.img", 1, &st), 0);
 	assert_int_equal(st.st_size, DISK_BLOCK_BYTES);
 	size_t n = read_size(c, st.st_ino, 0, 1u << 20, NULL, &zeros);
 

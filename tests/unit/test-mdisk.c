@@ -154,11 +154,11 @@ static void a_disk_being_read_does_not_move(void **state)
 	assert_int_equal(generation_at(disks, tree, false, 10240), 1);
 	assert_int_equal(generation_at(disks, tree, true, 10260), 1); /* not quiet */
 	assert_int_equal(generation_at(disks, tree, false, 10400), 1);
-	assert_int_equal(generation_at(disks, tree, true, 10500), 2);
+	assert_int_equal(generation_at(disks, tree, true, 10700), 2);
 	publish(tree, 3, "three", false);
-	for (int64_t ms = 10510; ms < 12490; ms += 10) /* a reader that never pauses */
+	for (int64_t ms = 10710; ms < 13690; ms += 10) /* a reader that never pauses */
 		assert_int_equal(generation_at(disks, tree, true, ms), 2);
-	assert_int_equal(generation_at(disks, tree, true, 12500), 3);
+	assert_int_equal(generation_at(disks, tree, true, 13700), 3);
 	disks_free(disks);
 	tree_free(tree);
 }
