@@ -85,7 +85,10 @@ for round in 1 2 3 4 5 6; do
 	wait_for 10 three || fail "round $round: $(ls "$mnt/metrics/vm")"
 	kill -HUP "$keeper"
 	guests_destroy
-	none() { [ -z "$(ls "$mnt/metrics/vm" "$mnt/metrics/vm-by-uuid" "$mnt/disk" | grep -v ':$')" ]; }
+	none()
+	{
+		[ -z "$(find "$mnt/metrics/vm" "$mnt/metrics/vm-by-uuid" "$mnt/disk" -mindepth 1)" ]
+	}
 	wait_for 10 none || fail "round $round: left: $(ls "$mnt/metrics/vm")"
 done
 rm "$tmp/go"
