@@ -81,10 +81,12 @@ static bool attribute_is(xmlNode *node, const char *name, const char *value)
 static char *child_text(xmlNode *node, const char *name)
 {
 	for (xmlNode *child = node->children; child; child = child->next) {
-		if (child->type != XML_ELEMENT_NODE || strcmp((const char *)child->name, name))
+		if (child->type != XML_ELEMENT_NODE ||
+			strcmp((const char *)child->name, name))
 			continue;
 		xmlChar *content = xmlNodeGetContent(child);
-		_cleanup_free_ char *copy = content ? strdup((const char *)content) : NULL;
+		_cleanup_free_ char *copy =
+			content ? strdup((const char *)content) : NULL;
 
 		xmlFree(content);
 		return copy ? strdup(str_trim(copy)) : NULL;
@@ -191,7 +193,8 @@ static int read_metric(xmlNode *node, metric **ret)
 	int r = type && text ? 0 : -EBADMSG;
 
 	if (r == 0)
-		m = !strcmp((char *)type, "string") ? new_string(text) : malloc(sizeof(*m));
+		m = !strcmp((char *)type, "string") ? new_string(text)
+						    : malloc(sizeof(*m));
 	if (r == 0 && !m)
 		r = -ENOMEM;
 	if (r == 0 && strcmp((char *)type, "string") != 0)
@@ -260,8 +263,8 @@ static uint64_t as_u64(const metric *m)
 }
 
 /* Reads a well-known metric of any type.  Return: whether it is there. */
-static bool get_as(xmlDoc *doc, const char *name, metric_context context, double *ret_real,
-	uint64_t *ret_u64)
+static bool get_as(xmlDoc *doc, const char *name, metric_context context,
+	double *ret_real, uint64_t *ret_u64)
 {
 	metric *m = NULL;
 
@@ -284,7 +287,8 @@ static int get_memory(memory_metrics *m, metric_context context)
 		{ "UsedMem", &m->used_physical_memory },
 		{ "FreeMem", &m->free_physical_memory },
 		{ "PagedOutMemory", &m->paged_out_memory },
-		{ "PagedInMemory", &m->paged_in_memory }, { "PageInRate", &m->page_in_rate },
+		{ "PagedInMemory", &m->paged_in_memory },
+		{ "PageInRate", &m->page_in_rate },
 		{ "PageFaultRate", &m->page_fault_rate } };
 	_cleanup_(xmlFreeDoc_p) xmlDoc *doc = NULL;
 	int r = fetch_doc(&doc);

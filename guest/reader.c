@@ -212,7 +212,8 @@ int reader_disk_at(const char *path, struct strbuf *out, struct strbuf *tried)
 
 static bool is_candidate(const char *name)
 {
-	static const char *const never[] = { "loop", "ram", "zram", "fd", "sr", "dm-", "md" };
+	static const char *const never[] = { "loop", "ram", "zram", "fd", "sr", "dm-",
+		"md" };
 
 	if (name[0] == '.')
 		return false;
@@ -247,13 +248,15 @@ int reader_disk(struct strbuf *out, struct strbuf *tried)
 		if (!is_candidate(entry->d_name))
 			continue;
 		/* a metrics disk is small, and large ones may be slow to answer */
-		if (sectors(entry->d_name) > (LIMIT_DISK_BYTES_MAX + DISK_BLOCK_BYTES) / 512)
+		if (sectors(entry->d_name) >
+			(LIMIT_DISK_BYTES_MAX + DISK_BLOCK_BYTES) / 512)
 			continue;
 		seen = true;
 		if (reader_disk_at(path, out, tried) == 0)
 			return 0;
 	}
-	return seen ? -ENODATA : failed(tried, "block devices of at most 256 MiB", -ENODATA);
+	return seen ? -ENODATA
+		    : failed(tried, "block devices of at most 256 MiB", -ENODATA);
 }
 
 /* ---- channel ---- */
@@ -367,7 +370,8 @@ int reader_channel_at(const char *path, struct strbuf *out, struct strbuf *tried
 		drain(fd);
 		r = send_request(fd, clock_mono_ns() + CHANNEL_PATIENCE_NS);
 		if (r == 0)
-			r = receive_document(fd, clock_mono_ns() + CHANNEL_PATIENCE_NS, out);
+			r = receive_document(
+				fd, clock_mono_ns() + CHANNEL_PATIENCE_NS, out);
 	}
 	return r < 0 ? failed(tried, path, r) : 0;
 }
@@ -377,13 +381,15 @@ static char *find_port(void)
 {
 	_cleanup_closedir_ DIR *dir = opendir("/sys/class/virtio-ports");
 
-	for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
+	for (struct dirent *entry = dir ? readdir(dir) : NULL; entry;
+		entry = readdir(dir)) {
 		_cleanup_free_ char *path =
 			xasprintf("/sys/class/virtio-ports/%s/name", entry->d_name);
 		_cleanup_strbuf_ struct strbuf name = STRBUF_INIT;
 
-		if (entry->d_name[0] != '.' && read_file_at(AT_FDCWD, path, 256, &name) == 0 &&
-			name.len && !strcmp(str_trim(name.data), CHANNEL_NAME))
+		if (entry->d_name[0] != '.' &&
+			read_file_at(AT_FDCWD, path, 256, &name) == 0 && name.len &&
+			!strcmp(str_trim(name.data), CHANNEL_NAME))
 			return xasprintf("/dev/%s", entry->d_name);
 	}
 	return NULL;

@@ -31,7 +31,8 @@ static int usage(FILE *to)
 	return to == stdout ? EXIT_SUCCESS : EXIT_USAGE;
 }
 
-static int read_metrics(enum transport transport, struct strbuf *out, struct strbuf *tried)
+static int read_metrics(
+	enum transport transport, struct strbuf *out, struct strbuf *tried)
 {
 	int r = -EOPNOTSUPP;
 
@@ -69,7 +70,8 @@ static int dump(enum transport transport, const char *path, bool verbose)
 		fputs(strbuf_str(&tried), stderr);
 	if (r == 0)
 		return write_file(path, &out);
-	fprintf(stderr, "vm-dump-metrics: no metrics could be read; tried is what stands above\n");
+	fprintf(stderr,
+		"vm-dump-metrics: no metrics could be read; tried is what stands above\n");
 	return EXIT_FAILURE;
 }
 
@@ -82,8 +84,8 @@ int main(int argc, char **argv)
 
 	while ((key = getopt(argc, argv, "vbixd:h")) != -1) {
 		enum transport wanted = key == 'b' ? DISK
-			: key == 'i'		   ? CHANNEL
-			: key == 'x'		   ? XENSTORE
+			: key == 'i'               ? CHANNEL
+			: key == 'x'               ? XENSTORE
 						   : ANY;
 
 		if (wanted != ANY && transport != ANY && transport != wanted) {

@@ -17,7 +17,7 @@ case $(uname -m) in
 aarch64) guest_packages+=(qemu-system-arm) ;;
 *) guest_packages+=(qemu-system-x86) ;;
 esac
-test_packages=(clang libcmocka-dev valgrind prometheus attr rsync shellcheck fuse3
+test_packages=(clang clang-format libcmocka-dev valgrind prometheus attr rsync shellcheck fuse3
 	libxml2-utils python3)
 
 # Installs those of the named Debian packages that are missing.

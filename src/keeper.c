@@ -97,11 +97,13 @@ static void make_link(const struct keeper *k)
 	int r = link ? keeper_make_link(link, k->target) : 0;
 
 	if (r == -EEXIST)
-		log_error("%s exists and is not this daemon's: domains that use it will not see "
-			  "metrics; move it away and restart vhostmd, or attach %s",
+		log_error(
+			"%s exists and is not this daemon's: domains that use it will not see "
+			"metrics; move it away and restart vhostmd, or attach %s",
 			link, k->target);
 	else if (r < 0)
-		log_error("%s cannot be linked to the shared disk: %s", link, strerror(-r));
+		log_error(
+			"%s cannot be linked to the shared disk: %s", link, strerror(-r));
 }
 
 /* ---- connecting for the worker ---- */
@@ -207,7 +209,9 @@ static int receive_answer(int keeper_fd)
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
 	int result = 0;
 	struct iovec iov = { &result, sizeof(result) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
 		.msg_controllen = sizeof(control) };
 	ssize_t n = 0;
 
@@ -313,7 +317,8 @@ static int watch_worker(struct keeper *k)
 	_cleanup_close_ int signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 
 	while (!worker_ended(k, &status)) {
-		struct pollfd fds[] = { { signal_fd, POLLIN, 0 }, { k->socket, POLLIN, 0 } };
+		struct pollfd fds[] = { { signal_fd, POLLIN, 0 },
+			{ k->socket, POLLIN, 0 } };
 
 		if (poll(fds, 2, -1) < 0)
 			continue;
@@ -358,8 +363,9 @@ static int take_pid_file(struct keeper *k)
 	int r = pidfile_acquire(k->params->pid_file, &k->pid_fd, &pid);
 
 	if (r == -EEXIST)
-		log_error("a vhostmd is already running with pid %d, says %s; stop it, or choose "
-			  "other places with --pid-file and --mount",
+		log_error(
+			"a vhostmd is already running with pid %d, says %s; stop it, or choose "
+			"other places with --pid-file and --mount",
 			(int)pid, k->params->pid_file);
 	else if (r < 0)
 		log_error("pid file %s: %s", k->params->pid_file, strerror(-r));
@@ -383,8 +389,12 @@ struct keeper *keeper_open(const struct keeper_params *params)
 {
 	struct keeper *k = xcalloc(1, sizeof(*k));
 
-	*k = (struct keeper){ .params = params, .pid_fd = -1, .fuse_fd = -1, .ready_fd = -1,
-		.socket = -1, .target = keeper_shared_disk(params->mount) };
+	*k = (struct keeper){ .params = params,
+		.pid_fd = -1,
+		.fuse_fd = -1,
+		.ready_fd = -1,
+		.socket = -1,
+		.target = keeper_shared_disk(params->mount) };
 	if (take_pid_file(k) < 0 || take_mount(k) < 0) {
 		keeper_close(k);
 		return NULL;

@@ -12,8 +12,8 @@
 struct keeper;
 
 struct keeper_params {
-	const char *mount;    /* where the file system appears */
-	const char *link;     /* where the shared disk is expected; NULL: nowhere */
+	const char *mount; /* where the file system appears */
+	const char *link;  /* where the shared disk is expected; NULL: nowhere */
 	const char *pid_file;
 
 	/* The worker's life.  @keeper_fd, @fuse_fd: taken over.  Return: its exit status. */

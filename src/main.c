@@ -57,8 +57,8 @@ static void describe_actions(const struct spec_set *specs, struct strbuf *out)
 		const char *why = action_template_refuses(t, "a b");
 
 		if (why)
-			strbuf_addf(out, "line %u, %s: for a VM named 'a b', %s\n", spec->line,
-				spec->name, why);
+			strbuf_addf(out, "line %u, %s: for a VM named 'a b', %s\n",
+				spec->line, spec->name, why);
 		action_template_free(t);
 	}
 }
@@ -86,7 +86,7 @@ static const char *default_uri(void)
 	if (getenv("LIBVIRT_DEFAULT_URI"))
 		return NULL;
 	return access("/proc/xen/capabilities", F_OK) == 0 ? "xen:///system"
-							    : "qemu:///system";
+							   : "qemu:///system";
 }
 
 /*
@@ -132,10 +132,16 @@ static int run_worker(void *ctx, int keeper_fd, int fuse_fd)
 
 static int run(const struct options *o, struct conf *conf)
 {
-	struct worker_params worker = { .config_file = o->config_file, .user = o->user,
-		.uri = o->uri ? o->uri : default_uri(), .connect = o->uri, .mount = o->mount, .conf = conf };
-	struct keeper_params keeper = { .mount = o->mount, .pid_file = o->pid_file,
-		.worker = run_worker, .ctx = &worker,
+	struct worker_params worker = { .config_file = o->config_file,
+		.user = o->user,
+		.uri = o->uri ? o->uri : default_uri(),
+		.connect = o->uri,
+		.mount = o->mount,
+		.conf = conf };
+	struct keeper_params keeper = { .mount = o->mount,
+		.pid_file = o->pid_file,
+		.worker = run_worker,
+		.ctx = &worker,
 		.link = conf_has_shared_disk(conf) ? conf->disk_path : NULL };
 
 	if (worker.uri && !action_uri_valid(worker.uri)) {
@@ -143,8 +149,9 @@ static int run(const struct options *o, struct conf *conf)
 		return EXIT_USAGE;
 	}
 	if (geteuid() != 0) {
-		fprintf(stderr, "vhostmd: must be started as root, to mount %s; --user USER "
-				"drops root's rights then\n",
+		fprintf(stderr,
+			"vhostmd: must be started as root, to mount %s; --user USER "
+			"drops root's rights then\n",
 			o->mount);
 		return EXIT_FAILURE;
 	}

@@ -23,8 +23,10 @@ static const struct {
 	{ 'p', "pid-file", "FILE", "pid file (" OPTIONS_DEFAULT_PIDFILE ")" },
 	{ 'u', "user", "USER", "run as USER after the file system is mounted" },
 	{ 'c', "connect", "URI", "libvirt's URI (the hypervisor of this host)" },
-	{ 'm', "mount", "DIR", "where the file system appears (" OPTIONS_DEFAULT_MOUNT ")" },
-	{ OPT_CHECK, "check-config", "FILE", "say what FILE would do, or what is wrong with it" },
+	{ 'm', "mount", "DIR",
+		"where the file system appears (" OPTIONS_DEFAULT_MOUNT ")" },
+	{ OPT_CHECK, "check-config", "FILE",
+		"say what FILE would do, or what is wrong with it" },
 	{ OPT_LIST, "list-sources", "[markdown]", "list the native sources of metrics" },
 	{ OPT_VERSION, "version", NULL, "print the version" },
 	{ 'h', "help", NULL, "print this" },
@@ -39,10 +41,11 @@ void options_help(void)
 	for (size_t i = 0; i < N_OPTIONS; i++) {
 		char left[64];
 
-		snprintf(left, sizeof(left), "%s%c%s --%s%s%s", table[i].key < 256 ? "-" : " ",
-			table[i].key < 256 ? table[i].key : ' ', table[i].key < 256 ? "," : " ",
-			table[i].name, table[i].arg ? " " : "",
-			table[i].arg ? table[i].arg : "");
+		snprintf(left, sizeof(left), "%s%c%s --%s%s%s",
+			table[i].key < 256 ? "-" : " ",
+			table[i].key < 256 ? table[i].key : ' ',
+			table[i].key < 256 ? "," : " ", table[i].name,
+			table[i].arg ? " " : "", table[i].arg ? table[i].arg : "");
 		printf("  %-28s %s\n", left, table[i].help);
 	}
 	printf("\nExit status: 0 success, 1 failure, 2 wrong usage.\n");
@@ -52,7 +55,7 @@ static void build_tables(struct option *longs, char *shorts)
 {
 	*shorts++ = ':';
 	for (size_t i = 0; i < N_OPTIONS; i++) {
-		int arg = !table[i].arg ? no_argument
+		int arg = !table[i].arg          ? no_argument
 			: table[i].arg[0] == '[' ? optional_argument
 						 : required_argument;
 
@@ -73,7 +76,8 @@ static void set_list_sources(struct options *o, const char *form, int *r)
 	o->markdown = form && !strcmp(form, "markdown");
 	if (!form || o->markdown)
 		return;
-	fprintf(stderr, "vhostmd: --list-sources takes nothing or =markdown, not '%s'\n", form);
+	fprintf(stderr, "vhostmd: --list-sources takes nothing or =markdown, not '%s'\n",
+		form);
 	*r = -EINVAL;
 }
 
@@ -90,7 +94,8 @@ static void complain(int key, char **argv)
 int options_parse(int argc, char **argv, struct options *ret)
 {
 	struct options o = { .config_file = CONF_DEFAULT_FILE,
-		.pid_file = OPTIONS_DEFAULT_PIDFILE, .mount = OPTIONS_DEFAULT_MOUNT };
+		.pid_file = OPTIONS_DEFAULT_PIDFILE,
+		.mount = OPTIONS_DEFAULT_MOUNT };
 	struct option longs[N_OPTIONS + 1];
 	char shorts[2 * N_OPTIONS + 2];
 	int key = 0, r = 0;
@@ -143,7 +148,8 @@ int options_parse(int argc, char **argv, struct options *ret)
 		r = -EINVAL;
 	}
 	if (o.mount[0] != '/') {
-		fprintf(stderr, "vhostmd: --mount needs an absolute path, not '%s'\n", o.mount);
+		fprintf(stderr, "vhostmd: --mount needs an absolute path, not '%s'\n",
+			o.mount);
 		r = -EINVAL;
 	}
 	if (r < 0)

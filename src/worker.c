@@ -67,8 +67,8 @@ static int drop_rights(const char *name)
 	int r = name ? user_resolve(name, &user) : 0;
 
 	if (r < 0) {
-		log_error("user '%s': %s", name, r == -ENOENT ? "there is no such user"
-							      : strerror(-r));
+		log_error("user '%s': %s", name,
+			r == -ENOENT ? "there is no such user" : strerror(-r));
 		return r;
 	}
 	if (!name)
@@ -90,8 +90,9 @@ static struct user action_user(const struct conf *conf)
 
 	if (geteuid() != 0) {
 		if (conf->action_user)
-			log_warning("actions run as the daemon's user, not as '%s': only root can "
-				    "change that",
+			log_warning(
+				"actions run as the daemon's user, not as '%s': only root can "
+				"change that",
 				conf->action_user);
 		return user;
 	}
@@ -109,8 +110,10 @@ static struct user action_user(const struct conf *conf)
 
 static struct action_settings action_settings(const struct worker *w)
 {
-	return (struct action_settings){ .path = w->conf->action_path, .uri = w->params->uri,
-		.connect = w->params->connect, .user = action_user(w->conf),
+	return (struct action_settings){ .path = w->conf->action_path,
+		.uri = w->params->uri,
+		.connect = w->params->connect,
+		.user = action_user(w->conf),
 		.period_ns = w->conf->period_ns,
 		.timeout_ns = w->conf->action_timeout_ns,
 		.max_parallel = w->conf->action_max_parallel };
@@ -129,7 +132,8 @@ static struct content_config content_config(const struct conf *conf)
 static struct channels_config channels_config(const struct conf *conf)
 {
 	return (struct channels_config){ .enabled = conf->transports & TRANSPORT_VIRTIO,
-		.max_channels = conf->max_channels, .expiration_ns = conf->expiration_ns };
+		.max_channels = conf->max_channels,
+		.expiration_ns = conf->expiration_ns };
 }
 
 /* ---- wiring ---- */
@@ -212,10 +216,12 @@ static void status(void *ctx, struct strbuf *out)
 	strbuf_addf(out, "version: %s\npid: %d\n", VHOSTMD_VERSION, (int)getpid());
 	strbuf_addf(out, "uptime_s: %" PRId64 "\n", (now - w->start_mono_ns) / NS_PER_S);
 	strbuf_addf(out, "generation: %" PRIu64 "\n", view->generation);
-	strbuf_addf(out, "period_ms: %" PRId64 "\n", atomic_load(&w->period_ns) / NS_PER_MS);
+	strbuf_addf(
+		out, "period_ms: %" PRId64 "\n", atomic_load(&w->period_ns) / NS_PER_MS);
 	strbuf_addf(out, "host.age_ms: %" PRId64 "\n",
 		age_ms(now, view->host->updated_mono_ns));
-	strbuf_addf(out, "host.cycle_us: %" PRId64 "\n", atomic_load(&w->host_cycle_ns) / 1000);
+	strbuf_addf(out, "host.cycle_us: %" PRId64 "\n",
+		atomic_load(&w->host_cycle_ns) / 1000);
 	if (!atomic_load(&w->up))
 		return;
 	virt_status(w->virt, out);
@@ -231,7 +237,8 @@ static void log_report(const struct strbuf *text)
 	_cleanup_free_ char *copy = xstrdup(strbuf_str(text));
 	char *save = NULL;
 
-	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+	for (char *line = strtok_r(copy, "\n", &save); line;
+		line = strtok_r(NULL, "\n", &save))
 		log_warning("%s", line);
 }
 
@@ -249,8 +256,10 @@ static void move_link(struct worker *w, const struct conf *from, const struct co
 	int r = new ? keeper_make_link(new, target) : 0;
 
 	if (r < 0)
-		log_error("%s cannot be linked to the shared disk: %s%s", new, strerror(-r),
-			r == -EEXIST ? "; move it away" : "; restart vhostmd to have it made");
+		log_error("%s cannot be linked to the shared disk: %s%s", new,
+			strerror(-r),
+			r == -EEXIST ? "; move it away"
+				     : "; restart vhostmd to have it made");
 }
 
 static void apply(struct worker *w, struct conf *conf)
@@ -298,9 +307,13 @@ static int start(struct worker *w, int fuse_fd)
 	struct content_config cc = content_config(w->conf);
 	struct channels_config chc = channels_config(w->conf);
 	struct action_settings as = action_settings(w);
-	struct virt_params vp = { .board = w->board, .uri = w->params->uri,
-		.period_ns = w->conf->period_ns, .root_fd = w->root_fd,
-		.on_channel = on_channel, .on_gone = on_gone, .ctx = w };
+	struct virt_params vp = { .board = w->board,
+		.uri = w->params->uri,
+		.period_ns = w->conf->period_ns,
+		.root_fd = w->root_fd,
+		.on_channel = on_channel,
+		.on_gone = on_gone,
+		.ctx = w };
 
 	w->disks = disks_new(w->conf->disk_size_bytes);
 	w->content = content_new(w->tree, w->disks, &cc, status, w);
@@ -355,8 +368,10 @@ static void block_signals(sigset_t *set)
 
 int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd)
 {
-	struct worker w = { .params = params, .conf = conf_ref(params->conf),
-		.keeper_fd = keeper_fd, .start_mono_ns = clock_mono_ns() };
+	struct worker w = { .params = params,
+		.conf = conf_ref(params->conf),
+		.keeper_fd = keeper_fd,
+		.start_mono_ns = clock_mono_ns() };
 	sigset_t signals;
 	int sig = 0;
 

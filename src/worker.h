@@ -14,7 +14,7 @@ struct worker_params {
 	const char *uri;         /* libvirt's; NULL: libvirt chooses */
 	const char *connect;     /* for CONNECT in actions; NULL: nothing */
 	const char *mount;
-	struct conf *conf;       /* the first; borrowed */
+	struct conf *conf; /* the first; borrowed */
 };
 
 /*

@@ -27,10 +27,7 @@ typedef enum metric_type {
 	M_STRING
 } metric_type;
 
-typedef enum metric_context {
-	METRIC_CONTEXT_HOST,
-	METRIC_CONTEXT_VM
-} metric_context;
+typedef enum metric_context { METRIC_CONTEXT_HOST, METRIC_CONTEXT_VM } metric_context;
 
 typedef struct {
 	metric_type type;

@@ -16,8 +16,8 @@
 #include "util/mem.h"
 
 /* In the child, between fork and exec: only async-signal-safe calls. */
-static void exec_child(const char *script, char *const *env,
-	const struct user *user, int out, int err, pid_t parent)
+static void exec_child(const char *script, char *const *env, const struct user *user,
+	int out, int err, pid_t parent)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	sigset_t none;

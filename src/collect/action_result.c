@@ -83,7 +83,7 @@ static bool check_process(struct action_process *p, struct strbuf *why)
 
 static const char *reason(int r, const char *text)
 {
-	return r == -ERANGE ? " does not fit "
+	return r == -ERANGE                       ? " does not fit "
 		: !utf8_valid(text, strlen(text)) ? " is not UTF-8, and so no "
 						  : " is no ";
 }
@@ -150,7 +150,8 @@ static struct metric_list *read_group(
 			metric_list_builder_free(b);
 			return NULL;
 		}
-		metric_list_builder_add_named(b, slot, var->name, var->unit, var->type, &v);
+		metric_list_builder_add_named(
+			b, slot, var->name, var->unit, var->type, &v);
 		text = last ? comma : comma + 1;
 	}
 	return metric_list_builder_finish(b);
@@ -166,8 +167,8 @@ static struct metric_list *read_xml(struct spec_set *specs, uint32_t slot,
 	if (vm)
 		uuid_format(&vm->uuid, uuid);
 	text = str_trim(text);
-	if (foreign_metrics_parse(text, strlen(text), vm ? "vm" : "host", vm ? uuid : NULL,
-		    &metrics, &n, why) < 0) {
+	if (foreign_metrics_parse(text, strlen(text), vm ? "vm" : "host",
+		    vm ? uuid : NULL, &metrics, &n, why) < 0) {
 		strbuf_adds(why, ": ");
 		show(text, why);
 		return NULL;

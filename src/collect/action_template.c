@@ -72,7 +72,7 @@ struct scanner {
 	const char *uri;
 	bool heredoc; /* from here on, words may be the text of a here-document */
 	struct frame frames[MAX_DEPTH];
-	size_t depth; /* frames in use */
+	size_t depth;       /* frames in use */
 	struct strbuf text; /* of the text segment under way */
 };
 
@@ -101,8 +101,8 @@ static bool inside(const struct scanner *s, enum frame_kind kind)
 
 static bool is_word_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		c == '_';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+		(c >= '0' && c <= '9') || c == '_';
 }
 
 static bool in_list(const char *word, const char *const *list)
@@ -115,19 +115,21 @@ static bool in_list(const char *word, const char *const *list)
 
 /* Commands that parse text of theirs, or of their input, as shell commands. */
 static const char *const shells[] = { "sh", "bash", "dash", "ash", "ksh", "mksh", "zsh",
-	"csh", "tcsh", "fish", "rbash", "busybox", "eval", "source", ".", "ssh", "su", "sudo",
-	"doas", "runuser", "xargs", "parallel", "watch", "script", "at", "batch", "trap",
-	"alias", "flock", "screen", "tmux", "env", NULL };
+	"csh", "tcsh", "fish", "rbash", "busybox", "eval", "source", ".", "ssh", "su",
+	"sudo", "doas", "runuser", "xargs", "parallel", "watch", "script", "at", "batch",
+	"trap", "alias", "flock", "screen", "tmux", "env", NULL };
 
 /* Commands that parse an argument as a program of their own language. */
 static const char *const interpreters[] = { "awk", "gawk", "mawk", "nawk", "sed", "perl",
-	"python", "python2", "python3", "ruby", "lua", "php", "tclsh", "expect", "node", "jq",
-	"bc", "dc", "m4", "find", "xmllint", "xmlstarlet", "sqlite3", "psql", "mysql", "gdb",
-	"vi", "ed", "ex", "make", "expr", "grep", "egrep", "zgrep", NULL };
+	"python", "python2", "python3", "ruby", "lua", "php", "tclsh", "expect", "node",
+	"jq", "bc", "dc", "m4", "find", "xmllint", "xmlstarlet", "sqlite3", "psql",
+	"mysql", "gdb", "vi", "ed", "ex", "make", "expr", "grep", "egrep", "zgrep",
+	NULL };
 
 /* Words after which another command's name follows. */
-static const char *const reserved[] = { "if", "then", "else", "elif", "while", "until", "do",
-	"!", "{", "time", "exec", "command", "nice", "nohup", "setsid", "builtin", NULL };
+static const char *const reserved[] = { "if", "then", "else", "elif", "while", "until",
+	"do", "!", "{", "time", "exec", "command", "nice", "nohup", "setsid", "builtin",
+	NULL };
 
 static const char *base_name(const char *word)
 {
@@ -251,8 +253,9 @@ static bool must_be_raw(struct scanner *s)
 {
 	enum frame_kind kind = top(s)->kind;
 
-	return s->heredoc || (kind != FRAME_COMMANDS && kind != FRAME_DOUBLE) || escaped(s) ||
-		inside(s, FRAME_BACKTICK) || inside(s, FRAME_PARAM) || inside(s, FRAME_ARITH);
+	return s->heredoc || (kind != FRAME_COMMANDS && kind != FRAME_DOUBLE) ||
+		escaped(s) || inside(s, FRAME_BACKTICK) || inside(s, FRAME_PARAM) ||
+		inside(s, FRAME_ARITH);
 }
 
 /* What the name's place means for names that are only text, but not harmless text. */
@@ -453,7 +456,8 @@ static void scan_opaque(struct scanner *s)
 		return;
 	if (c == '\\' && s->p[1]) {
 		copy(s, 1);
-	} else if ((kind == FRAME_BACKTICK && c == '`') || (kind == FRAME_PARAM && c == '}')) {
+	} else if ((kind == FRAME_BACKTICK && c == '`') ||
+		(kind == FRAME_PARAM && c == '}')) {
 		pop(s);
 	} else if (kind == FRAME_ARITH && c == ')' && s->p[1] == ')') {
 		pop(s);
@@ -532,7 +536,8 @@ static bool is_plain(const char *name)
 
 static bool survives_echo(const char *name)
 {
-	return !strchr(name, '\\') && !(name[0] == '-' && !name[1 + strspn(name + 1, "neE")]);
+	return !strchr(name, '\\') &&
+		!(name[0] == '-' && !name[1 + strspn(name + 1, "neE")]);
 }
 
 const char *action_template_refuses(const struct action_template *t, const char *name)

@@ -25,7 +25,8 @@ struct strbuf;
  * @text: the action; @in_vm: replace the VM's tokens too; @uri: for CONNECT, NULL for
  * nothing, must satisfy action_uri_valid().
  */
-struct action_template *action_template_new(const char *text, bool in_vm, const char *uri);
+struct action_template *action_template_new(
+	const char *text, bool in_vm, const char *uri);
 void action_template_free(struct action_template *t); /* NULL is accepted */
 
 /*

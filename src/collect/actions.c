@@ -36,10 +36,10 @@ struct task {
 	bool queued;
 	int64_t queued_ns; /* since when; monotonic */
 	int64_t started_ns;
-	bool slow;         /* its last run was */
+	bool slow; /* its last run was */
 	bool ran;
-	bool failing;    /* the failure was logged */
-	bool keep;       /* while the tasks are brought in line with the VMs */
+	bool failing; /* the failure was logged */
+	bool keep;    /* while the tasks are brought in line with the VMs */
 	struct action_process *process; /* NULL: does not run */
 };
 
@@ -57,7 +57,7 @@ struct actions {
 	struct action_settings settings; /* owns its strings */
 	struct spec_set *specs;
 	struct action_template **templates; /* by slot; NULL: no action */
-	struct task **tasks; /* in the order in which they are to run */
+	struct task **tasks;                /* in the order in which they are to run */
 	size_t n_tasks, cap_tasks;
 	unsigned n_running;
 	int64_t next_mono_ns; /* of the next beat */
@@ -129,7 +129,8 @@ static void refresh_specs(struct actions *a)
 	for (size_t i = 0; i < specs->n; i++)
 		if (specs->specs[i].action)
 			a->templates[i] = action_template_new(specs->specs[i].action,
-				specs->specs[i].context == CONTEXT_VM, a->settings.connect);
+				specs->specs[i].context == CONTEXT_VM,
+				a->settings.connect);
 }
 
 static struct task *find_task(struct actions *a, uint32_t slot, const struct vm_ident *vm)
@@ -138,7 +139,9 @@ static struct task *find_task(struct actions *a, uint32_t slot, const struct vm_
 		struct task *t = a->tasks[i];
 
 		if (t->slot == slot && t->is_host == !vm &&
-			(!vm || (t->vm.id == vm->id && !uuid_compare(&t->vm.uuid, &vm->uuid))))
+			(!vm ||
+				(t->vm.id == vm->id &&
+					!uuid_compare(&t->vm.uuid, &vm->uuid))))
 			return t;
 	}
 	return NULL;
@@ -193,7 +196,8 @@ static void sync_tasks(struct actions *a)
 static void note_outcome(struct actions *a, struct task *task, const char *why)
 {
 	const struct metric_spec *spec = &a->specs->specs[task->slot];
-	const char *of = task->is_host ? "" : " of VM ", *vm = task->is_host ? "" : task->vm.name;
+	const char *of = task->is_host ? "" : " of VM ",
+		   *vm = task->is_host ? "" : task->vm.name;
 
 	if (why && !task->failing)
 		log_warning("metric %s%s%s is unavailable: %s", spec->name, of, vm, why);
@@ -204,8 +208,8 @@ static void note_outcome(struct actions *a, struct task *task, const char *why)
 
 static void store(struct actions *a, struct task *task, struct metric_list *list)
 {
-	board_update(a->board, task->is_host ? NULL : &task->vm, LANE_ACTION_0 + task->slot,
-		list);
+	board_update(a->board, task->is_host ? NULL : &task->vm,
+		LANE_ACTION_0 + task->slot, list);
 }
 
 static void refuse(struct actions *a, struct task *task, const char *why)
@@ -308,7 +312,8 @@ static struct task *next_task(struct actions *a, int64_t now)
 			best = t;
 	}
 	/* commands that nobody knew to be slow may pile up to here */
-	return slow + places < MAX_RUNNING_FACTOR * a->settings.max_parallel ? best : NULL;
+	return slow + places < MAX_RUNNING_FACTOR * a->settings.max_parallel ? best
+									     : NULL;
 }
 
 /* Starts waiting tasks while there is room.  Return: true if any was refused at once. */
@@ -455,7 +460,8 @@ struct actions *actions_start(struct board *board, const struct action_settings 
 	a->next_mono_ns = clock_mono_ns();
 	pthread_mutex_init(&a->lock, NULL);
 	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int r = a->wake_fd < 0 ? errno : pthread_create(&a->thread, NULL, actions_main, a);
+	int r = a->wake_fd < 0 ? errno
+			       : pthread_create(&a->thread, NULL, actions_main, a);
 
 	if (r == 0)
 		return a;
@@ -510,5 +516,6 @@ void actions_stop(struct actions *actions)
 void actions_status(struct actions *actions, struct strbuf *out)
 {
 	strbuf_addf(out, "actions.running: %u\nactions.failing: %u\n",
-		atomic_load(&actions->n_running_shown), atomic_load(&actions->n_failing_shown));
+		atomic_load(&actions->n_running_shown),
+		atomic_load(&actions->n_failing_shown));
 }

@@ -15,9 +15,9 @@ struct board;
 struct strbuf;
 
 struct action_settings {
-	const char *path;        /* PATH; copied */
-	const char *connect;     /* for CONNECT; NULL: nothing; copied */
-	const char *uri;         /* LIBVIRT_DEFAULT_URI of commands; NULL: none; copied */
+	const char *path;    /* PATH; copied */
+	const char *connect; /* for CONNECT; NULL: nothing; copied */
+	const char *uri;     /* LIBVIRT_DEFAULT_URI of commands; NULL: none; copied */
 	struct user user;
 	int64_t period_ns;
 	int64_t timeout_ns;
@@ -25,7 +25,8 @@ struct action_settings {
 };
 
 /* @board outlives it.  Return: NULL with a logged error if the thread cannot be had. */
-struct actions *actions_start(struct board *board, const struct action_settings *settings);
+struct actions *actions_start(
+	struct board *board, const struct action_settings *settings);
 
 /* Puts other settings in force and runs everything now; also after board_set_specs(). */
 void actions_reload(struct actions *actions, const struct action_settings *settings);

@@ -106,8 +106,9 @@ static void rebase_scope(struct board *board, struct scope *scope, struct spec_s
 		xcalloc(LANE_ACTION_0 + specs->n, sizeof(struct metric_list *));
 
 	for (size_t i = 0; i < board->n_lanes; i++) {
-		struct metric_list *list =
-			scope->lanes[i] ? metric_list_rebase(scope->lanes[i], specs) : NULL;
+		struct metric_list *list = scope->lanes[i]
+			? metric_list_rebase(scope->lanes[i], specs)
+			: NULL;
 		size_t lane = i >= LANE_ACTION_0 && list
 			? LANE_ACTION_0 + list->metrics[0].slot
 			: i;
@@ -171,7 +172,8 @@ static void add_locked(struct board *board, const struct vm_ident *vm)
 	scope->vm = *vm;
 	scope->vm.name = xstrdup(vm->name);
 	scope->lanes = xcalloc(board->n_lanes, sizeof(struct metric_list *));
-	board->vms = xgrow(board->vms, board->n_vms, &board->cap_vms, sizeof(*board->vms));
+	board->vms =
+		xgrow(board->vms, board->n_vms, &board->cap_vms, sizeof(*board->vms));
 	board->vms[board->n_vms++] = scope;
 }
 

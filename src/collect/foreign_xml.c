@@ -159,7 +159,8 @@ int foreign_metrics_parse(const char *text, size_t len, const char *context,
 		if (node->type == XML_COMMENT_NODE)
 			continue;
 		if (!is_element(node, "metric") || n == LIMIT_ACTION_XML_METRICS) {
-			r = fail(why, "the output holds more than <metric> elements", NULL);
+			r = fail(why, "the output holds more than <metric> elements",
+				NULL);
 			break;
 		}
 		metrics = xgrow(metrics, n, &cap, sizeof(*metrics));
@@ -196,8 +197,10 @@ int foreign_channel_path(const char *xml, const char *target, char **ret)
 
 	if (!root)
 		return -EINVAL;
-	for (xmlNode *node = devices ? devices->children : NULL; node; node = node->next) {
-		xmlNode *end = is_element(node, "channel") ? find_child(node, "target") : NULL;
+	for (xmlNode *node = devices ? devices->children : NULL; node;
+		node = node->next) {
+		xmlNode *end =
+			is_element(node, "channel") ? find_child(node, "target") : NULL;
 		_cleanup_free_ char *name = end ? attribute(end, "name") : NULL;
 		xmlNode *source = name ? find_child(node, "source") : NULL;
 		_cleanup_free_ char *path = source ? attribute(source, "path") : NULL;

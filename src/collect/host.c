@@ -94,12 +94,13 @@ static bool get_u64(const struct host *host, enum host_key key, uint64_t *ret)
 static const char *read_kept(struct host *host, enum host_file file)
 {
 	static const char *const paths[] = { "proc/stat", "proc/meminfo", "proc/vmstat",
-		"proc/loadavg", "proc/uptime", "proc/pressure/cpu", "proc/pressure/memory",
-		"proc/pressure/io" };
+		"proc/loadavg", "proc/uptime", "proc/pressure/cpu",
+		"proc/pressure/memory", "proc/pressure/io" };
 
 	strbuf_clear(&host->text);
 	if (host->fds[file] < 0)
-		host->fds[file] = openat(host->root_fd, paths[file], O_RDONLY | O_CLOEXEC);
+		host->fds[file] =
+			openat(host->root_fd, paths[file], O_RDONLY | O_CLOEXEC);
 	if (host->fds[file] < 0 || lseek(host->fds[file], 0, SEEK_SET) < 0 ||
 		read_all(host->fds[file], LIMIT_PROC_FILE_BYTES, &host->text) < 0) {
 		strbuf_clear(&host->text);
@@ -138,7 +139,19 @@ static void set_counter(struct host *host, enum host_key key, const char *p)
 /* proc(5), /proc/stat: "cpu" user nice system idle iowait irq softirq steal guest ... */
 static void parse_cpu_line(struct host *host, const char *p)
 {
-	enum { USER, NICE, SYSTEM, IDLE, IOWAIT, IRQ, SOFTIRQ, STEAL, GUEST, GUEST_NICE, N };
+	enum {
+		USER,
+		NICE,
+		SYSTEM,
+		IDLE,
+		IOWAIT,
+		IRQ,
+		SOFTIRQ,
+		STEAL,
+		GUEST,
+		GUEST_NICE,
+		N
+	};
 	uint64_t ns[N] = { 0 };
 	const uint64_t ns_per_tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
 	int n = 0;
@@ -177,8 +190,9 @@ static void sample_stat(struct host *host)
 }
 
 /* Sets @key to the sum of @plus less the sum of @minus, if all of them are known. */
-static void set_difference(struct host *host, enum host_key key, const enum host_key *plus,
-	size_t n_plus, const enum host_key *minus, size_t n_minus)
+static void set_difference(struct host *host, enum host_key key,
+	const enum host_key *plus, size_t n_plus, const enum host_key *minus,
+	size_t n_minus)
 {
 	uint64_t sum = 0, v = 0;
 
@@ -195,7 +209,9 @@ static void set_difference(struct host *host, enum host_key key, const enum host
 	set(host, key, value_u64(sum));
 }
 
-#define KEYS(...) (const enum host_key[]){ __VA_ARGS__ }, ARRAY_LEN(((const enum host_key[]){ __VA_ARGS__ }))
+#define KEYS(...)                                                                        \
+	(const enum host_key[]){ __VA_ARGS__ },                                          \
+		ARRAY_LEN(((const enum host_key[]){ __VA_ARGS__ }))
 
 static void sample_meminfo(struct host *host)
 {
@@ -223,7 +239,8 @@ static void sample_meminfo(struct host *host)
 	set_difference(host, HOST_MEM_APPS, KEYS(HOST_MEM_TOTAL),
 		KEYS(HOST_MEM_FREE, HOST_MEM_BUFFERS, HOST_MEM_CACHED));
 	set_difference(host, HOST_SWAP_USED, KEYS(HOST_SWAP_TOTAL), KEYS(HOST_SWAP_FREE));
-	set_difference(host, HOST_VMEM_FREE, KEYS(HOST_MEM_FREE, HOST_SWAP_FREE), NULL, 0);
+	set_difference(
+		host, HOST_VMEM_FREE, KEYS(HOST_MEM_FREE, HOST_SWAP_FREE), NULL, 0);
 	set_difference(host, HOST_VMEM_USED, KEYS(HOST_MEM_TOTAL, HOST_SWAP_TOTAL),
 		KEYS(HOST_MEM_FREE, HOST_MEM_CACHED, HOST_MEM_BUFFERS, HOST_SWAP_CACHED));
 }
@@ -407,7 +424,8 @@ static bool topology(struct host *host, unsigned cpu, const char *file, uint64_t
 	char path[96];
 	const char *p;
 
-	snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%u/topology/%s", cpu, file);
+	snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%u/topology/%s", cpu,
+		file);
 	if (read_file_at(host->root_fd, path, 64, &host->text) < 0)
 		return false;
 	p = strbuf_str(&host->text);
@@ -442,7 +460,8 @@ static size_t count_cpus(const char *p, struct host *host, struct packages *sock
 		for (uint64_t cpu = first; cpu <= last && cpu < MAX_CPUS; cpu++, n++) {
 			uint64_t package = 0, core = 0;
 
-			if (topology(host, (unsigned)cpu, "physical_package_id", &package))
+			if (topology(
+				    host, (unsigned)cpu, "physical_package_id", &package))
 				packages_add(sockets, package);
 			if (topology(host, (unsigned)cpu, "core_id", &core))
 				packages_add(cores, package << 32 | core);
@@ -458,7 +477,8 @@ static void sample_cpus(struct host *host)
 {
 	_cleanup_strbuf_ struct strbuf online = STRBUF_INIT;
 
-	if (read_file_at(host->root_fd, "sys/devices/system/cpu/online", 4096, &online) < 0)
+	if (read_file_at(host->root_fd, "sys/devices/system/cpu/online", 4096, &online) <
+		0)
 		return;
 	if (!host->online || strcmp(host->online, strbuf_str(&online)) != 0) {
 		_cleanup_free_ struct packages *seen = xcalloc(2, sizeof(*seen));

@@ -85,8 +85,8 @@ static void queue_discovery(struct virt *virt, const struct uuid *uuid)
 	for (size_t i = 0; i < virt->n_queue && !queued; i++)
 		queued = uuid_compare(&virt->queue[i], uuid) == 0;
 	if (!queued && virt->n_queue < LIMIT_VMS) {
-		virt->queue = xgrow(
-			virt->queue, virt->n_queue, &virt->cap_queue, sizeof(*virt->queue));
+		virt->queue = xgrow(virt->queue, virt->n_queue, &virt->cap_queue,
+			sizeof(*virt->queue));
 		virt->queue[virt->n_queue++] = *uuid;
 		pthread_cond_signal(&virt->discover_wake);
 	}
@@ -114,7 +114,8 @@ static void vm_stopped(struct virt *virt, const struct uuid *uuid)
 
 /* ---- events thread ---- */
 
-static int on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int detail, void *data)
+static int on_lifecycle(
+	virConnectPtr conn, virDomainPtr dom, int event, int detail, void *data)
 {
 	struct virt *virt = data;
 	struct vm_ident vm;
@@ -134,7 +135,8 @@ static int on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int det
 }
 
 /* A channel may have been plugged into a running VM. */
-static void on_device_added(virConnectPtr conn, virDomainPtr dom, const char *alias, void *data)
+static void on_device_added(
+	virConnectPtr conn, virDomainPtr dom, const char *alias, void *data)
 {
 	struct virt *virt = data;
 	struct vm_ident vm;
@@ -214,8 +216,8 @@ static void discover_stats(struct virt *virt, virDomainPtr dom)
 		virDomainListGetStats(doms, virt_plan_groups(plan), &records,
 			VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT) > 0) {
 		board_update(virt->params.board, &vm, LANE_LIBVIRT,
-			virt_stats_convert(plan, &vm, records[0], virt->params.root_fd, now,
-				&totals));
+			virt_stats_convert(plan, &vm, records[0], virt->params.root_fd,
+				now, &totals));
 		board_publish(virt->params.board);
 	}
 	virDomainStatsRecordListFree(records);
@@ -249,7 +251,8 @@ static void *discover_main(void *arg)
 		}
 		struct uuid uuid = virt->queue[0];
 
-		memmove(virt->queue, virt->queue + 1, --virt->n_queue * sizeof(*virt->queue));
+		memmove(virt->queue, virt->queue + 1,
+			--virt->n_queue * sizeof(*virt->queue));
 		pthread_mutex_unlock(&virt->lock);
 		discover(virt, &uuid);
 		pthread_mutex_lock(&virt->lock);
@@ -275,7 +278,8 @@ static void set_state(struct virt *virt, enum virt_state state)
 	if (state == VIRT_CONNECTED)
 		log_info("libvirt: connected to %s", uri);
 	else
-		log_warning("libvirt: %s does not answer, VM metrics keep their last values: %s",
+		log_warning(
+			"libvirt: %s does not answer, VM metrics keep their last values: %s",
 			uri, virt_error());
 }
 
@@ -345,13 +349,14 @@ static void rediscover_all(struct virt *virt)
 static void register_events(struct virt *virt, virConnectPtr conn)
 {
 	virt->callbacks[0] = virConnectDomainEventRegisterAny(conn, NULL,
-		VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), virt,
-		NULL);
-	virt->callbacks[1] = virConnectDomainEventRegisterAny(conn, NULL,
-		VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device_added),
+		VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle),
 		virt, NULL);
+	virt->callbacks[1] = virConnectDomainEventRegisterAny(conn, NULL,
+		VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
+		VIR_DOMAIN_EVENT_CALLBACK(on_device_added), virt, NULL);
 	if (virt->callbacks[0] < 0)
-		log_warning("libvirt: no lifecycle events, VMs are noticed each period: %s",
+		log_warning(
+			"libvirt: no lifecycle events, VMs are noticed each period: %s",
 			virt_error());
 	(void)virConnectRegisterCloseCallback(conn, on_close, virt, NULL);
 	/* Drivers within the process have no keepalive, and need none. */
@@ -408,14 +413,15 @@ static void refresh_plan(struct virt *virt)
 	spec_set_unref(specs);
 }
 
-static int bulk_stats(struct virt *virt, virConnectPtr conn, virDomainStatsRecordPtr **ret)
+static int bulk_stats(
+	struct virt *virt, virConnectPtr conn, virDomainStatsRecordPtr **ret)
 {
 	unsigned flags = VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE;
 	unsigned groups = virt_plan_groups(virt->plan);
 
 	if (!virt->no_nowait) {
-		int n = virConnectGetAllDomainStats(
-			conn, groups, ret, flags | VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
+		int n = virConnectGetAllDomainStats(conn, groups, ret,
+			flags | VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
 
 		if (n >= 0 || virGetLastErrorCode() != VIR_ERR_INVALID_ARG)
 			return n;
@@ -424,7 +430,8 @@ static int bulk_stats(struct virt *virt, virConnectPtr conn, virDomainStatsRecor
 	return virConnectGetAllDomainStats(conn, groups, ret, flags);
 }
 
-static void update_host(struct virt *virt, const struct virt_totals *totals, int64_t time_ns)
+static void update_host(
+	struct virt *virt, const struct virt_totals *totals, int64_t time_ns)
 {
 	pthread_mutex_lock(&virt->lock);
 	_cleanup_free_ char *product = virt->product ? xstrdup(virt->product) : NULL;
@@ -600,11 +607,13 @@ bool virt_stop(struct virt *virt)
 void virt_status(struct virt *virt, struct strbuf *out)
 {
 	static const char *const states[] = { [VIRT_CONNECTING] = "connecting",
-		[VIRT_CONNECTED] = "connected", [VIRT_FAILED] = "failed" };
+		[VIRT_CONNECTED] = "connected",
+		[VIRT_FAILED] = "failed" };
 	int64_t now = clock_mono_ns();
 
 	pthread_mutex_lock(&virt->lock);
-	strbuf_addf(out, "libvirt.state: %s\n", virt->lost ? "lost" : states[virt->state]);
+	strbuf_addf(
+		out, "libvirt.state: %s\n", virt->lost ? "lost" : states[virt->state]);
 	if (virt->product)
 		strbuf_addf(out, "libvirt.product: %s\n", virt->product);
 	if (virt->sampled_mono_ns)

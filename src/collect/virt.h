@@ -23,7 +23,7 @@ struct virt_params {
 	struct board *board;
 	const char *uri; /* NULL: the hypervisor of this host */
 	int64_t period_ns;
-	int root_fd;     /* for qemu_proc_delays(); borrowed */
+	int root_fd; /* for qemu_proc_delays(); borrowed */
 
 	/*
 	 * A VM's channel is known: @path of the host's socket, NULL if it has none.  From the

@@ -38,10 +38,13 @@ static unsigned group_of(const char *source)
 	static const struct {
 		const char *prefix;
 		unsigned group;
-	} groups[] = { { "state.", VIR_DOMAIN_STATS_STATE },
+	} groups[] = {
+		{ "state.", VIR_DOMAIN_STATS_STATE },
 		{ "cpu.", VIR_DOMAIN_STATS_CPU_TOTAL },
-		{ "balloon.", VIR_DOMAIN_STATS_BALLOON }, { "vcpu.", VIR_DOMAIN_STATS_VCPU },
-		{ "net.", VIR_DOMAIN_STATS_INTERFACE }, { "block.", VIR_DOMAIN_STATS_BLOCK },
+		{ "balloon.", VIR_DOMAIN_STATS_BALLOON },
+		{ "vcpu.", VIR_DOMAIN_STATS_VCPU },
+		{ "net.", VIR_DOMAIN_STATS_INTERFACE },
+		{ "block.", VIR_DOMAIN_STATS_BLOCK },
 		{ "perf.", VIR_DOMAIN_STATS_PERF },
 		{ "iothread.", VIR_DOMAIN_STATS_IOTHREAD },
 #if LIBVIR_CHECK_VERSION(6, 0, 0)
@@ -104,7 +107,8 @@ struct virt_plan *virt_plan_new(struct spec_set *specs)
 			continue;
 		plan->groups |= group_of(spec->source);
 		plan->wanted[plan->n++] = (struct wanted){ .source = spec->source,
-			.slot = (uint32_t)i, .pattern = strchr(spec->source, '*') != NULL };
+			.slot = (uint32_t)i,
+			.pattern = strchr(spec->source, '*') != NULL };
 	}
 	if (plan->n)
 		qsort(plan->wanted, plan->n, sizeof(*plan->wanted), compare_wanted);
@@ -138,8 +142,9 @@ static const struct wanted *find_wanted(const struct virt_plan *plan, const char
 		else
 			high = mid;
 	}
-	return low < plan->n && !strcmp(plan->wanted[low].source, source) ? &plan->wanted[low]
-									  : NULL;
+	return low < plan->n && !strcmp(plan->wanted[low].source, source)
+		? &plan->wanted[low]
+		: NULL;
 }
 
 /* What goes on while one record is converted. */
@@ -159,7 +164,8 @@ static void add_to(struct conversion *cv, const char *source, const char *index,
 {
 	const struct wanted *w = find_wanted(cv->plan, source);
 
-	for (; w && w < cv->plan->wanted + cv->plan->n && !strcmp(w->source, source); w++) {
+	for (; w && w < cv->plan->wanted + cv->plan->n && !strcmp(w->source, source);
+		w++) {
 		if (metric_list_builder_count(cv->b) >= LIMIT_VM_METRICS)
 			return;
 		metric_list_builder_add_source(
@@ -218,7 +224,8 @@ static bool split_own_name(const char *name, char *pattern, char *index)
 	index[n] = '\0';
 	if (vcpu != (strchr(index, '.') != NULL))
 		return false;
-	snprintf(pattern, VIR_TYPED_PARAM_FIELD_LENGTH, "%s%s", vcpu ? "vcpu.*.*" : "vm.*", last);
+	snprintf(pattern, VIR_TYPED_PARAM_FIELD_LENGTH, "%s%s",
+		vcpu ? "vcpu.*.*" : "vm.*", last);
 	return true;
 }
 
@@ -356,7 +363,8 @@ static void add_rest(struct conversion *cv, const struct vm_ident *vm)
 			continue;
 		if (spec->entry->collector == COLLECTOR_DERIVED)
 			metric_list_builder_add_source(cv->b, (uint32_t)i, NULL,
-				derived_value(cv, vm, spec->entry->key, uuid, &v) ? &v : NULL);
+				derived_value(cv, vm, spec->entry->key, uuid, &v) ? &v
+										  : NULL);
 		else if (!cv->seen[i] && !strchr(spec->source, '*'))
 			metric_list_builder_add_source(cv->b, (uint32_t)i, NULL, NULL);
 	}
@@ -367,7 +375,8 @@ struct metric_list *virt_stats_convert(const struct virt_plan *plan,
 	int64_t time_ns, struct virt_totals *totals)
 {
 	_cleanup_free_ bool *seen = xcalloc(plan->specs->n, sizeof(*seen));
-	struct conversion cv = { .plan = plan, .seen = seen,
+	struct conversion cv = { .plan = plan,
+		.seen = seen,
 		.b = metric_list_builder_new(plan->specs, time_ns) };
 
 	for (int i = 0; i < record->nparams; i++)

@@ -80,7 +80,8 @@ static void read_disk_size(struct conf_reader *rd, xmlNode *node, struct conf *c
 		if (!strcmp(unit ? unit : "", factors[i].unit))
 			factor = factors[i].factor;
 	if (!factor) {
-		conf_reader_error(rd, node, "unit of <size> must be k, K, m or M, not '%s'", unit);
+		conf_reader_error(
+			rd, node, "unit of <size> must be k, K, m or M, not '%s'", unit);
 		return;
 	}
 	if (!conf_reader_u64(rd, node, 1, LIMIT_DISK_BYTES_MAX, &size))
@@ -88,11 +89,12 @@ static void read_disk_size(struct conf_reader *rd, xmlNode *node, struct conf *c
 	size *= factor;
 	if (size < LIMIT_DISK_BYTES_MIN || size > LIMIT_DISK_BYTES_MAX) {
 		conf_reader_error(rd, node,
-			"<size> must be between 1 KiB and 256 MiB, not %" PRIu64 " bytes", size);
+			"<size> must be between 1 KiB and 256 MiB, not %" PRIu64 " bytes",
+			size);
 		return;
 	}
-	conf->disk_size_bytes = (size + DISK_BLOCK_BYTES - 1) / DISK_BLOCK_BYTES *
-		DISK_BLOCK_BYTES;
+	conf->disk_size_bytes =
+		(size + DISK_BLOCK_BYTES - 1) / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;
 	if (conf->disk_size_bytes != size)
 		conf_reader_warning(rd, node,
 			"<size> is rounded up to %" PRIu64
@@ -219,7 +221,8 @@ static void read_group(struct conf_reader *rd, xmlNode *node, struct conf *conf)
 	if (found)
 		conf->file_gid = found->gr_gid;
 	else
-		conf_reader_error(rd, node, "group '%s' does not exist on this host", text);
+		conf_reader_error(
+			rd, node, "group '%s' does not exist on this host", text);
 }
 
 static const struct setting settings[] = {
@@ -242,7 +245,8 @@ static const struct setting settings[] = {
 static bool is_section(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
-		if (strcmp(settings[i].parent, "globals") && !strcmp(settings[i].parent, name))
+		if (strcmp(settings[i].parent, "globals") &&
+			!strcmp(settings[i].parent, name))
 			return true;
 	return false;
 }
@@ -268,7 +272,8 @@ static void list_settings(const char *parent, struct strbuf *out)
 static const struct setting *find_setting(const char *parent, const char *name)
 {
 	for (size_t i = 0; i < ARRAY_LEN(settings); i++)
-		if (!strcmp(settings[i].parent, parent) && !strcmp(settings[i].name, name))
+		if (!strcmp(settings[i].parent, parent) &&
+			!strcmp(settings[i].name, name))
 			return &settings[i];
 	return NULL;
 }
@@ -296,8 +301,9 @@ static void read_settings(struct conf_reader *rd, xmlNode *parent, struct conf *
 			_cleanup_strbuf_ struct strbuf known = STRBUF_INIT;
 
 			list_settings(parent_name, &known);
-			conf_reader_error(rd, node, "<%s> is unknown in <%s>; known are %s",
-				name, parent_name, strbuf_str(&known));
+			conf_reader_error(rd, node,
+				"<%s> is unknown in <%s>; known are %s", name,
+				parent_name, strbuf_str(&known));
 		}
 	}
 }
@@ -311,7 +317,8 @@ static struct conf *conf_new(void)
 	conf->disk_size_bytes = DISK_BYTES_DEFAULT;
 	conf->max_channels = 1024;
 	conf->expiration_ns = -1;
-	conf->action_path = xstrdup("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	conf->action_path =
+		xstrdup("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	conf->action_timeout_ns = 10 * NS_PER_S;
 	conf->action_max_parallel = 4;
 	conf->file_mode = 0444;
@@ -369,7 +376,8 @@ static void read_root(struct conf_reader *rd, xmlNode *root, struct conf *conf)
 	xmlNode *globals = NULL, *metrics = NULL;
 
 	if (strcmp((const char *)root->name, "vhostmd") != 0) {
-		conf_reader_error(rd, root, "the outermost element must be <vhostmd>, not <%s>",
+		conf_reader_error(rd, root,
+			"the outermost element must be <vhostmd>, not <%s>",
 			(const char *)root->name);
 		return;
 	}
@@ -380,19 +388,20 @@ static void read_root(struct conf_reader *rd, xmlNode *root, struct conf *conf)
 		if (!strcmp(name, "globals") && !globals) {
 			globals = node;
 			if (metrics)
-				conf_reader_error(
-					rd, node, "<globals> must stand before <metrics>");
+				conf_reader_error(rd, node,
+					"<globals> must stand before <metrics>");
 			read_settings(rd, node, conf);
 		} else if (!strcmp(name, "metrics") && !metrics) {
 			metrics = node;
 			conf->specs = conf_reader_metrics(rd, node);
 		} else {
 			conf_reader_error(rd, node,
-				globals && metrics ? "<%s> stands more than once or is unknown; "
-						     "<vhostmd> holds one <globals>, then one "
-						     "<metrics>"
-						   : "<%s> is not expected here; <vhostmd> holds "
-						     "one <globals>, then one <metrics>",
+				globals && metrics
+					? "<%s> stands more than once or is unknown; "
+					  "<vhostmd> holds one <globals>, then one "
+					  "<metrics>"
+					: "<%s> is not expected here; <vhostmd> holds "
+					  "one <globals>, then one <metrics>",
 				name);
 		}
 	}
@@ -404,8 +413,8 @@ static void read_root(struct conf_reader *rd, xmlNode *root, struct conf *conf)
 		conf_reader_error(rd, root, "<metrics> is missing");
 }
 
-int conf_parse(const char *text, size_t len, const char *file,
-	struct conf_report *report, struct conf **ret)
+int conf_parse(const char *text, size_t len, const char *file, struct conf_report *report,
+	struct conf **ret)
 {
 	_cleanup_(conf_unref_p) struct conf *conf = conf_new();
 	struct conf_reader rd = { .file = file, .report = report };
@@ -443,12 +452,15 @@ static const char *yes_no(bool yes)
 
 static void describe_metric(const struct metric_spec *spec, struct strbuf *out)
 {
-	static const char *const kinds[] = { [SPEC_SOURCE] = "source", [SPEC_ACTION] = "action",
-		[SPEC_GROUP] = "group", [SPEC_XML] = "xml" };
+	static const char *const kinds[] = { [SPEC_SOURCE] = "source",
+		[SPEC_ACTION] = "action",
+		[SPEC_GROUP] = "group",
+		[SPEC_XML] = "xml" };
 	bool typed = spec->kind == SPEC_SOURCE || spec->kind == SPEC_ACTION;
 
-	strbuf_addf(out, "  %-4s %-32s %-6s %s", spec->context == CONTEXT_HOST ? "host" : "vm",
-		spec->name, typed ? metric_type_name(spec->type) : "-", kinds[spec->kind]);
+	strbuf_addf(out, "  %-4s %-32s %-6s %s",
+		spec->context == CONTEXT_HOST ? "host" : "vm", spec->name,
+		typed ? metric_type_name(spec->type) : "-", kinds[spec->kind]);
 	if (spec->source)
 		strbuf_addf(out, " %s", spec->source);
 	if (spec->unit)

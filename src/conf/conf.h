@@ -27,8 +27,8 @@ struct conf {
 	unsigned transports; /* of enum conf_transport */
 	int64_t period_ns;
 
-	char *disk_name; /* NULL: not configured */
-	char *disk_path; /* NULL: no shared disk */
+	char *disk_name;          /* NULL: not configured */
+	char *disk_path;          /* NULL: no shared disk */
 	uint64_t disk_size_bytes; /* a multiple of DISK_BLOCK_BYTES */
 
 	char *channel_path; /* NULL: as the domain's XML says */
@@ -62,8 +62,8 @@ struct conf_report {
 int conf_load(const char *file, struct conf_report *report, struct conf **ret);
 
 /* The same for text in memory; @file is only a name. */
-int conf_parse(const char *text, size_t len, const char *file,
-	struct conf_report *report, struct conf **ret);
+int conf_parse(const char *text, size_t len, const char *file, struct conf_report *report,
+	struct conf **ret);
 
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf); /* NULL is accepted */

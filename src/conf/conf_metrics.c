@@ -26,7 +26,8 @@ static void read_kind(struct conf_reader *rd, xmlNode *node, struct metric_spec 
 		spec->kind = SPEC_ACTION;
 	else if (type) {
 		spec->kind = SPEC_ACTION;
-		conf_reader_error(rd, node, "type must be " TYPE_WORDS ", not '%s'", type);
+		conf_reader_error(
+			rd, node, "type must be " TYPE_WORDS ", not '%s'", type);
 	} else
 		spec->type = METRIC_TYPE_COUNT; /* a <source> may supply it */
 }
@@ -40,9 +41,11 @@ static void read_context(struct conf_reader *rd, xmlNode *node, struct metric_sp
 	else if (context && !strcmp(context, "host"))
 		spec->context = CONTEXT_HOST;
 	else if (context)
-		conf_reader_error(rd, node, "context must be host or vm, not '%s'", context);
+		conf_reader_error(
+			rd, node, "context must be host or vm, not '%s'", context);
 	else
-		conf_reader_error(rd, node, "attribute context=\"host\" or \"vm\" is missing");
+		conf_reader_error(
+			rd, node, "attribute context=\"host\" or \"vm\" is missing");
 }
 
 static void read_guest(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
@@ -63,7 +66,8 @@ static bool check_name(struct conf_reader *rd, xmlNode *node, const char *name)
 	}
 	for (const char *p = name; *p; p++) {
 		if ((unsigned char)*p < 0x20 || *p == 0x7f) {
-			conf_reader_error(rd, node, "a name must not hold control characters");
+			conf_reader_error(
+				rd, node, "a name must not hold control characters");
 			return false;
 		}
 	}
@@ -89,7 +93,8 @@ static void read_action(struct conf_reader *rd, xmlNode *node, struct metric_spe
 			LIMIT_ACTION_TEXT_BYTES);
 }
 
-static void read_source_unit(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
+static void read_source_unit(
+	struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
 {
 	_cleanup_free_ char *symbol = conf_reader_attribute(node, "unit");
 	const char *native = spec->entry->unit;
@@ -102,8 +107,9 @@ static void read_source_unit(struct conf_reader *rd, xmlNode *node, struct metri
 		conf_reader_error(rd, node, "unit '%s' is unknown; known are %s", symbol,
 			unit_symbols());
 	else if (!native || unit->dimension != unit_find(native)->dimension)
-		conf_reader_error(rd, node, "'%s' is in %s, which cannot be converted to %s",
-			spec->source, native ? native : "text", symbol);
+		conf_reader_error(rd, node,
+			"'%s' is in %s, which cannot be converted to %s", spec->source,
+			native ? native : "text", symbol);
 	else
 		spec->convert = unit;
 }
@@ -124,9 +130,10 @@ static void read_source(struct conf_reader *rd, xmlNode *node, struct metric_spe
 	}
 	const char *suggestion = catalogue_suggest(spec->source);
 
-	conf_reader_error(rd, node, "source '%s' is unknown%s%s%s (see vhostmd --list-sources)",
-		spec->source, suggestion ? "; did you mean '" : "",
-		suggestion ? suggestion : "", suggestion ? "'?" : "");
+	conf_reader_error(rd, node,
+		"source '%s' is unknown%s%s%s (see vhostmd --list-sources)", spec->source,
+		suggestion ? "; did you mean '" : "", suggestion ? suggestion : "",
+		suggestion ? "'?" : "");
 }
 
 static void read_variable(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
@@ -149,8 +156,8 @@ static void read_variable(struct conf_reader *rd, xmlNode *node, struct metric_s
 			"real64 and string, not '%s'",
 			type);
 	if (spec->n_variables == LIMIT_CONF_VARIABLES) {
-		conf_reader_error(
-			rd, node, "a group has at most %u variables", LIMIT_CONF_VARIABLES);
+		conf_reader_error(rd, node, "a group has at most %u variables",
+			LIMIT_CONF_VARIABLES);
 		return;
 	}
 	var.name = TAKE_PTR(name);
@@ -186,11 +193,12 @@ static void check_source(struct conf_reader *rd, xmlNode *node, struct metric_sp
 			? METRIC_REAL64
 			: e->type;
 	if ((spec->type == METRIC_STRING) != (e->type == METRIC_STRING))
-		conf_reader_error(rd, node, "source '%s' is a %s, which is no %s", spec->source,
-			metric_type_name(e->type), metric_type_name(spec->type));
+		conf_reader_error(rd, node, "source '%s' is a %s, which is no %s",
+			spec->source, metric_type_name(e->type),
+			metric_type_name(spec->type));
 	if (spec->context != e->context)
-		conf_reader_error(rd, node, "source '%s' belongs to context \"%s\"", spec->source,
-			e->context == CONTEXT_HOST ? "host" : "vm");
+		conf_reader_error(rd, node, "source '%s' belongs to context \"%s\"",
+			spec->source, e->context == CONTEXT_HOST ? "host" : "vm");
 	if (spec->name && count_stars(spec->name) != count_stars(spec->source))
 		conf_reader_error(rd, node,
 			"name '%s' needs as many '*' as its source '%s': each stands for a number",
@@ -204,7 +212,8 @@ static void check_action(struct conf_reader *rd, xmlNode *node, struct metric_sp
 	if (spec->kind == SPEC_GROUP && !spec->n_variables)
 		conf_reader_error(rd, node, "a group needs at least one <variable>");
 	if (spec->kind != SPEC_GROUP && spec->n_variables)
-		conf_reader_error(rd, node, "<variable> belongs to metrics of type \"group\"");
+		conf_reader_error(
+			rd, node, "<variable> belongs to metrics of type \"group\"");
 }
 
 static void check_duplicate(struct conf_reader *rd, xmlNode *node,
@@ -215,7 +224,8 @@ static void check_duplicate(struct conf_reader *rd, xmlNode *node,
 		return;
 	for (const struct metric_spec *other = specs; other < spec; other++)
 		if (other->name && other->kind != SPEC_GROUP && other->kind != SPEC_XML &&
-			other->context == spec->context && !strcmp(other->name, spec->name))
+			other->context == spec->context &&
+			!strcmp(other->name, spec->name))
 			conf_reader_warning(rd, node,
 				"metric '%s' stands also in line %u; files show that one",
 				spec->name, other->line);
@@ -224,8 +234,8 @@ static void check_duplicate(struct conf_reader *rd, xmlNode *node,
 static void read_metric(struct conf_reader *rd, xmlNode *node, struct metric_spec *specs,
 	struct metric_spec *spec)
 {
-	static const char *const attributes[] = { "type", "context", "unit", "cnt", "guest",
-		NULL };
+	static const char *const attributes[] = { "type", "context", "unit", "cnt",
+		"guest", NULL };
 	static const char *const none[] = { NULL };
 	xmlNode *source = NULL;
 	bool has_name = false, has_action = false;
@@ -245,10 +255,10 @@ static void read_metric(struct conf_reader *rd, xmlNode *node, struct metric_spe
 			conf_reader_error(rd, child, "<%s> stands more than once", name);
 		else if (!strcmp(name, "name"))
 			has_name = true, conf_reader_check_attributes(rd, child, none),
-				read_name(rd, child, spec);
+			read_name(rd, child, spec);
 		else if (!strcmp(name, "action"))
 			has_action = true, conf_reader_check_attributes(rd, child, none),
-				read_action(rd, child, spec);
+			read_action(rd, child, spec);
 		else if (!strcmp(name, "source"))
 			read_source(rd, source = child, spec);
 		else if (variable)
@@ -262,7 +272,8 @@ static void read_metric(struct conf_reader *rd, xmlNode *node, struct metric_spe
 	if (!has_name)
 		conf_reader_error(rd, node, "<metric> has no <name>");
 	if (source && has_action)
-		conf_reader_error(rd, node, "a metric has <action> or <source>, not both");
+		conf_reader_error(
+			rd, node, "a metric has <action> or <source>, not both");
 	else if (source)
 		check_source(rd, source, spec);
 	else if (has_action)
@@ -275,13 +286,15 @@ static void read_metric(struct conf_reader *rd, xmlNode *node, struct metric_spe
 struct spec_set *conf_reader_metrics(struct conf_reader *rd, xmlNode *metrics)
 {
 	size_t n = xmlChildElementCount(metrics);
-	struct spec_set *set = spec_set_new(n < LIMIT_CONF_METRICS ? n : LIMIT_CONF_METRICS);
+	struct spec_set *set =
+		spec_set_new(n < LIMIT_CONF_METRICS ? n : LIMIT_CONF_METRICS);
 	size_t i = 0;
 
 	for (xmlNode *node = conf_reader_first(rd, metrics); node;
 		node = conf_reader_next(rd, node)) {
 		if (strcmp((const char *)node->name, "metric") != 0) {
-			conf_reader_error(rd, node, "<%s> is unknown in <metrics>; it holds <metric>",
+			conf_reader_error(rd, node,
+				"<%s> is unknown in <metrics>; it holds <metric>",
 				(const char *)node->name);
 		} else if (i == set->n) {
 			conf_reader_error(rd, node, "there are more than %u metrics",

@@ -16,13 +16,15 @@
 #include "util/parse.h"
 #include "util/strbuf.h"
 
-static void report_line(struct conf_reader *rd, long line, bool is_error, const char *text)
+static void report_line(
+	struct conf_reader *rd, long line, bool is_error, const char *text)
 {
 	struct conf_report *report = rd->report;
 
 	*(is_error ? &report->errors : &report->warnings) += 1;
 	if (report->errors + report->warnings == LIMIT_CONF_ERRORS)
-		strbuf_addf(report->text, "%s:%ld: more follows, not shown\n", rd->file, line);
+		strbuf_addf(report->text, "%s:%ld: more follows, not shown\n", rd->file,
+			line);
 	if (report->errors + report->warnings < LIMIT_CONF_ERRORS)
 		strbuf_addf(report->text, "%s:%ld: %s: %s\n", rd->file, line,
 			is_error ? "error" : "warning", text);
@@ -39,7 +41,8 @@ void conf_reader_error(struct conf_reader *rd, const xmlNode *node, const char *
 	report_line(rd, xmlGetLineNo(node), true, strbuf_str(&text));
 }
 
-void conf_reader_warning(struct conf_reader *rd, const xmlNode *node, const char *fmt, ...)
+void conf_reader_warning(
+	struct conf_reader *rd, const xmlNode *node, const char *fmt, ...)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	va_list ap;
@@ -54,7 +57,8 @@ void conf_reader_warning(struct conf_reader *rd, const xmlNode *node, const char
 static void on_xml_error(void *data, xmlErrorPtr error)
 {
 	struct conf_reader *rd = data;
-	_cleanup_free_ char *text = xstrdup(error->message ? error->message : "malformed");
+	_cleanup_free_ char *text =
+		xstrdup(error->message ? error->message : "malformed");
 
 	if (error->level < XML_ERR_ERROR || error->code == XML_ERR_UNDECLARED_ENTITY ||
 		error->code == XML_WAR_UNDECLARED_ENTITY)
@@ -63,7 +67,8 @@ static void on_xml_error(void *data, xmlErrorPtr error)
 }
 
 /* Whatever a document asks for: nothing is ever fetched. */
-static xmlParserInputPtr load_nothing(const char *url, const char *id, xmlParserCtxtPtr ctxt)
+static xmlParserInputPtr load_nothing(
+	const char *url, const char *id, xmlParserCtxtPtr ctxt)
 {
 	(void)url;
 	(void)id;
@@ -111,10 +116,11 @@ static xmlNode *skip_to_element(struct conf_reader *rd, xmlNode *node)
 			conf_reader_error(rd, node, "entity '&%s;' is not supported",
 				(const char *)node->name);
 		if (node->type == XML_TEXT_NODE && !xmlIsBlankNode(node)) {
-			_cleanup_free_ char *text = xstrndup((const char *)node->content, 40);
+			_cleanup_free_ char *text =
+				xstrndup((const char *)node->content, 40);
 
-			conf_reader_error(rd, node, "text '%s' stands outside any element",
-				str_trim(text));
+			conf_reader_error(rd, node,
+				"text '%s' stands outside any element", str_trim(text));
 		}
 	}
 	return node;
@@ -161,7 +167,8 @@ char *conf_reader_text(struct conf_reader *rd, xmlNode *node)
 			return NULL;
 		}
 		if (child->type == XML_ENTITY_REF_NODE) {
-			conf_reader_error(rd, node, "entity '&%s;' in <%s> is not supported",
+			conf_reader_error(rd, node,
+				"entity '&%s;' in <%s> is not supported",
 				(const char *)child->name, (const char *)node->name);
 			return NULL;
 		}
@@ -187,8 +194,8 @@ char *conf_reader_attribute(xmlNode *node, const char *name)
 	return copy;
 }
 
-bool conf_reader_u64(struct conf_reader *rd, xmlNode *node, uint64_t min, uint64_t max,
-	uint64_t *ret)
+bool conf_reader_u64(
+	struct conf_reader *rd, xmlNode *node, uint64_t min, uint64_t max, uint64_t *ret)
 {
 	_cleanup_free_ char *text = conf_reader_text(rd, node);
 	uint64_t v = 0;
@@ -197,7 +204,8 @@ bool conf_reader_u64(struct conf_reader *rd, xmlNode *node, uint64_t min, uint64
 		return false;
 	if (parse_u64(text, &v) < 0 || v < min || v > max) {
 		conf_reader_error(rd, node,
-			"<%s> must be a whole number from %" PRIu64 " to %" PRIu64 ", not '%s'",
+			"<%s> must be a whole number from %" PRIu64 " to %" PRIu64
+			", not '%s'",
 			(const char *)node->name, min, max, text);
 		return false;
 	}
@@ -214,7 +222,8 @@ bool conf_reader_real(
 	if (!text)
 		return false;
 	if (parse_real(text, &v) < 0 || !(v >= min && v <= max)) {
-		conf_reader_error(rd, node, "<%s> must be a number from %g to %g, not '%s'",
+		conf_reader_error(rd, node,
+			"<%s> must be a number from %g to %g, not '%s'",
 			(const char *)node->name, min, max, text);
 		return false;
 	}

@@ -27,8 +27,8 @@ bool conf_reader_check_entities(struct conf_reader *rd, xmlDoc *doc);
 
 void conf_reader_error(struct conf_reader *rd, const xmlNode *node, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-void conf_reader_warning(struct conf_reader *rd, const xmlNode *node, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+void conf_reader_warning(struct conf_reader *rd, const xmlNode *node, const char *fmt,
+	...) __attribute__((format(printf, 3, 4)));
 
 /* The elements within @parent; stray text is reported. */
 xmlNode *conf_reader_first(struct conf_reader *rd, xmlNode *parent);
@@ -48,8 +48,8 @@ char *conf_reader_text(struct conf_reader *rd, xmlNode *node);
 char *conf_reader_attribute(xmlNode *node, const char *name);
 
 /* A number within the bounds; false after reporting that it is none. */
-bool conf_reader_u64(struct conf_reader *rd, xmlNode *node, uint64_t min, uint64_t max,
-	uint64_t *ret);
+bool conf_reader_u64(
+	struct conf_reader *rd, xmlNode *node, uint64_t min, uint64_t max, uint64_t *ret);
 bool conf_reader_real(
 	struct conf_reader *rd, xmlNode *node, double min, double max, double *ret);
 

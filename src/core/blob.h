@@ -19,7 +19,8 @@ struct blob {
 };
 
 /* Copies the bytes.  The caller owns the one reference. */
-struct blob *blob_new(const void *data, size_t size, uint64_t generation, int64_t time_ns);
+struct blob *blob_new(
+	const void *data, size_t size, uint64_t generation, int64_t time_ns);
 struct blob *blob_ref(struct blob *blob);
 void blob_unref(struct blob *blob); /* NULL is accepted */
 

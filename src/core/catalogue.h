@@ -29,6 +29,7 @@ enum catalogue_kind {
 	KIND_TEXT,
 };
 
+/* clang-format off: a table */
 /* key, name, type, unit, kind, how to get it, help */
 #define HOST_PRESSURE(X, KEY, res, what)                                                 \
 	X(PRESSURE_##KEY##_AVG10, "host.pressure." res "." what ".avg10", REAL64, "%",   \
@@ -48,8 +49,7 @@ enum catalogue_kind {
 	X(NAME, "host.name", STRING, NULL, TEXT, "uname: nodename", "Host name")         \
 	X(NAME_SHORT, "host.name.short", STRING, NULL, TEXT,                             \
 		"uname: nodename up to the first dot", "Host name without its domain")   \
-	X(TIME, "host.time", UINT64, "s", GAUGE, "CLOCK_REALTIME",                       \
-		"Seconds since 1970")                                                    \
+	X(TIME, "host.time", UINT64, "s", GAUGE, "CLOCK_REALTIME", "Seconds since 1970") \
 	X(UPTIME, "host.uptime", REAL64, "s", GAUGE, "/proc/uptime",                     \
 		"Time since the host booted")                                            \
 	X(OS_NAME, "host.os.name", STRING, NULL, TEXT, "uname: sysname, in lower case",  \
@@ -164,6 +164,8 @@ enum catalogue_kind {
 	HOST_PRESSURE(X, IO_SOME, "io", "some")                                          \
 	HOST_PRESSURE(X, IO_FULL, "io", "full")
 
+/* clang-format on */
+
 #define HOST_KEY(key, ...) HOST_##key,
 enum host_key { HOST_SOURCES(HOST_KEY) HOST_KEY_COUNT };
 #undef HOST_KEY
@@ -189,7 +191,7 @@ struct catalogue_entry {
 	enum metric_type type;
 	const char *unit; /* NULL for text; "1" for plain numbers */
 	enum catalogue_kind kind;
-	int key; /* enum host_key or enum derived_key; -1: by name */
+	int key;    /* enum host_key or enum derived_key; -1: by name */
 	bool words; /* '*' stands for a word, not only for a number */
 	const char *how;
 	const char *help;

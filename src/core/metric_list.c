@@ -91,11 +91,19 @@ static struct draft *draft_new(struct metric_list_builder *b, uint32_t slot,
 	const struct metric_spec *spec = &b->specs->specs[slot];
 
 	*d = (struct draft){
-		.m = { .name = spec->name, .unit = spec->unit, .spec = spec,
+		.m = { .name = spec->name,
+			.unit = spec->unit,
+			.spec = spec,
 			.source = spec->source ? spec->source : "action",
-			.time_ns = b->time_ns, .slot = slot, .available = value != NULL },
+			.time_ns = b->time_ns,
+			.slot = slot,
+			.available = value != NULL },
 		.number = b->n,
-		.name = NONE, .unit = NONE, .source = NONE, .index = NONE, .string = NONE,
+		.name = NONE,
+		.unit = NONE,
+		.source = NONE,
+		.index = NONE,
+		.string = NONE,
 	};
 	if (value)
 		d->m.value = *value;

@@ -36,7 +36,8 @@ static bool is_lower(char c)
 static bool word_starts(const char *name, const char *p)
 {
 	return p > name && is_upper(*p) &&
-		(is_lower(p[-1]) || (is_upper(p[-1]) && p[1] >= 'a' && p[1] <= 'z' && p[1] != 's'));
+		(is_lower(p[-1]) ||
+			(is_upper(p[-1]) && p[1] >= 'a' && p[1] <= 'z' && p[1] != 's'));
 }
 
 /* Words that the naming rules take for abbreviated units or for types, or reserve as a
@@ -45,15 +46,30 @@ static const struct {
 	const char *word, *instead;
 	bool last_only;
 } reworded[] = {
-	{ "count", "number", true }, { "sum", "all", true }, { "bucket", "group", true },
-	{ "total", "all", true }, { "info", "text", true }, { "s", "second", false },
-	{ "ms", "millisecond", false }, { "us", "microsecond", false },
-	{ "ns", "nanosecond", false }, { "sec", "second", false }, { "b", "byte", false },
-	{ "kb", "kilobyte", false }, { "mb", "megabyte", false }, { "gb", "gigabyte", false },
-	{ "tb", "terabyte", false }, { "pb", "petabyte", false }, { "m", "minute", false },
-	{ "h", "hour", false }, { "d", "day", false }, { "gauge", "value", false },
-	{ "counter", "value", false }, { "histogram", "value", false },
-	{ "summary", "value", false }, { "untyped", "value", false },
+	{ "count", "number", true },
+	{ "sum", "all", true },
+	{ "bucket", "group", true },
+	{ "total", "all", true },
+	{ "info", "text", true },
+	{ "s", "second", false },
+	{ "ms", "millisecond", false },
+	{ "us", "microsecond", false },
+	{ "ns", "nanosecond", false },
+	{ "sec", "second", false },
+	{ "b", "byte", false },
+	{ "kb", "kilobyte", false },
+	{ "mb", "megabyte", false },
+	{ "gb", "gigabyte", false },
+	{ "tb", "terabyte", false },
+	{ "pb", "petabyte", false },
+	{ "m", "minute", false },
+	{ "h", "hour", false },
+	{ "d", "day", false },
+	{ "gauge", "value", false },
+	{ "counter", "value", false },
+	{ "histogram", "value", false },
+	{ "summary", "value", false },
+	{ "untyped", "value", false },
 };
 
 static void add_word(const char *word, bool last, struct strbuf *out)
@@ -89,9 +105,9 @@ void render_prom_name(const char *name, struct strbuf *out)
 static const struct unit *value_unit(const struct metric *m)
 {
 	if (m->spec->kind == SPEC_SOURCE)
-		return m->spec->convert ? m->spec->convert
-			: m->spec->entry->unit  ? unit_find(m->spec->entry->unit)
-						: NULL;
+		return m->spec->convert        ? m->spec->convert
+			: m->spec->entry->unit ? unit_find(m->spec->entry->unit)
+					       : NULL;
 	return m->unit ? unit_find(m->unit) : NULL;
 }
 
@@ -109,7 +125,8 @@ static char *family_name(const struct snapshot *s, const struct metric *m)
 	struct strbuf out = STRBUF_INIT;
 
 	render_prom_name(name, &plain);
-	strbuf_addf(&out, "vhostmd_%s_%s", s->is_host ? "host" : "vm", strbuf_str(&plain));
+	strbuf_addf(
+		&out, "vhostmd_%s_%s", s->is_host ? "host" : "vm", strbuf_str(&plain));
 	if (m->value.type == METRIC_STRING) {
 		strbuf_adds(&out, "_info");
 		return strbuf_steal(&out);
@@ -126,7 +143,8 @@ static char *family_name(const struct snapshot *s, const struct metric *m)
 	return strbuf_steal(&out);
 }
 
-static void add_label(const char *name, const char *value, bool *first, struct strbuf *out)
+static void add_label(
+	const char *name, const char *value, bool *first, struct strbuf *out)
 {
 	strbuf_addf(out, "%s%s=\"", *first ? "{" : ",", name);
 	*first = false;
@@ -215,8 +233,11 @@ static void collect(const struct snapshot *s, struct samples *all)
 		if (!s->metrics[i]->available)
 			continue;
 		all->at = xgrow(all->at, all->n, &all->cap, sizeof(*all->at));
-		all->at[all->n] = (struct sample){ .family = family_name(s, s->metrics[i]),
-			.s = s, .m = s->metrics[i], .order = all->n };
+		all->at[all->n] =
+			(struct sample){ .family = family_name(s, s->metrics[i]),
+				.s = s,
+				.m = s->metrics[i],
+				.order = all->n };
 		all->n++;
 	}
 }
@@ -224,7 +245,8 @@ static void collect(const struct snapshot *s, struct samples *all)
 /* Metrics that differ only in what the names here drop must not come out twice. */
 static bool is_duplicate(const struct sample *a, const struct sample *b)
 {
-	const char *ia = a->m->index ? a->m->index : "", *ib = b->m->index ? b->m->index : "";
+	const char *ia = a->m->index ? a->m->index : "",
+		   *ib = b->m->index ? b->m->index : "";
 
 	return a->s == b->s && !strcmp(ia, ib);
 }

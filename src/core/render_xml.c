@@ -70,8 +70,8 @@ static void render_metric(
 {
 	_cleanup_strbuf_ struct strbuf value = STRBUF_INIT;
 
-	strbuf_addf(out, "  <metric type='%s' context='%s'", metric_type_name(m->value.type),
-		s->is_host ? "host" : "vm");
+	strbuf_addf(out, "  <metric type='%s' context='%s'",
+		metric_type_name(m->value.type), s->is_host ? "host" : "vm");
 	if (!s->is_host)
 		strbuf_addf(out, " id='%d' uuid='%s'", s->vm.id, s->uuid_text);
 	if (m->unit) {

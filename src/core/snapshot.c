@@ -38,7 +38,9 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 	size_t name_size = vm ? strlen(vm->name) + 1 : 0;
 	struct snapshot *s = xmalloc(sizeof(*s) + name_size);
 
-	*s = (struct snapshot){ .refs = 1, .is_host = !vm, .generation = generation,
+	*s = (struct snapshot){ .refs = 1,
+		.is_host = !vm,
+		.generation = generation,
 		.updated_mono_ns = updated_mono_ns };
 	if (vm) {
 		s->vm = *vm;

@@ -27,11 +27,11 @@ struct snapshot {
 	bool is_host;
 	struct vm_ident vm; /* a VM's; the name lies behind the structure */
 	char uuid_text[UUID_TEXT_LEN + 1];
-	uint64_t key; /* a VM's: uuid_key() of its uuid */
-	uint64_t generation; /* of the publication that made it */
-	int64_t time_ns;     /* real time of the newest sample; 0: none yet */
+	uint64_t key;            /* a VM's: uuid_key() of its uuid */
+	uint64_t generation;     /* of the publication that made it */
+	int64_t time_ns;         /* real time of the newest sample; 0: none yet */
 	int64_t updated_mono_ns; /* monotonic time of the last update; 0: none yet */
-	bool collected;      /* anything was sampled at all */
+	bool collected;          /* anything was sampled at all */
 	size_t n;
 	const struct metric **metrics; /* in the configuration's order */
 	struct metric_list **lists;    /* references that keep the metrics */

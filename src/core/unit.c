@@ -10,9 +10,18 @@
 #include "util/cleanup.h"
 #include "util/strbuf.h"
 
-#define BYTES(symbol, factor) { symbol, DIMENSION_BYTES, factor, "bytes", 1 }
-#define TIME(symbol, factor) { symbol, DIMENSION_TIME, factor, "seconds", 1000000000 }
-#define HERTZ(symbol, factor) { symbol, DIMENSION_FREQUENCY, factor, "hertz", 1 }
+#define BYTES(symbol, factor)                                                            \
+	{                                                                                \
+		symbol, DIMENSION_BYTES, factor, "bytes", 1                              \
+	}
+#define TIME(symbol, factor)                                                             \
+	{                                                                                \
+		symbol, DIMENSION_TIME, factor, "seconds", 1000000000                    \
+	}
+#define HERTZ(symbol, factor)                                                            \
+	{                                                                                \
+		symbol, DIMENSION_FREQUENCY, factor, "hertz", 1                          \
+	}
 
 static const struct unit units[] = {
 	BYTES("B", 1),

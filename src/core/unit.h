@@ -17,7 +17,8 @@ enum unit_dimension {
 struct unit {
 	const char *symbol;
 	enum unit_dimension dimension;
-	uint64_t factor; /* in the smallest unit of the dimension: B, ns, Hz, 1/100, 1/s */
+	uint64_t
+		factor; /* in the smallest unit of the dimension: B, ns, Hz, 1/100, 1/s */
 	const char *prom_base; /* Prometheus' base unit, as a name suffix; "" for none */
 	uint64_t prom_divisor; /* smallest units in one base unit */
 };

@@ -224,8 +224,10 @@ static void fill_stat(struct content *c, struct view *view, const struct node *n
 	_cleanup_strbuf_ struct strbuf target = STRBUF_INIT;
 	_cleanup_blob_ struct blob *blob = NULL;
 
-	*ret = (struct stat){ .st_ino = node->id, .st_mode = node_mode(config, node),
-		.st_nlink = node_type(node->kind) == S_IFDIR ? 2 : 1, .st_gid = config->gid,
+	*ret = (struct stat){ .st_ino = node->id,
+		.st_mode = node_mode(config, node),
+		.st_nlink = node_type(node->kind) == S_IFDIR ? 2 : 1,
+		.st_gid = config->gid,
 		.st_blksize = 4096 };
 	fill_times(ret, c->start);
 	if (node_type(node->kind) == S_IFLNK) {
@@ -336,8 +338,9 @@ static void cut(const struct blob *blob, uint64_t file_size, uint64_t offset, si
 	*ret_zeros = (size_t)(end - offset) - *ret_size;
 }
 
-int content_read(struct content *c, uint64_t id, pid_t reader, uint64_t offset, size_t size,
-	struct blob **ret_blob, const char **ret_data, size_t *ret_size, size_t *ret_zeros)
+int content_read(struct content *c, uint64_t id, pid_t reader, uint64_t offset,
+	size_t size, struct blob **ret_blob, const char **ret_data, size_t *ret_size,
+	size_t *ret_zeros)
 {
 	_cleanup_place_ struct place at = { 0 };
 	struct blob *blob = NULL;
@@ -353,8 +356,8 @@ int content_read(struct content *c, uint64_t id, pid_t reader, uint64_t offset, 
 		blob = newest(c, at.view, &at.node);
 	if (!blob)
 		return -ENODATA;
-	cut(blob, is_disk(&at.node) ? disks_size(c->disks) : blob->size, offset, size, ret_data,
-		ret_size, ret_zeros);
+	cut(blob, is_disk(&at.node) ? disks_size(c->disks) : blob->size, offset, size,
+		ret_data, ret_size, ret_zeros);
 	*ret_blob = blob;
 	return 0;
 }
@@ -379,8 +382,8 @@ int content_list(struct content *c, uint64_t id, uint64_t after, bool with_stats
 	int r = find_place(c, id, &at);
 
 	if (r == 0)
-		r = node_list(c->index, &at.config.nodes, at.view, &at.node, after, ret,
-			ret_n);
+		r = node_list(
+			c->index, &at.config.nodes, at.view, &at.node, after, ret, ret_n);
 	if (r < 0)
 		return r;
 	struct stat *stats = xcalloc(*ret_n, sizeof(*stats));

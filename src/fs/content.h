@@ -45,8 +45,8 @@ void content_set_config(struct content *content, const struct content_config *co
  * What the kernel asks when a path is walked, and stat(2)'s answer.  @reader: the thread
  * that asks, as FUSE tells; above 0.  Return: 0 or -errno.
  */
-int content_lookup(struct content *content, uint64_t parent, const char *name, pid_t reader,
-	struct stat *ret);
+int content_lookup(struct content *content, uint64_t parent, const char *name,
+	pid_t reader, struct stat *ret);
 int content_stat(struct content *content, uint64_t id, pid_t reader, struct stat *ret);
 
 /*
@@ -62,7 +62,8 @@ int content_open(struct content *content, uint64_t id, bool *ret_direct);
  * Return: 0 or -errno.
  */
 int content_read(struct content *content, uint64_t id, pid_t reader, uint64_t offset,
-	size_t size, struct blob **ret_blob, const char **ret_data, size_t *ret_size, size_t *ret_zeros);
+	size_t size, struct blob **ret_blob, const char **ret_data, size_t *ret_size,
+	size_t *ret_zeros);
 
 /* Appends a link's target. */
 int content_readlink(struct content *content, uint64_t id, struct strbuf *out);

@@ -29,7 +29,8 @@ static void unescape(char *s)
 
 	for (; *s; s++) {
 		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
-			*out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+			*out++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 |
+				(s[3] - '0'));
 			s += 3;
 		} else {
 			*out++ = *s;
@@ -47,7 +48,8 @@ static char *mounted_type(const char *path)
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	char *found = NULL, *save = NULL;
 
-	if (read_file_at(AT_FDCWD, "/proc/self/mountinfo", 16u << 20, &text) < 0 || !text.len)
+	if (read_file_at(AT_FDCWD, "/proc/self/mountinfo", 16u << 20, &text) < 0 ||
+		!text.len)
 		return NULL;
 	for (char *line = strtok_r(text.data, "\n", &save); line;
 		line = strtok_r(NULL, "\n", &save)) {
@@ -116,8 +118,9 @@ static int clear_old_mount(const char *path, struct strbuf *why)
 		if (umount2(path, MNT_DETACH) < 0) {
 			int r = -errno;
 
-			strbuf_addf(why, "the mount that a dead vhostmd left on %s cannot be "
-					 "removed: %s",
+			strbuf_addf(why,
+				"the mount that a dead vhostmd left on %s cannot be "
+				"removed: %s",
 				path, strerror(-r));
 			return r;
 		}
@@ -138,7 +141,8 @@ static int check_empty(const char *path, struct strbuf *why)
 		n++;
 	if (n <= 2)
 		return 0;
-	strbuf_addf(why, "%s is not empty; empty it, or choose another directory with --mount",
+	strbuf_addf(why,
+		"%s is not empty; empty it, or choose another directory with --mount",
 		path);
 	return -ENOTEMPTY;
 }

@@ -76,7 +76,8 @@ static struct node metric_node(struct snapshot *scope, const struct metric *metr
 static struct node vm_node(enum node_kind kind, struct snapshot *vm)
 {
 	return (struct node){ kind,
-		make_id(kind, kind == NODE_ID_LINK ? (uint64_t)vm->vm.id : vm->key), vm, NULL };
+		make_id(kind, kind == NODE_ID_LINK ? (uint64_t)vm->vm.id : vm->key), vm,
+		NULL };
 }
 
 /* ---- the index of metric ids ---- */
@@ -124,7 +125,8 @@ static struct slot *probe(struct slot *slots, size_t size, uint64_t id)
 	return &slots[i];
 }
 
-static void put_scope(struct slot *slots, size_t size, size_t *used, struct snapshot *scope)
+static void put_scope(
+	struct slot *slots, size_t size, size_t *used, struct snapshot *scope)
 {
 	for (size_t i = 0; i < scope->n; i++) {
 		uint64_t id = metric_id(scope, scope->metrics[i]->name);
@@ -235,7 +237,8 @@ int node_resolve(struct node_index *index, const struct node_config *config,
 	default:
 		if (kind < NODE_ROOT || kind >= NODE_FIXED_END || !is_shown(config, kind))
 			return -ENOENT;
-		*ret = (struct node){ kind, id, kind == NODE_HOST ? view->host : NULL, NULL };
+		*ret = (struct node){ kind, id, kind == NODE_HOST ? view->host : NULL,
+			NULL };
 		return 0;
 	}
 	if (!vm && kind != NODE_DISK)
@@ -257,8 +260,8 @@ static bool fname_is(const char *fname, const char *name)
 	return !strcmp(fname, strbuf_str(&escaped));
 }
 
-static int lookup_metric(
-	struct node_index *index, struct snapshot *scope, const char *fname, struct node *ret)
+static int lookup_metric(struct node_index *index, struct snapshot *scope,
+	const char *fname, struct node *ret)
 {
 	for (size_t i = 0; i < scope->n; i++) {
 		if (!fname_is(fname, scope->metrics[i]->name))
@@ -275,7 +278,8 @@ static int lookup_disk(struct view *view, const char *fname, struct node *ret)
 	char text[UUID_TEXT_LEN + 1];
 	struct uuid uuid;
 
-	if (strlen(fname) != UUID_TEXT_LEN + 4 || strcmp(fname + UUID_TEXT_LEN, ".img") != 0)
+	if (strlen(fname) != UUID_TEXT_LEN + 4 ||
+		strcmp(fname + UUID_TEXT_LEN, ".img") != 0)
 		return -ENOENT;
 	memcpy(text, fname, UUID_TEXT_LEN);
 	text[UUID_TEXT_LEN] = '\0';
@@ -305,7 +309,7 @@ static int lookup_vm(
 	}
 	if (!vm)
 		return -ENOENT;
-	*ret = vm_node(dir == NODE_VMS ? NODE_VM
+	*ret = vm_node(dir == NODE_VMS        ? NODE_VM
 			: dir == NODE_BY_UUID ? NODE_UUID_LINK
 					      : NODE_ID_LINK,
 		vm);
@@ -382,7 +386,8 @@ static uint64_t cookie(uint64_t id)
 	return (id & KEY_MASK) + 256;
 }
 
-static void list_metrics(struct node_index *index, struct snapshot *scope, struct listing *l)
+static void list_metrics(
+	struct node_index *index, struct snapshot *scope, struct listing *l)
 {
 	for (size_t i = 0; i < scope->n; i++) {
 		_cleanup_strbuf_ struct strbuf name = STRBUF_INIT;
@@ -405,7 +410,8 @@ static char *vm_entry_name(enum node_kind kind, const struct snapshot *vm)
 	else if (kind == NODE_ID_LINK)
 		strbuf_addf(&name, "%d", vm->vm.id);
 	else
-		strbuf_addf(&name, "%s%s", vm->uuid_text, kind == NODE_DISK ? ".img" : "");
+		strbuf_addf(
+			&name, "%s%s", vm->uuid_text, kind == NODE_DISK ? ".img" : "");
 	return strbuf_steal(&name);
 }
 
@@ -425,8 +431,9 @@ static int compare_entries(const void *a, const void *b)
 	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-int node_list(struct node_index *index, const struct node_config *config, struct view *view,
-	const struct node *dir, uint64_t after, struct node_entry **ret, size_t *ret_n)
+int node_list(struct node_index *index, const struct node_config *config,
+	struct view *view, const struct node *dir, uint64_t after,
+	struct node_entry **ret, size_t *ret_n)
 {
 	struct listing l = { .after = after };
 

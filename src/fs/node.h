@@ -52,7 +52,7 @@ enum node_kind {
 struct node {
 	enum node_kind kind;
 	uint64_t id;
-	struct snapshot *scope;      /* of metrics, VMs, links; of disks NULL if not running */
+	struct snapshot *scope; /* of metrics, VMs, links; of disks NULL if not running */
 	const struct metric *metric; /* of metrics */
 };
 
@@ -95,6 +95,7 @@ struct node_entry {
 };
 
 /* Return: 0 and the entries whose offset is above @after; -ENOTDIR. */
-int node_list(struct node_index *index, const struct node_config *config, struct view *view,
-	const struct node *dir, uint64_t after, struct node_entry **ret, size_t *ret_n);
+int node_list(struct node_index *index, const struct node_config *config,
+	struct view *view, const struct node *dir, uint64_t after,
+	struct node_entry **ret, size_t *ret_n);
 void node_entries_free(struct node_entry *entries, size_t n);

@@ -57,7 +57,8 @@ static pid_t reader_of(fuse_req_t req)
  */
 static double entry_timeout(uint64_t id)
 {
-	return id < NODE_FIXED_END && node_type((enum node_kind)id) == S_IFDIR ? 86400 : 0;
+	return id < NODE_FIXED_END && node_type((enum node_kind)id) == S_IFDIR ? 86400
+									       : 0;
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -123,15 +124,15 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
-static void op_read(
-	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+	struct fuse_file_info *fi)
 {
 	static const char zeros[DISK_BLOCK_BYTES];
 	_cleanup_blob_ struct blob *blob = NULL;
 	const char *data = NULL;
 	size_t n_data = 0, n_zeros = 0;
-	int r = content_read(content_of(req), ino, reader_of(req), (uint64_t)offset, size, &blob,
-		&data, &n_data, &n_zeros);
+	int r = content_read(content_of(req), ino, reader_of(req), (uint64_t)offset, size,
+		&blob, &data, &n_data, &n_zeros);
 
 	(void)fi;
 	if (r < 0) {
@@ -166,10 +167,10 @@ static size_t add_entries(fuse_req_t req, char *buf, size_t size, bool plus,
 		/* "." and ".." must not be counted as looked up */
 		e.ino = dots ? 0 : stats[i].st_ino;
 		e.entry_timeout = entry_timeout(e.ino);
-		need = plus ? fuse_add_direntry_plus(req, buf + used, size - used, name, &e,
-				      (off_t)entries[i].offset)
-			    : fuse_add_direntry(req, buf + used, size - used, name, &stats[i],
-				      (off_t)entries[i].offset);
+		need = plus ? fuse_add_direntry_plus(req, buf + used, size - used, name,
+				      &e, (off_t)entries[i].offset)
+			    : fuse_add_direntry(req, buf + used, size - used, name,
+				      &stats[i], (off_t)entries[i].offset);
 		if (need > size - used)
 			break;
 		used += need;
@@ -177,7 +178,8 @@ static size_t add_entries(fuse_req_t req, char *buf, size_t size, bool plus,
 	return used;
 }
 
-static void reply_list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
+static void reply_list(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
 {
 	struct node_entry *entries = NULL;
 	_cleanup_free_ struct stat *stats = NULL;
@@ -195,15 +197,15 @@ static void reply_list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
 	node_entries_free(entries, n);
 }
 
-static void op_readdir(
-	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+	struct fuse_file_info *fi)
 {
 	(void)fi;
 	reply_list(req, ino, size, offset, false);
 }
 
-static void op_readdirplus(
-	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+	struct fuse_file_info *fi)
 {
 	(void)fi;
 	reply_list(req, ino, size, offset, true);
@@ -315,9 +317,11 @@ struct serve *serve_start(int fuse_fd, struct content *content)
 		free(serve);
 		return NULL;
 	}
-	sigaction(WAKE_SIGNAL, &wake, NULL); /* without SA_RESTART: read() returns EINTR */
+	sigaction(
+		WAKE_SIGNAL, &wake, NULL); /* without SA_RESTART: read() returns EINTR */
 	for (; serve->n_threads < N_THREADS; serve->n_threads++)
-		if (pthread_create(&serve->threads[serve->n_threads], NULL, serve_main, serve))
+		if (pthread_create(
+			    &serve->threads[serve->n_threads], NULL, serve_main, serve))
 			break;
 	return serve;
 }

@@ -153,8 +153,8 @@ static bool may_move_locked(const struct disk *disk, int64_t now_ns)
 	return held >= HOLD_MIN_NS && now_ns - disk->read_ns >= QUIET_NS;
 }
 
-static struct blob *render_locked(struct disks *disks, struct disk *disk, struct view *view,
-	struct snapshot *vm, bool shared)
+static struct blob *render_locked(struct disks *disks, struct disk *disk,
+	struct view *view, struct snapshot *vm, bool shared)
 {
 	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
 	struct blob *image = NULL;
@@ -176,9 +176,9 @@ static struct blob *render_locked(struct disks *disks, struct disk *disk, struct
 	if (r < 0 && !disk->too_big)
 		log_error("the disk of %s is too small: %zu bytes of metrics, %" PRIu64
 			  " bytes of disk; it keeps its last content, raise <size>",
-			shared ? "all VMs"
-			: vm   ? vm->vm.name
-			       : "a VM that does not run here",
+			shared       ? "all VMs"
+				: vm ? vm->vm.name
+				     : "a VM that does not run here",
 			content.len, disks_size(disks));
 	disk->too_big = r < 0;
 	return image;

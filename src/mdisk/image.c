@@ -51,7 +51,8 @@ static bool looks_unchanged(const struct blob *before, const struct strbuf *cont
 		h.checksum != image_checksum(content->data, content->len))
 		return false;
 	return h.length != content->len ||
-		memcmp(before->data + IMAGE_HEADER_BYTES, content->data, content->len) != 0;
+		memcmp(before->data + IMAGE_HEADER_BYTES, content->data, content->len) !=
+		0;
 }
 
 int image_new(struct strbuf *content, uint64_t generation, int64_t time_ns,

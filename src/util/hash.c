@@ -35,8 +35,9 @@ static void rounds(uint64_t v[4], int n)
 
 uint64_t siphash24_keyed(const void *data, size_t len, uint64_t k0, uint64_t k1)
 {
-	uint64_t v[4] = { k0 ^ UINT64_C(0x736f6d6570736575), k1 ^ UINT64_C(0x646f72616e646f6d),
-		k0 ^ UINT64_C(0x6c7967656e657261), k1 ^ UINT64_C(0x7465646279746573) };
+	uint64_t v[4] = { k0 ^ UINT64_C(0x736f6d6570736575),
+		k1 ^ UINT64_C(0x646f72616e646f6d), k0 ^ UINT64_C(0x6c7967656e657261),
+		k1 ^ UINT64_C(0x7465646279746573) };
 	const uint8_t *p = data;
 	size_t left = len;
 

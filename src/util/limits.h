@@ -6,30 +6,30 @@
 #pragma once
 
 /* Configuration. */
-#define LIMIT_CONF_BYTES (4u << 20)       /* size of the configuration file */
-#define LIMIT_CONF_METRICS 4096u          /* <metric> elements */
-#define LIMIT_CONF_VARIABLES 256u         /* <variable> elements of one group */
-#define LIMIT_CONF_ERRORS 100u            /* mistakes reported before giving up */
-#define LIMIT_NAME_BYTES 200u             /* a metric's name; leaves room in NAME_MAX */
+#define LIMIT_CONF_BYTES (4u << 20)         /* size of the configuration file */
+#define LIMIT_CONF_METRICS 4096u            /* <metric> elements */
+#define LIMIT_CONF_VARIABLES 256u           /* <variable> elements of one group */
+#define LIMIT_CONF_ERRORS 100u              /* mistakes reported before giving up */
+#define LIMIT_NAME_BYTES 200u               /* a metric's name; leaves room in NAME_MAX */
 #define LIMIT_ACTION_TEXT_BYTES (64u << 10) /* text of one <action> */
 
 /* The metrics disk (formats: 1 KiB to 256 MiB). */
 #define LIMIT_DISK_BYTES_MIN 1024u
 #define LIMIT_DISK_BYTES_MAX (256u << 20)
-#define DISK_BLOCK_BYTES 65536u           /* guests read in whole blocks of this size */
+#define DISK_BLOCK_BYTES 65536u /* guests read in whole blocks of this size */
 #define DISK_BYTES_DEFAULT (256u << 10)
 
 /* Actions. */
 #define LIMIT_ACTION_OUTPUT_BYTES (64u << 10)
-#define LIMIT_ACTION_XML_METRICS 1024u    /* <metric> elements in one output */
+#define LIMIT_ACTION_XML_METRICS 1024u /* <metric> elements in one output */
 
 /* libvirt. */
-#define LIMIT_VMS 16384u                  /* domains tracked at once */
-#define LIMIT_VM_METRICS 8192u            /* metrics of one domain after expanding '*' */
+#define LIMIT_VMS 16384u       /* domains tracked at once */
+#define LIMIT_VM_METRICS 8192u /* metrics of one domain after expanding '*' */
 #define LIMIT_DOMAIN_XML_BYTES (8u << 20)
 
 /* Channels. */
-#define LIMIT_REQUEST_BYTES 1024u         /* a request without its end, then it is refused */
+#define LIMIT_REQUEST_BYTES 1024u /* a request without its end, then it is refused */
 #define LIMIT_CHANNELS 65536u
 
 /* Files under /proc and /sys, read in one piece. */

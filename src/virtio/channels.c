@@ -30,11 +30,11 @@
 struct channel {
 	struct uuid uuid;
 	char *path;
-	int fd; /* -1: not connected */
-	int64_t retry_ns;  /* monotonic; when to connect */
-	int64_t pause_ns;  /* before the retry after that */
-	int64_t since_ns;  /* monotonic; when the VM was first heard of */
-	bool failing;      /* the failure was logged */
+	int fd;           /* -1: not connected */
+	int64_t retry_ns; /* monotonic; when to connect */
+	int64_t pause_ns; /* before the retry after that */
+	int64_t since_ns; /* monotonic; when the VM was first heard of */
+	bool failing;     /* the failure was logged */
 	bool expired;
 	char in[LIMIT_REQUEST_BYTES + 1];
 	size_t in_len;
@@ -97,7 +97,8 @@ static void channel_free(struct channels *cs, struct channel *c)
 
 static void watch(struct channels *cs, struct channel *c)
 {
-	struct epoll_event ev = { .events = c->out.len ? EPOLLOUT : EPOLLIN, .data.ptr = c };
+	struct epoll_event ev = { .events = c->out.len ? EPOLLOUT : EPOLLIN,
+		.data.ptr = c };
 
 	epoll_ctl(cs->epoll_fd, EPOLL_CTL_MOD, c->fd, &ev);
 }
@@ -106,8 +107,8 @@ static void watch(struct channels *cs, struct channel *c)
 static int send_some(struct channels *cs, struct channel *c)
 {
 	while (c->out_sent < c->out.len) {
-		ssize_t n = send(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent,
-			MSG_NOSIGNAL);
+		ssize_t n = send(c->fd, c->out.data + c->out_sent,
+			c->out.len - c->out_sent, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -253,7 +254,8 @@ static bool is_expired(const struct view *view, const struct channel *c,
 static void check_expiration(struct channels *cs, struct channel *c, bool expired)
 {
 	if (expired && !c->expired) {
-		log_warning("channel %s is detached: its VM got no update for too long", c->path);
+		log_warning("channel %s is detached: its VM got no update for too long",
+			c->path);
 		disconnect(cs, c);
 	} else if (!expired && c->expired) {
 		log_info("channel %s is attached again", c->path);
@@ -279,7 +281,8 @@ static int maintain(struct channels *cs, const struct channels_config *config)
 			continue;
 		if (atomic_load(&cs->n_connected) >= config->max_channels) {
 			if (!cs->full)
-				log_warning("<max_channels> %u is reached: other VMs must wait",
+				log_warning(
+					"<max_channels> %u is reached: other VMs must wait",
 					config->max_channels);
 			cs->full = true;
 			continue;
@@ -324,8 +327,11 @@ static void obey(struct channels *cs, struct order *order)
 	if (!order->path)
 		return;
 	c = xcalloc(1, sizeof(*c));
-	*c = (struct channel){ .uuid = order->uuid, .path = TAKE_PTR(order->path), .fd = -1,
-		.pause_ns = RETRY_MIN_NS, .since_ns = clock_mono_ns() };
+	*c = (struct channel){ .uuid = order->uuid,
+		.path = TAKE_PTR(order->path),
+		.fd = -1,
+		.pause_ns = RETRY_MIN_NS,
+		.since_ns = clock_mono_ns() };
 	cs->list = xgrow(cs->list, cs->n, &cs->cap, sizeof(*cs->list));
 	cs->list[cs->n++] = c;
 }
@@ -429,9 +435,9 @@ void channels_set_config(struct channels *cs, const struct channels_config *conf
 void channels_set(struct channels *cs, const struct uuid *uuid, const char *path)
 {
 	pthread_mutex_lock(&cs->lock);
-	cs->orders = xgrow(cs->orders, cs->n_orders, &cs->cap_orders, sizeof(*cs->orders));
-	cs->orders[cs->n_orders++] =
-		(struct order){ *uuid, path ? xstrdup(path) : NULL };
+	cs->orders =
+		xgrow(cs->orders, cs->n_orders, &cs->cap_orders, sizeof(*cs->orders));
+	cs->orders[cs->n_orders++] = (struct order){ *uuid, path ? xstrdup(path) : NULL };
 	pthread_mutex_unlock(&cs->lock);
 	wake(cs);
 }

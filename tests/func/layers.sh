@@ -35,6 +35,10 @@ shellcheck -x -P SCRIPTDIR -S warning -e SC1091,SC2154 \
 	scripts/run scripts/test scripts/bench scripts/*.sh tests/lib.sh tests/*/*.sh .ci/run ||
 	fail shellcheck
 
+# shellcheck disable=SC2046 # our own file names
+clang-format --dry-run -Werror $(find src guest tests -name '*.[ch]') 2>"$tmp/err" ||
+	fail "clang-format: $(grep -c error "$tmp/err") places, first $(head -n 1 "$tmp/err")"
+
 # what is generated from tables is up to date
 "$build/vhostmd" --list-sources=markdown | diff - <(sed '1,/^What a/d' docs/sources.md) ||
 	fail "docs/sources.md: run vhostmd --list-sources=markdown"

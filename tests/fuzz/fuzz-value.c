@@ -33,7 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	render_xml_escape(raw, &xml);
 	for (size_t i = 0; i < xml.len; i++)
-		if ((unsigned char)xml.data[i] >= 0x7f || xml.data[i] < 0x20 || xml.data[i] == '<')
+		if ((unsigned char)xml.data[i] >= 0x7f || xml.data[i] < 0x20 ||
+			xml.data[i] == '<')
 			abort();
 	fname_escape(raw, &name);
 	if (!name.len || name.len > 255 || strchr(strbuf_str(&name), '/'))

@@ -30,8 +30,8 @@ static void feed(const char *data, size_t size)
 static void feed_variants(struct strbuf *text)
 {
 	size_t step = text->len / MAX_VARIANTS + 1;
-	static const char odd[] = { 0, '<', '>', '&', '\'', '"', '$', '`', '\\', '\n', '9',
-		(char)0xff, (char)0xc3, '*' };
+	static const char odd[] = { 0, '<', '>', '&', '\'', '"', '$', '`', '\\', '\n',
+		'9', (char)0xff, (char)0xc3, '*' };
 
 	feed(text->data, text->len);
 	for (size_t i = 0; i < text->len; i += step) {

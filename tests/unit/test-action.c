@@ -30,7 +30,8 @@ static const char *const hostile[] = { "web01", "$(touch " PWNED ");'\"<&",
 	"$((1+1))", "%~", "!!", "NAME", "ID", "${VHOSTMD_NAME}", "\\", "'", "\"" };
 
 /* Runs a command to its end in this thread. */
-static void run(struct action_process *p, const char *script, const char *name, int64_t ms)
+static void run(
+	struct action_process *p, const char *script, const char *name, int64_t ms)
 {
 	struct user self = { 0 };
 	char *env[3] = { NULL };
@@ -84,7 +85,8 @@ static const struct {
 	{ "set -- NAME; for a; do /usr/bin/env printf '<%s>' \"$a\"; done", "<", ">" },
 	{ "/usr/bin/printf '<%s>' x--d=NAME-y", "<x--d=", "-y>" },
 	{ "X=NAME; /usr/bin/test x && /usr/bin/printf '<%s>' \"$X\"", "<", ">" },
-	{ "p() { /usr/bin/printf '%s\\n' \"$@\"; }; p xNAMEx x:NAME:y", "xNAMEx\nx:", ":y\n" },
+	{ "p() { /usr/bin/printf '%s\\n' \"$@\"; }; p xNAMEx x:NAME:y",
+		"xNAMEx\nx:", ":y\n" },
 	{ "dirname \"$(dirname /a/b/NAME)\"", NULL, NULL },
 	{ "sh -c 'printf \"<%s>\" NAME'", "<", ">" },
 	{ "sh -c \"printf '<%s>' NAME\"", "<", ">" },
@@ -105,7 +107,8 @@ static const struct {
 	{ "printf %s \\NAME", "", "" },
 	{ "printf %s \"\\NAME\"", "\\", "" },
 	{ "printf %s '", NULL, NULL },
-	{ "test -n NAME && stat -c %n -- /nonexistent/NAME 2>/dev/null; expr 1", "1\n", "" },
+	{ "test -n NAME && stat -c %n -- /nonexistent/NAME 2>/dev/null; expr 1", "1\n",
+		"" },
 };
 
 static void hostile_names_stay_text(void **state)
@@ -122,9 +125,11 @@ static void hostile_names_stay_text(void **state)
 					  places[k].after);
 
 			if (access(PWNED, F_OK) == 0)
-				fail_msg("executed: %s with %s", places[k].action, hostile[i]);
+				fail_msg("executed: %s with %s", places[k].action,
+					hostile[i]);
 			if (out && expected && strcmp(out, expected) != 0)
-				fail_msg("%s with %s gave %s", places[k].action, hostile[i], out);
+				fail_msg("%s with %s gave %s", places[k].action,
+					hostile[i], out);
 			/* a harmless name must work in every place */
 			if (!i && expected && !out)
 				fail_msg("refused: %s", places[k].action);
@@ -136,8 +141,8 @@ static void hostile_names_stay_text(void **state)
 static void usual_actions_take_any_name(void **state)
 {
 	(void)state;
-	static const char *const actions[] = { "cat -- NAME",
-		"printf '%s' NAME", "printf \"%s\\n\" \"NAME\"", "virsh -r CONNECT dominfo NAME",
+	static const char *const actions[] = { "cat -- NAME", "printf '%s' NAME",
+		"printf \"%s\\n\" \"NAME\"", "virsh -r CONNECT dominfo NAME",
 		"virsh dominfo \"NAME\" | awk '/CPU time/ {print $3}'",
 		"x=$(lookup \"NAME\"); report --vm=NAME \"$x\"",
 		"if virsh domstate NAME >/dev/null; then cat /x; fi" };
@@ -149,9 +154,11 @@ static void usual_actions_take_any_name(void **state)
 			const char *why = action_template_refuses(t, hostile[i]);
 
 			if (why && hostile[i][0] != '-')
-				fail_msg("%s refuses %s: %s", actions[k], hostile[i], why);
+				fail_msg(
+					"%s refuses %s: %s", actions[k], hostile[i], why);
 			if (!why && hostile[i][0] == '-' && !strstr(actions[k], "printf"))
-				fail_msg("%s lets %s be an option", actions[k], hostile[i]);
+				fail_msg("%s lets %s be an option", actions[k],
+					hostile[i]);
 		}
 		action_template_free(t);
 	}
@@ -164,8 +171,9 @@ static void dangerous_places_refuse_hostile_names(void **state)
 		"awk '/NAME/'", "awk -v x=NAME 'BEGIN{}'", "NAME", "echo `x NAME`",
 		"echo NAME | ssh h", "virsh \"dominfo NAME\"", "x <<E\nNAME\nE",
 		"echo ${A-NAME}", "echo $((NAME))", "grep NAME /f", "find /x -name NAME",
-		"x=NAME; python3 -c \"print('$x')\"", "watch NAME", "a; NAME", "a | NAME -x",
-		"$(NAME)", "if NAME; then a; fi", "echo \"$(case a in a) echo NAME;; esac)\"" };
+		"x=NAME; python3 -c \"print('$x')\"", "watch NAME", "a; NAME",
+		"a | NAME -x", "$(NAME)", "if NAME; then a; fi",
+		"echo \"$(case a in a) echo NAME;; esac)\"" };
 
 	for (size_t k = 0; k < ARRAY_LEN(actions); k++) {
 		struct action_template *t = action_template_new(actions[k], true, NULL);
@@ -261,8 +269,11 @@ static struct spec_set *one_spec(enum spec_kind kind, enum metric_type type)
 {
 	struct spec_set *specs = spec_set_new(1);
 
-	specs->specs[0] = (struct metric_spec){ .name = xstrdup("m"), .kind = kind,
-		.context = CONTEXT_VM, .type = type, .guest = true };
+	specs->specs[0] = (struct metric_spec){ .name = xstrdup("m"),
+		.kind = kind,
+		.context = CONTEXT_VM,
+		.type = type,
+		.guest = true };
 	if (kind == SPEC_GROUP) {
 		specs->specs[0].n_variables = 2;
 		specs->specs[0].variables = xcalloc(2, sizeof(struct spec_variable));
@@ -275,8 +286,8 @@ static struct spec_set *one_spec(enum spec_kind kind, enum metric_type type)
 }
 
 /* How many metrics of @script's output are available; @why gets the message. */
-static size_t available(
-	enum spec_kind kind, enum metric_type type, const char *script, struct strbuf *why)
+static size_t available(enum spec_kind kind, enum metric_type type, const char *script,
+	struct strbuf *why)
 {
 	struct spec_set *specs = one_spec(kind, type);
 	struct vm_ident vm = { .name = "v" };
@@ -317,18 +328,27 @@ static void outputs_must_parse_as_their_type(void **state)
 		{ SPEC_GROUP, 0, "echo 1", 0, "2 variables" },
 		{ SPEC_GROUP, 0, "echo 1,2,3", 0, "2 variables" },
 		{ SPEC_GROUP, 0, "echo 1,x", 0, "variable b" },
-		{ SPEC_XML, 0, "echo '<metric type=\"int32\" context=\"vm\"><name>a</name>"
-			       "<value>1</value></metric><metric type=\"string\"><name>b</name>"
-			       "<value> x </value></metric>'", 2, "" },
-		{ SPEC_XML, 0, "echo '<metric type=\"int32\"><name>a</name></metric>'", 0, "no <value>" },
-		{ SPEC_XML, 0, "echo '<metric type=\"int32\"><name>a</name><value>q</value></metric>'",
+		{ SPEC_XML, 0,
+			"echo '<metric type=\"int32\" context=\"vm\"><name>a</name>"
+			"<value>1</value></metric><metric type=\"string\"><name>b</name>"
+			"<value> x </value></metric>'",
+			2, "" },
+		{ SPEC_XML, 0, "echo '<metric type=\"int32\"><name>a</name></metric>'", 0,
+			"no <value>" },
+		{ SPEC_XML, 0,
+			"echo '<metric type=\"int32\"><name>a</name><value>q</value></metric>'",
 			0, "is no int32" },
-		{ SPEC_XML, 0, "echo '<metric type=\"int32\" context=\"host\"><name>a</name>"
-			       "<value>1</value></metric>'", 0, "another context" },
-		{ SPEC_XML, 0, "echo '<metric type=\"int32\" uuid=\"x\"><name>a</name>"
-			       "<value>1</value></metric>'", 0, "another VM" },
+		{ SPEC_XML, 0,
+			"echo '<metric type=\"int32\" context=\"host\"><name>a</name>"
+			"<value>1</value></metric>'",
+			0, "another context" },
+		{ SPEC_XML, 0,
+			"echo '<metric type=\"int32\" uuid=\"x\"><name>a</name>"
+			"<value>1</value></metric>'",
+			0, "another VM" },
 		{ SPEC_XML, 0, "echo '</output><evil/>'", 0, "not well-formed" },
-		{ SPEC_XML, 0, "echo '<!DOCTYPE a [<!ENTITY e \"x\">]><metric/>'", 0, "well-formed" },
+		{ SPEC_XML, 0, "echo '<!DOCTYPE a [<!ENTITY e \"x\">]><metric/>'", 0,
+			"well-formed" },
 		{ SPEC_XML, 0, "true", 0, "no <metric>" },
 	};
 
@@ -369,12 +389,16 @@ static void slow_actions_delay_nothing_else(void **state)
 	struct spec_set *specs = spec_set_new(ALL);
 	struct tree *tree = tree_new();
 	struct action_settings settings = { .path = "/usr/bin:/bin",
-		.period_ns = 200 * NS_PER_MS, .timeout_ns = 60 * NS_PER_S, .max_parallel = 2 };
+		.period_ns = 200 * NS_PER_MS,
+		.timeout_ns = 60 * NS_PER_S,
+		.max_parallel = 2 };
 	int64_t start = clock_mono_ns();
 
 	for (size_t i = 0; i < specs->n; i++)
 		specs->specs[i] = (struct metric_spec){ .name = xasprintf("m%zu", i),
-			.kind = SPEC_ACTION, .type = METRIC_INT32, .guest = true,
+			.kind = SPEC_ACTION,
+			.type = METRIC_INT32,
+			.guest = true,
 			.action = xstrdup(i < SLOW ? "sleep 1000" : "echo 1") };
 	struct board *board = board_new(tree, specs);
 	struct actions *actions = actions_start(board, &settings);

@@ -23,8 +23,9 @@
 #define GET "GET /metrics/XML\n\n"
 #define INVALID "INVALID REQUEST\n\n"
 
-static struct channels_config usual = { .enabled = true, .max_channels = 10,
-	.expiration_ns = 1000 * NS_PER_S };
+static struct channels_config usual = {
+	.enabled = true, .max_channels = 10, .expiration_ns = 1000 * NS_PER_S
+};
 
 /* What stands for QEMU: a listening socket of a VM. */
 struct guest {
@@ -121,8 +122,11 @@ static struct tree *make_tree(void)
 	struct tree *tree = tree_new();
 	struct spec_set *specs = spec_set_new(1);
 
-	specs->specs[0] = (struct metric_spec){ .name = xstrdup("t"), .kind = SPEC_ACTION,
-		.type = METRIC_STRING, .guest = true, .action = xstrdup("x") };
+	specs->specs[0] = (struct metric_spec){ .name = xstrdup("t"),
+		.kind = SPEC_ACTION,
+		.type = METRIC_STRING,
+		.guest = true,
+		.action = xstrdup("x") };
 	struct metric_list_builder *b = metric_list_builder_new(specs, 1);
 	struct value v = value_string("line\n\nline");
 	struct vm_ident ident = { .uuid = { { 1 } }, .id = 3, .name = "vm" };

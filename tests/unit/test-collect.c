@@ -70,9 +70,13 @@ static struct spec_set *all_of(enum catalogue_collector collector)
 		const struct catalogue_entry *e = catalogue_at(i);
 
 		if (e->collector == collector)
-			specs->specs[n++] = (struct metric_spec){ .name = xstrdup(e->name),
-				.context = e->context, .type = e->type, .guest = true,
-				.source = xstrdup(e->name), .entry = e };
+			specs->specs[n++] =
+				(struct metric_spec){ .name = xstrdup(e->name),
+					.context = e->context,
+					.type = e->type,
+					.guest = true,
+					.source = xstrdup(e->name),
+					.entry = e };
 	}
 	specs->n = n;
 	return specs;
@@ -87,12 +91,14 @@ static const struct metric *find(const struct metric_list *list, const char *nam
 	return NULL;
 }
 
-static void assert_u64(const struct metric_list *list, const char *name, uint64_t expected)
+static void assert_u64(
+	const struct metric_list *list, const char *name, uint64_t expected)
 {
 	const struct metric *m = find(list, name);
 
 	if (!m->available || m->value.u != expected)
-		fail_msg("%s is %s%llu, not %llu", name, m->available ? "" : "unavailable ",
+		fail_msg("%s is %s%llu, not %llu", name,
+			m->available ? "" : "unavailable ",
 			(unsigned long long)m->value.u, (unsigned long long)expected);
 }
 
@@ -124,7 +130,8 @@ static void add_host_fixture(struct fixture *f)
 			"sys/devices/system/cpu/cpu%d/topology/physical_package_id", cpu);
 		snprintf(id, sizeof(id), "%d\n", cpu / 2);
 		fixture_add(f, path, id);
-		snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%d/topology/core_id", cpu);
+		snprintf(path, sizeof(path),
+			"sys/devices/system/cpu/cpu%d/topology/core_id", cpu);
 		fixture_add(f, path, "0\n");
 	}
 }
@@ -178,8 +185,9 @@ static void host_figures_are_the_kernels(void **state)
 static void broken_files_make_figures_unavailable(void **state)
 {
 	(void)state;
-	static const char *const broken[] = { "", "cpu", "cpu ", "cpu  1 2", "cpu  x y z\n",
-		"cpu  99999999999999999999999 1 1 1\n", "MemTotal:", "MemTotal: \nMemFree: -5 kB\n",
+	static const char *const broken[] = { "", "cpu", "cpu ", "cpu  1 2",
+		"cpu  x y z\n", "cpu  99999999999999999999999 1 1 1\n",
+		"MemTotal:", "MemTotal: \nMemFree: -5 kB\n",
 		"some avg10=", "some total=\n", "pgpgin \n", "1.5.5 x", "-" };
 	struct spec_set *specs = all_of(COLLECTOR_HOST);
 
@@ -250,16 +258,22 @@ static struct spec_set *two_actions(const char *second)
 {
 	struct spec_set *specs = spec_set_new(2);
 
-	specs->specs[0] = (struct metric_spec){ .name = xstrdup("a"), .kind = SPEC_ACTION,
-		.type = METRIC_INT32, .guest = true, .action = xstrdup("echo 1") };
-	specs->specs[1] = (struct metric_spec){ .name = xstrdup("b"), .kind = SPEC_ACTION,
-		.context = CONTEXT_VM, .type = METRIC_INT32, .guest = true,
+	specs->specs[0] = (struct metric_spec){ .name = xstrdup("a"),
+		.kind = SPEC_ACTION,
+		.type = METRIC_INT32,
+		.guest = true,
+		.action = xstrdup("echo 1") };
+	specs->specs[1] = (struct metric_spec){ .name = xstrdup("b"),
+		.kind = SPEC_ACTION,
+		.context = CONTEXT_VM,
+		.type = METRIC_INT32,
+		.guest = true,
 		.action = xstrdup(second) };
 	return specs;
 }
 
-static void board_update_one(
-	struct board *board, struct spec_set *specs, const struct vm_ident *vm, uint32_t slot)
+static void board_update_one(struct board *board, struct spec_set *specs,
+	const struct vm_ident *vm, uint32_t slot)
 {
 	struct metric_list_builder *b = metric_list_builder_new(specs, 1);
 	struct value v = { .type = METRIC_INT32, .i = 5 };
@@ -348,8 +362,11 @@ static void libvirt_test_driver_serves_what_it_can(void **state)
 	struct spec_set *specs = all_of(COLLECTOR_LIBVIRT);
 	struct tree *tree = tree_new();
 	struct board *board = board_new(tree, specs);
-	struct virt_params params = { .board = board, .uri = "test:///default",
-		.period_ns = 20 * NS_PER_MS, .root_fd = -1, .on_channel = on_channel,
+	struct virt_params params = { .board = board,
+		.uri = "test:///default",
+		.period_ns = 20 * NS_PER_MS,
+		.root_fd = -1,
+		.on_channel = on_channel,
 		.on_gone = on_gone };
 	struct virt *virt = virt_start(&params);
 	int64_t deadline = clock_mono_ns() + 20 * NS_PER_S;
@@ -360,7 +377,8 @@ static void libvirt_test_driver_serves_what_it_can(void **state)
 		struct snapshot *vm = view_find_name(view, "test");
 		const struct metric *m = vm ? snapshot_find(vm, "state.state") : NULL;
 
-		found = m && m->available && m->value.i == 1 && atomic_load(&channels_seen);
+		found = m && m->available && m->value.i == 1 &&
+			atomic_load(&channels_seen);
 		if (found) {
 			assert_false(snapshot_find(vm, "cpu.time")->available);
 			assert_int_equal(vm->vm.id, 1);

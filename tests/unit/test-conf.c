@@ -100,7 +100,8 @@ static void sizes_are_rounded_with_a_warning(void **state)
 				 &text, &conf),
 		0);
 	assert_int_equal(conf->disk_size_bytes, 128 << 10);
-	assert_non_null(strstr(strbuf_str(&text), "t.conf:1: warning: <size> is rounded up"));
+	assert_non_null(
+		strstr(strbuf_str(&text), "t.conf:1: warning: <size> is rounded up"));
 	conf_unref(conf);
 }
 
@@ -120,22 +121,34 @@ static const char mistakes[] =
 	/* 12 */ "<filesystem><mode>0666</mode>\n"
 	/* 13 */ "<group>no-such-group-here</group></filesystem>\n"
 	"</globals><metrics>\n"
-	/* 15 */ "<metric type='integer' context='host'><name>a</name><action>a</action></metric>\n"
-	/* 16 */ "<metric type='int32' context='moon'><name>b</name><action>a</action></metric>\n"
+	/* 15 */
+	"<metric type='integer' context='host'><name>a</name><action>a</action></metric>\n"
+	/* 16 */
+	"<metric type='int32' context='moon'><name>b</name><action>a</action></metric>\n"
 	/* 17 */ "<metric type='int32'><name>c</name><action>a</action></metric>\n"
 	/* 18 */ "<metric type='int32' context='host'><action>a</action></metric>\n"
 	/* 19 */ "<metric type='int32' context='host'><name>e</name></metric>\n"
-	/* 20 */ "<metric context='host'><name>f</name><source>host.mem.totl</source></metric>\n"
-	/* 21 */ "<metric context='vm'><name>g</name><source>host.load.1</source></metric>\n"
-	/* 22 */ "<metric context='vm'><name>h</name><source>vcpu.*.delay</source></metric>\n"
-	/* 23 */ "<metric context='host'><name>i</name><source unit='s'>host.mem.total</source></metric>\n"
-	/* 24 */ "<metric type='string' context='host'><name>j</name><source>host.load.1</source></metric>\n"
-	/* 25 */ "<metric type='group' context='host'><name>k</name><action>a</action></metric>\n"
-	/* 26 */ "<metric type='int32' context='host' size='1'><name>l</name><action>a</action></metric>\n"
-	/* 27 */ "<metric type='int32' context='host'><name>m</name><action>a</action><source>host.load.1</source></metric>\n"
-	/* 28 */ "<metric type='int32' context='host'><name>n</name><action>&who;</action></metric>\n"
+	/* 20 */
+	"<metric context='host'><name>f</name><source>host.mem.totl</source></metric>\n"
+	/* 21 */
+	"<metric context='vm'><name>g</name><source>host.load.1</source></metric>\n"
+	/* 22 */
+	"<metric context='vm'><name>h</name><source>vcpu.*.delay</source></metric>\n"
+	/* 23 */
+	"<metric context='host'><name>i</name><source unit='s'>host.mem.total</source></metric>\n"
+	/* 24 */
+	"<metric type='string' context='host'><name>j</name><source>host.load.1</source></metric>\n"
+	/* 25 */
+	"<metric type='group' context='host'><name>k</name><action>a</action></metric>\n"
+	/* 26 */
+	"<metric type='int32' context='host' size='1'><name>l</name><action>a</action></metric>\n"
+	/* 27 */
+	"<metric type='int32' context='host'><name>m</name><action>a</action><source>host.load.1</source></metric>\n"
+	/* 28 */
+	"<metric type='int32' context='host'><name>n</name><action>&who;</action></metric>\n"
 	/* 29 */ "<metric context='host'><name>o</name><action>a</action></metric>\n"
-	/* 30 */ "<metric context='host'><name>p</name><source unit='MiB'>host.name</source></metric>\n"
+	/* 30 */
+	"<metric context='host'><name>p</name><source unit='MiB'>host.name</source></metric>\n"
 	/* 31 */ "<gauge/>\n"
 	/* 32 */ "stray\n"
 	"</metrics></vhostmd>\n";
@@ -158,7 +171,8 @@ static void every_mistake_is_reported_by_line(void **state)
 			continue;
 		snprintf(prefix, sizeof(prefix), "t.conf:%d: error: ", line);
 		if (!strstr(strbuf_str(&text), prefix))
-			fail_msg("nothing about line %d in:\n%s", line, strbuf_str(&text));
+			fail_msg(
+				"nothing about line %d in:\n%s", line, strbuf_str(&text));
 	}
 	assert_non_null(strstr(strbuf_str(&text), "text 'stray' stands outside"));
 	assert_non_null(strstr(strbuf_str(&text), "did you mean 'host.mem.total'"));
@@ -168,7 +182,8 @@ static void malformed_documents_are_refused(void **state)
 {
 	(void)state;
 	static const char *const bad[] = { "", "hello", "<vhostmd>", "<vhostmd/>",
-		"<other/>", "<vhostmd><metrics/></vhostmd>", "<vhostmd><globals/></vhostmd>",
+		"<other/>", "<vhostmd><metrics/></vhostmd>",
+		"<vhostmd><globals/></vhostmd>",
 		"<vhostmd><metrics/><globals/></vhostmd>",
 		"<!DOCTYPE vhostmd [<!ENTITY e SYSTEM 'file:///etc/passwd'>]>"
 		"<vhostmd><globals><path>&e;</path></globals><metrics/></vhostmd>",

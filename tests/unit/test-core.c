@@ -24,18 +24,27 @@ static struct spec_set *make_specs(void)
 	struct spec_set *set = spec_set_new(N_SPECS);
 
 	set->specs[HOST_CPU] = (struct metric_spec){ .name = xstrdup("TotalCPUTime"),
-		.type = METRIC_REAL64, .unit = xstrdup("s"), .guest = true,
+		.type = METRIC_REAL64,
+		.unit = xstrdup("s"),
+		.guest = true,
 		.source = xstrdup("host.cpu.time"),
-		.entry = catalogue_find("host.cpu.time"), .convert = unit_find("s") };
+		.entry = catalogue_find("host.cpu.time"),
+		.convert = unit_find("s") };
 	set->specs[HOST_TEXT] = (struct metric_spec){ .name = xstrdup("HostName"),
-		.kind = SPEC_ACTION, .type = METRIC_STRING, .guest = true,
+		.kind = SPEC_ACTION,
+		.type = METRIC_STRING,
+		.guest = true,
 		.action = xstrdup("hostname") };
 	set->specs[VM_DELAY] = (struct metric_spec){ .name = xstrdup("vcpu.*.delay"),
-		.context = CONTEXT_VM, .type = METRIC_UINT64, .guest = true,
+		.context = CONTEXT_VM,
+		.type = METRIC_UINT64,
+		.guest = true,
 		.source = xstrdup("vcpu.*.delay"),
 		.entry = catalogue_find("vcpu.*.delay") };
 	set->specs[VM_SECRET] = (struct metric_spec){ .name = xstrdup("block.*.path"),
-		.context = CONTEXT_VM, .type = METRIC_STRING, .guest = false,
+		.context = CONTEXT_VM,
+		.type = METRIC_STRING,
+		.guest = false,
 		.source = xstrdup("block.*.path"),
 		.entry = catalogue_find("block.*.path") };
 	return set;
@@ -155,7 +164,8 @@ static void prom_has_families_and_base_units(void **state)
 
 	assert_ptr_equal(prom, render_prom_view(view));
 	assert_non_null(strstr(text, "vhostmd_host_total_cpu_time_seconds_total 846.6"));
-	assert_non_null(strstr(text, "vhostmd_host_host_name_info{value=\"node\\\\1\"} 1\n"));
+	assert_non_null(
+		strstr(text, "vhostmd_host_host_name_info{value=\"node\\\\1\"} 1\n"));
 	assert_non_null(strstr(text,
 		"vhostmd_vm_vcpu_delay_seconds_total{name=\"a \\\"vm\\\"\",uuid=\"" UUID_A
 		"\",id=\"2\",index=\"0\"} 0.005"));
@@ -223,7 +233,8 @@ static void catalogue_finds_numbered_sources(void **state)
 		const struct catalogue_entry *e = catalogue_at(i);
 
 		assert_ptr_equal(catalogue_find(e->name), e);
-		assert_true(e->type == METRIC_STRING ? !e->unit : unit_find(e->unit) != NULL);
+		assert_true(
+			e->type == METRIC_STRING ? !e->unit : unit_find(e->unit) != NULL);
 	}
 }
 

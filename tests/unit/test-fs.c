@@ -26,10 +26,16 @@ static int make_specs(void **state)
 {
 	(void)state;
 	specs = spec_set_new(2);
-	specs->specs[0] = (struct metric_spec){ .name = xstrdup("n"), .kind = SPEC_ACTION,
-		.type = METRIC_UINT64, .guest = true, .action = xstrdup("x") };
-	specs->specs[1] = (struct metric_spec){ .name = xstrdup("a/b"), .kind = SPEC_ACTION,
-		.type = METRIC_UINT64, .guest = true, .action = xstrdup("x") };
+	specs->specs[0] = (struct metric_spec){ .name = xstrdup("n"),
+		.kind = SPEC_ACTION,
+		.type = METRIC_UINT64,
+		.guest = true,
+		.action = xstrdup("x") };
+	specs->specs[1] = (struct metric_spec){ .name = xstrdup("a/b"),
+		.kind = SPEC_ACTION,
+		.type = METRIC_UINT64,
+		.guest = true,
+		.action = xstrdup("x") };
 	return 0;
 }
 
@@ -51,8 +57,8 @@ static struct metric_list *make_list(uint64_t n)
 }
 
 /* A host and VMs "vm<first>" to "vm<first + n - 1>", all with metric n = @value. */
-static void publish(
-	struct tree *tree, uint64_t generation, unsigned first, unsigned n, uint64_t value)
+static void publish(struct tree *tree, uint64_t generation, unsigned first, unsigned n,
+	uint64_t value)
 {
 	struct metric_list *list = make_list(value);
 	struct snapshot *vms[N_VMS];
@@ -65,7 +71,8 @@ static void publish(
 		vm.uuid.b[15] = (uint8_t)(first + i);
 		vms[i] = snapshot_new(&vm, generation, &list, 1, 1);
 	}
-	tree_publish(tree, generation, snapshot_new(NULL, generation, &list, 1, 1), vms, n);
+	tree_publish(
+		tree, generation, snapshot_new(NULL, generation, &list, 1, 1), vms, n);
 	metric_list_unref(list);
 }
 
@@ -92,7 +99,8 @@ static void ids_are_functions_of_names(void **state)
 	assert_ptr_equal(again.metric, metric.metric);
 	assert_int_equal(node_resolve(second, &all, view, vm.id, &again), 0);
 	assert_ptr_equal(again.scope, vm.scope);
-	assert_int_equal(node_resolve(second, &all, view, metric.id ^ 1, &again), -ENOENT);
+	assert_int_equal(
+		node_resolve(second, &all, view, metric.id ^ 1, &again), -ENOENT);
 	assert_int_equal(node_resolve(second, &all, view, 0, &again), -ENOENT);
 	assert_int_equal(node_resolve(second, &all, view, 99, &again), -ENOENT);
 	assert_int_equal(node_resolve(second, &all, view, UINT64_MAX, &again), -ENOENT);
@@ -137,7 +145,8 @@ static void any_well_formed_uuid_has_a_disk(void **state)
 				 "6be3fdb8-bef5-6fec-b1b7-e61bbceab708.imh", &upper),
 		-ENOENT);
 	assert_int_equal(node_lookup(index, &all, view, &dir, "vhostmd0.img", &upper), 0);
-	assert_int_equal(node_resolve(index, &none, view, NODE_SHARED_DISK, &upper), -ENOENT);
+	assert_int_equal(
+		node_resolve(index, &none, view, NODE_SHARED_DISK, &upper), -ENOENT);
 	assert_int_equal(node_resolve(index, &none, view, disk.id, &upper), -ENOENT);
 	view_unref(view);
 	node_index_free(index);
@@ -166,9 +175,11 @@ static void listings_survive_changes(void **state)
 		size_t n = 0;
 
 		assert_int_equal(node_resolve(index, &all, view, NODE_VMS, &dir), 0);
-		assert_int_equal(node_list(index, &all, view, &dir, after, &entries, &n), 0);
+		assert_int_equal(
+			node_list(index, &all, view, &dir, after, &entries, &n), 0);
 		for (size_t i = 0; i < n && i < 3; i++) {
-			assert_true(entries[i].offset > after && entries[i].offset <= INT64_MAX);
+			assert_true(entries[i].offset > after &&
+				entries[i].offset <= INT64_MAX);
 			after = entries[i].offset;
 			if (entries[i].name[0] == 'v')
 				seen[atoi(entries[i].name + 2)]++; /* our own names */
@@ -197,7 +208,8 @@ static size_t read_size(struct content *c, uint64_t id, uint64_t offset, size_t 
 	const char *data = NULL;
 	size_t n = 0;
 
-	assert_int_equal(content_read(c, id, 1, offset, size, &blob, &data, &n, ret_zeros), 0);
+	assert_int_equal(
+		content_read(c, id, 1, offset, size, &blob, &data, &n, ret_zeros), 0);
 	if (ret)
 		memcpy(ret, data, n);
 	blob_unref(blob);
@@ -267,7 +279,8 @@ static void what_is_read_is_what_was_told(void **state)
 	assert_int_equal(read_size(c, st.st_ino, 1, 1, NULL, &zeros), 1);
 	assert_int_equal(read_size(c, st.st_ino, n - 1, 2, NULL, &zeros), 1);
 	assert_int_equal(zeros, 1);
-	assert_int_equal(read_size(c, st.st_ino, DISK_BLOCK_BYTES - 1, 512, NULL, &zeros), 0);
+	assert_int_equal(
+		read_size(c, st.st_ino, DISK_BLOCK_BYTES - 1, 512, NULL, &zeros), 0);
 	assert_int_equal(zeros, 1);
 	assert_int_equal(read_size(c, st.st_ino, DISK_BLOCK_BYTES, 512, NULL, &zeros), 0);
 	assert_int_equal(zeros, 0);

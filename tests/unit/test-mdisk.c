@@ -23,7 +23,8 @@
 #include "util/mem.h"
 #include "util/strbuf.h"
 
-static struct blob *make_image(const char *content, const struct blob *before, uint64_t size)
+static struct blob *make_image(
+	const char *content, const struct blob *before, uint64_t size)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	struct blob *image = NULL;
@@ -94,9 +95,11 @@ static void content_that_does_not_fit_is_refused(void **state)
 /* A view of a host with one text metric. */
 static struct spec_set *specs;
 
-static void publish(struct tree *tree, uint64_t generation, const char *text, bool with_vm)
+static void publish(
+	struct tree *tree, uint64_t generation, const char *text, bool with_vm)
 {
-	struct metric_list_builder *b = metric_list_builder_new(specs, (int64_t)generation);
+	struct metric_list_builder *b =
+		metric_list_builder_new(specs, (int64_t)generation);
 	struct value v = value_string(text);
 	struct vm_ident ident = { .uuid = { { 7 } }, .id = 1, .name = "vm" };
 
@@ -106,7 +109,8 @@ static void publish(struct tree *tree, uint64_t generation, const char *text, bo
 		? snapshot_new(&ident, generation, &list, 1, clock_mono_ns())
 		: NULL;
 
-	tree_publish(tree, generation, snapshot_new(NULL, generation, &list, 1, 1), &vm, with_vm);
+	tree_publish(tree, generation, snapshot_new(NULL, generation, &list, 1, 1), &vm,
+		with_vm);
 	metric_list_unref(list);
 }
 
@@ -114,8 +118,11 @@ static int make_specs(void **state)
 {
 	(void)state;
 	specs = spec_set_new(1);
-	specs->specs[0] = (struct metric_spec){ .name = xstrdup("t"), .kind = SPEC_ACTION,
-		.type = METRIC_STRING, .guest = true, .action = xstrdup("x") };
+	specs->specs[0] = (struct metric_spec){ .name = xstrdup("t"),
+		.kind = SPEC_ACTION,
+		.type = METRIC_STRING,
+		.guest = true,
+		.action = xstrdup("x") };
 	return 0;
 }
 
@@ -310,14 +317,16 @@ static void *disk_reader(void *arg)
 	for (uint64_t key = 0; !atomic_load(&race->stop); key = (key + 1) % 7) {
 		struct view *view = tree_view(race->tree);
 		struct blob *image = disks_read(race->disks, key, view,
-			key ? NULL : view->n_vms ? view->vms[0] : NULL, key == 1, key % 2,
-			clock_mono_ns());
+			key                   ? NULL
+				: view->n_vms ? view->vms[0]
+					      : NULL,
+			key == 1, key % 2, clock_mono_ns());
 		struct image_header h;
 
 		assert_int_equal(image_parse_header(image->data, image->size, &h), 0);
 		assert_int_equal(h.length, image->size - IMAGE_HEADER_BYTES);
-		assert_int_equal(
-			h.checksum, image_checksum(image->data + IMAGE_HEADER_BYTES, h.length));
+		assert_int_equal(h.checksum,
+			image_checksum(image->data + IMAGE_HEADER_BYTES, h.length));
 		blob_unref(image);
 		view_unref(view);
 	}
@@ -331,7 +340,8 @@ static void readers_race_with_updates(void **state)
 	pthread_t threads[3];
 
 	for (size_t i = 0; i < ARRAY_LEN(threads); i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, disk_reader, &race), 0);
+		assert_int_equal(
+			pthread_create(&threads[i], NULL, disk_reader, &race), 0);
 	for (uint64_t gen = 1; gen < 500; gen++) {
 		publish(race.tree, gen, gen % 2 ? "12" : "21", gen % 3);
 		disks_set_size(race.disks, DISK_BLOCK_BYTES * (1 + gen % 2));

@@ -49,7 +49,8 @@ static void utf8_follows_table_3_7(void **state)
 	static const char *const good[] = { "", "a", "\xc3\xa9", "\xe2\x82\xac",
 		"\xf0\x9f\x98\x80", "\xed\x9f\xbf" };
 	static const char *const bad[] = { "\x80", "\xc0\xaf", "\xc3", "\xe0\x80\xaf",
-		"\xed\xa0\x80", "\xf0\x80\x80\xaf", "\xf4\x90\x80\x80", "\xff", "a\xe2\x82" };
+		"\xed\xa0\x80", "\xf0\x80\x80\xaf", "\xf4\x90\x80\x80", "\xff",
+		"a\xe2\x82" };
 	uint32_t c = 0;
 
 	for (size_t k = 0; k < ARRAY_LEN(good); k++)
@@ -71,7 +72,8 @@ static void uuids_round_trip(void **state)
 	assert_string_equal(text, "6be3fdb8-bef5-6fec-b1b7-e61bbceab708");
 	assert_int_equal(uuid_parse("6be3fdb8bef56fecb1b7e61bbceab708", &u), -EINVAL);
 	assert_int_equal(uuid_parse("6be3fdb8-bef5-6fec-b1b7-e61bbceab70", &u), -EINVAL);
-	assert_int_equal(uuid_parse("6be3fdb8-bef5-6fec-b1b7-e61bbceab7080", &u), -EINVAL);
+	assert_int_equal(
+		uuid_parse("6be3fdb8-bef5-6fec-b1b7-e61bbceab7080", &u), -EINVAL);
 	assert_int_equal(uuid_parse("", &u), -EINVAL);
 }
 
@@ -138,13 +140,16 @@ static void values_parse_as_their_type(void **state)
 	(void)state;
 
 	assert_int_equal(parsed(METRIC_INT32, " -5\n", NULL).i, -5);
-	assert_int_equal(parsed(METRIC_INT32, "2147483648", NULL).type, METRIC_TYPE_COUNT);
+	assert_int_equal(
+		parsed(METRIC_INT32, "2147483648", NULL).type, METRIC_TYPE_COUNT);
 	assert_int_equal(parsed(METRIC_UINT32, "4294967295", NULL).u, UINT32_MAX);
-	assert_int_equal(parsed(METRIC_UINT32, "4294967296", NULL).type, METRIC_TYPE_COUNT);
+	assert_int_equal(
+		parsed(METRIC_UINT32, "4294967296", NULL).type, METRIC_TYPE_COUNT);
 	assert_int_equal(parsed(METRIC_UINT64, "12.000000", NULL).u, 12);
 	assert_int_equal(parsed(METRIC_UINT64, "12.5", NULL).type, METRIC_TYPE_COUNT);
 	assert_int_equal(parsed(METRIC_UINT64, "1919 MiB", "MiB").u, 1919);
-	assert_int_equal(parsed(METRIC_UINT64, "1919 MiB", "KiB").type, METRIC_TYPE_COUNT);
+	assert_int_equal(
+		parsed(METRIC_UINT64, "1919 MiB", "KiB").type, METRIC_TYPE_COUNT);
 	assert_true(parsed(METRIC_REAL64, "69.4s", NULL).real > 69.3);
 	assert_true(parsed(METRIC_REAL64, "69.4s", "s").real > 69.3);
 	assert_int_equal(parsed(METRIC_REAL64, "69.4x", NULL).type, METRIC_TYPE_COUNT);

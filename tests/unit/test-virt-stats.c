@@ -18,8 +18,12 @@ static void want(struct spec_set *specs, const char *name, const char *source,
 
 	assert_non_null(e);
 	specs->specs[specs->n++] = (struct metric_spec){ .name = xstrdup(name),
-		.context = e->context, .type = type, .guest = true, .source = xstrdup(source),
-		.entry = e, .convert = unit ? unit_find(unit) : NULL };
+		.context = e->context,
+		.type = type,
+		.guest = true,
+		.source = xstrdup(source),
+		.entry = e,
+		.convert = unit ? unit_find(unit) : NULL };
 }
 
 static void add(virDomainStatsRecord *record, const char *field, int type, uint64_t value)
@@ -77,8 +81,9 @@ static void parameters_become_metrics(void **state)
 	struct virt_plan *plan = virt_plan_new(specs);
 
 	assert_int_equal(virt_plan_groups(plan),
-		VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_VCPU |
-			VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_VM);
+		VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_CPU_TOTAL |
+			VIR_DOMAIN_STATS_VCPU | VIR_DOMAIN_STATS_BALLOON |
+			VIR_DOMAIN_STATS_VM);
 	add(&record, "cpu.time", VIR_TYPED_PARAM_ULLONG, UINT64_C(1500000000));
 	add(&record, "vcpu.current", VIR_TYPED_PARAM_UINT, 2);
 	add(&record, "vcpu.1.delay", VIR_TYPED_PARAM_ULLONG, 20);
