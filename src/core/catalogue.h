@@ -29,7 +29,7 @@ enum catalogue_kind {
 	KIND_TEXT,
 };
 
-/* clang-format off: a table */
+/* clang-format off */
 /* key, name, type, unit, kind, how to get it, help */
 #define HOST_PRESSURE(X, KEY, res, what)                                                 \
 	X(PRESSURE_##KEY##_AVG10, "host.pressure." res "." what ".avg10", REAL64, "%",   \
@@ -49,7 +49,8 @@ enum catalogue_kind {
 	X(NAME, "host.name", STRING, NULL, TEXT, "uname: nodename", "Host name")         \
 	X(NAME_SHORT, "host.name.short", STRING, NULL, TEXT,                             \
 		"uname: nodename up to the first dot", "Host name without its domain")   \
-	X(TIME, "host.time", UINT64, "s", GAUGE, "CLOCK_REALTIME", "Seconds since 1970") \
+	X(TIME, "host.time", UINT64, "s", GAUGE, "CLOCK_REALTIME",                       \
+		"Seconds since 1970")                                                    \
 	X(UPTIME, "host.uptime", REAL64, "s", GAUGE, "/proc/uptime",                     \
 		"Time since the host booted")                                            \
 	X(OS_NAME, "host.os.name", STRING, NULL, TEXT, "uname: sysname, in lower case",  \

@@ -120,6 +120,22 @@ static bool is_busy(const struct held *h, int64_t now)
 	return h->reader && now - h->read_ns < QUIET_NS && now - h->told_ns < HOLD_MAX_NS;
 }
 
+/* The reader has seen the end. */
+static void release(struct content *c, uint64_t id, pid_t reader)
+{
+	struct blob *drop = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	struct held *h = held_place(c, id, reader);
+
+	if (is_for(h, id, reader)) {
+		drop = h->blob;
+		*h = (struct held){ 0 };
+	}
+	pthread_mutex_unlock(&c->lock);
+	blob_unref(drop);
+}
+
 static void forget_documents_locked(struct content *c, int64_t now)
 {
 	for (size_t i = 0; i < N_HELD; i++) {
@@ -358,6 +374,8 @@ int content_read(struct content *c, uint64_t id, pid_t reader, uint64_t offset,
 		return -ENODATA;
 	cut(blob, is_disk(&at.node) ? disks_size(c->disks) : blob->size, offset, size,
 		ret_data, ret_size, ret_zeros);
+	if (is_document(&at.node) && offset >= blob->size)
+		release(c, id, reader);
 	*ret_blob = blob;
 	return 0;
 }
