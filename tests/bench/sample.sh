@@ -2,16 +2,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The cost of collecting: sample.sh [--guests N].  Guests are as small as they can be: a
 # boot sector that halts, so what is measured is the collection alone.
-. "$(dirname "$0")/../lib.sh"
-need_fuse
+. "$(dirname "$0")/../guest/lib.sh"
 guests=50
 [ "${1:-}" = --guests ] && guests=$2
 rounds=20
 
-libvirt_start
-at_exit libvirt_stop
-guests_destroy
-at_exit guests_destroy
+need_halting_guests
 
 say "starting $guests guests" >&2
 for i in $(seq "$guests"); do

@@ -3,12 +3,7 @@
 # Readers in loops while VMs come and go and the configuration is read again: no torn
 # document, nothing that stays behind, nothing that grows.
 . "$(dirname "$0")/lib.sh"
-need_fuse
-[ -x /usr/bin/qemu-system-x86_64 ] || skip "needs qemu-system-x86_64"
-libvirt_start
-at_exit libvirt_stop
-guests_destroy
-at_exit guests_destroy
+need_halting_guests
 
 sed 's/<update_period>5</<update_period>0.05</' "$top/conf/vhostmd.conf" >"$tmp/conf"
 CONF=$tmp/conf

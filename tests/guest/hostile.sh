@@ -3,12 +3,7 @@
 # VMs with the worst names that libvirt allows, and actions that mention them in every kind of
 # quotes: the text comes out as it is, or not at all, and is never executed.
 . "$(dirname "$0")/lib.sh"
-need_fuse
-[ -x /usr/bin/qemu-system-x86_64 ] || skip "needs qemu-system-x86_64"
-libvirt_start
-at_exit libvirt_stop
-guests_destroy
-at_exit guests_destroy
+need_halting_guests
 
 cat >"$tmp/conf" <<'EOF'
 <vhostmd><globals><update_period>0.5</update_period><transport>virtio</transport><transport>vbd</transport>

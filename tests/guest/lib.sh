@@ -6,15 +6,23 @@
 consoles=$top/tests/guest/console.py
 static_tool=$top/build-clang/guest/vm-dump-metrics
 
-# Everything that real guests need; skips where the machine cannot run them.
-need_guests()
+# libvirt with that QEMU, and an end to our guests; skips where there is none.
+need_libvirt()
 {
 	need_fuse
-	[ -x "$guest_qemu" ] || skip "needs $guest_qemu"
+	[ -x "$1" ] || skip "needs $1"
 	libvirt_start
 	at_exit libvirt_stop
 	guests_destroy
 	at_exit guests_destroy
+}
+
+need_halting_guests() { need_libvirt /usr/bin/qemu-system-x86_64; }
+
+# Everything that guests with a system in them need.
+need_guests()
+{
+	need_libvirt "$guest_qemu"
 	guest_kernel
 	# the guest has no libc: the tool of a build without sanitizers, linked statically
 	CC=clang build "$top/build-clang" -Dbuildtype=release -Dwerror=true

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Channels over real sockets: requests, nonsense, slow readers, limits, expiration. */
 #include "test.h"
+#include "specs.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -120,13 +121,8 @@ static void assert_answer(struct guest *g, const char *request, const char *expe
 static struct tree *make_tree(void)
 {
 	struct tree *tree = tree_new();
-	struct spec_set *specs = spec_set_new(1);
-
-	specs->specs[0] = (struct metric_spec){ .name = xstrdup("t"),
-		.kind = SPEC_ACTION,
-		.type = METRIC_STRING,
-		.guest = true,
-		.action = xstrdup("x") };
+	struct spec_set *specs =
+		specs_named(METRIC_STRING, (const char *const[]){ "t", NULL });
 	struct metric_list_builder *b = metric_list_builder_new(specs, 1);
 	struct value v = value_string("line\n\nline");
 	struct vm_ident ident = { .uuid = { { 1 } }, .id = 3, .name = "vm" };

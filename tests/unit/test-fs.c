@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The file tree without a mount: identities, listings, sizes that fit what is read. */
 #include "test.h"
+#include "specs.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,17 +26,7 @@ static const struct node_config all = { .shared_disk = true, .disks = true };
 static int make_specs(void **state)
 {
 	(void)state;
-	specs = spec_set_new(2);
-	specs->specs[0] = (struct metric_spec){ .name = xstrdup("n"),
-		.kind = SPEC_ACTION,
-		.type = METRIC_UINT64,
-		.guest = true,
-		.action = xstrdup("x") };
-	specs->specs[1] = (struct metric_spec){ .name = xstrdup("a/b"),
-		.kind = SPEC_ACTION,
-		.type = METRIC_UINT64,
-		.guest = true,
-		.action = xstrdup("x") };
+	specs = specs_named(METRIC_UINT64, (const char *const[]){ "n", "a/b", NULL });
 	return 0;
 }
 
@@ -182,7 +173,7 @@ static void listings_survive_changes(void **state)
 				entries[i].offset <= INT64_MAX);
 			after = entries[i].offset;
 			if (entries[i].name[0] == 'v')
-				seen[atoi(entries[i].name + 2)]++; /* our own names */
+				seen[strtoul(entries[i].name + 2, NULL, 10)]++;
 		}
 		node_entries_free(entries, n);
 		view_unref(view);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The disk format, the latch, and the guest's reader on what they make. */
 #include "test.h"
+#include "specs.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -117,12 +118,7 @@ static void publish(
 static int make_specs(void **state)
 {
 	(void)state;
-	specs = spec_set_new(1);
-	specs->specs[0] = (struct metric_spec){ .name = xstrdup("t"),
-		.kind = SPEC_ACTION,
-		.type = METRIC_STRING,
-		.guest = true,
-		.action = xstrdup("x") };
+	specs = specs_named(METRIC_STRING, (const char *const[]){ "t", NULL });
 	return 0;
 }
 
