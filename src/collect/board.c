@@ -123,9 +123,23 @@ static void rebase_scope(struct board *board, struct scope *scope, struct spec_s
 	snapshot_unref(TAKE_PTR(scope->current));
 }
 
+static bool same_specs(const struct spec_set *a, const struct spec_set *b)
+{
+	bool same = a->n == b->n;
+
+	for (size_t i = 0; same && i < a->n; i++)
+		same = spec_equal(&a->specs[i], &b->specs[i]);
+	return same;
+}
+
 void board_set_specs(struct board *board, struct spec_set *specs)
 {
 	pthread_mutex_lock(&board->lock);
+	if (same_specs(board->specs, specs)) {
+		/* samples that are under way stay good */
+		pthread_mutex_unlock(&board->lock);
+		return;
+	}
 	rebase_scope(board, &board->host, specs);
 	for (size_t i = 0; i < board->n_vms; i++)
 		rebase_scope(board, board->vms[i], specs);

@@ -319,6 +319,11 @@ static void board_knows_runs_and_configurations(void **state)
 	/* a reload keeps what is still asked for, and drops late results of the old one */
 	board_set_specs(board, same);
 	assert_int_equal(vm_metrics(tree, "vm"), 1);
+	board_update_one(board, specs, &vm, 1);
+	struct spec_set *kept = board_specs(board);
+
+	assert_ptr_equal(kept, specs);
+	spec_set_unref(kept);
 	board_set_specs(board, other);
 	assert_int_equal(vm_metrics(tree, "vm"), 0);
 	board_update_one(board, specs, &vm, 1);
