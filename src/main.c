@@ -16,7 +16,9 @@
 #include "options.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/mem.h"
 #include "util/strbuf.h"
+#include "util/user.h"
 #include "worker.h"
 
 enum { EXIT_USAGE = 2 };
@@ -121,6 +123,45 @@ static int daemonize(void)
 	return fds[1];
 }
 
+/*
+ * The mount point as the kernel will list it: its parent without symbolic links, its name
+ * without slashes behind it.  The mount point itself may be dead and is not touched.
+ * Return: a path that the caller frees, or NULL after saying what is wrong.
+ */
+static char *canonical_mount(const char *path)
+{
+	_cleanup_free_ char *copy = xstrdup(path);
+	size_t n = strlen(copy);
+
+	while (n > 1 && copy[n - 1] == '/')
+		copy[--n] = '\0';
+	char *slash = strrchr(copy, '/');
+
+	if (!slash[1] || !strcmp(slash, "/.") || !strcmp(slash, "/..")) {
+		log_error("--mount: '%s' is no place for a mount point", path);
+		return NULL;
+	}
+	*slash = '\0';
+	_cleanup_free_ char *parent = realpath(*copy ? copy : "/", NULL);
+
+	if (!parent) {
+		log_error("%s cannot be created: %s: %s", path, *copy ? copy : "/",
+			strerror(errno));
+		return NULL;
+	}
+	return xasprintf("%s/%s", strcmp(parent, "/") ? parent : "", slash + 1);
+}
+
+static bool user_exists(const char *name)
+{
+	struct user user;
+
+	if (!name || user_resolve(name, &user) == 0)
+		return true;
+	log_error("--user: there is no user '%s'", name);
+	return false;
+}
+
 static int run_worker(void *ctx, int keeper_fd, int fuse_fd)
 {
 	struct worker_params *params = ctx;
@@ -136,10 +177,8 @@ static int run(const struct options *o, struct conf *conf)
 		.user = o->user,
 		.uri = o->uri ? o->uri : default_uri(),
 		.connect = o->uri,
-		.mount = o->mount,
 		.conf = conf };
-	struct keeper_params keeper = { .mount = o->mount,
-		.pid_file = o->pid_file,
+	struct keeper_params keeper = { .pid_file = o->pid_file,
 		.worker = run_worker,
 		.ctx = &worker,
 		.link = conf_has_shared_disk(conf) ? conf->disk_path : NULL };
@@ -156,6 +195,12 @@ static int run(const struct options *o, struct conf *conf)
 		return EXIT_FAILURE;
 	}
 	log_init(o->verbose, false);
+
+	_cleanup_free_ char *mount = canonical_mount(o->mount);
+
+	if (!user_exists(o->user) || !mount)
+		return EXIT_FAILURE;
+	worker.mount = keeper.mount = mount;
 	struct keeper *k = keeper_open(&keeper);
 	int ready_fd = -1;
 

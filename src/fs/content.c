@@ -260,7 +260,8 @@ static void fill_stat(struct content *c, struct view *view, const struct node *n
 		if (blob && reader != NOBODY)
 			blob = hold(c, node->id, is_document(node) ? reader : 0,
 				TAKE_PTR(blob));
-		ret->st_size = blob ? (off_t)blob->size : 0;
+		/* a reader of an "empty" file would not even ask, and get no error */
+		ret->st_size = blob ? (off_t)blob->size : 1;
 		if (blob && blob->time_ns)
 			fill_times(ret, ns_to_timespec(blob->time_ns));
 	}

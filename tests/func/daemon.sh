@@ -44,6 +44,11 @@ refused "$tmp/full" 'not empty'
 refused "$tmp/full/x" 'Not a directory'
 refused /proc 'mount point of type proc'
 refused /nonexistent/a/b 'cannot be created'
+refused / 'no place for a mount point'
+r=0
+"$vhostmd" -c $uri -f "$top/conf/vhostmd.conf" -p "$tmp/pid" -m "$mnt" -u no-such-user 2>"$tmp/err" || r=$?
+assert_eq "status for an unknown user" $r 1
+grep -q "no user 'no-such-user'" "$tmp/err" || fail "unknown user: $(cat "$tmp/err")"
 
 # a living daemon is not disturbed by a second one
 start_daemon -c $uri
@@ -65,7 +70,10 @@ keeper=''
 wait_for 10 process_gone "$worker" || fail "the worker outlives SIGKILL"
 [ -e "$tmp/pid" ] || fail "the crash removed the pid file?"
 stat "$mnt" >/dev/null 2>&1 && fail "the mount should be dead now"
-start_daemon -c $uri
+# by another name of the same place
+ln -s "$tmp" "$tmp.link"
+at_exit "rm -f $tmp.link"
+start_daemon -c $uri --mount "$tmp.link/mnt//"
 assert_eq "after a crash" "$(cat "$mnt/metrics/host/HostName")" "$(uname -n)"
 
 # the keeper alone killed: the worker does not stay behind

@@ -54,7 +54,7 @@ done
 
 # no trace of a neighbour: not its name, not its uuid, on the raw device and the channel
 id_b=$(virsh_system domid "$b")
-for word in "$b" "pwned" "$hostile" "id='$id_b'"; do
+for word in "$b" "pwned" "$hostile" " id='$id_b' "; do
 	word=${word//\'/.}
 	guest_run "$a" "cat /dev/vd? | grep -a -c -e '$word'" | grep -qx 0 || fail "a sees '$word' on its disk"
 	guest_run "$a" "vm-dump-metrics -i | grep -c -e '$word'" | grep -qx 0 || fail "a sees '$word' on its channel"

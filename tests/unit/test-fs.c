@@ -256,6 +256,7 @@ static void what_is_read_is_what_was_told(void **state)
 
 	/* unavailable */
 	assert_int_equal(content_lookup(c, NODE_HOST, "a%2Fb", 1, &st), 0);
+	assert_int_equal(st.st_size, 1); /* so that a read reaches us, and fails */
 	assert_int_equal(content_open(c, st.st_ino, &direct), -ENODATA);
 	assert_int_equal(content_open(c, NODE_HOST, &direct), -EISDIR);
 	assert_int_equal(content_open(c, 77, &direct), -ENOENT);
