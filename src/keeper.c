@@ -284,6 +284,16 @@ static int start_worker(struct keeper *k)
 	return r;
 }
 
+static sigset_t our_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (const int *s = (const int[]){ SIGTERM, SIGINT, SIGHUP, SIGCHLD, 0 }; *s; s++)
+		sigaddset(&set, *s);
+	return set;
+}
+
 static void on_signal(struct keeper *k, int signal_fd)
 {
 	struct signalfd_siginfo info;
@@ -293,9 +303,10 @@ static void on_signal(struct keeper *k, int signal_fd)
 	if (info.ssi_signo == SIGHUP) {
 		kill(k->worker, SIGHUP);
 	} else if (info.ssi_signo != SIGCHLD) {
+		/* who asks twice has waited long enough */
+		kill(k->worker, k->stopping ? SIGKILL : SIGTERM);
 		k->stopping = true;
 		notify_manager("STOPPING=1");
-		kill(k->worker, SIGTERM);
 	}
 }
 
@@ -307,13 +318,8 @@ static bool worker_ended(struct keeper *k, int *ret_status)
 
 static int watch_worker(struct keeper *k)
 {
-	sigset_t set;
+	sigset_t set = our_signals();
 	int status = 0;
-
-	sigemptyset(&set);
-	for (const int *s = (const int[]){ SIGTERM, SIGINT, SIGHUP, SIGCHLD, 0 }; *s; s++)
-		sigaddset(&set, *s);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 	_cleanup_close_ int signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 
 	while (!worker_ended(k, &status)) {
@@ -327,7 +333,7 @@ static int watch_worker(struct keeper *k)
 		if (fds[1].revents & POLLIN)
 			on_message(k);
 		else if (fds[1].revents)
-			k->socket = -1; /* the worker is about to end */
+			close(TAKE_FD(k->socket)); /* the worker is about to end */
 	}
 	if (WIFSIGNALED(status))
 		log_error("the worker was killed by signal %d", WTERMSIG(status));
@@ -388,7 +394,10 @@ static int take_mount(struct keeper *k)
 struct keeper *keeper_open(const struct keeper_params *params)
 {
 	struct keeper *k = xcalloc(1, sizeof(*k));
+	sigset_t set = our_signals();
 
+	/* from here on they wait for watch_worker(): nothing may be left behind */
+	sigprocmask(SIG_BLOCK, &set, NULL);
 	*k = (struct keeper){ .params = params,
 		.pid_fd = -1,
 		.fuse_fd = -1,

@@ -22,7 +22,8 @@ struct keeper_params {
 };
 
 /*
- * Takes the pid file, the mount point and the link.  @params must outlive the keeper.
+ * Takes the pid file, the mount point and the link, and blocks the signals that
+ * keeper_run() handles.  @params must outlive the keeper.
  * Return: NULL after logging what is in the way; then nothing is left behind.
  */
 struct keeper *keeper_open(const struct keeper_params *params);

@@ -93,6 +93,30 @@ assert_eq "status after the worker's death" $r 1
 logged 'the worker was killed by signal 9' || fail "not logged"
 mountpoint -q "$mnt" && fail "still mounted"
 
+# told to stop at any moment of its start, it leaves nothing behind
+for _ in 1 2 3 4 5; do
+	"$vhostmd" -d -c $uri -f "$top/conf/vhostmd.conf" -p "$tmp/pid" -m "$mnt" 2>>"$tmp/log" &
+	early=$!
+	wait_for 10 test -e "$tmp/pid" || fail "no pid file"
+	kill -TERM $early
+	r=0
+	wait $early || r=$?
+	assert_eq "status when stopped early" $r 0
+	grep -q " $mnt " /proc/mounts && fail "still mounted after an early stop"
+	[ -e "$tmp/pid" ] && fail "the pid file stays after an early stop"
+done
+
+# a worker that does not react: the second request ends it
+start_daemon -c $uri
+kill -STOP "$(worker_pid)"
+kill -TERM "$keeper"
+kill -INT "$keeper"
+r=0
+wait "$keeper" || r=$?
+keeper=''
+assert_eq "status after a forced end" $r 1
+grep -q " $mnt " /proc/mounts && fail "still mounted after a forced end"
+
 # in the background: up when the command returns
 (cd "$tmp" && cp "$top/conf/vhostmd.conf" rel.conf &&
 	"$vhostmd" -c $uri -f rel.conf -p "$tmp/pid" -m "$mnt") || fail "does not start in the background"
