@@ -27,9 +27,15 @@
  */
 #define N_HELD 4096u
 
-/* A reader that asks for the size again in the middle of a document goes on with it. */
-#define QUIET_NS (200 * NS_PER_MS)
-#define HOLD_MAX_NS (3 * NS_PER_S)
+/*
+ * A reader asks for the size again before each of his reads, also before the one that finds
+ * the end; a longer value told then would show its tail behind the shorter one.  So what
+ * was read a moment ago is told once more, but not for ever.
+ */
+static const struct pause {
+	int64_t quiet_ns, hold_max_ns;
+} document_pause = { 200 * NS_PER_MS, 3 * NS_PER_S },
+  metric_pause = { 20 * NS_PER_MS, 100 * NS_PER_MS };
 
 /* Documents are large: who has not read for so long has gone. */
 #define FORGET_NS (10 * NS_PER_S)
@@ -117,7 +123,10 @@ static bool is_for(const struct held *h, uint64_t id, pid_t reader)
 /* Somebody is in the middle of reading what was told before. */
 static bool is_busy(const struct held *h, int64_t now)
 {
-	return h->reader && now - h->read_ns < QUIET_NS && now - h->told_ns < HOLD_MAX_NS;
+	const struct pause *pause = h->reader ? &document_pause : &metric_pause;
+
+	return now - h->read_ns < pause->quiet_ns &&
+		now - h->told_ns < pause->hold_max_ns;
 }
 
 /* The reader has seen the end. */

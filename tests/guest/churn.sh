@@ -76,14 +76,12 @@ for round in 1 2 3 4 5 6; do
 		guest_start_halting "$guest_prefix-churn-$i" "$(cat /proc/sys/kernel/random/uuid)" \
 			"$(guest_channel_xml)" || fail "guest $i does not start"
 	done
-	three() { [ "$(find "$mnt/metrics/vm" -mindepth 1 -maxdepth 1 | wc -l)" = 3 ]; }
+	ours() { find "$mnt/metrics/vm" -mindepth 1 -maxdepth 1 -name "$guest_prefix-churn-*" | wc -l; }
+	three() { [ "$(ours)" = 3 ]; }
 	wait_for 10 three || fail "round $round: $(ls "$mnt/metrics/vm")"
 	kill -HUP "$keeper"
 	guests_destroy
-	none()
-	{
-		[ -z "$(find "$mnt/metrics/vm" "$mnt/metrics/vm-by-uuid" "$mnt/disk" -mindepth 1)" ]
-	}
+	none() { [ "$(ours)" = 0 ]; }
 	wait_for 10 none || fail "round $round: left: $(ls "$mnt/metrics/vm")"
 done
 rm "$tmp/go"
