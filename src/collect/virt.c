@@ -31,6 +31,11 @@
 
 #define STOP_PATIENCE_NS (3 * NS_PER_S)
 
+/* A call that takes longer, and longer than several usual ones, is left alone. */
+#define CALL_PATIENCE_NS (2 * NS_PER_S)
+#define CALL_PATIENCE_FACTOR 4
+#define MAX_CALLS 4u /* libvirtd serves five requests of one client at a time */
+
 enum virt_state { VIRT_CONNECTING, VIRT_CONNECTED, VIRT_FAILED };
 
 struct virt {
@@ -42,26 +47,47 @@ struct virt {
 
 	struct cycle cycle;
 	_Atomic bool stopping;
+	_Atomic bool no_nowait; /* the driver does not know NOWAIT */
 
 	/* stats thread only */
 	struct virt_plan *plan;
 	struct spec_set *plan_specs;
-	bool no_nowait; /* the driver does not know NOWAIT */
 	int callbacks[2];
 
 	pthread_mutex_t lock; /* guards all below; taken alone */
 	pthread_cond_t discover_wake;
+	pthread_cond_t call_ended;
+	struct bulk_call *calls; /* all that are under way or have ended unseen */
+	unsigned n_calls;
 	virConnectPtr conn;
 	bool lost;          /* conn is dead */
+	bool ending;        /* do not wait for calls any more */
 	uint64_t event_seq; /* lifecycle events so far */
 	struct uuid *queue; /* VMs to discover */
 	size_t n_queue, cap_queue;
 	char *product;
 	enum virt_state state;
-	int64_t cycle_start_mono_ns; /* of the bulk call under way; 0: none */
-	int64_t cycle_ns;            /* the last one took */
-	uint64_t cycles;             /* that succeeded */
-	int64_t sampled_mono_ns;     /* when the last one began that succeeded */
+	int64_t cycle_ns;        /* the last one took */
+	uint64_t cycles;         /* that succeeded */
+	int64_t sampled_mono_ns; /* when the last one began that succeeded */
+};
+
+/*
+ * One call for all statistics, on a thread of its own: a QEMU that hangs holds up the
+ * first call that asks its monitor, for as long as it likes.  The call is left alone then,
+ * and the next one passes that VM by, because it does not wait for a VM that is busy.
+ */
+struct bulk_call {
+	struct bulk_call *next; /* guarded by virt.lock */
+	bool ended;             /* guarded by virt.lock; the rest is final then */
+	struct virt *virt;
+	virConnectPtr conn; /* a reference */
+	unsigned groups;
+	uint64_t seq; /* lifecycle events before the call */
+	int64_t start_mono_ns, time_ns;
+	virDomainStatsRecordPtr *records;
+	int n;
+	char *error; /* if n < 0 */
 };
 
 static const char *virt_error(void)
@@ -264,7 +290,7 @@ static void *discover_main(void *arg)
 /* ---- stats thread ---- */
 
 /* Logs a change of the connection's state, once. */
-static void set_state(struct virt *virt, enum virt_state state)
+static void set_state(struct virt *virt, enum virt_state state, const char *error)
 {
 	const char *uri = virt->uri ? virt->uri : "the default hypervisor";
 
@@ -280,7 +306,7 @@ static void set_state(struct virt *virt, enum virt_state state)
 	else
 		log_warning(
 			"libvirt: %s does not answer, VM metrics keep their last values: %s",
-			uri, virt_error());
+			uri, error);
 }
 
 static void read_product(struct virt *virt, virConnectPtr conn)
@@ -368,7 +394,7 @@ static virConnectPtr connect_virt(struct virt *virt)
 	virConnectPtr conn = virConnectOpenReadOnly(virt->uri);
 
 	if (!conn) {
-		set_state(virt, VIRT_FAILED);
+		set_state(virt, VIRT_FAILED, virt_error());
 		return NULL;
 	}
 	pthread_mutex_lock(&virt->lock);
@@ -379,7 +405,7 @@ static virConnectPtr connect_virt(struct virt *virt)
 	read_product(virt, conn);
 	list_domains(virt, conn);
 	rediscover_all(virt);
-	set_state(virt, VIRT_CONNECTED);
+	set_state(virt, VIRT_CONNECTED, NULL);
 	return conn;
 }
 
@@ -413,21 +439,119 @@ static void refresh_plan(struct virt *virt)
 	spec_set_unref(specs);
 }
 
-static int bulk_stats(
-	struct virt *virt, virConnectPtr conn, virDomainStatsRecordPtr **ret)
+static int bulk_stats(struct bulk_call *call)
 {
 	unsigned flags = VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE;
-	unsigned groups = virt_plan_groups(virt->plan);
 
-	if (!virt->no_nowait) {
-		int n = virConnectGetAllDomainStats(conn, groups, ret,
-			flags | VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
+	if (!atomic_load(&call->virt->no_nowait)) {
+		int n = virConnectGetAllDomainStats(call->conn, call->groups,
+			&call->records, flags | VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
 
 		if (n >= 0 || virGetLastErrorCode() != VIR_ERR_INVALID_ARG)
 			return n;
-		virt->no_nowait = true;
+		atomic_store(&call->virt->no_nowait, true);
 	}
-	return virConnectGetAllDomainStats(conn, groups, ret, flags);
+	return virConnectGetAllDomainStats(
+		call->conn, call->groups, &call->records, flags);
+}
+
+static void *call_main(void *arg)
+{
+	struct bulk_call *call = arg;
+	struct virt *virt = call->virt;
+
+	call->n = bulk_stats(call);
+	if (call->n < 0)
+		call->error = xstrdup(virt_error());
+	pthread_mutex_lock(&virt->lock);
+	call->ended = true;
+	pthread_cond_signal(&virt->call_ended);
+	pthread_mutex_unlock(&virt->lock);
+	return NULL;
+}
+
+static void call_free(struct bulk_call *call)
+{
+	virDomainStatsRecordListFree(call->records);
+	virConnectClose(call->conn);
+	free(call->error);
+	free(call);
+}
+
+/* Starts a call, unless too many are under way. */
+static void start_call(struct virt *virt, virConnectPtr conn)
+{
+	struct bulk_call *call = NULL;
+	pthread_t thread;
+
+	pthread_mutex_lock(&virt->lock);
+	if (virt->n_calls < MAX_CALLS) {
+		call = xcalloc(1, sizeof(*call));
+		*call = (struct bulk_call){ .next = virt->calls,
+			.virt = virt,
+			.conn = conn,
+			.groups = virt_plan_groups(virt->plan),
+			.seq = virt->event_seq,
+			.start_mono_ns = clock_mono_ns(),
+			.time_ns = clock_real_ns() };
+		virConnectRef(conn);
+		virt->calls = call;
+		virt->n_calls++;
+	}
+	pthread_mutex_unlock(&virt->lock);
+	if (!call)
+		return;
+	if (pthread_create(&thread, NULL, call_main, call) == 0) {
+		pthread_detach(thread);
+		return;
+	}
+	call->n = -1;
+	call->error = xstrdup("no thread for the call");
+	pthread_mutex_lock(&virt->lock);
+	call->ended = true;
+	pthread_mutex_unlock(&virt->lock);
+}
+
+/* Takes a call that has ended out of the list; NULL if there is none. */
+static struct bulk_call *take_ended_locked(struct virt *virt)
+{
+	for (struct bulk_call **at = &virt->calls; *at; at = &(*at)->next) {
+		struct bulk_call *call = *at;
+
+		if (!call->ended)
+			continue;
+		*at = call->next;
+		virt->n_calls--;
+		return call;
+	}
+	return NULL;
+}
+
+static struct bulk_call *take_ended(struct virt *virt)
+{
+	pthread_mutex_lock(&virt->lock);
+	struct bulk_call *call = take_ended_locked(virt);
+
+	pthread_mutex_unlock(&virt->lock);
+	return call;
+}
+
+/* Waits for any call to end.  Return: the call, the caller's to free; NULL if none did. */
+static struct bulk_call *wait_for_call(struct virt *virt)
+{
+	struct bulk_call *call = NULL;
+
+	pthread_mutex_lock(&virt->lock);
+	int64_t usual = virt->cycle_ns * CALL_PATIENCE_FACTOR;
+	int64_t deadline =
+		clock_mono_ns() + (usual > CALL_PATIENCE_NS ? usual : CALL_PATIENCE_NS);
+	struct timespec until = ns_to_timespec(deadline);
+
+	while (!(call = take_ended_locked(virt)) && !virt->ending &&
+		clock_mono_ns() < deadline)
+		pthread_cond_timedwait(&virt->call_ended, &virt->lock, &until);
+	pthread_mutex_unlock(&virt->lock);
+	return call;
 }
 
 static void update_host(
@@ -474,42 +598,40 @@ static void store_records(
 	board_publish(virt->params.board);
 }
 
-static void note_cycle(struct virt *virt, int64_t start_mono_ns, bool ended, bool ok)
+static void note_success(struct virt *virt, const struct bulk_call *call)
 {
 	pthread_mutex_lock(&virt->lock);
-	virt->cycle_start_mono_ns = ended ? 0 : start_mono_ns;
-	if (ended)
-		virt->cycle_ns = clock_mono_ns() - start_mono_ns;
-	if (ok) {
-		virt->sampled_mono_ns = start_mono_ns;
-		virt->cycles++;
-	}
+	virt->cycle_ns = clock_mono_ns() - call->start_mono_ns;
+	virt->sampled_mono_ns = call->start_mono_ns;
+	virt->cycles++;
 	pthread_mutex_unlock(&virt->lock);
+}
+
+/* Uses what a call brought; frees it. */
+static void finish_call(struct virt *virt, struct bulk_call *call)
+{
+	bool late = call->start_mono_ns < virt->sampled_mono_ns;
+
+	if (late) {
+		/* a later call was faster: these figures are old */
+	} else if (call->n >= 0) {
+		set_state(virt, VIRT_CONNECTED, NULL);
+		reconcile_records(virt, call->records, call->n, call->seq);
+		store_records(virt, call->records, call->n, call->time_ns);
+		note_success(virt, call);
+	} else if (call->conn == virt->conn) {
+		set_state(virt, VIRT_FAILED, call->error);
+		if (virConnectIsAlive(call->conn) != 1)
+			disconnect_virt(virt);
+	}
+	call_free(call);
 }
 
 static void sample(struct virt *virt, virConnectPtr conn)
 {
-	virDomainStatsRecordPtr *records = NULL;
-	int64_t start = clock_mono_ns(), time_ns = clock_real_ns();
-
-	note_cycle(virt, start, false, false);
-	pthread_mutex_lock(&virt->lock);
-	uint64_t seq = virt->event_seq;
-
-	pthread_mutex_unlock(&virt->lock);
-	int n = bulk_stats(virt, conn, &records);
-
-	if (n >= 0) {
-		set_state(virt, VIRT_CONNECTED);
-		reconcile_records(virt, records, n, seq);
-		store_records(virt, records, n, time_ns);
-		virDomainStatsRecordListFree(records);
-	} else {
-		set_state(virt, VIRT_FAILED);
-		if (virConnectIsAlive(conn) != 1)
-			disconnect_virt(virt);
-	}
-	note_cycle(virt, start, true, n >= 0);
+	start_call(virt, conn);
+	for (struct bulk_call *call = wait_for_call(virt); call; call = take_ended(virt))
+		finish_call(virt, call);
 }
 
 static void *stats_main(void *arg)
@@ -551,6 +673,12 @@ struct virt *virt_start(const struct virt_params *params)
 	virt->callbacks[0] = virt->callbacks[1] = -1;
 	pthread_mutex_init(&virt->lock, NULL);
 	pthread_cond_init(&virt->discover_wake, NULL);
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&virt->call_ended, &attr);
+	pthread_condattr_destroy(&attr);
 	cycle_init(&virt->cycle, params->period_ns);
 	virSetErrorFunc(NULL, ignore_virt_error);
 	virInitialize();
@@ -574,6 +702,27 @@ static bool join_until(pthread_t thread, int64_t deadline_real_ns)
 	return pthread_timedjoin_np(thread, NULL, &until) == 0;
 }
 
+/* Frees the calls that end in time.  Return: true if there is none left. */
+static bool calls_over(struct virt *virt, int64_t deadline_real_ns)
+{
+	int64_t until_ns = clock_mono_ns() + deadline_real_ns - clock_real_ns();
+	struct timespec until = ns_to_timespec(until_ns);
+
+	pthread_mutex_lock(&virt->lock);
+	while (virt->calls && clock_mono_ns() < until_ns) {
+		struct bulk_call *call = take_ended_locked(virt);
+
+		if (call)
+			call_free(call);
+		else
+			pthread_cond_timedwait(&virt->call_ended, &virt->lock, &until);
+	}
+	bool over = !virt->calls;
+
+	pthread_mutex_unlock(&virt->lock);
+	return over;
+}
+
 bool virt_stop(struct virt *virt)
 {
 	if (!virt)
@@ -581,7 +730,11 @@ bool virt_stop(struct virt *virt)
 	int64_t deadline = clock_real_ns() + STOP_PATIENCE_NS;
 
 	cycle_stop(&virt->cycle);
-	if (!join_until(virt->stats_thread, deadline))
+	pthread_mutex_lock(&virt->lock);
+	virt->ending = true;
+	pthread_cond_signal(&virt->call_ended);
+	pthread_mutex_unlock(&virt->lock);
+	if (!join_until(virt->stats_thread, deadline) || !calls_over(virt, deadline))
 		return false;
 	pthread_mutex_lock(&virt->lock);
 	atomic_store(&virt->stopping, true);
@@ -594,6 +747,7 @@ bool virt_stop(struct virt *virt)
 	virEventRemoveTimeout(virt->wake_timer);
 	cycle_done(&virt->cycle);
 	pthread_cond_destroy(&virt->discover_wake);
+	pthread_cond_destroy(&virt->call_ended);
 	pthread_mutex_destroy(&virt->lock);
 	virt_plan_free(virt->plan);
 	spec_set_unref(virt->plan_specs);
@@ -621,8 +775,8 @@ void virt_status(struct virt *virt, struct strbuf *out)
 			(now - virt->sampled_mono_ns) / NS_PER_MS);
 	strbuf_addf(out, "libvirt.cycles: %" PRIu64 "\n", virt->cycles);
 	strbuf_addf(out, "libvirt.cycle_us: %" PRId64 "\n", virt->cycle_ns / 1000);
-	if (virt->cycle_start_mono_ns)
+	for (const struct bulk_call *c = virt->calls; c; c = c->next)
 		strbuf_addf(out, "libvirt.waiting_ms: %" PRId64 "\n",
-			(now - virt->cycle_start_mono_ns) / NS_PER_MS);
+			(now - c->start_mono_ns) / NS_PER_MS);
 	pthread_mutex_unlock(&virt->lock);
 }

@@ -6,7 +6,8 @@
  * nothing else:
  *   events    runs libvirt's event loop; a VM appears on the board from here
  *   discover  asks for a new VM's channel and its first statistics
- *   stats     connects, and asks for all statistics each period
+ *   stats     connects, and asks for all statistics each period, on threads that it leaves
+ *             alone when a QEMU that hangs holds a call up; the next call passes it by
  */
 #pragma once
 

@@ -34,6 +34,12 @@ qemu_b=$(pgrep -f "guest=$guest_prefix-b,") || fail "no QEMU"
 kill -STOP "$qemu_b"
 at_exit "kill -CONT $qemu_b 2>/dev/null"
 host_goes_on "hung QEMU"
+for round in 1 2 3; do
+	before=$(cat "$vm_a/TotalCPUTime")
+	guest_run "$a" "i=0; while [ \$i -lt 20000 ]; do i=\$((i+1)); done"
+	wait_for 15 vm_moves "$before" || fail "hung QEMU: another VM's figures stand still, round $round"
+done
+grep -q "^vm.$a.age_ms: .*stale" "$mnt/status" && fail "hung QEMU: another VM is stale"
 kill -CONT "$qemu_b"
 before=$(cat "$vm_a/TotalCPUTime")
 guest_run "$a" "i=0; while [ \$i -lt 20000 ]; do i=\$((i+1)); done"
