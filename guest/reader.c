@@ -18,13 +18,12 @@
 #include "util/mem.h"
 #include "util/parse.h"
 #include "util/strbuf.h"
+#include "util/wire.h"
 
 #define DISK_PATIENCE_NS (10 * NS_PER_S)
 #define DISK_PAUSE_MS 50
 #define CHANNEL_PATIENCE_NS (5 * NS_PER_S)
-#define CHANNEL_NAME "org.github.vhostmd.1"
 #define CHANNEL_MAX_BYTES (16u << 20)
-#define REQUEST "GET /metrics/XML\n\n"
 
 const char *reader_strerror(int r)
 {
@@ -282,7 +281,7 @@ static int wait_for(int fd, short events, int64_t deadline)
 
 static int send_request(int fd, int64_t deadline)
 {
-	const char *p = REQUEST;
+	const char *p = WIRE_REQUEST;
 
 	while (*p) {
 		ssize_t n = write(fd, p, strlen(p));
@@ -307,7 +306,7 @@ static int send_request(int fd, int64_t deadline)
 static int take_document(struct strbuf *in, struct strbuf *out)
 {
 	for (;;) {
-		char *end = in->len ? memmem(in->data, in->len, "\n\n", 2) : NULL;
+		char *end = in->len ? memmem(in->data, in->len, WIRE_END, 2) : NULL;
 
 		if (!end)
 			return -EAGAIN;
@@ -317,7 +316,7 @@ static int take_document(struct strbuf *in, struct strbuf *out)
 			strbuf_add(out, in->data, n - 1);
 			return 0;
 		}
-		if (!strncmp(in->data, "INVALID REQUEST", 15))
+		if (!strncmp(in->data, WIRE_REFUSAL, strlen(WIRE_REFUSAL)))
 			return -EPROTO;
 		memmove(in->data, in->data + n, in->len - n + 1);
 		in->len -= n;
@@ -389,7 +388,7 @@ static char *find_port(void)
 
 		if (entry->d_name[0] != '.' &&
 			read_file_at(AT_FDCWD, path, 256, &name) == 0 && name.len &&
-			!strcmp(str_trim(name.data), CHANNEL_NAME))
+			!strcmp(str_trim(name.data), WIRE_CHANNEL_NAME))
 			return xasprintf("/dev/%s", entry->d_name);
 	}
 	return NULL;
@@ -397,7 +396,7 @@ static char *find_port(void)
 
 int reader_channel(struct strbuf *out, struct strbuf *tried)
 {
-	static const char usual[] = "/dev/virtio-ports/" CHANNEL_NAME;
+	static const char usual[] = "/dev/virtio-ports/" WIRE_CHANNEL_NAME;
 
 	if (access(usual, F_OK) == 0)
 		return reader_channel_at(usual, out, tried);

@@ -27,13 +27,11 @@
 #include "util/mem.h"
 #include "util/pidfile.h"
 #include "util/strbuf.h"
+#include "util/wire.h"
 
 /* Messages: the worker sends a letter and a text, the keeper answers requests with an int. */
 #define MSG_READY 'R'
 #define MSG_CONNECT 'C'
-
-/* The only name of a socket that the worker may have connected. */
-#define CHANNEL_NAME "org.github.vhostmd.1"
 
 struct keeper {
 	const struct keeper_params *params;
@@ -133,12 +131,15 @@ static int connect_path(const char *path)
 	return S_ISSOCK(st.st_mode) ? connect_inode(inode) : -ENOTSOCK;
 }
 
-/* A worker gone bad must not reach other sockets, a hypervisor's monitor for instance. */
+/*
+ * A worker gone bad must not reach other sockets, a hypervisor's monitor for instance, so
+ * there is only one name that it may have connected.
+ */
 static bool is_channel(const char *path)
 {
 	const char *name = strrchr(path, '/');
 
-	return path[0] == '/' && name && !strcmp(name + 1, CHANNEL_NAME);
+	return path[0] == '/' && name && !strcmp(name + 1, WIRE_CHANNEL_NAME);
 }
 
 static void answer(int socket, int result)

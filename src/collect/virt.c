@@ -22,8 +22,7 @@
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
-
-#define CHANNEL_TARGET "org.github.vhostmd.1"
+#include "util/wire.h"
 
 /* A dead libvirtd is noticed after (count + 1) * interval; a slow one must not be. */
 #define KEEPALIVE_INTERVAL_S 5
@@ -34,6 +33,7 @@
 /* A call that takes longer, and longer than several usual ones, is left alone. */
 #define CALL_PATIENCE_NS (2 * NS_PER_S)
 #define CALL_PATIENCE_FACTOR 4
+#define CALL_PATIENCE_MAX_NS (10 * NS_PER_S)
 #define MAX_CALLS 4u /* libvirtd serves five requests of one client at a time */
 
 enum virt_state { VIRT_CONNECTING, VIRT_CONNECTED, VIRT_FAILED };
@@ -223,7 +223,7 @@ static void discover_channel(struct virt *virt, virDomainPtr dom, const struct u
 	if (!xml)
 		return; /* gone again */
 	if (strlen(xml) <= LIMIT_DOMAIN_XML_BYTES)
-		(void)foreign_channel_path(xml, CHANNEL_TARGET, &path);
+		(void)foreign_channel_path(xml, WIRE_CHANNEL_NAME, &path);
 	free(xml);
 	virt->params.on_channel(virt->params.ctx, uuid, path);
 }
@@ -542,9 +542,14 @@ static struct bulk_call *wait_for_call(struct virt *virt)
 	struct bulk_call *call = NULL;
 
 	pthread_mutex_lock(&virt->lock);
-	int64_t usual = virt->cycle_ns * CALL_PATIENCE_FACTOR;
-	int64_t deadline =
-		clock_mono_ns() + (usual > CALL_PATIENCE_NS ? usual : CALL_PATIENCE_NS);
+	int64_t patience = virt->cycle_ns * CALL_PATIENCE_FACTOR;
+
+	/* the last call may have been one that hung */
+	if (patience > CALL_PATIENCE_MAX_NS)
+		patience = CALL_PATIENCE_MAX_NS;
+	if (patience < CALL_PATIENCE_NS)
+		patience = CALL_PATIENCE_NS;
+	int64_t deadline = clock_mono_ns() + patience;
 	struct timespec until = ns_to_timespec(deadline);
 
 	while (!(call = take_ended_locked(virt)) && !virt->ending &&

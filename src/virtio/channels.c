@@ -18,10 +18,7 @@
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
-
-#define REQUEST "GET /metrics/XML\n\n"
-#define REQUEST_END "\n\n"
-#define REFUSAL "INVALID REQUEST\n\n"
+#include "util/wire.h"
 
 #define RETRY_MIN_NS (100 * NS_PER_MS)
 #define RETRY_MAX_NS (30 * NS_PER_S)
@@ -136,18 +133,18 @@ static void add_document(struct channels *cs, struct channel *c)
 static bool answer_one(struct channels *cs, struct channel *c)
 {
 	c->in[c->in_len] = '\0';
-	char *end = memmem(c->in, c->in_len, REQUEST_END, strlen(REQUEST_END));
+	char *end = memmem(c->in, c->in_len, WIRE_END, strlen(WIRE_END));
 
 	if (!end && c->in_len < LIMIT_REQUEST_BYTES)
 		return false;
-	size_t n = end ? (size_t)(end - c->in) + strlen(REQUEST_END) : c->in_len;
+	size_t n = end ? (size_t)(end - c->in) + strlen(WIRE_END) : c->in_len;
 
-	if (n == strlen(REQUEST) && !memcmp(c->in, REQUEST, n)) {
+	if (n == strlen(WIRE_REQUEST) && !memcmp(c->in, WIRE_REQUEST, n)) {
 		add_document(cs, c);
 		c->in_len -= n;
 		memmove(c->in, c->in + n, c->in_len);
 	} else {
-		strbuf_adds(&c->out, REFUSAL);
+		strbuf_adds(&c->out, WIRE_REFUSAL);
 		c->in_len = 0;
 	}
 	return true;
