@@ -27,11 +27,9 @@ struct conf {
 	unsigned transports; /* of enum conf_transport */
 	int64_t period_ns;
 
-	char *disk_name;          /* NULL: not configured */
 	char *disk_path;          /* NULL: no shared disk */
 	uint64_t disk_size_bytes; /* a multiple of DISK_BLOCK_BYTES */
 
-	char *channel_path; /* NULL: as the domain's XML says */
 	unsigned max_channels;
 	int64_t expiration_ns;
 

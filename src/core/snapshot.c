@@ -154,14 +154,6 @@ struct snapshot *view_find_uuid(const struct view *view, const struct uuid *uuid
 	return s && uuid_compare(&s->vm.uuid, uuid) == 0 ? s : NULL;
 }
 
-struct snapshot *view_find_name(const struct view *view, const char *name)
-{
-	for (size_t i = 0; i < view->n_vms; i++)
-		if (!strcmp(view->vms[i]->vm.name, name))
-			return view->vms[i];
-	return NULL;
-}
-
 struct snapshot *view_find_id(const struct view *view, int id)
 {
 	for (size_t i = 0; i < view->n_vms; i++)

@@ -70,7 +70,6 @@ uint64_t uuid_key(const struct uuid *uuid);
 /* Borrowed from the view; NULL if there is no such VM. */
 struct snapshot *view_find_key(const struct view *view, uint64_t key);
 struct snapshot *view_find_uuid(const struct view *view, const struct uuid *uuid);
-struct snapshot *view_find_name(const struct view *view, const char *name);
 struct snapshot *view_find_id(const struct view *view, int id);
 
 /* The place where the current view is published. */

@@ -39,11 +39,6 @@ int metric_type_parse(const char *name, enum metric_type *ret)
 	return -EINVAL;
 }
 
-bool metric_type_is_number(enum metric_type type)
-{
-	return type != METRIC_STRING;
-}
-
 static void format_string(const char *s, struct strbuf *out)
 {
 	static const char space[] = " \t\r\n\v\f";

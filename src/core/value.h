@@ -58,8 +58,6 @@ const char *metric_type_name(enum metric_type type);
 /* Return: 0, or -EINVAL if @name is none of them. */
 int metric_type_parse(const char *name, enum metric_type *ret);
 
-bool metric_type_is_number(enum metric_type type);
-
 /*
  * Appends the value's text: decimal integers, reals with six decimals, strings with
  * surrounding white space removed.  No escaping.

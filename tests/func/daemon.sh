@@ -93,6 +93,43 @@ assert_eq "status after the worker's death" $r 1
 logged 'the worker was killed by signal 9' || fail "not logged"
 mountpoint -q "$mnt" && fail "still mounted"
 
+# readiness is told to the service manager
+python3 - "$tmp/notify" >"$tmp/notified" <<'EOF' &
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+s.settimeout(20)
+while True:
+    message = s.recv(256).decode()
+    print(message, flush=True)
+    if message == "STOPPING=1":
+        break
+EOF
+notified=$!
+wait_for 10 test -S "$tmp/notify" || fail "no notification socket"
+NOTIFY_SOCKET=$tmp/notify start_daemon -c $uri
+if grep -q 'define HAVE_SYSTEMD' "$build/config.h"; then
+	wait_for 10 grep -qx READY=1 "$tmp/notified" || fail "no READY=1"
+fi
+stop_daemon || exit 1
+kill $notified 2>/dev/null
+wait $notified 2>/dev/null
+
+# modes and group as configured
+cat >"$tmp/mode.conf" <<'EOF'
+<vhostmd><globals><filesystem><mode>0440</mode><group>daemon</group></filesystem></globals><metrics>
+<metric context="host"><name>Name</name><source>host.name</source></metric>
+</metrics></vhostmd>
+EOF
+CONF=$tmp/mode.conf start_daemon -c $uri
+assert_eq "mode of a file" "$(stat -c '%a %G' "$mnt/metrics/host/Name")" "440 daemon"
+assert_eq "mode of a directory" "$(stat -c '%a %G' "$mnt/metrics/host")" "550 daemon"
+setpriv --reuid 65534 --regid 65534 --clear-groups cat "$mnt/metrics/host/Name" 2>/dev/null &&
+	fail "others can read"
+setpriv --reuid 65534 --regid "$(getent group daemon | cut -d: -f3)" --clear-groups \
+	cat "$mnt/metrics/host/Name" >/dev/null || fail "the group cannot read"
+stop_daemon || exit 1
+
 # told to stop at any moment of its start, it leaves nothing behind
 for _ in 1 2 3 4 5; do
 	"$vhostmd" -d -c $uri -f "$top/conf/vhostmd.conf" -p "$tmp/pid" -m "$mnt" 2>>"$tmp/log" &

@@ -290,10 +290,18 @@ static void board_update_one(struct board *board, struct spec_set *specs,
 	board_publish(board);
 }
 
+static struct snapshot *find_vm(const struct view *view, const char *name)
+{
+	for (size_t i = 0; i < view->n_vms; i++)
+		if (!strcmp(view->vms[i]->vm.name, name))
+			return view->vms[i];
+	return NULL;
+}
+
 static size_t vm_metrics(struct tree *tree, const char *name)
 {
 	struct view *view = tree_view(tree);
-	struct snapshot *s = view_find_name(view, name);
+	struct snapshot *s = find_vm(view, name);
 	size_t n = s ? s->n : SIZE_MAX;
 
 	view_unref(view);
@@ -386,7 +394,7 @@ static void libvirt_test_driver_serves_what_it_can(void **state)
 
 	while (!found && clock_mono_ns() < deadline) {
 		struct view *view = tree_view(tree);
-		struct snapshot *vm = view_find_name(view, "test");
+		struct snapshot *vm = find_vm(view, "test");
 		const struct metric *m = vm ? snapshot_find(vm, "state.state") : NULL;
 
 		found = m && m->available && m->value.i == 1 &&
