@@ -2,6 +2,7 @@
 #include "fs/content.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,10 @@
 #include "mdisk/disks.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/fileio.h"
+#include "util/limits.h"
 #include "util/mem.h"
+#include "util/parse.h"
 #include "util/strbuf.h"
 
 /*
@@ -42,7 +46,7 @@ static const struct pause {
 
 struct held {
 	uint64_t id;
-	pid_t reader; /* of a document; 0 for metrics */
+	pid_t reader; /* the process that reads a document; 0 for metrics */
 	struct blob *blob;
 	int64_t told_ns, read_ns; /* monotonic */
 };
@@ -108,6 +112,26 @@ static bool is_document(const struct node *node)
 {
 	return node->kind == NODE_METRICS_XML || node->kind == NODE_METRICS_PROM ||
 		node->kind == NODE_STATUS;
+}
+
+/*
+ * The process of a thread, whose threads may take turns in reading one file; the thread
+ * itself if that cannot be seen.  Second field of "Tgid:" in proc(5)'s status file.
+ */
+static pid_t process_of(pid_t thread)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/status", (int)thread);
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	uint64_t tgid = 0;
+
+	if (thread <= 0 || read_file_at(AT_FDCWD, path, LIMIT_PROC_FILE_BYTES, &text) < 0)
+		return thread;
+	const char *p = strstr(strbuf_str(&text), "\nTgid:\t");
+
+	if (!p)
+		return thread;
+	p += strlen("\nTgid:\t");
+	return parse_u64_at(&p, &tgid) == 0 && tgid <= INT32_MAX ? (pid_t)tgid : thread;
 }
 
 static struct held *held_place(struct content *c, uint64_t id, pid_t reader)
@@ -267,7 +291,8 @@ static void fill_stat(struct content *c, struct view *view, const struct node *n
 	} else if (node_type(node->kind) == S_IFREG) {
 		blob = newest(c, view, node);
 		if (blob && reader != NOBODY)
-			blob = hold(c, node->id, is_document(node) ? reader : 0,
+			blob = hold(c, node->id,
+				is_document(node) ? process_of(reader) : 0,
 				TAKE_PTR(blob));
 		/* a reader of an "empty" file would not even ask, and get no error */
 		ret->st_size = blob ? (off_t)blob->size : 1;
@@ -374,10 +399,11 @@ int content_read(struct content *c, uint64_t id, pid_t reader, uint64_t offset,
 
 	if (r < 0)
 		return r;
+	reader = is_document(&at.node) ? process_of(reader) : 0;
 	if (is_disk(&at.node))
 		blob = disk_image(c, at.view, &at.node, offset);
 	else if (!at.node.metric || at.node.metric->available)
-		blob = recall(c, id, is_document(&at.node) ? reader : 0);
+		blob = recall(c, id, reader);
 	if (!blob)
 		blob = newest(c, at.view, &at.node);
 	if (!blob)

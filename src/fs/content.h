@@ -43,7 +43,7 @@ void content_set_config(struct content *content, const struct content_config *co
 
 /*
  * What the kernel asks when a path is walked, and stat(2)'s answer.  @reader: the thread
- * that asks, as FUSE tells; above 0.  Return: 0 or -errno.
+ * that asks, as FUSE tells; threads of one process are one reader.  Return: 0 or -errno.
  */
 int content_lookup(struct content *content, uint64_t parent, const char *name,
 	pid_t reader, struct stat *ret);

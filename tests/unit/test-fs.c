@@ -5,8 +5,10 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/blob.h"
 #include "core/metric_list.h"
@@ -208,6 +210,54 @@ static size_t read_size(struct content *c, uint64_t id, uint64_t offset, size_t 
 	return n;
 }
 
+/* One process that reads with two threads, as programs in Go do. */
+struct other_thread {
+	struct content *c;
+	uint64_t id, offset;
+	size_t size;
+	char text[4096];
+};
+
+static void *read_rest(void *arg)
+{
+	struct other_thread *t = arg;
+	struct blob *blob = NULL;
+	const char *data = NULL;
+	size_t zeros = 0;
+
+	assert_int_equal(content_read(t->c, t->id, gettid(), t->offset, sizeof(t->text),
+				 &blob, &data, &t->size, &zeros),
+		0);
+	memcpy(t->text, data, t->size);
+	blob_unref(blob);
+	return NULL;
+}
+
+static void threads_of_a_process_read_one_rendering(void **state)
+{
+	(void)state;
+	struct tree *tree = tree_new();
+	struct disks *disks = disks_new(DISK_BLOCK_BYTES);
+	struct content_config config = { .nodes = all, .mode = 0444 };
+	struct content *c = content_new(tree, disks, &config, no_status, NULL);
+	struct other_thread *t = xcalloc(1, sizeof(*t));
+	struct stat st;
+	pthread_t thread;
+
+	publish(tree, 1, 0, 1, 9);
+	assert_int_equal(content_lookup(c, NODE_ROOT, "metrics.xml", gettid(), &st), 0);
+	publish(tree, 2, 0, 3, 123456789);
+	*t = (struct other_thread){ .c = c, .id = st.st_ino, .offset = 20 };
+	assert_int_equal(pthread_create(&thread, NULL, read_rest, t), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(t->size + 20, st.st_size);
+	assert_null(memmem(t->text, t->size, "123456789", 9));
+	free(t);
+	content_free(c);
+	disks_free(disks);
+	tree_free(tree);
+}
+
 /* The bytes that are read are those whose size was told, whatever came in between. */
 static void what_is_read_is_what_was_told(void **state)
 {
@@ -295,6 +345,7 @@ int main(void)
 		cmocka_unit_test(any_well_formed_uuid_has_a_disk),
 		cmocka_unit_test(listings_survive_changes),
 		cmocka_unit_test(what_is_read_is_what_was_told),
+		cmocka_unit_test(threads_of_a_process_read_one_rendering),
 	};
 
 	return cmocka_run_group_tests(tests, make_specs, drop_specs);
