@@ -48,6 +48,7 @@ struct held {
 	uint64_t id;
 	pid_t reader; /* the process that reads a document; 0 for metrics */
 	struct blob *blob;
+	uint64_t ended_at; /* of a document that was read to its end, which blob was */
 	int64_t told_ns, read_ns; /* monotonic */
 };
 
@@ -153,7 +154,10 @@ static bool is_busy(const struct held *h, int64_t now)
 		now - h->told_ns < pause->hold_max_ns;
 }
 
-/* The reader has seen the end. */
+/*
+ * The reader has seen the end: only where that is must be remembered, for those who look
+ * twice.
+ */
 static void release(struct content *c, uint64_t id, pid_t reader)
 {
 	struct blob *drop = NULL;
@@ -163,10 +167,23 @@ static void release(struct content *c, uint64_t id, pid_t reader)
 
 	if (is_for(h, id, reader)) {
 		drop = h->blob;
-		*h = (struct held){ 0 };
+		h->ended_at = h->blob->size;
+		h->blob = NULL;
 	}
 	pthread_mutex_unlock(&c->lock);
 	blob_unref(drop);
+}
+
+/* True if the reader has seen the end already, and looks behind it. */
+static bool is_behind_end(struct content *c, uint64_t id, pid_t reader, uint64_t offset)
+{
+	pthread_mutex_lock(&c->lock);
+	const struct held *h = held_place(c, id, reader);
+	bool behind = !h->blob && h->id == id && h->reader == reader && h->ended_at &&
+		offset >= h->ended_at;
+
+	pthread_mutex_unlock(&c->lock);
+	return behind;
 }
 
 static void forget_documents_locked(struct content *c, int64_t now)
@@ -195,7 +212,7 @@ static struct blob *hold(struct content *c, uint64_t id, pid_t reader, struct bl
 
 	if (!is_for(h, id, reader) || !is_busy(h, now)) {
 		drop = h->blob;
-		*h = (struct held){ id, reader, fresh, now, 0 };
+		*h = (struct held){ id, reader, fresh, 0, now, 0 };
 	}
 	struct blob *told = blob_ref(h->blob);
 
@@ -404,8 +421,14 @@ int content_read(struct content *c, uint64_t id, pid_t reader, uint64_t offset,
 		blob = disk_image(c, at.view, &at.node, offset);
 	else if (!at.node.metric || at.node.metric->available)
 		blob = recall(c, id, reader);
-	if (!blob)
+	if (!blob && is_document(&at.node) && is_behind_end(c, id, reader, offset))
+		blob = blob_new(NULL, 0, 0, 0);
+	if (!blob) {
 		blob = newest(c, at.view, &at.node);
+		/* a reader who started over without asking for the size */
+		if (blob && is_document(&at.node))
+			blob = hold(c, id, reader, blob);
+	}
 	if (!blob)
 		return -ENODATA;
 	cut(blob, is_disk(&at.node) ? disks_size(c->disks) : blob->size, offset, size,

@@ -93,6 +93,15 @@ while time.monotonic() < end:
 assert last >= time.time() - 2
 EOF
 
+# a program in Go reads with several threads, and looks for the end more than once
+sed -i 's/<update_period>0.2</<update_period>0.01</' "$tmp/conf"
+kill -HUP "$keeper"
+wait_for 10 logged 'is in force' || fail reload
+for i in {1..60}; do
+	promtool check metrics <"$mnt/metrics.prom" >"$tmp/out" 2>&1 ||
+		fail "promtool, fast updates, try $i: $(cat "$tmp/out")"
+done
+
 stop_daemon || exit 1
 mountpoint -q "$mnt" && fail "still mounted"
 [ -e "$mnt" ] && fail "the mount point that it made is still there"

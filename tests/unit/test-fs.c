@@ -306,6 +306,9 @@ static void what_is_read_is_what_was_told(void **state)
 	assert_int_equal(got, mine.st_size);
 	assert_memory_equal(before + got - 11, "</metrics>\n", 11);
 	assert_null(memmem(before, got, "123456789", 9));
+	/* the end stays the end, also for those who look twice */
+	assert_int_equal(read_size(c, mine.st_ino, got, 10, NULL, &zeros), 0);
+	assert_int_equal(read_size(c, mine.st_ino, got, 10, NULL, &zeros), 0);
 	assert_int_equal(content_lookup(c, NODE_ROOT, "metrics.xml", 3, &mine), 0);
 	assert_int_equal(mine.st_size, other.st_size);
 	got = read_size(c, NODE_STATUS, 0, sizeof(after), after, &zeros);
