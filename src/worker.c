@@ -4,18 +4,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "collect/actions.h"
 #include "collect/board.h"
-#include "collect/cycle.h"
-#include "collect/host.h"
+#include "collect/sampler.h"
 #include "collect/virt.h"
 #include "conf/conf.h"
 #include "core/snapshot.h"
@@ -51,12 +50,8 @@ struct worker {
 	struct channels *channels;
 	struct actions *actions;
 	struct virt *virt;
+	struct sampler *sampler;
 	_Atomic bool up; /* all of the above is there: status may ask them */
-
-	struct host *host; /* host thread only, after the first sample */
-	struct cycle host_cycle;
-	pthread_t host_thread;
-	_Atomic int64_t host_cycle_ns;
 };
 
 /* ---- rights ---- */
@@ -160,26 +155,18 @@ static int connect_channel(void *ctx, const char *path)
 	return keeper_connect(w->keeper_fd, path);
 }
 
-/* ---- the host's collector ---- */
-
-static void sample_host(struct worker *w)
+static bool fill(void *ctx, struct fact *facts, struct strbuf *product)
 {
-	int64_t start = clock_mono_ns();
-	struct spec_set *specs = board_specs(w->board);
+	const struct worker *w = ctx;
 
-	board_update(w->board, NULL, LANE_HOST, host_sample(w->host, specs));
-	board_publish(w->board);
-	spec_set_unref(specs);
-	atomic_store(&w->host_cycle_ns, clock_mono_ns() - start);
+	return virt_fill(w->virt, facts, product);
 }
 
-static void *host_main(void *arg)
+static void rediscover(void *ctx, const struct uuid *uuid)
 {
-	struct worker *w = arg;
+	const struct worker *w = ctx;
 
-	while (cycle_wait(&w->host_cycle))
-		sample_host(w);
-	return NULL;
+	virt_rediscover(w->virt, uuid);
 }
 
 /* ---- the status file ---- */
@@ -206,6 +193,16 @@ static void status_vms(struct worker *w, const struct view *view, struct strbuf 
 	strbuf_addf(out, "vms: %zu\nvms.stale: %u\n", view->n_vms, stale);
 }
 
+static void status_self(struct strbuf *out)
+{
+	struct rusage usage;
+
+	if (getrusage(RUSAGE_SELF, &usage) == 0)
+		strbuf_addf(out, "cpu_ms: %lld\n",
+			(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000LL +
+				(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000);
+}
+
 /* Any thread. */
 static void status(void *ctx, struct strbuf *out)
 {
@@ -220,10 +217,10 @@ static void status(void *ctx, struct strbuf *out)
 		out, "period_ms: %" PRId64 "\n", atomic_load(&w->period_ns) / NS_PER_MS);
 	strbuf_addf(out, "host.age_ms: %" PRId64 "\n",
 		age_ms(now, view->host->updated_mono_ns));
-	strbuf_addf(out, "host.cycle_us: %" PRId64 "\n",
-		atomic_load(&w->host_cycle_ns) / 1000);
 	if (!atomic_load(&w->up))
 		return;
+	status_self(out);
+	sampler_status(w->sampler, out);
 	virt_status(w->virt, out);
 	actions_status(w->actions, out);
 	channels_status(w->channels, out);
@@ -278,8 +275,8 @@ static void apply(struct worker *w, struct conf *conf)
 	struct action_settings as = action_settings(w);
 
 	actions_reload(w->actions, &as);
-	cycle_set_period(&w->host_cycle, conf->period_ns);
-	virt_reload(w->virt, conf->period_ns);
+	virt_reload(w->virt, conf->period_ns, conf->slow_period_ns);
+	sampler_reload(w->sampler, conf->period_ns, conf->slow_period_ns);
 }
 
 static void reload(struct worker *w)
@@ -307,9 +304,14 @@ static int start(struct worker *w, int fuse_fd)
 	struct content_config cc = content_config(w->conf);
 	struct channels_config chc = channels_config(w->conf);
 	struct action_settings as = action_settings(w);
+	struct sampler_params sp = { .board = w->board,
+		.root_fd = w->root_fd,
+		.period_ns = w->conf->period_ns,
+		.slow_period_ns = w->conf->slow_period_ns };
 	struct virt_params vp = { .board = w->board,
 		.uri = w->params->uri,
 		.period_ns = w->conf->period_ns,
+		.slow_period_ns = w->conf->slow_period_ns,
 		.root_fd = w->root_fd,
 		.on_channel = on_channel,
 		.on_gone = on_gone,
@@ -317,9 +319,8 @@ static int start(struct worker *w, int fuse_fd)
 
 	w->disks = disks_new(w->conf->disk_size_bytes);
 	w->content = content_new(w->tree, w->disks, &cc, status, w);
-	w->host = host_new(w->root_fd);
-	sample_host(w); /* the first reader finds something */
-	cycle_init(&w->host_cycle, w->conf->period_ns);
+	w->sampler = sampler_new(&sp); /* the first reader finds something */
+	vp.sampler = w->sampler;
 	w->serve = serve_start(fuse_fd, w->content);
 	if (!w->serve)
 		return -EIO;
@@ -328,7 +329,7 @@ static int start(struct worker *w, int fuse_fd)
 	if (!w->channels || !w->actions)
 		return -EIO;
 	w->virt = virt_start(&vp);
-	pthread_create(&w->host_thread, NULL, host_main, w);
+	sampler_start(w->sampler, fill, rediscover, w);
 	atomic_store(&w->up, true);
 	return 0;
 }
@@ -340,8 +341,7 @@ static bool stop(struct worker *w)
 
 	serve_stop(w->serve);
 	if (atomic_load(&w->up)) {
-		cycle_stop(&w->host_cycle);
-		pthread_join(w->host_thread, NULL);
+		sampler_stop(w->sampler);
 		clean = virt_stop(w->virt);
 	}
 	if (!clean)
@@ -350,10 +350,21 @@ static bool stop(struct worker *w)
 	channels_stop(w->channels);
 	content_free(w->content);
 	disks_free(w->disks);
-	host_free(w->host);
+	sampler_free(w->sampler);
 	board_free(w->board);
 	tree_free(w->tree);
 	return true;
+}
+
+/* Each VM needs some ten descriptors; what the administrator allows may be used. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 }
 
 static void block_signals(sigset_t *set)
@@ -376,6 +387,7 @@ int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd)
 	int sig = 0;
 
 	block_signals(&signals);
+	raise_file_limit();
 	atomic_store(&w.period_ns, params->conf->period_ns);
 	if (drop_rights(params->user) < 0)
 		return EXIT_FAILURE;

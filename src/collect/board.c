@@ -12,6 +12,7 @@
 
 struct scope {
 	struct vm_ident vm; /* a VM's; owns the name */
+	uint64_t key;       /* uuid_key() */
 	struct metric_list **lanes;
 	int64_t updated_mono_ns;
 	struct snapshot *current; /* NULL: changed since it was made */
@@ -25,7 +26,7 @@ struct board {
 	size_t n_lanes;
 	uint64_t generation;
 	struct scope host;
-	struct scope **vms;
+	struct scope **vms; /* sorted by key */
 	size_t n_vms, cap_vms;
 };
 
@@ -159,18 +160,36 @@ struct spec_set *board_specs(struct board *board)
 	return specs;
 }
 
+/* Where the key is, or would be. */
+static size_t place_locked(const struct board *board, uint64_t key)
+{
+	size_t low = 0, high = board->n_vms;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (board->vms[mid]->key < key)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 static size_t find_locked(const struct board *board, const struct uuid *uuid)
 {
-	for (size_t i = 0; i < board->n_vms; i++)
-		if (uuid_compare(&board->vms[i]->vm.uuid, uuid) == 0)
-			return i;
-	return SIZE_MAX;
+	size_t i = place_locked(board, uuid_key(uuid));
+
+	return i < board->n_vms && uuid_compare(&board->vms[i]->vm.uuid, uuid) == 0
+		? i
+		: SIZE_MAX;
 }
 
 static void remove_locked(struct board *board, size_t i)
 {
 	scope_free(board, board->vms[i]);
-	board->vms[i] = board->vms[--board->n_vms];
+	memmove(&board->vms[i], &board->vms[i + 1],
+		(--board->n_vms - i) * sizeof(struct scope *));
 }
 
 static void add_locked(struct board *board, const struct vm_ident *vm)
@@ -185,10 +204,16 @@ static void add_locked(struct board *board, const struct vm_ident *vm)
 
 	scope->vm = *vm;
 	scope->vm.name = xstrdup(vm->name);
+	scope->key = uuid_key(&vm->uuid);
 	scope->lanes = xcalloc(board->n_lanes, sizeof(struct metric_list *));
 	board->vms =
-		xgrow(board->vms, board->n_vms, &board->cap_vms, sizeof(*board->vms));
-	board->vms[board->n_vms++] = scope;
+		xgrow(board->vms, board->n_vms, &board->cap_vms, sizeof(struct scope *));
+	size_t i = place_locked(board, scope->key);
+
+	memmove(&board->vms[i + 1], &board->vms[i],
+		(board->n_vms - i) * sizeof(struct scope *));
+	board->vms[i] = scope;
+	board->n_vms++;
 }
 
 bool board_vm_start(struct board *board, const struct vm_ident *vm)
@@ -266,7 +291,8 @@ void board_update(struct board *board, const struct vm_ident *vm, size_t lane,
 		struct metric_list *old = scope->lanes[lane];
 
 		scope->lanes[lane] = list;
-		scope->updated_mono_ns = clock_mono_ns();
+		if (lane != LANE_ABOUT)
+			scope->updated_mono_ns = clock_mono_ns();
 		snapshot_unref(TAKE_PTR(scope->current));
 		list = old;
 	}

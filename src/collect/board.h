@@ -15,9 +15,14 @@
 
 struct board;
 
+/* Where several have a metric, the first of them is shown. */
 enum {
-	LANE_HOST,     /* collect/host */
-	LANE_LIBVIRT,  /* collect/virt */
+	LANE_HOST,     /* collect/sampler: the host */
+	LANE_FLEET,    /* collect/sampler: all VMs together, vhostmd itself */
+	LANE_DOMAIN,   /* collect/virt: identity and limits */
+	LANE_FAST,     /* collect/sampler: from the kernel */
+	LANE_ABOUT,    /* collect/sampler: about the samples; does not make them newer */
+	LANE_LIBVIRT,  /* collect/slow: from libvirt */
 	LANE_ACTION_0, /* the action of slot i has lane LANE_ACTION_0 + i */
 };
 

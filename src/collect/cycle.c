@@ -4,16 +4,12 @@
 #include <errno.h>
 
 #include "util/clock.h"
+#include "util/sync.h"
 
 void cycle_init(struct cycle *c, int64_t period_ns)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_monotonic(&c->wake);
 	c->period_ns = period_ns;
 	c->next_mono_ns = clock_mono_ns();
 	c->overruns = 0;
@@ -70,6 +66,15 @@ void cycle_set_period(struct cycle *c, int64_t period_ns)
 	c->next_mono_ns = clock_mono_ns();
 	pthread_cond_signal(&c->wake);
 	pthread_mutex_unlock(&c->lock);
+}
+
+uint64_t cycle_overruns(struct cycle *c)
+{
+	pthread_mutex_lock(&c->lock);
+	uint64_t overruns = c->overruns;
+
+	pthread_mutex_unlock(&c->lock);
+	return overruns;
 }
 
 void cycle_stop(struct cycle *c)

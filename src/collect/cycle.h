@@ -33,5 +33,8 @@ void cycle_kick(struct cycle *c);
 /* A new period, counted from now; also kicks. */
 void cycle_set_period(struct cycle *c, int64_t period_ns);
 
+/* Beats that were skipped because the cycle before took too long.  Any thread. */
+uint64_t cycle_overruns(struct cycle *c);
+
 /* Ends the waiting for good. */
 void cycle_stop(struct cycle *c);

@@ -9,6 +9,7 @@
 #include <libxml/parser.h>
 #include <libxml/tree.h>
 
+#include "core/unit.h"
 #include "util/cleanup.h"
 #include "util/limits.h"
 #include "util/mem.h"
@@ -188,27 +189,132 @@ void foreign_metrics_free(struct foreign_metric *metrics, size_t n)
 	free(metrics);
 }
 
+/* ---- domain XML ---- */
+
+/* The number in an element's text, 0 if there is none; libvirt's "-1" is no limit, too. */
+static uint64_t element_u64(xmlNode *node)
+{
+	xmlChar *content = node ? xmlNodeGetContent(node) : NULL;
+	uint64_t v = 0;
+
+	if (content && parse_u64(str_trim((char *)content), &v) < 0)
+		v = 0;
+	xmlFree(content);
+	return v;
+}
+
+/* The same in KiB, which libvirt prints, and the default of what people write. */
+static uint64_t element_kib(xmlNode *node)
+{
+	_cleanup_free_ char *symbol = node ? attribute(node, "unit") : NULL;
+	const struct unit *unit = unit_find(symbol ? symbol : "KiB");
+	struct value v = value_u64(element_u64(node));
+
+	/* larger ones stand for "unlimited" (libvirt: VIR_DOMAIN_MEMORY_PARAM_UNLIMITED) */
+	if (!unit || unit_convert(&v, unit, unit_find("KiB"), &v) < 0 ||
+		v.u >= UINT64_C(9007199254740991))
+		return 0;
+	return v.u;
+}
+
+static void read_limits(xmlNode *root, struct foreign_domain *ret)
+{
+	static const struct {
+		const char *parent, *child;
+		enum domain_key key;
+	} elements[] = {
+		{ "cputune", "shares", DOMAIN_CPUTUNE_SHARES },
+		{ "cputune", "period", DOMAIN_CPUTUNE_PERIOD },
+		{ "cputune", "quota", DOMAIN_CPUTUNE_QUOTA },
+		{ "cputune", "global_period", DOMAIN_CPUTUNE_GLOBAL_PERIOD },
+		{ "cputune", "global_quota", DOMAIN_CPUTUNE_GLOBAL_QUOTA },
+		{ "cputune", "emulator_period", DOMAIN_CPUTUNE_EMULATOR_PERIOD },
+		{ "cputune", "emulator_quota", DOMAIN_CPUTUNE_EMULATOR_QUOTA },
+		{ "memtune", "hard_limit", DOMAIN_MEMTUNE_HARD_LIMIT },
+		{ "memtune", "soft_limit", DOMAIN_MEMTUNE_SOFT_LIMIT },
+		{ "memtune", "swap_hard_limit", DOMAIN_MEMTUNE_SWAP_HARD_LIMIT },
+		{ "memtune", "min_guarantee", DOMAIN_MEMTUNE_MIN_GUARANTEE },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(elements); i++) {
+		xmlNode *node = find_child(
+			find_child(root, elements[i].parent), elements[i].child);
+
+		ret->limits[elements[i].key] = !strcmp(elements[i].parent, "memtune")
+			? element_kib(node)
+			: element_u64(node);
+	}
+	ret->limits[DOMAIN_MEMORY] = element_kib(find_child(root, "memory"));
+	ret->vcpus_max = element_u64(find_child(root, "vcpu"));
+}
+
+/* <interface type='bridge'><target dev='vnet0'/></interface> */
+static void read_nic(xmlNode *node, struct foreign_domain *ret)
+{
+	xmlNode *target = find_child(node, "target");
+
+	if (ret->n_nics == LIMIT_DOMAIN_DEVICES)
+		return;
+	ret->nics = xreallocarray(ret->nics, ret->n_nics + 1, sizeof(*ret->nics));
+	ret->nics[ret->n_nics++] = target ? attribute(target, "dev") : NULL;
+}
+
+/* <disk><iotune><total_bytes_sec>10000000</total_bytes_sec></iotune></disk> */
+static void read_disk(xmlNode *node, struct foreign_domain *ret)
+{
+#define IOTUNE_ELEMENT(key, name, element, ...) [IOTUNE_##key] = (element),
+	static const char *const elements[] = { IOTUNE_SOURCES(IOTUNE_ELEMENT) };
+#undef IOTUNE_ELEMENT
+	xmlNode *iotune = find_child(node, "iotune");
+
+	if (ret->n_disks == LIMIT_DOMAIN_DEVICES)
+		return;
+	ret->disks = xreallocarray(ret->disks, ret->n_disks + 1, sizeof(*ret->disks));
+	struct foreign_disk *disk = &ret->disks[ret->n_disks++];
+
+	for (size_t i = 0; i < ARRAY_LEN(elements); i++)
+		disk->iotune[i] = element_u64(find_child(iotune, elements[i]));
+}
+
 /* <channel type='unix'><source path=''/><target type='virtio' name=''/></channel> */
-int foreign_channel_path(const char *xml, const char *target, char **ret)
+static void read_channel(xmlNode *node, const char *wanted, struct foreign_domain *ret)
+{
+	xmlNode *target = find_child(node, "target");
+	_cleanup_free_ char *name = target ? attribute(target, "name") : NULL;
+	xmlNode *source = find_child(node, "source");
+
+	if (!ret->channel_path && name && source && !strcmp(name, wanted))
+		ret->channel_path = attribute(source, "path");
+}
+
+int foreign_domain_parse(const char *xml, const char *channel, struct foreign_domain *ret)
 {
 	_cleanup_doc_ xmlDoc *doc = parse_quietly(xml, strlen(xml));
 	xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
-	xmlNode *devices = root ? find_child(root, "devices") : NULL;
+	xmlNode *devices = find_child(root, "devices");
 
 	if (!root)
 		return -EINVAL;
+	*ret = (struct foreign_domain){ 0 };
+	read_limits(root, ret);
 	for (xmlNode *node = devices ? devices->children : NULL; node;
 		node = node->next) {
-		xmlNode *end =
-			is_element(node, "channel") ? find_child(node, "target") : NULL;
-		_cleanup_free_ char *name = end ? attribute(end, "name") : NULL;
-		xmlNode *source = name ? find_child(node, "source") : NULL;
-		_cleanup_free_ char *path = source ? attribute(source, "path") : NULL;
-
-		if (path && !strcmp(name, target)) {
-			*ret = TAKE_PTR(path);
-			return 0;
-		}
+		if (is_element(node, "interface"))
+			read_nic(node, ret);
+		else if (is_element(node, "disk"))
+			read_disk(node, ret);
+		else if (is_element(node, "channel"))
+			read_channel(node, channel, ret);
 	}
-	return -ENOENT;
+	return 0;
+}
+
+void foreign_domain_done(struct foreign_domain *domain)
+{
+	for (size_t i = 0; i < domain->n_nics; i++)
+		free(domain->nics[i]);
+	free(domain->nics);
+	free(domain->disks);
+	free(domain->channel_path);
+	*domain = (struct foreign_domain){ 0 };
 }

@@ -7,7 +7,9 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
+#include "core/catalogue.h"
 #include "core/value.h"
 
 struct strbuf;
@@ -31,8 +33,24 @@ int foreign_metrics_parse(const char *text, size_t len, const char *context,
 	const char *uuid, struct foreign_metric **ret, size_t *ret_n, struct strbuf *why);
 void foreign_metrics_free(struct foreign_metric *metrics, size_t n);
 
+/* What a live domain's XML says (libvirt: formatdomain.html). */
+struct foreign_domain {
+	char *channel_path; /* the host's socket of the channel; NULL: there is none */
+	char **nics;        /* the host's name of each interface; NULL: it has none */
+	size_t n_nics;
+	struct foreign_disk {
+		uint64_t iotune[IOTUNE_KEY_COUNT]; /* 0: no limit */
+	} * disks;
+	size_t n_disks;
+	uint64_t vcpus_max; /* 0: not said */
+	/* DOMAIN_MEMORY, DOMAIN_CPUTUNE_* and DOMAIN_MEMTUNE_*; 0: no limit is set */
+	uint64_t limits[DOMAIN_SCALAR_COUNT];
+};
+
 /*
- * The host's socket of the virtio-serial channel named @target in a live domain's XML.
- * Return: 0 and the path, the caller's to free; -ENOENT if there is none; -EINVAL.
+ * Reads a live domain's XML.  @channel: the name of the virtio-serial channel's target.
+ * Return: 0, to be freed with foreign_domain_done(); -EINVAL if it is not well-formed.
  */
-int foreign_channel_path(const char *xml, const char *target, char **ret);
+int foreign_domain_parse(
+	const char *xml, const char *channel, struct foreign_domain *ret);
+void foreign_domain_done(struct foreign_domain *domain);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "collect/proc_text.h"
 #include "core/catalogue.h"
 #include "core/metric_list.h"
 #include "util/cleanup.h"
@@ -33,11 +34,6 @@ enum host_file {
 	FILE_COUNT,
 };
 
-struct fact {
-	bool have;
-	struct value value;
-};
-
 struct host {
 	int root_fd;
 	int fds[FILE_COUNT]; /* kept open; -1: not yet, or the file does not exist */
@@ -49,6 +45,7 @@ struct host {
 	char *vendor;
 	char *online; /* the CPUs that the counts below were taken for */
 	size_t cpus, sockets, cores;
+	uint64_t mhz; /* nominal; 0: not known */
 
 	/* for rates */
 	int64_t last_mono_ns;
@@ -79,7 +76,7 @@ void host_free(struct host *host)
 
 static void set(struct host *host, enum host_key key, struct value value)
 {
-	host->facts[key] = (struct fact){ true, value };
+	fact_set(&host->facts[key], value);
 }
 
 static bool get_u64(const struct host *host, enum host_key key, uint64_t *ret)
@@ -110,30 +107,9 @@ static const char *read_kept(struct host *host, enum host_file file)
 	return strbuf_str(&host->text);
 }
 
-static const char *next_line(const char *p)
-{
-	p += strcspn(p, "\n");
-	return *p ? p + 1 : p;
-}
-
-/* True if the line at @p starts with @word, followed by space or ':'; *@ret: behind. */
-static bool line_is(const char *p, const char *word, const char **ret)
-{
-	size_t n = strlen(word);
-
-	if (strncmp(p, word, n) != 0 || !(p[n] == ' ' || p[n] == ':' || p[n] == '\t'))
-		return false;
-	p += n + 1;
-	*ret = p + strspn(p, " \t");
-	return true;
-}
-
 static void set_counter(struct host *host, enum host_key key, const char *p)
 {
-	uint64_t v = 0;
-
-	if (parse_u64_at(&p, &v) == 0)
-		set(host, key, value_u64(v));
+	fact_set_u64(&host->facts[key], p);
 }
 
 /* proc(5), /proc/stat: "cpu" user nice system idle iowait irq softirq steal guest ... */
@@ -175,16 +151,16 @@ static void parse_cpu_line(struct host *host, const char *p)
 
 static void sample_stat(struct host *host)
 {
-	for (const char *p = read_kept(host, FILE_STAT); *p; p = next_line(p)) {
+	for (const char *p = read_kept(host, FILE_STAT); *p; p = proc_next_line(p)) {
 		const char *v = NULL;
 
-		if (line_is(p, "cpu", &v))
+		if (proc_line_is(p, "cpu", &v))
 			parse_cpu_line(host, v);
-		else if (line_is(p, "ctxt", &v))
+		else if (proc_line_is(p, "ctxt", &v))
 			set_counter(host, HOST_CONTEXT_SWITCHES, v);
-		else if (line_is(p, "procs_running", &v))
+		else if (proc_line_is(p, "procs_running", &v))
 			set_counter(host, HOST_PROCS_RUNNING, v);
-		else if (line_is(p, "procs_blocked", &v))
+		else if (proc_line_is(p, "procs_blocked", &v))
 			set_counter(host, HOST_PROCS_BLOCKED, v);
 	}
 }
@@ -228,11 +204,11 @@ static void sample_meminfo(struct host *host)
 		{ "HugePages_Surp", HOST_HUGEPAGES_SURPLUS },
 		{ "Hugepagesize", HOST_HUGEPAGES_SIZE } };
 
-	for (const char *p = read_kept(host, FILE_MEMINFO); *p; p = next_line(p))
+	for (const char *p = read_kept(host, FILE_MEMINFO); *p; p = proc_next_line(p))
 		for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
 			const char *v = NULL;
 
-			if (line_is(p, lines[i].word, &v))
+			if (proc_line_is(p, lines[i].word, &v))
 				set_counter(host, lines[i].key, v);
 		}
 	set_difference(host, HOST_MEM_USED, KEYS(HOST_MEM_TOTAL), KEYS(HOST_MEM_FREE));
@@ -277,30 +253,16 @@ static void sample_vmstat(struct host *host)
 		{ "pswpin", HOST_SWAP_IN }, { "pswpout", HOST_SWAP_OUT } };
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 
-	for (const char *p = read_kept(host, FILE_VMSTAT); *p; p = next_line(p))
+	for (const char *p = read_kept(host, FILE_VMSTAT); *p; p = proc_next_line(p))
 		for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
 			const char *v = NULL;
 
-			if (line_is(p, lines[i].word, &v))
+			if (proc_line_is(p, lines[i].word, &v))
 				set_counter(host, lines[i].key, v);
 		}
 	host->facts[HOST_SWAP_IN].value.u *= page;
 	host->facts[HOST_SWAP_OUT].value.u *= page;
 	sample_rates(host);
-}
-
-/* Reads a decimal number and moves behind it. */
-static bool take_real(const char **p, double *ret)
-{
-	char word[32];
-	size_t n = strspn(*p, "0123456789.");
-
-	if (!n || n >= sizeof(word))
-		return false;
-	memcpy(word, *p, n);
-	word[n] = '\0';
-	*p += n;
-	return parse_real(word, ret) == 0;
 }
 
 static void sample_loadavg(struct host *host)
@@ -311,7 +273,7 @@ static void sample_loadavg(struct host *host)
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		double v = 0;
 
-		if (!take_real(&p, &v))
+		if (!proc_take_real(&p, &v))
 			return;
 		set(host, keys[i], value_real(v));
 		p += strspn(p, " ");
@@ -323,49 +285,27 @@ static void sample_uptime(struct host *host)
 	const char *p = read_kept(host, FILE_UPTIME);
 	double v = 0;
 
-	if (take_real(&p, &v))
+	if (proc_take_real(&p, &v))
 		set(host, HOST_UPTIME, value_real(v));
-}
-
-/* "some avg10=0.00 avg60=0.00 avg300=0.00 total=0"; @first: the key of avg10. */
-static void parse_pressure_line(struct host *host, const char *p, int first)
-{
-	static const char *const words[] = { "avg10=", "avg60=", "avg300=", "total=" };
-
-	for (int i = 0; i < 4; i++) {
-		const char *at = strstr(p, words[i]);
-		double v = 0;
-
-		if (!at || at > p + strcspn(p, "\n"))
-			return;
-		at += strlen(words[i]);
-		if (i == 3)
-			set_counter(host, (enum host_key)(first + i), at);
-		else if (take_real(&at, &v))
-			set(host, (enum host_key)(first + i), value_real(v));
-	}
-}
-
-static void sample_pressure(struct host *host, enum host_file file, int some, int full)
-{
-	for (const char *p = read_kept(host, file); *p; p = next_line(p)) {
-		const char *v = NULL;
-
-		if (line_is(p, "some", &v))
-			parse_pressure_line(host, v, some);
-		else if (line_is(p, "full", &v))
-			parse_pressure_line(host, v, full);
-	}
 }
 
 static void sample_pressures(struct host *host)
 {
-	sample_pressure(host, FILE_PRESSURE_CPU, HOST_PRESSURE_CPU_SOME_AVG10,
-		HOST_PRESSURE_CPU_FULL_AVG10);
-	sample_pressure(host, FILE_PRESSURE_MEMORY, HOST_PRESSURE_MEMORY_SOME_AVG10,
-		HOST_PRESSURE_MEMORY_FULL_AVG10);
-	sample_pressure(host, FILE_PRESSURE_IO, HOST_PRESSURE_IO_SOME_AVG10,
-		HOST_PRESSURE_IO_FULL_AVG10);
+	static const struct {
+		enum host_file file;
+		enum host_key some, full;
+	} files[] = {
+		{ FILE_PRESSURE_CPU, HOST_PRESSURE_CPU_SOME_AVG10,
+			HOST_PRESSURE_CPU_FULL_AVG10 },
+		{ FILE_PRESSURE_MEMORY, HOST_PRESSURE_MEMORY_SOME_AVG10,
+			HOST_PRESSURE_MEMORY_FULL_AVG10 },
+		{ FILE_PRESSURE_IO, HOST_PRESSURE_IO_SOME_AVG10,
+			HOST_PRESSURE_IO_FULL_AVG10 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		proc_parse_pressure(read_kept(host, files[i].file),
+			&host->facts[files[i].some], &host->facts[files[i].full]);
 }
 
 static void sample_identity(struct host *host)
@@ -389,7 +329,7 @@ static char *os_release_value(const char *text, const char *key)
 {
 	size_t n = strlen(key);
 
-	for (const char *p = text; *p; p = next_line(p)) {
+	for (const char *p = text; *p; p = proc_next_line(p)) {
 		if (strncmp(p, key, n) != 0 || p[n] != '=')
 			continue;
 		p += n + 1;
@@ -472,6 +412,62 @@ static size_t count_cpus(const char *p, struct host *host, struct packages *sock
 	return n;
 }
 
+/* A number in a file, divided; 0 if there is none. */
+static uint64_t read_number(int root_fd, const char *path, uint64_t divisor)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	uint64_t v = 0;
+
+	if (read_file_at(root_fd, path, 64, &text) < 0)
+		return 0;
+	const char *p = strbuf_str(&text);
+
+	return parse_u64_at(&p, &v) == 0 ? v / divisor : 0;
+}
+
+/*
+ * "model name : ... @ 2.50GHz".  "cpu MHz" is what a CPU runs at just now, unless the
+ * kernel cannot change it at all.
+ */
+static uint64_t cpuinfo_mhz(int root_fd)
+{
+	bool fixed =
+		faccessat(root_fd, "sys/devices/system/cpu/cpu0/cpufreq", F_OK, 0) != 0;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	double v = 0;
+
+	if (read_file_at(root_fd, "proc/cpuinfo", LIMIT_CPUINFO_BYTES, &text) < 0)
+		return 0;
+	for (const char *p = strbuf_str(&text); *p; p = proc_next_line(p)) {
+		const char *value = NULL;
+
+		if (proc_line_is(p, "model name", &value)) {
+			const char *at = strstr(value, "@ ");
+			const char *end = value + strcspn(value, "\n");
+
+			if (at && at < end && (at += 2, proc_take_real(&at, &v)) &&
+				!strncmp(at, "GHz", 3))
+				return (uint64_t)(v * 1000 + 0.5);
+		} else if (fixed && proc_line_is(p, "cpu MHz", &value) &&
+			proc_take_real(&value, &v)) {
+			return (uint64_t)(v + 0.5);
+		}
+	}
+	return 0;
+}
+
+uint64_t host_nominal_mhz(int root_fd)
+{
+	static const char cpu0[] = "sys/devices/system/cpu/cpu0";
+	_cleanup_free_ char *base = xasprintf("%s/cpufreq/base_frequency", cpu0);
+	_cleanup_free_ char *cppc = xasprintf("%s/acpi_cppc/nominal_freq", cpu0);
+	uint64_t mhz = read_number(root_fd, base, 1000);
+
+	if (!mhz)
+		mhz = read_number(root_fd, cppc, 1);
+	return mhz ? mhz : cpuinfo_mhz(root_fd);
+}
+
 /* Walks the topology only when the set of online CPUs changed. */
 static void sample_cpus(struct host *host)
 {
@@ -486,6 +482,7 @@ static void sample_cpus(struct host *host)
 		host->cpus = count_cpus(strbuf_str(&online), host, &seen[0], &seen[1]);
 		host->sockets = seen[0].n;
 		host->cores = seen[1].n;
+		host->mhz = host_nominal_mhz(host->root_fd);
 		free(host->online);
 		host->online = strbuf_steal(&online);
 	}
@@ -495,6 +492,8 @@ static void sample_cpus(struct host *host)
 		set(host, HOST_CPU_SOCKETS, value_u64(host->sockets));
 	if (host->cores)
 		set(host, HOST_CPU_CORES, value_u64(host->cores));
+	if (host->mhz)
+		set(host, HOST_CPU_FREQUENCY, value_u64(host->mhz));
 }
 
 static bool key_between(int key, int first, int last)
@@ -525,6 +524,7 @@ static unsigned group_of(int key)
 	case HOST_CPU_COUNT:
 	case HOST_CPU_SOCKETS:
 	case HOST_CPU_CORES:
+	case HOST_CPU_FREQUENCY:
 		return NEED_CPUS;
 	case HOST_SWAP_IN:
 	case HOST_SWAP_OUT:
@@ -554,6 +554,10 @@ static unsigned needed_groups(const struct spec_set *specs)
 
 		if (e && e->collector == COLLECTOR_HOST)
 			need |= group_of(e->key);
+		if (e && e->collector == COLLECTOR_FLEET)
+			need |= e->key == FLEET_OVERCOMMIT_CPU      ? NEED_CPUS
+				: e->key == FLEET_OVERCOMMIT_MEMORY ? NEED_MEMINFO
+								    : 0u;
 	}
 	return need;
 }
@@ -579,6 +583,11 @@ static void sample_groups(struct host *host, unsigned need)
 		sample_vendor(host);
 	if (need & NEED_CPUS)
 		sample_cpus(host);
+}
+
+struct fact host_fact(const struct host *host, enum host_key key)
+{
+	return host->facts[key];
 }
 
 struct metric_list *host_sample(struct host *host, struct spec_set *specs)

@@ -6,6 +6,11 @@
  */
 #pragma once
 
+#include <stdint.h>
+
+#include "collect/proc_text.h"
+#include "core/catalogue.h"
+
 struct host;
 struct metric_list;
 struct spec_set;
@@ -22,3 +27,12 @@ void host_free(struct host *host); /* NULL is accepted */
  * are unavailable.  Return: a list owned by the caller.
  */
 struct metric_list *host_sample(struct host *host, struct spec_set *specs);
+
+/* A figure of the last sample; missing if nothing needed it. */
+struct fact host_fact(const struct host *host, enum host_key key);
+
+/*
+ * The processor's nominal frequency in MHz, 0 if it is not known.  Never what a processor
+ * runs at just now, which tells one guest what another does.
+ */
+uint64_t host_nominal_mhz(int root_fd);

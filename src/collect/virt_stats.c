@@ -2,12 +2,13 @@
 #include "collect/virt_stats.h"
 
 #include <ctype.h>
-#include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "collect/qemu_proc.h"
+#include "collect/vm.h"
+#include "collect/vm_sample.h"
 #include "core/catalogue.h"
 #include "core/metric_list.h"
 #include "core/spec.h"
@@ -16,8 +17,6 @@
 #include "util/mem.h"
 #include "util/parse.h"
 
-#define MAX_VCPUS 4096u
-
 /* A source of the configuration, to be found by libvirt's name. */
 struct wanted {
 	const char *source;
@@ -25,12 +24,19 @@ struct wanted {
 	bool pattern; /* holds '*' */
 };
 
+/* Groups of statistics, and what makes asking for them needless. */
+struct group {
+	unsigned group;
+	enum vm_cover cover; /* COVER_KERNEL: nothing does */
+};
+
 struct virt_plan {
+	_Atomic unsigned refs;
 	struct spec_set *specs;
 	struct wanted *wanted; /* sorted by source */
 	size_t n;
-	unsigned groups;
-	bool wants_delay;
+	struct group *groups;
+	size_t n_groups;
 };
 
 static unsigned group_of(const char *source)
@@ -64,18 +70,17 @@ static unsigned group_of(const char *source)
 	return 0;
 }
 
-static unsigned derived_groups(int key)
+/* What an entry that is calculated is calculated from. */
+static unsigned usage_groups(int key)
 {
 	switch (key) {
-	case DERIVED_VMS_VCPUS:
-	case DERIVED_VCPU_TIME:
-	case DERIVED_VCPU_DELAY:
-	case DERIVED_VCPU_WAIT:
-		return VIR_DOMAIN_STATS_VCPU;
-	case DERIVED_VMS_MEMORY:
-		return VIR_DOMAIN_STATS_BALLOON;
-	default:
+	case VM_USAGE_CPU:
+		return VIR_DOMAIN_STATS_VCPU | VIR_DOMAIN_STATS_CPU_TOTAL;
+	case VM_USAGE_THROTTLED:
+	case VM_USAGE_MEMORY_PRESSURE:
 		return 0;
+	default:
+		return VIR_DOMAIN_STATS_VCPU;
 	}
 }
 
@@ -87,25 +92,35 @@ static int compare_wanted(const void *a, const void *b)
 	return c ? c : x->slot < y->slot ? -1 : x->slot > y->slot;
 }
 
+static void add_group(struct virt_plan *plan, unsigned group, enum vm_cover cover)
+{
+	if (group)
+		plan->groups[plan->n_groups++] =
+			(struct group){ .group = group, .cover = cover };
+}
+
 struct virt_plan *virt_plan_new(struct spec_set *specs)
 {
 	struct virt_plan *plan = xcalloc(1, sizeof(*plan));
 
+	atomic_init(&plan->refs, 1);
 	plan->specs = spec_set_ref(specs);
 	plan->wanted = xcalloc(specs->n, sizeof(*plan->wanted));
-	plan->groups = VIR_DOMAIN_STATS_STATE; /* says that the domain runs */
+	plan->groups = xcalloc(specs->n + 2, sizeof(*plan->groups));
+	/* for host.vms.* and domain.cpu.limit */
+	add_group(plan, VIR_DOMAIN_STATS_VCPU, COVER_VCPU);
+	add_group(plan, VIR_DOMAIN_STATS_BALLOON, COVER_RSS);
 	for (size_t i = 0; i < specs->n; i++) {
 		const struct metric_spec *spec = &specs->specs[i];
 
 		if (!spec->entry)
 			continue;
-		if (spec->entry->collector == COLLECTOR_DERIVED)
-			plan->groups |= derived_groups(spec->entry->key);
-		plan->wants_delay |= spec->entry->key == DERIVED_VCPU_DELAY ||
-			!strcmp(spec->entry->name, "vcpu.*.delay");
+		if (spec->entry->collector == COLLECTOR_USAGE)
+			add_group(
+				plan, usage_groups(spec->entry->key), spec->entry->cover);
 		if (spec->entry->collector != COLLECTOR_LIBVIRT)
 			continue;
-		plan->groups |= group_of(spec->source);
+		add_group(plan, group_of(spec->source), spec->entry->cover);
 		plan->wanted[plan->n++] = (struct wanted){ .source = spec->source,
 			.slot = (uint32_t)i,
 			.pattern = strchr(spec->source, '*') != NULL };
@@ -115,18 +130,41 @@ struct virt_plan *virt_plan_new(struct spec_set *specs)
 	return plan;
 }
 
-void virt_plan_free(struct virt_plan *plan)
+struct virt_plan *virt_plan_ref(struct virt_plan *plan)
 {
-	if (!plan)
+	atomic_fetch_add_explicit(&plan->refs, 1, memory_order_relaxed);
+	return plan;
+}
+
+void virt_plan_unref(struct virt_plan *plan)
+{
+	if (!plan || atomic_fetch_sub_explicit(&plan->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	spec_set_unref(plan->specs);
 	free(plan->wanted);
+	free(plan->groups);
 	free(plan);
 }
 
-unsigned virt_plan_groups(const struct virt_plan *plan)
+struct spec_set *virt_plan_specs(const struct virt_plan *plan)
 {
-	return plan->groups;
+	return plan->specs;
+}
+
+/* True if the fast lane serves an entry of that cover for a VM that is covered so. */
+static bool is_covered(enum vm_cover entry, unsigned cover)
+{
+	return entry != COVER_KERNEL && (cover & entry) == entry;
+}
+
+unsigned virt_plan_groups(const struct virt_plan *plan, unsigned cover)
+{
+	unsigned groups = 0;
+
+	for (size_t i = 0; i < plan->n_groups; i++)
+		if (!is_covered(plan->groups[i].cover, cover))
+			groups |= plan->groups[i].group;
+	return groups;
 }
 
 /* The first entry with that source, or NULL; its equals follow. */
@@ -152,11 +190,8 @@ struct conversion {
 	const struct virt_plan *plan;
 	struct metric_list_builder *b;
 	bool *seen; /* by slot */
-	uint64_t vcpu_time, vcpu_delay, vcpu_wait;
-	bool have_time, have_delay, have_wait;
-	uint64_t vcpu_current, balloon_current, rss;
-	bool have_rss;
-	uint64_t vcpus_listed; /* highest vCPU number + 1 */
+	unsigned cover;
+	struct vm_sample sample; /* what is calculated with */
 };
 
 static void add_to(struct conversion *cv, const char *source, const char *index,
@@ -258,32 +293,44 @@ static bool typed_value(const virTypedParameter *p, struct value *ret)
 	}
 }
 
-/* Sums and counts that derived sources need. */
+static struct vcpu_sample *find_vcpu(struct vm_sample *s, unsigned number)
+{
+	/* libvirt lists a vCPU's figures one after another */
+	for (size_t i = s->n_vcpus; i > 0; i--)
+		if (s->vcpus[i - 1].number == number)
+			return &s->vcpus[i - 1];
+	return vm_sample_add_vcpu(s, number);
+}
+
+/* Keeps the figures that others are calculated from. */
 static void note(struct conversion *cv, const char *name, const struct value *v)
 {
-	static const char vcpu[] = "vcpu.";
+	static const struct {
+		const char *name;
+		enum vm_key key;
+	} scalars[] = { { "cpu.time", VM_CPU_TIME }, { "vcpu.current", VM_VCPU_CURRENT },
+		{ "balloon.rss", VM_RSS } };
+	static const char prefix[] = "vcpu.";
+	struct vm_sample *s = &cv->sample;
 
-	if (!strcmp(name, "vcpu.current"))
-		cv->vcpu_current = v->u;
-	else if (!strcmp(name, "balloon.current"))
-		cv->balloon_current = v->u;
-	else if (!strcmp(name, "balloon.rss"))
-		cv->rss = v->u, cv->have_rss = true;
-	else if (!strncmp(name, vcpu, strlen(vcpu))) {
-		const char *p = name + strlen(vcpu);
-		uint64_t n = 0;
+	for (size_t i = 0; i < ARRAY_LEN(scalars); i++)
+		if (!strcmp(name, scalars[i].name))
+			fact_set(&s->facts[scalars[i].key], *v);
+	if (strncmp(name, prefix, strlen(prefix)) != 0)
+		return;
+	const char *p = name + strlen(prefix);
+	uint64_t n = 0;
 
-		if (parse_u64_at(&p, &n) < 0 || n >= MAX_VCPUS)
-			return;
-		if (n + 1 > cv->vcpus_listed)
-			cv->vcpus_listed = n + 1;
-		if (!strcmp(p, ".time"))
-			cv->vcpu_time += v->u, cv->have_time = true;
-		else if (!strcmp(p, ".delay"))
-			cv->vcpu_delay += v->u, cv->have_delay = true;
-		else if (!strcmp(p, ".wait"))
-			cv->vcpu_wait += v->u, cv->have_wait = true;
-	}
+	if (parse_u64_at(&p, &n) < 0 || n >= LIMIT_VCPUS)
+		return;
+	struct vcpu_sample *vcpu = find_vcpu(s, (unsigned)n);
+
+	if (!strcmp(p, ".time"))
+		vcpu->time_ns = v->u, vcpu->have_time = true;
+	else if (!strcmp(p, ".delay"))
+		vcpu->delay_ns = v->u, vcpu->have_delay = true;
+	else if (!strcmp(p, ".wait"))
+		vcpu->wait_ns = v->u, vcpu->have_wait = true;
 }
 
 static void add_param(struct conversion *cv, const virTypedParameter *param)
@@ -302,115 +349,61 @@ static void add_param(struct conversion *cv, const virTypedParameter *param)
 		add_to(cv, pattern, index, &v);
 }
 
-/* libvirt before 7.2 knows no delay: ask the kernel. */
-static void add_delays(struct conversion *cv, const char *name, int root_fd)
-{
-	uint64_t n = cv->vcpus_listed;
-	_cleanup_free_ uint64_t *delays = xcalloc(n, sizeof(*delays));
-
-	if (qemu_proc_delays(root_fd, name, delays, n) < 0)
-		return;
-	for (uint64_t i = 0; i < n; i++) {
-		virTypedParameter param = { .type = VIR_TYPED_PARAM_ULLONG };
-
-		if (delays[i] == UINT64_MAX)
-			continue;
-		snprintf(param.field, sizeof(param.field), "vcpu.%" PRIu64 ".delay", i);
-		param.value.ul = delays[i];
-		add_param(cv, &param);
-	}
-}
-
-static bool derived_value(const struct conversion *cv, const struct vm_ident *vm, int key,
-	char uuid[UUID_TEXT_LEN + 1], struct value *ret)
-{
-	switch (key) {
-	case DERIVED_DOMAIN_NAME:
-		*ret = value_string(vm->name);
-		return utf8_valid(vm->name, strlen(vm->name));
-	case DERIVED_DOMAIN_UUID:
-		uuid_format(&vm->uuid, uuid);
-		*ret = value_string(uuid);
-		return true;
-	case DERIVED_DOMAIN_ID:
-		*ret = value_i64(vm->id);
-		return true;
-	case DERIVED_VCPU_TIME:
-		*ret = value_u64(cv->vcpu_time);
-		return cv->have_time;
-	case DERIVED_VCPU_DELAY:
-		*ret = value_u64(cv->vcpu_delay);
-		return cv->have_delay;
-	case DERIVED_VCPU_WAIT:
-		*ret = value_u64(cv->vcpu_wait);
-		return cv->have_wait;
-	default:
-		return false;
-	}
-}
-
-/* Derived sources, and "unavailable" for plain ones that libvirt did not name. */
-static void add_rest(struct conversion *cv, const struct vm_ident *vm)
+/* What is calculated, and "unavailable" for plain sources that libvirt did not name. */
+static void add_rest(struct conversion *cv)
 {
 	const struct spec_set *specs = cv->plan->specs;
 
 	for (size_t i = 0; i < specs->n; i++) {
 		const struct metric_spec *spec = &specs->specs[i];
-		char uuid[UUID_TEXT_LEN + 1];
-		struct value v;
+		const struct catalogue_entry *e = spec->entry;
 
-		if (!spec->entry || spec->context != CONTEXT_VM)
+		if (!e || is_covered(e->cover, cv->cover))
 			continue;
-		if (spec->entry->collector == COLLECTOR_DERIVED)
+		if (e->collector == COLLECTOR_USAGE && e->cover != COVER_KERNEL) {
+			const struct fact *fact = &cv->sample.facts[e->key];
+
 			metric_list_builder_add_source(cv->b, (uint32_t)i, NULL,
-				derived_value(cv, vm, spec->entry->key, uuid, &v) ? &v
-										  : NULL);
-		else if (!cv->seen[i] && !strchr(spec->source, '*'))
+				fact->have ? &fact->value : NULL);
+		} else if (e->collector == COLLECTOR_LIBVIRT && !cv->seen[i] &&
+			!strchr(spec->source, '*')) {
 			metric_list_builder_add_source(cv->b, (uint32_t)i, NULL, NULL);
+		}
 	}
 }
 
-struct metric_list *virt_stats_convert(const struct virt_plan *plan,
-	const struct vm_ident *vm, const virDomainStatsRecord *record, int root_fd,
-	int64_t time_ns, struct virt_totals *totals)
+static void tell(struct vm *vm, const struct conversion *cv)
+{
+	const struct fact *facts = cv->sample.facts;
+
+	if (!(cv->cover & COVER_VCPU) && facts[VM_VCPU_CURRENT].have)
+		atomic_store(&vm->vcpus, facts[VM_VCPU_CURRENT].value.u);
+	if (!(cv->cover & COVER_RSS) && facts[VM_RSS].have)
+		atomic_store(&vm->rss_kib, facts[VM_RSS].value.u);
+}
+
+struct metric_list *virt_stats_convert(const struct virt_plan *plan, struct vm *vm,
+	const virDomainStatsRecord *record, unsigned cover, struct vm_counters *last,
+	int64_t time_ns, int64_t mono_ns)
 {
 	_cleanup_free_ bool *seen = xcalloc(plan->specs->n, sizeof(*seen));
 	struct conversion cv = { .plan = plan,
 		.seen = seen,
+		.cover = cover,
+		.sample = { .time_ns = time_ns, .mono_ns = mono_ns },
 		.b = metric_list_builder_new(plan->specs, time_ns) };
 
-	for (int i = 0; i < record->nparams; i++)
-		add_param(&cv, &record->params[i]);
-	if (plan->wants_delay && !cv.have_delay && cv.vcpus_listed && root_fd >= 0)
-		add_delays(&cv, vm->name, root_fd);
-	add_rest(&cv, vm);
-	totals->vms++;
-	totals->vcpus += cv.vcpu_current;
-	totals->memory_kib += cv.have_rss ? cv.rss : cv.balloon_current;
-	return metric_list_builder_finish(cv.b);
-}
+	for (int i = 0; i < record->nparams; i++) {
+		const virTypedParameter *param = &record->params[i];
 
-struct metric_list *virt_stats_host(const struct virt_plan *plan, const char *product,
-	const struct virt_totals *totals, int64_t time_ns)
-{
-	struct metric_list_builder *b = metric_list_builder_new(plan->specs, time_ns);
-
-	for (size_t i = 0; i < plan->specs->n; i++) {
-		const struct catalogue_entry *e = plan->specs->specs[i].entry;
-		struct value v = value_u64(0);
-		bool have = totals != NULL;
-
-		if (!e || e->collector != COLLECTOR_DERIVED || e->context != CONTEXT_HOST)
-			continue;
-		if (e->key == DERIVED_VIRT_PRODUCT)
-			v = value_string(product), have = product != NULL;
-		else if (e->key == DERIVED_VMS_COUNT && have)
-			v = value_u64(totals->vms);
-		else if (e->key == DERIVED_VMS_VCPUS && have)
-			v = value_u64(totals->vcpus);
-		else if (e->key == DERIVED_VMS_MEMORY && have)
-			v = value_u64(totals->memory_kib);
-		metric_list_builder_add_source(b, (uint32_t)i, NULL, have ? &v : NULL);
+		add_param(&cv, param);
+		if (!strcmp(param->field, "balloon.current") &&
+			param->type == VIR_TYPED_PARAM_ULLONG)
+			atomic_store(&vm->balloon_kib, param->value.ul);
 	}
-	return metric_list_builder_finish(b);
+	vm_sample_derive(&cv.sample, last);
+	add_rest(&cv);
+	tell(vm, &cv);
+	vm_sample_done(&cv.sample);
+	return metric_list_builder_finish(cv.b);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * From libvirt's statistics of one domain to the metrics that the configuration asks for.
- * A plan is made once for each configuration and immutable afterwards; any thread.
+ * A plan is made once for each configuration, immutable afterwards and
+ * reference-counted; any thread.
  */
 #pragma once
 
@@ -10,37 +11,32 @@
 
 #include <libvirt/libvirt.h>
 
-#include "core/snapshot.h"
-
 struct metric_list;
 struct spec_set;
 struct virt_plan;
+struct vm;
+struct vm_counters;
 
 /* Keeps a reference to @specs. */
 struct virt_plan *virt_plan_new(struct spec_set *specs);
-void virt_plan_free(struct virt_plan *plan); /* NULL is accepted */
+struct virt_plan *virt_plan_ref(struct virt_plan *plan);
+void virt_plan_unref(struct virt_plan *plan); /* NULL is accepted */
 
-/* The statistics groups that the plan needs: VIR_DOMAIN_STATS_*. */
-unsigned virt_plan_groups(const struct virt_plan *plan);
-
-/* What one domain adds to host.vms.*. */
-struct virt_totals {
-	uint64_t vms, vcpus, memory_kib;
-};
+/* The configuration that it was made for; borrowed. */
+struct spec_set *virt_plan_specs(const struct virt_plan *plan);
 
 /*
- * One domain's metrics.
- * @root_fd: for qemu_proc_delays() where libvirt has no vcpu.N.delay; -1: do not try.
- * @time_ns: real time, taken before libvirt was asked.  @totals: added to.
- * Return: a list owned by the caller.
+ * The statistics groups (VIR_DOMAIN_STATS_*) to ask for of a VM of which the fast lane
+ * serves @cover (enum vm_cover); 0: none.
  */
-struct metric_list *virt_stats_convert(const struct virt_plan *plan,
-	const struct vm_ident *vm, const virDomainStatsRecord *record, int root_fd,
-	int64_t time_ns, struct virt_totals *totals);
+unsigned virt_plan_groups(const struct virt_plan *plan, unsigned cover);
 
 /*
- * The host's part: host.virt.product and host.vms.*.
- * @product: NULL if there is no connection; @totals: NULL likewise.
+ * One domain's metrics, less what the fast lane covers.  Tells @vm its size where the fast
+ * lane does not.
+ * @last: counters of the sample before, moves on; @time_ns, @mono_ns: taken before libvirt
+ * was asked.  Return: a list owned by the caller.
  */
-struct metric_list *virt_stats_host(const struct virt_plan *plan, const char *product,
-	const struct virt_totals *totals, int64_t time_ns);
+struct metric_list *virt_stats_convert(const struct virt_plan *plan, struct vm *vm,
+	const virDomainStatsRecord *record, unsigned cover, struct vm_counters *last,
+	int64_t time_ns, int64_t mono_ns);

@@ -24,6 +24,7 @@
 #include "util/parse.h"
 #include "util/strbuf.h"
 
+#define SLOW_PERIODS_DEFAULT 3 /* of <update_period> */
 #define PERIOD_DEFAULT_NS (5 * NS_PER_S)
 #define PERIOD_MIN_S 0.001
 #define EXPIRATION_DEFAULT_MIN_NS (3 * NS_PER_S)
@@ -134,6 +135,14 @@ static void read_period(struct conf_reader *rd, xmlNode *node, struct conf *conf
 		conf->period_ns = (int64_t)(s * 1e9);
 }
 
+static void read_slow_period(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	double s = 0;
+
+	if (conf_reader_real(rd, node, PERIOD_MIN_S, 10 * PERIOD_MAX_S, &s))
+		conf->slow_period_ns = (int64_t)(s * 1e9);
+}
+
 static void read_action_path(struct conf_reader *rd, xmlNode *node, struct conf *conf)
 {
 	char *text = conf_reader_text(rd, node);
@@ -235,6 +244,7 @@ static const struct setting settings[] = {
 	{ "virtio", "max_channels", false, read_max_channels },
 	{ "virtio", "expiration_time", false, read_expiration },
 	{ "globals", "update_period", false, read_period },
+	{ "globals", "slow_period", false, read_slow_period },
 	{ "globals", "path", false, read_action_path },
 	{ "globals", "transport", true, read_transport },
 	{ "actions", "user", false, read_action_user },
@@ -358,6 +368,13 @@ static void finish_globals(struct conf_reader *rd, xmlNode *node, struct conf *c
 {
 	int64_t least = 3 * conf->period_ns;
 
+	if (conf->slow_period_ns && conf->slow_period_ns < conf->period_ns) {
+		conf_reader_warning(
+			rd, node, "<slow_period> is raised to that of <update_period>");
+		conf->slow_period_ns = conf->period_ns;
+	}
+	if (!conf->slow_period_ns)
+		conf->slow_period_ns = SLOW_PERIODS_DEFAULT * conf->period_ns;
 	if (!conf->transports)
 		conf->transports = TRANSPORT_VBD;
 	if (conf->expiration_ns >= 0 && conf->expiration_ns < least)
@@ -477,6 +494,8 @@ void conf_describe(const struct conf *conf, struct strbuf *out)
 	size_t actions = 0;
 
 	strbuf_addf(out, "update period: %g s\n", (double)conf->period_ns / 1e9);
+	strbuf_addf(out, "slow period: %g s, for what needs the VMs' monitors\n",
+		(double)conf->slow_period_ns / 1e9);
 	strbuf_addf(out, "private disks: %s, %" PRIu64 " KiB each\n",
 		yes_no(conf->transports & TRANSPORT_VBD), conf->disk_size_bytes >> 10);
 	strbuf_addf(out, "shared disk: %s%s\n", yes_no(conf_has_shared_disk(conf)),

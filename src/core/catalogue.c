@@ -8,21 +8,37 @@
 
 /* Tables, one line an entry where it fits. */
 /* clang-format off */
-#define HOST_ENTRY(key_, name_, type_, unit_, kind_, how_, help_)                        \
-	{ .name = name_, .context = CONTEXT_HOST, .collector = COLLECTOR_HOST,           \
-		.type = METRIC_##type_, .unit = unit_, .kind = KIND_##kind_,             \
-		.key = HOST_##key_, .how = how_, .help = help_ },
+#define ENTRY(context_, collector_, key_, name_, type_, unit_, kind_, how_, help_)       \
+	{ .name = name_, .context = CONTEXT_##context_,                                  \
+		.collector = COLLECTOR_##collector_, .type = METRIC_##type_,             \
+		.unit = unit_, .kind = KIND_##kind_, .key = key_, .how = how_,           \
+		.help = help_ },
 
-#define DERIVED(context_, key_, name_, type_, unit_, kind_, how_, help_)                 \
-	{ .name = name_, .context = CONTEXT_##context_, .collector = COLLECTOR_DERIVED,  \
+#define HOST_ENTRY(key_, ...) ENTRY(HOST, HOST, HOST_##key_, __VA_ARGS__)
+#define FLEET_ENTRY(key_, ...) ENTRY(HOST, FLEET, FLEET_##key_, __VA_ARGS__)
+#define DOMAIN_ENTRY(key_, ...) ENTRY(VM, DOMAIN, DOMAIN_##key_, __VA_ARGS__)
+#define KERNEL_ENTRY(key_, ...) ENTRY(VM, KERNEL, VM_##key_, __VA_ARGS__)
+#define SAMPLE_ENTRY(key_, ...) ENTRY(VM, SAMPLE, SAMPLE_##key_, __VA_ARGS__)
+#define SNAPSHOT_ENTRY(key_, context_, ...)                                              \
+	ENTRY(context_, SNAPSHOT, SNAPSHOT_##key_, __VA_ARGS__)
+#define IOTUNE_ENTRY(key_, name_, element_, unit_, help_)                                \
+	ENTRY(VM, DOMAIN, DOMAIN_IOTUNE_##key_, name_, UINT64, unit_, GAUGE,             \
+		"domain XML: disk/iotune/" element_, help_)
+#define USAGE_ENTRY(key_, name_, type_, unit_, kind_, cover_, how_, help_)               \
+	{ .name = name_, .context = CONTEXT_VM, .collector = COLLECTOR_USAGE,            \
 		.type = METRIC_##type_, .unit = unit_, .kind = KIND_##kind_,             \
-		.key = DERIVED_##key_, .how = how_, .help = help_ },
+		.key = VM_##key_, .cover = COVER_##cover_, .how = how_, .help = help_ },
 
 /* libvirt's documented names (virConnectGetAllDomainStats), with its types and units. */
 #define VIRT(name_, type_, unit_, kind_, help_)                                          \
+	ENTRY(VM, LIBVIRT, -1, name_, type_, unit_, kind_, "libvirt", help_)
+
+/* Those that the fast lane has, too. */
+#define VIRT_FAST(key_, cover_, name_, type_, unit_, kind_, how_, help_)                 \
 	{ .name = name_, .context = CONTEXT_VM, .collector = COLLECTOR_LIBVIRT,          \
-		.type = METRIC_##type_, .unit = unit_, .kind = KIND_##kind_, .key = -1,  \
-		.how = "libvirt", .help = help_ },
+		.type = METRIC_##type_, .unit = unit_, .kind = KIND_##kind_,             \
+		.key = VM_##key_, .cover = COVER_##cover_,                               \
+		.how = how_ "; else libvirt", .help = help_ },
 
 /* What a hypervisor counts for itself; the names differ between its versions. */
 #define VIRT_WORDS(name_, kind_, help_)                                                  \
@@ -32,38 +48,26 @@
 
 static const struct catalogue_entry entries[] = {
 	HOST_SOURCES(HOST_ENTRY)
-
-	DERIVED(HOST, VIRT_PRODUCT, "host.virt.product", STRING, NULL, TEXT,
-		"libvirt: driver type and hypervisor version",
-		"Hypervisor and its version, three numbers")
-	DERIVED(HOST, VMS_COUNT, "host.vms.count", UINT32, "1", GAUGE,
-		"libvirt: active domains", "Running VMs")
-	DERIVED(HOST, VMS_VCPUS, "host.vms.vcpus", UINT32, "1", GAUGE,
-		"sum of vcpu.current", "Virtual CPUs of all running VMs")
-	DERIVED(HOST, VMS_MEMORY, "host.vms.memory", UINT64, "KiB", GAUGE,
-		"sum of balloon.rss, else of balloon.current",
-		"Physical memory that running VMs use")
-
-	DERIVED(VM, DOMAIN_NAME, "domain.name", STRING, NULL, TEXT, "libvirt",
-		"Name of the VM")
-	DERIVED(VM, DOMAIN_UUID, "domain.uuid", STRING, NULL, TEXT, "libvirt",
-		"UUID of the VM")
-	DERIVED(VM, DOMAIN_ID, "domain.id", INT32, "1", GAUGE, "libvirt",
-		"Id of the running VM")
-	DERIVED(VM, VCPU_TIME, "domain.vcpu.time", UINT64, "ns", COUNTER,
-		"sum of vcpu.*.time", "Time that all virtual CPUs ran")
-	DERIVED(VM, VCPU_DELAY, "domain.vcpu.delay", UINT64, "ns", COUNTER,
-		"sum of vcpu.*.delay",
-		"Time that virtual CPUs were ready but waited for a processor (steal)")
-	DERIVED(VM, VCPU_WAIT, "domain.vcpu.wait", UINT64, "ns", COUNTER,
-		"sum of vcpu.*.wait", "Time that virtual CPUs waited for input or output")
+	FLEET_SOURCES(FLEET_ENTRY)
+	DOMAIN_SOURCES(DOMAIN_ENTRY)
+	IOTUNE_SOURCES(IOTUNE_ENTRY)
+	USAGE_SOURCES(USAGE_ENTRY)
+	KERNEL_SOURCES(KERNEL_ENTRY)
+	SAMPLE_SOURCES(SAMPLE_ENTRY)
+	SNAPSHOT_SOURCES(SNAPSHOT_ENTRY)
 
 	VIRT("state.state", INT32, "1", GAUGE, "State of the VM, virDomainState")
 	VIRT("state.reason", INT32, "1", GAUGE, "Reason for the state")
 
-	VIRT("cpu.time", UINT64, "ns", COUNTER, "CPU time of the VM, emulator included")
-	VIRT("cpu.user", UINT64, "ns", COUNTER, "CPU time in user mode")
-	VIRT("cpu.system", UINT64, "ns", COUNTER, "CPU time in system mode")
+	VIRT_FAST(CPU_TIME, CPU, "cpu.time", UINT64, "ns", COUNTER,
+		"cgroup cpu.stat, cpuacct.usage or /proc/<pid>/stat",
+		"CPU time of the VM, emulator included")
+	VIRT_FAST(CPU_USER, CPU, "cpu.user", UINT64, "ns", COUNTER,
+		"cgroup cpu.stat, cpuacct.stat or /proc/<pid>/stat: utime",
+		"CPU time in user mode")
+	VIRT_FAST(CPU_SYSTEM, CPU, "cpu.system", UINT64, "ns", COUNTER,
+		"cgroup cpu.stat, cpuacct.stat or /proc/<pid>/stat: stime",
+		"CPU time in system mode")
 	VIRT("cpu.haltpoll.success.time", UINT64, "ns", COUNTER,
 		"Time of halt polling that ended with a wake-up")
 	VIRT("cpu.haltpoll.fail.time", UINT64, "ns", COUNTER,
@@ -88,7 +92,7 @@ static const struct catalogue_entry entries[] = {
 	VIRT("balloon.minor_fault", UINT64, "1", COUNTER, "Other page faults in the guest")
 	VIRT("balloon.unused", UINT64, "KiB", GAUGE, "Memory that the guest does not use")
 	VIRT("balloon.available", UINT64, "KiB", GAUGE, "Memory that the guest sees")
-	VIRT("balloon.rss", UINT64, "KiB", GAUGE,
+	VIRT_FAST(RSS, RSS, "balloon.rss", UINT64, "KiB", GAUGE, "/proc/<pid>/stat: rss",
 		"Resident memory of the VM's process on the host")
 	VIRT("balloon.usable", UINT64, "KiB", GAUGE,
 		"Memory the balloon could take without swapping in the guest")
@@ -101,14 +105,21 @@ static const struct catalogue_entry entries[] = {
 	VIRT("balloon.hugetlb_pgfail", UINT64, "1", COUNTER,
 		"Failed huge page allocations in the guest")
 
-	VIRT("vcpu.current", UINT32, "1", GAUGE, "Virtual CPUs online")
-	VIRT("vcpu.maximum", UINT32, "1", GAUGE, "Most virtual CPUs the VM may have")
-	VIRT("vcpu.*.state", INT32, "1", GAUGE, "State of a virtual CPU, virVcpuState")
-	VIRT("vcpu.*.time", UINT64, "ns", COUNTER, "Time that a virtual CPU ran")
-	VIRT("vcpu.*.wait", UINT64, "ns", COUNTER,
+	VIRT_FAST(VCPU_CURRENT, VCPU, "vcpu.current", UINT32, "1", GAUGE,
+		"threads \"CPU <n>/...\" of the process", "Virtual CPUs online")
+	VIRT_FAST(VCPU_MAXIMUM, VCPU_MAXIMUM, "vcpu.maximum", UINT32, "1", GAUGE,
+		"domain XML: vcpu", "Most virtual CPUs the VM may have")
+	VIRT_FAST(VCPU_STATE, VCPU, "vcpu.*.state", INT32, "1", GAUGE,
+		"1 for each thread", "State of a virtual CPU, virVcpuState")
+	VIRT_FAST(VCPU_TIME, VCPU, "vcpu.*.time", UINT64, "ns", COUNTER,
+		"/proc/<pid>/task/<tid>/schedstat, first",
+		"Time that a virtual CPU ran")
+	VIRT_FAST(VCPU_WAIT, VCPU, "vcpu.*.wait", UINT64, "ns", COUNTER,
+		"/proc/<pid>/task/<tid>/sched: wait_sum, if kernel.sched_schedstats is 1",
 		"Time that a virtual CPU waited for input or output")
 	VIRT("vcpu.*.halted", UINT32, "1", GAUGE, "1 if a virtual CPU is halted")
-	VIRT("vcpu.*.delay", UINT64, "ns", COUNTER,
+	VIRT_FAST(VCPU_DELAY, VCPU, "vcpu.*.delay", UINT64, "ns", COUNTER,
+		"/proc/<pid>/task/<tid>/schedstat, second",
 		"Time that a virtual CPU was ready but waited for a processor (steal)")
 
 	VIRT_WORDS("vcpu.*.*.sum", COUNTER, "The hypervisor's own counter of a virtual CPU")
@@ -118,16 +129,26 @@ static const struct catalogue_entry entries[] = {
 	VIRT_WORDS("vm.*.cur", GAUGE, "The hypervisor's own gauge of the VM")
 	VIRT_WORDS("vm.*.max", GAUGE, "The hypervisor's own peak of the VM")
 
-	VIRT("net.count", UINT32, "1", GAUGE, "Network interfaces")
-	VIRT("net.*.name", STRING, NULL, TEXT, "Host name of a network interface")
-	VIRT("net.*.rx.bytes", UINT64, "B", COUNTER, "Received by the guest's interface")
-	VIRT("net.*.rx.pkts", UINT64, "1", COUNTER, "Packets received")
-	VIRT("net.*.rx.errs", UINT64, "1", COUNTER, "Receive errors")
-	VIRT("net.*.rx.drop", UINT64, "1", COUNTER, "Received packets dropped")
-	VIRT("net.*.tx.bytes", UINT64, "B", COUNTER, "Sent by the guest's interface")
-	VIRT("net.*.tx.pkts", UINT64, "1", COUNTER, "Packets sent")
-	VIRT("net.*.tx.errs", UINT64, "1", COUNTER, "Transmission errors")
-	VIRT("net.*.tx.drop", UINT64, "1", COUNTER, "Packets to send dropped")
+	VIRT_FAST(NET_COUNT, NET, "net.count", UINT32, "1", GAUGE,
+		"domain XML: interfaces", "Network interfaces")
+	VIRT_FAST(NET_NAME, NET, "net.*.name", STRING, NULL, TEXT,
+		"domain XML: interface/target", "Host name of a network interface")
+	VIRT_FAST(NET_RX_BYTES, NET, "net.*.rx.bytes", UINT64, "B", COUNTER,
+		"rtnetlink", "Received by the guest's interface")
+	VIRT_FAST(NET_RX_PKTS, NET, "net.*.rx.pkts", UINT64, "1", COUNTER, "rtnetlink",
+		"Packets received")
+	VIRT_FAST(NET_RX_ERRS, NET, "net.*.rx.errs", UINT64, "1", COUNTER, "rtnetlink",
+		"Receive errors")
+	VIRT_FAST(NET_RX_DROP, NET, "net.*.rx.drop", UINT64, "1", COUNTER, "rtnetlink",
+		"Received packets dropped")
+	VIRT_FAST(NET_TX_BYTES, NET, "net.*.tx.bytes", UINT64, "B", COUNTER,
+		"rtnetlink", "Sent by the guest's interface")
+	VIRT_FAST(NET_TX_PKTS, NET, "net.*.tx.pkts", UINT64, "1", COUNTER, "rtnetlink",
+		"Packets sent")
+	VIRT_FAST(NET_TX_ERRS, NET, "net.*.tx.errs", UINT64, "1", COUNTER, "rtnetlink",
+		"Transmission errors")
+	VIRT_FAST(NET_TX_DROP, NET, "net.*.tx.drop", UINT64, "1", COUNTER, "rtnetlink",
+		"Packets to send dropped")
 
 	VIRT("block.count", UINT32, "1", GAUGE, "Block devices")
 	VIRT("block.*.name", STRING, NULL, TEXT, "Target name of a block device")
@@ -277,8 +298,13 @@ const char *catalogue_suggest(const char *source)
 
 static const char *const collector_titles[] = {
 	[COLLECTOR_HOST] = "The host, read from the kernel",
-	[COLLECTOR_DERIVED] = "Calculated, or from the connection to libvirt",
-	[COLLECTOR_LIBVIRT] = "libvirt's domain statistics",
+	[COLLECTOR_FLEET] = "All VMs together, and vhostmd itself",
+	[COLLECTOR_DOMAIN] = "A VM's identity and limits",
+	[COLLECTOR_LIBVIRT] = "A VM under libvirt's names",
+	[COLLECTOR_KERNEL] = "A VM's process and cgroup",
+	[COLLECTOR_USAGE] = "A VM, calculated",
+	[COLLECTOR_SAMPLE] = "About a VM's samples",
+	[COLLECTOR_SNAPSHOT] = "About what is published",
 };
 
 static void print_section(
@@ -307,7 +333,6 @@ static void print_section(
 
 void catalogue_print(struct strbuf *out, bool markdown)
 {
-	print_section(COLLECTOR_HOST, out, markdown);
-	print_section(COLLECTOR_DERIVED, out, markdown);
-	print_section(COLLECTOR_LIBVIRT, out, markdown);
+	for (size_t c = 0; c < ARRAY_LEN(collector_titles); c++)
+		print_section((enum catalogue_collector)c, out, markdown);
 }

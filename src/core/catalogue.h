@@ -4,7 +4,7 @@
  * the configuration reader, the collectors, `vhostmd --list-sources` and
  * docs/sources.md all walk this table.  Immutable data.
  *
- * To add a host figure: one line in HOST_SOURCES and the code in collect/host that sets it.
+ * To add a figure: one line in the table of its collector and the code there that sets it.
  * To add one of libvirt's: one line in catalogue.c; it is matched by name.
  */
 #pragma once
@@ -18,9 +18,14 @@
 struct strbuf;
 
 enum catalogue_collector {
-	COLLECTOR_HOST,    /* collect/host: files of the kernel, kept open */
-	COLLECTOR_LIBVIRT, /* collect/virt: libvirt's bulk statistics, by the same name */
-	COLLECTOR_DERIVED, /* collect/virt: calculated from them or from the connection */
+	COLLECTOR_HOST,   /* collect/host: files of the kernel, kept open */
+	COLLECTOR_FLEET,  /* collect/sampler: about all VMs, and vhostmd itself */
+	COLLECTOR_DOMAIN, /* collect/virt: the domain's identity and description */
+	COLLECTOR_LIBVIRT, /* libvirt's statistics; those with a key also by the fast lane */
+	COLLECTOR_KERNEL,   /* the fast lane alone: the VM's process and cgroup */
+	COLLECTOR_USAGE,    /* calculated from either lane's figures */
+	COLLECTOR_SAMPLE,   /* collect/sampler: about the VM's samples */
+	COLLECTOR_SNAPSHOT, /* core/snapshot: about what is published */
 };
 
 enum catalogue_kind {
@@ -70,6 +75,10 @@ enum catalogue_kind {
 	X(CPU_CORES, "host.cpu.cores", UINT32, "1", GAUGE,                               \
 		"/sys/devices/system/cpu/cpu*/topology/core_id, per package",            \
 		"Processor cores in use")                                                \
+	X(CPU_FREQUENCY, "host.cpu.frequency", UINT64, "MHz", GAUGE,                     \
+		"cpufreq/base_frequency, acpi_cppc/nominal_freq, or /proc/cpuinfo: "     \
+		"model name",                                                            \
+		"Nominal frequency of the processor, which does not change")             \
 	X(CPU_TIME, "host.cpu.time", UINT64, "ns", COUNTER,                              \
 		"/proc/stat: user + nice + system",                                      \
 		"Time that all CPUs worked, in user and system mode")                    \
@@ -165,24 +174,270 @@ enum catalogue_kind {
 	HOST_PRESSURE(X, IO_SOME, "io", "some")                                          \
 	HOST_PRESSURE(X, IO_FULL, "io", "full")
 
+/* About all VMs together, and about vhostmd itself. */
+#define FLEET_SOURCES(X)                                                                 \
+	X(VIRT_PRODUCT, "host.virt.product", STRING, NULL, TEXT,                         \
+		"libvirt: driver type and hypervisor version",                           \
+		"Hypervisor and its version, three numbers")                             \
+	X(VMS_COUNT, "host.vms.count", UINT32, "1", GAUGE, "libvirt: active domains",    \
+		"Running VMs")                                                           \
+	X(VMS_VCPUS, "host.vms.vcpus", UINT32, "1", GAUGE, "sum of vcpu.current",        \
+		"Virtual CPUs of all running VMs")                                       \
+	X(VMS_MEMORY, "host.vms.memory", UINT64, "KiB", GAUGE,                           \
+		"sum of balloon.rss, else of balloon.current",                           \
+		"Physical memory that running VMs use")                                  \
+	X(OVERCOMMIT_CPU, "host.overcommit.cpu", REAL64, "1", GAUGE,                     \
+		"host.vms.vcpus / host.cpu.count",                                       \
+		"Virtual CPUs of all VMs for each of the host's CPUs")                   \
+	X(OVERCOMMIT_MEMORY, "host.overcommit.memory", REAL64, "1", GAUGE,               \
+		"sum of domain.memory / host.mem.total",                                 \
+		"Memory promised to all VMs, as a multiple of the host's")               \
+	X(SELF_CPU_TIME, "vhostmd.cpu.time", UINT64, "ns", COUNTER, "getrusage",         \
+		"CPU time that vhostmd used")                                            \
+	X(SELF_RSS, "vhostmd.rss", UINT64, "KiB", GAUGE, "/proc/self/statm",             \
+		"Resident memory of vhostmd")                                            \
+	X(SELF_FAST_DURATION, "vhostmd.fast.duration", UINT64, "ns", GAUGE,              \
+		"monotonic clock", "How long the last cycle of the fast lane took")      \
+	X(SELF_FAST_CYCLES, "vhostmd.fast.cycles", UINT64, "1", COUNTER, "counted",      \
+		"Cycles of the fast lane")                                               \
+	X(SELF_FAST_OVERRUNS, "vhostmd.fast.overruns", UINT64, "1", COUNTER, "counted",  \
+		"Beats that the fast lane skipped because it was late")                  \
+	X(SELF_SLOW_DURATION, "vhostmd.slow.duration", UINT64, "ns", GAUGE,              \
+		"monotonic clock", "How long libvirt's last answer took")                \
+	X(SELF_SLOW_CALLS, "vhostmd.slow.calls", UINT64, "1", COUNTER, "counted",        \
+		"Calls for statistics that libvirt answered")                            \
+	X(SELF_SLOW_ABANDONED, "vhostmd.slow.abandoned", UINT64, "1", COUNTER,           \
+		"counted", "Calls that were given up because they took too long")        \
+	X(SELF_VMS_SILENT, "vhostmd.vms.silent", UINT32, "1", GAUGE, "counted",          \
+		"VMs that are skipped because their monitor does not answer")
+
+/* A VM's identity, and what its description and its cgroup grant. */
+#define DOMAIN_SOURCES(X)                                                                \
+	X(NAME, "domain.name", STRING, NULL, TEXT, "libvirt", "Name of the VM")          \
+	X(UUID, "domain.uuid", STRING, NULL, TEXT, "libvirt", "UUID of the VM")          \
+	X(ID, "domain.id", INT32, "1", GAUGE, "libvirt", "Id of the running VM")         \
+	X(SESSION, "domain.session", UINT64, "1", GAUGE,                                 \
+		"hash of the host's boot id, the VM's uuid and its process' start time", \
+		"Changes when the VM starts, is restored or migrates in")                \
+	X(MEMORY, "domain.memory", UINT64, "KiB", GAUGE, "domain XML: memory",           \
+		"Most memory the VM may have")                                           \
+	X(CPU_LIMIT, "domain.cpu.limit", REAL64, "1", GAUGE,                             \
+		"min(vcpu.current * cputune.quota / cputune.period, "                    \
+		"cputune.global_quota / cputune.global_period, vcpu.current)",           \
+		"Host CPUs that the VM may keep busy")                                   \
+	X(CPU_LIMIT_FREQUENCY, "domain.cpu.limit.frequency", UINT64, "MHz", GAUGE,       \
+		"domain.cpu.limit * host.cpu.frequency",                                 \
+		"Processor cycles that the VM may use, by the nominal frequency")        \
+	X(CPUTUNE_SHARES, "cputune.shares", UINT64, "1", GAUGE,                          \
+		"domain XML: cputune/shares, else the cgroup's cpu.weight, cpu.shares",  \
+		"Weight of the VM when processors are short")                            \
+	X(CPUTUNE_PERIOD, "cputune.period", UINT64, "us", GAUGE,                         \
+		"domain XML: cputune/period", "Period of the virtual CPUs' quota")       \
+	X(CPUTUNE_QUOTA, "cputune.quota", UINT64, "us", GAUGE,                           \
+		"domain XML: cputune/quota",                                             \
+		"Time that each virtual CPU may run in a period")                        \
+	X(CPUTUNE_GLOBAL_PERIOD, "cputune.global_period", UINT64, "us", GAUGE,           \
+		"domain XML: cputune/global_period", "Period of the VM's quota")         \
+	X(CPUTUNE_GLOBAL_QUOTA, "cputune.global_quota", UINT64, "us", GAUGE,             \
+		"domain XML: cputune/global_quota",                                      \
+		"Time that the whole VM may run in a period")                            \
+	X(CPUTUNE_EMULATOR_PERIOD, "cputune.emulator_period", UINT64, "us", GAUGE,       \
+		"domain XML: cputune/emulator_period", "Period of the emulator's quota") \
+	X(CPUTUNE_EMULATOR_QUOTA, "cputune.emulator_quota", UINT64, "us", GAUGE,         \
+		"domain XML: cputune/emulator_quota",                                    \
+		"Time that the emulator may run in a period")                            \
+	X(MEMTUNE_HARD_LIMIT, "memtune.hard_limit", UINT64, "KiB", GAUGE,                \
+		"domain XML: memtune/hard_limit", "Most memory of the VM's process")     \
+	X(MEMTUNE_SOFT_LIMIT, "memtune.soft_limit", UINT64, "KiB", GAUGE,                \
+		"domain XML: memtune/soft_limit",                                        \
+		"Memory that the VM is cut down to when memory is short")                \
+	X(MEMTUNE_SWAP_HARD_LIMIT, "memtune.swap_hard_limit", UINT64, "KiB", GAUGE,      \
+		"domain XML: memtune/swap_hard_limit",                                   \
+		"Most memory and swap space of the VM's process")                        \
+	X(MEMTUNE_MIN_GUARANTEE, "memtune.min_guarantee", UINT64, "KiB", GAUGE,          \
+		"domain XML: memtune/min_guarantee", "Memory reserved for the VM")
+
+/* For each disk, by its place among the VM's disks as in block.*. */
+#define IOTUNE_SOURCES(X)                                                                \
+	X(TOTAL_BYTES, "block.*.iotune.total_bytes_sec", "total_bytes_sec", "B",         \
+		"Most bytes read and written each second")                               \
+	X(READ_BYTES, "block.*.iotune.read_bytes_sec", "read_bytes_sec", "B",            \
+		"Most bytes read each second")                                           \
+	X(WRITE_BYTES, "block.*.iotune.write_bytes_sec", "write_bytes_sec", "B",         \
+		"Most bytes written each second")                                        \
+	X(TOTAL_IOPS, "block.*.iotune.total_iops_sec", "total_iops_sec", "1",            \
+		"Most requests each second")                                             \
+	X(READ_IOPS, "block.*.iotune.read_iops_sec", "read_iops_sec", "1",               \
+		"Most read requests each second")                                        \
+	X(WRITE_IOPS, "block.*.iotune.write_iops_sec", "write_iops_sec", "1",            \
+		"Most write requests each second")
+
+#define VM_PRESSURE(X, KEY, res, what)                                                   \
+	X(PRESSURE_##KEY##_AVG10, "pressure." res "." what ".avg10", REAL64, "%",        \
+		GAUGE, "cgroup " res ".pressure: " what " avg10",                        \
+		"Share of the last 10 s in which " what " of the VM waited for " res)    \
+	X(PRESSURE_##KEY##_AVG60, "pressure." res "." what ".avg60", REAL64, "%",        \
+		GAUGE, "cgroup " res ".pressure: " what " avg60",                        \
+		"Share of the last 60 s in which " what " of the VM waited for " res)    \
+	X(PRESSURE_##KEY##_AVG300, "pressure." res "." what ".avg300", REAL64, "%",      \
+		GAUGE, "cgroup " res ".pressure: " what " avg300",                       \
+		"Share of the last 300 s in which " what " of the VM waited for " res)   \
+	X(PRESSURE_##KEY##_TOTAL, "pressure." res "." what ".total", UINT64, "us",       \
+		COUNTER, "cgroup " res ".pressure: " what " total",                      \
+		"Time in which " what " of the VM waited for " res)
+
+/* A VM's process and cgroup, read by the fast lane alone. */
+#define KERNEL_SOURCES(X)                                                                \
+	X(THREADS, "process.threads", UINT32, "1", GAUGE,                                \
+		"/proc/<pid>/stat: num_threads", "Threads of the VM's process")          \
+	X(MINOR_FAULTS, "process.faults.minor", UINT64, "1", COUNTER,                    \
+		"/proc/<pid>/stat: minflt", "Page faults that needed no disk")           \
+	X(MAJOR_FAULTS, "process.faults.major", UINT64, "1", COUNTER,                    \
+		"/proc/<pid>/stat: majflt", "Page faults that needed a disk")            \
+	X(IO_READ, "process.io.read.bytes", UINT64, "B", COUNTER,                        \
+		"/proc/<pid>/io: read_bytes", "Bytes that the process read from storage") \
+	X(IO_WRITE, "process.io.write.bytes", UINT64, "B", COUNTER,                      \
+		"/proc/<pid>/io: write_bytes - cancelled_write_bytes",                   \
+		"Bytes that the process had written to storage")                         \
+	X(IO_READ_CALLS, "process.io.read.calls", UINT64, "1", COUNTER,                  \
+		"/proc/<pid>/io: syscr", "Read calls of the process")                    \
+	X(IO_WRITE_CALLS, "process.io.write.calls", UINT64, "1", COUNTER,                \
+		"/proc/<pid>/io: syscw", "Write calls of the process")                   \
+	X(THROTTLE_PERIODS, "cgroup.cpu.periods", UINT64, "1", COUNTER,                  \
+		"cpu.stat: nr_periods of the VM's limited cgroups, added up",            \
+		"Quota periods in which the VM ran")                                     \
+	X(THROTTLED_PERIODS, "cgroup.cpu.throttled.periods", UINT64, "1", COUNTER,       \
+		"cpu.stat: nr_throttled, added up",                                      \
+		"Quota periods in which the VM was stopped")                             \
+	X(THROTTLED_TIME, "cgroup.cpu.throttled.time", UINT64, "ns", COUNTER,            \
+		"cpu.stat: throttled_usec, throttled_time, added up",                    \
+		"Time in which the VM was stopped by its quota")                         \
+	X(CGROUP_MEMORY, "cgroup.memory.current", UINT64, "B", GAUGE,                    \
+		"cgroup memory.current, memory.usage_in_bytes",                          \
+		"Memory charged to the VM, page cache included")                         \
+	VM_PRESSURE(X, CPU_SOME, "cpu", "some")                                          \
+	VM_PRESSURE(X, CPU_FULL, "cpu", "full")                                          \
+	VM_PRESSURE(X, MEMORY_SOME, "memory", "some")                                    \
+	VM_PRESSURE(X, MEMORY_FULL, "memory", "full")                                    \
+	VM_PRESSURE(X, IO_SOME, "io", "some")                                            \
+	VM_PRESSURE(X, IO_FULL, "io", "full")
+
+/* key, name, type, unit, kind, what the fast lane must know, how, help */
+#define USAGE_SOURCES(X)                                                                 \
+	X(VCPUS_TIME, "domain.vcpu.time", UINT64, "ns", COUNTER, VCPU,                   \
+		"sum of vcpu.*.time", "Time that all virtual CPUs ran")                  \
+	X(VCPUS_DELAY, "domain.vcpu.delay", UINT64, "ns", COUNTER, VCPU,                 \
+		"sum of vcpu.*.delay",                                                   \
+		"Time that virtual CPUs were ready but waited for a processor (steal)")  \
+	X(VCPUS_WAIT, "domain.vcpu.wait", UINT64, "ns", COUNTER, VCPU,                   \
+		"sum of vcpu.*.wait",                                                    \
+		"Time that virtual CPUs waited, as the kernel's schedstats count it")    \
+	X(USAGE_CPU, "usage.cpu", REAL64, "%", GAUGE, CPU,                               \
+		"100 * growth of cpu.time / (time * vcpu.current), last period",         \
+		"CPU that the VM used, of what its virtual CPUs could")                  \
+	X(USAGE_STEAL, "usage.steal", REAL64, "%", GAUGE, VCPU,                          \
+		"100 * growth of domain.vcpu.delay / (time * vcpu.current), last period", \
+		"Time that virtual CPUs were ready but got no processor")                \
+	X(USAGE_WAIT, "usage.wait", REAL64, "%", GAUGE, VCPU,                            \
+		"100 * growth of domain.vcpu.wait / (time * vcpu.current), last period", \
+		"Time that virtual CPUs waited")                                         \
+	X(USAGE_THROTTLED, "usage.throttled", REAL64, "%", GAUGE, KERNEL,                \
+		"100 * growth of cgroup.cpu.throttled.time / (time * vcpu.current), "    \
+		"last period",                                                           \
+		"Time that virtual CPUs were stopped by a quota")                        \
+	X(USAGE_MEMORY_PRESSURE, "usage.memory.pressure", REAL64, "%", GAUGE, KERNEL,    \
+		"100 * growth of pressure.memory.some.total / time, last period",        \
+		"Time in which something of the VM waited for memory")
+
+/* About a VM's samples. */
+#define SAMPLE_SOURCES(X)                                                                \
+	X(SLOW_AGE, "sample.slow.age", REAL64, "s", GAUGE,                               \
+		"time since libvirt was last asked with success",                        \
+		"Age of the figures that need the VM's monitor")                         \
+	X(STALE, "sample.stale", UINT32, "1", GAUGE,                                     \
+		"1 if the monitor does not answer, or sample.slow.age is over 3 slow "   \
+		"periods",                                                               \
+		"1 if the figures that need the VM's monitor are old")
+
+/* key, context, name, type, unit, kind, how, help */
+#define SNAPSHOT_SOURCES(X)                                                              \
+	X(GENERATION, HOST, "host.sample.generation", UINT64, "1", COUNTER,                   \
+		"counted by publications", "Grows with each change of these metrics")    \
+	X(UNAVAILABLE, HOST, "host.sample.unavailable", STRING, NULL, TEXT,                    \
+		"names, separated by spaces",                                            \
+		"Metrics of the host that cannot be had now, which is not zero")         \
+	X(GENERATION, VM, "sample.generation", UINT64, "1", COUNTER,                          \
+		"counted by publications", "Grows with each change of these metrics")    \
+	X(UNAVAILABLE, VM, "sample.unavailable", STRING, NULL, TEXT,                           \
+		"names, separated by spaces",                                            \
+		"Metrics of the VM that cannot be had now, which is not zero")
+
 /* clang-format on */
 
-#define HOST_KEY(key, ...) HOST_##key,
-enum host_key { HOST_SOURCES(HOST_KEY) HOST_KEY_COUNT };
-#undef HOST_KEY
+#define CATALOGUE_KEY(key, ...) HOST_##key,
+enum host_key { HOST_SOURCES(CATALOGUE_KEY) HOST_KEY_COUNT };
+#undef CATALOGUE_KEY
 
-enum derived_key {
-	DERIVED_VIRT_PRODUCT,
-	DERIVED_VMS_COUNT,
-	DERIVED_VMS_VCPUS,
-	DERIVED_VMS_MEMORY,
-	DERIVED_DOMAIN_NAME,
-	DERIVED_DOMAIN_UUID,
-	DERIVED_DOMAIN_ID,
-	DERIVED_VCPU_TIME,
-	DERIVED_VCPU_DELAY,
-	DERIVED_VCPU_WAIT,
-	DERIVED_KEY_COUNT,
+#define CATALOGUE_KEY(key, ...) FLEET_##key,
+enum fleet_key { FLEET_SOURCES(CATALOGUE_KEY) FLEET_KEY_COUNT };
+#undef CATALOGUE_KEY
+
+#define CATALOGUE_KEY(key, ...) IOTUNE_##key,
+enum iotune_key { IOTUNE_SOURCES(CATALOGUE_KEY) IOTUNE_KEY_COUNT };
+#undef CATALOGUE_KEY
+
+#define CATALOGUE_KEY(key, ...) DOMAIN_##key,
+#define CATALOGUE_IOTUNE_KEY(key, ...) DOMAIN_IOTUNE_##key,
+enum domain_key {
+	DOMAIN_SOURCES(CATALOGUE_KEY) DOMAIN_SCALAR_COUNT,
+	DOMAIN_BEFORE_IOTUNE = DOMAIN_SCALAR_COUNT - 1,
+	IOTUNE_SOURCES(CATALOGUE_IOTUNE_KEY) DOMAIN_KEY_COUNT,
+};
+#undef CATALOGUE_KEY
+#undef CATALOGUE_IOTUNE_KEY
+
+#define CATALOGUE_KEY(key, ...) VM_##key,
+/* What the fast lane knows of a VM: one value each, then one for each vCPU or interface. */
+enum vm_key {
+	VM_CPU_TIME,
+	VM_CPU_USER,
+	VM_CPU_SYSTEM,
+	VM_RSS,
+	VM_VCPU_CURRENT,
+	VM_VCPU_MAXIMUM,
+	VM_NET_COUNT,
+	KERNEL_SOURCES(CATALOGUE_KEY) USAGE_SOURCES(CATALOGUE_KEY) VM_SCALAR_COUNT,
+	VM_VCPU_STATE = VM_SCALAR_COUNT,
+	VM_VCPU_TIME,
+	VM_VCPU_WAIT,
+	VM_VCPU_DELAY,
+	VM_NET_NAME,
+	VM_NET_RX_BYTES,
+	VM_NET_RX_PKTS,
+	VM_NET_RX_ERRS,
+	VM_NET_RX_DROP,
+	VM_NET_TX_BYTES,
+	VM_NET_TX_PKTS,
+	VM_NET_TX_ERRS,
+	VM_NET_TX_DROP,
+	VM_KEY_COUNT,
+};
+#undef CATALOGUE_KEY
+
+#define CATALOGUE_KEY(key, ...) SAMPLE_##key,
+enum sample_key { SAMPLE_SOURCES(CATALOGUE_KEY) SAMPLE_KEY_COUNT };
+#undef CATALOGUE_KEY
+
+enum snapshot_key { SNAPSHOT_GENERATION, SNAPSHOT_UNAVAILABLE };
+
+/* What must be known of a VM for the fast lane to serve an entry in libvirt's place. */
+enum vm_cover {
+	COVER_KERNEL = 0, /* nobody else has it */
+	COVER_CPU = 1 << 0,
+	COVER_VCPU = 1 << 1,
+	COVER_VCPU_MAXIMUM = 1 << 2,
+	COVER_RSS = 1 << 3,
+	COVER_NET = 1 << 4,
 };
 
 struct catalogue_entry {
@@ -192,8 +447,9 @@ struct catalogue_entry {
 	enum metric_type type;
 	const char *unit; /* NULL for text; "1" for plain numbers */
 	enum catalogue_kind kind;
-	int key;    /* enum host_key or enum derived_key; -1: by name */
-	bool words; /* '*' stands for a word, not only for a number */
+	int key; /* of the enum that belongs to the collector; -1: by name alone */
+	enum vm_cover cover; /* of entries with an enum vm_key */
+	bool words;          /* '*' stands for a word, not only for a number */
 	const char *how;
 	const char *help;
 };

@@ -125,8 +125,12 @@ static char *family_name(const struct snapshot *s, const struct metric *m)
 	struct strbuf out = STRBUF_INIT;
 
 	render_prom_name(name, &plain);
-	strbuf_addf(
-		&out, "vhostmd_%s_%s", s->is_host ? "host" : "vm", strbuf_str(&plain));
+	/* vhostmd's own figures are not the host's */
+	if (s->is_host && !strncmp(strbuf_str(&plain), "vhostmd_", 8))
+		strbuf_adds(&out, strbuf_str(&plain));
+	else
+		strbuf_addf(&out, "vhostmd_%s_%s", s->is_host ? "host" : "vm",
+			strbuf_str(&plain));
 	if (m->value.type == METRIC_STRING) {
 		strbuf_adds(&out, "_info");
 		return strbuf_steal(&out);

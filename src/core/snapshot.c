@@ -7,29 +7,95 @@
 #include <string.h>
 
 #include "core/blob.h"
+#include "core/catalogue.h"
 #include "util/hash.h"
 #include "util/mem.h"
+#include "util/strbuf.h"
 
-/* Merge order: by slot; within a slot by list, then by place in the list. */
+/* Moves behind a list's metrics of a slot. */
+static size_t skip_slot(const struct metric_list *list, size_t at, uint32_t slot)
+{
+	while (at < list->n && list->metrics[at].slot == slot)
+		at++;
+	return at;
+}
+
+/* By slot; where several lists have a slot, the first of them serves it. */
 static void merge_lists(struct snapshot *s)
 {
 	size_t *next = xcalloc(s->n_lists, sizeof(*next));
+	size_t all = 0;
 
-	for (size_t i = 0; i < s->n; i++) {
-		size_t best = SIZE_MAX;
+	for (size_t l = 0; l < s->n_lists; l++)
+		all += s->lists[l]->n;
+	free(s->metrics);
+	s->metrics = xcalloc(all, sizeof(struct metric *));
+	s->n = 0;
+	for (;;) {
+		const struct metric_list *best = NULL;
+		uint32_t slot = UINT32_MAX;
 
 		for (size_t l = 0; l < s->n_lists; l++) {
 			const struct metric_list *list = s->lists[l];
 
-			if (next[l] < list->n &&
-				(best == SIZE_MAX ||
-					list->metrics[next[l]].slot <
-						s->lists[best]->metrics[next[best]].slot))
-				best = l;
+			if (next[l] < list->n && list->metrics[next[l]].slot < slot) {
+				best = list;
+				slot = list->metrics[next[l]].slot;
+			}
 		}
-		s->metrics[i] = &s->lists[best]->metrics[next[best]++];
+		if (!best)
+			break;
+		for (size_t l = 0; l < s->n_lists; l++) {
+			const struct metric_list *list = s->lists[l];
+			size_t end = skip_slot(list, next[l], slot);
+
+			for (size_t i = next[l]; list == best && i < end; i++)
+				s->metrics[s->n++] = &list->metrics[i];
+			next[l] = end;
+		}
 	}
 	free(next);
+}
+
+/* Names of what guests may see but cannot be had now. */
+static void add_unavailable(const struct snapshot *s, struct strbuf *out)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		if (s->metrics[i]->available || !s->metrics[i]->spec->guest)
+			continue;
+		if (out->len)
+			strbuf_addc(out, ' ');
+		for (const char *p = s->metrics[i]->name; *p; p++)
+			if (*p == ' ')
+				strbuf_adds(out, "%20");
+			else
+				strbuf_addc(out, *p);
+	}
+}
+
+/* What is asked for about the snapshot itself; NULL if nothing is. */
+static struct metric_list *describe_itself(const struct snapshot *s)
+{
+	struct spec_set *specs = s->n_lists ? s->lists[0]->specs : NULL;
+	enum metric_context context = s->is_host ? CONTEXT_HOST : CONTEXT_VM;
+	struct metric_list_builder *b = NULL;
+
+	for (size_t i = 0; specs && i < specs->n; i++) {
+		const struct catalogue_entry *e = specs->specs[i].entry;
+		_cleanup_strbuf_ struct strbuf names = STRBUF_INIT;
+		struct value v = value_u64(s->generation);
+
+		if (!e || e->collector != COLLECTOR_SNAPSHOT || e->context != context)
+			continue;
+		if (!b)
+			b = metric_list_builder_new(specs, s->time_ns);
+		if (e->key == SNAPSHOT_UNAVAILABLE) {
+			add_unavailable(s, &names);
+			v = value_string(strbuf_str(&names));
+		}
+		metric_list_builder_add_source(b, (uint32_t)i, NULL, &v);
+	}
+	return b ? metric_list_builder_finish(b) : NULL;
 }
 
 struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
@@ -48,19 +114,27 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 		uuid_format(&vm->uuid, s->uuid_text);
 		s->key = uuid_key(&vm->uuid);
 	}
-	s->lists = xcalloc(n_lists, sizeof(struct metric_list *));
+	size_t n_used = 1; /* one for itself */
+
+	for (size_t i = 0; i < n_lists; i++)
+		n_used += lists[i] != NULL;
+	s->lists = xcalloc(n_used, sizeof(struct metric_list *));
 	for (size_t i = 0; i < n_lists; i++) {
 		if (!lists[i])
 			continue;
 		s->lists[s->n_lists++] = metric_list_ref(lists[i]);
-		s->n += lists[i]->n;
 		for (size_t k = 0; k < lists[i]->n; k++)
 			if (lists[i]->metrics[k].time_ns > s->time_ns)
 				s->time_ns = lists[i]->metrics[k].time_ns;
 	}
 	s->collected = s->n_lists > 0;
-	s->metrics = xcalloc(s->n, sizeof(struct metric *));
 	merge_lists(s);
+	struct metric_list *own = describe_itself(s);
+
+	if (own) {
+		s->lists[s->n_lists++] = own;
+		merge_lists(s);
+	}
 	return s;
 }
 

@@ -27,6 +27,12 @@
 #define LIMIT_VMS 16384u       /* domains tracked at once */
 #define LIMIT_VM_METRICS 8192u /* metrics of one domain after expanding '*' */
 #define LIMIT_DOMAIN_XML_BYTES (8u << 20)
+#define LIMIT_DOMAIN_DEVICES 4096u /* interfaces, and disks, of one domain */
+#define LIMIT_VCPUS 8192u          /* virtual CPUs of one domain */
+#define LIMIT_THREADS 16384u       /* threads of one QEMU process */
+
+/* Network interfaces of the host. */
+#define LIMIT_LINKS 131072u
 
 /* Channels. */
 #define LIMIT_REQUEST_BYTES 1024u /* a request without its end, then it is refused */
@@ -34,3 +40,4 @@
 
 /* Files under /proc and /sys, read in one piece. */
 #define LIMIT_PROC_FILE_BYTES (1u << 20)
+#define LIMIT_CPUINFO_BYTES (64u << 20) /* some KiB for each CPU */

@@ -6,14 +6,18 @@
 #include "collect/foreign_xml.h"
 #include "fuzz.h"
 #include "util/cleanup.h"
+#include "util/limits.h"
 #include "util/mem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	_cleanup_free_ char *text = xstrndup((const char *)data, size);
-	_cleanup_free_ char *path = NULL;
+	struct foreign_domain domain;
 
-	if (foreign_channel_path(text, "org.github.vhostmd.1", &path) == 0 && !path)
+	if (foreign_domain_parse(text, "org.github.vhostmd.1", &domain) < 0)
+		return 0;
+	if (domain.n_nics > LIMIT_DOMAIN_DEVICES || domain.n_disks > LIMIT_DOMAIN_DEVICES)
 		abort();
+	foreign_domain_done(&domain);
 	return 0;
 }

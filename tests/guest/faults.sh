@@ -51,7 +51,7 @@ kill -STOP "$libvirtd"
 at_exit "kill -CONT $libvirtd 2>/dev/null"
 host_goes_on "hung libvirtd"
 [ -s "$vm_a/TotalCPUTime" ] || fail "hung libvirtd: the VM's last values are gone"
-waiting() { grep -q 'libvirt.waiting_ms' "$mnt/status"; }
+waiting() { grep -q 'slow.waiting_ms' "$mnt/status"; }
 wait_for 5 waiting || fail "status does not tell that libvirt does not answer"
 kill -CONT "$libvirtd"
 before=$(cat "$vm_a/TotalCPUTime")

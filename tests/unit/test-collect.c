@@ -1,113 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Host figures and vCPU delays from fixtures; the board; libvirt's in-process driver. */
-#include "test.h"
+/* Host figures from fixtures; the board; libvirt's in-process driver. */
+#include "fixture.h"
+#include "samples.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "collect/board.h"
 #include "collect/cycle.h"
-#include "collect/foreign_xml.h"
 #include "collect/host.h"
-#include "collect/qemu_proc.h"
+#include "collect/sampler.h"
 #include "collect/virt.h"
-#include "core/catalogue.h"
-#include "core/metric_list.h"
-#include "util/cleanup.h"
 #include "util/clock.h"
-#include "util/mem.h"
-#include "util/strbuf.h"
-
-/* A fixture of files in a temporary directory. */
-struct fixture {
-	char dir[64];
-	int fd;
-};
-
-static void fixture_init(struct fixture *f)
-{
-	snprintf(f->dir, sizeof(f->dir), "/tmp/vhostmd-unit.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_true(f->fd >= 0);
-}
-
-static void fixture_add(struct fixture *f, const char *path, const char *text)
-{
-	_cleanup_free_ char *copy = xstrdup(path);
-
-	for (char *p = strchr(copy, '/'); p; p = strchr(p + 1, '/')) {
-		*p = '\0';
-		mkdirat(f->fd, copy, 0755);
-		*p = '/';
-	}
-	_cleanup_close_ int fd = openat(f->fd, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
-static void fixture_done(struct fixture *f)
-{
-	close(f->fd);
-	assert_int_equal(nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
-}
-
-static struct spec_set *all_of(enum catalogue_collector collector)
-{
-	struct spec_set *specs = spec_set_new(256);
-	size_t n = 0;
-
-	for (size_t i = 0; catalogue_at(i); i++) {
-		const struct catalogue_entry *e = catalogue_at(i);
-
-		if (e->collector == collector)
-			specs->specs[n++] =
-				(struct metric_spec){ .name = xstrdup(e->name),
-					.context = e->context,
-					.type = e->type,
-					.guest = true,
-					.source = xstrdup(e->name),
-					.entry = e };
-	}
-	specs->n = n;
-	return specs;
-}
-
-static const struct metric *find(const struct metric_list *list, const char *name)
-{
-	for (size_t i = 0; i < list->n; i++)
-		if (!strcmp(list->metrics[i].name, name))
-			return &list->metrics[i];
-	fail_msg("no metric %s", name);
-	return NULL;
-}
-
-static void assert_u64(
-	const struct metric_list *list, const char *name, uint64_t expected)
-{
-	const struct metric *m = find(list, name);
-
-	if (!m->available || m->value.u != expected)
-		fail_msg("%s is %s%llu, not %llu", name,
-			m->available ? "" : "unavailable ",
-			(unsigned long long)m->value.u, (unsigned long long)expected);
-}
 
 static void add_host_fixture(struct fixture *f)
 {
@@ -224,43 +128,6 @@ static void broken_files_make_figures_unavailable(void **state)
 	spec_set_unref(specs);
 }
 
-static void delays_come_from_schedstat(void **state)
-{
-	(void)state;
-	struct fixture f;
-	uint64_t delays[3] = { 0 };
-
-	fixture_init(&f);
-	assert_int_equal(qemu_proc_delays(f.fd, "vm", delays, 3), -ENOENT);
-	fixture_add(&f, "run/libvirt/qemu/vm.pid", "4711\n");
-	assert_int_equal(qemu_proc_delays(f.fd, "vm", delays, 3), -ENOENT);
-	fixture_add(&f, "proc/4711/task/4711/comm", "qemu-system-x86\n");
-	fixture_add(&f, "proc/4711/task/4712/comm", "CPU 0/KVM\n");
-	fixture_add(&f, "proc/4711/task/4712/schedstat", "1000 222 3\n");
-	fixture_add(&f, "proc/4711/task/4713/comm", "CPU 1/TCG\n");
-	fixture_add(&f, "proc/4711/task/4713/schedstat", "1000 333 3\n");
-	fixture_add(&f, "proc/4711/task/4714/comm", "CPU 99/KVM\n");
-	assert_int_equal(qemu_proc_delays(f.fd, "vm", delays, 3), 0);
-	assert_true(delays[0] == 222 && delays[1] == 333 && delays[2] == UINT64_MAX);
-	fixture_done(&f);
-}
-
-static void the_channel_is_found_in_domain_xml(void **state)
-{
-	(void)state;
-	_cleanup_free_ char *path = NULL;
-	static const char xml[] =
-		"<domain><devices><channel type='unix'><source mode='bind' path='/other'/>"
-		"<target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
-		"<channel type='unix'><source mode='bind' path='/run/a&amp;b'/>"
-		"<target type='virtio' name='org.github.vhostmd.1'/></channel></devices></domain>";
-
-	assert_int_equal(foreign_channel_path(xml, "org.github.vhostmd.1", &path), 0);
-	assert_string_equal(path, "/run/a&b");
-	assert_int_equal(foreign_channel_path("<domain/>", "x", &path), -ENOENT);
-	assert_int_equal(foreign_channel_path("<domain>", "x", &path), -EINVAL);
-}
-
 static struct spec_set *two_actions(const char *second)
 {
 	struct spec_set *specs = spec_set_new(2);
@@ -306,6 +173,49 @@ static size_t vm_metrics(struct tree *tree, const char *name)
 
 	view_unref(view);
 	return n;
+}
+
+static void update_lane(struct board *board, struct spec_set *specs,
+	const struct vm_ident *vm, size_t lane, uint32_t slot, uint64_t value)
+{
+	struct metric_list_builder *b = metric_list_builder_new(specs, 1);
+	struct value v = value_u64(value);
+
+	metric_list_builder_add_source(b, slot, NULL, value ? &v : NULL);
+	board_update(board, vm, lane, metric_list_builder_finish(b));
+	board_publish(board);
+}
+
+/* Where two lanes know a metric the first serves it; what a snapshot says of itself. */
+static void the_first_lane_serves_a_metric(void **state)
+{
+	(void)state;
+	struct spec_set *specs = spec_set_new(8);
+	const struct vm_ident ident = { .id = 1, .name = "a", .uuid = { { 1 } } };
+
+	specs->n = 0;
+	want(specs, "generation", "sample.generation", METRIC_UINT64, NULL);
+	want(specs, "cpu", "cpu.time", METRIC_UINT64, NULL);
+	want(specs, "blocks", "block.count", METRIC_UINT64, NULL);
+	want(specs, "no one", "sample.unavailable", METRIC_STRING, NULL);
+	struct tree *tree = tree_new();
+	struct board *board = board_new(tree, specs);
+
+	board_vm_start(board, &ident);
+	update_lane(board, specs, &ident, LANE_LIBVIRT, 1, 5);
+	update_lane(board, specs, &ident, LANE_FAST, 1, 7);
+	update_lane(board, specs, &ident, LANE_ABOUT, 2, 0);
+	struct view *view = tree_view(tree);
+	const struct snapshot *vm = find_vm(view, "a");
+
+	assert_int_equal(vm->n, 4);
+	assert_int_equal(snapshot_find(vm, "generation")->value.u, vm->generation);
+	assert_int_equal(snapshot_find(vm, "cpu")->value.u, 7);
+	assert_string_equal(snapshot_find(vm, "no one")->value.s, "blocks");
+	view_unref(view);
+	board_free(board);
+	tree_free(tree);
+	spec_set_unref(specs);
 }
 
 static void board_knows_runs_and_configurations(void **state)
@@ -376,19 +286,43 @@ static void on_gone(void *ctx, const struct uuid *uuid)
 }
 
 /* libvirt's test driver: one running domain named "test", state statistics only. */
+static bool fill_nothing(void *ctx, struct fact *facts, struct strbuf *product)
+{
+	(void)ctx;
+	(void)facts;
+	(void)product;
+	return false;
+}
+
+static void rediscover_nothing(void *ctx, const struct uuid *uuid)
+{
+	(void)ctx;
+	(void)uuid;
+}
+
 static void libvirt_test_driver_serves_what_it_can(void **state)
 {
 	(void)state;
 	struct spec_set *specs = all_of(COLLECTOR_LIBVIRT);
 	struct tree *tree = tree_new();
 	struct board *board = board_new(tree, specs);
+	_cleanup_close_ int root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct sampler_params sp = { .board = board,
+		.root_fd = root_fd,
+		.period_ns = 20 * NS_PER_MS,
+		.slow_period_ns = 60 * NS_PER_MS };
+	struct sampler *sampler = sampler_new(&sp);
 	struct virt_params params = { .board = board,
+		.sampler = sampler,
 		.uri = "test:///default",
 		.period_ns = 20 * NS_PER_MS,
-		.root_fd = -1,
+		.slow_period_ns = 60 * NS_PER_MS,
+		.root_fd = root_fd,
 		.on_channel = on_channel,
 		.on_gone = on_gone };
 	struct virt *virt = virt_start(&params);
+
+	sampler_start(sampler, fill_nothing, rediscover_nothing, NULL);
 	int64_t deadline = clock_mono_ns() + 20 * NS_PER_S;
 	bool found = false;
 
@@ -407,7 +341,9 @@ static void libvirt_test_driver_serves_what_it_can(void **state)
 		poll(NULL, 0, 5);
 	}
 	assert_true(found);
+	sampler_stop(sampler);
 	assert_true(virt_stop(virt));
+	sampler_free(sampler);
 	board_free(board);
 	tree_free(tree);
 	spec_set_unref(specs);
@@ -438,8 +374,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(host_figures_are_the_kernels),
 		cmocka_unit_test(broken_files_make_figures_unavailable),
-		cmocka_unit_test(delays_come_from_schedstat),
-		cmocka_unit_test(the_channel_is_found_in_domain_xml),
+		cmocka_unit_test(the_first_lane_serves_a_metric),
 		cmocka_unit_test(board_knows_runs_and_configurations),
 		cmocka_unit_test(libvirt_test_driver_serves_what_it_can),
 		cmocka_unit_test(missed_beats_are_skipped_and_counted),

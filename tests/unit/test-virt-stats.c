@@ -1,30 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* From libvirt's typed parameters to metrics: patterns, indices, sums, conversions. */
-#include "test.h"
+#include "samples.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "collect/virt_stats.h"
-#include "core/catalogue.h"
-#include "core/metric_list.h"
-#include "core/spec.h"
-#include "core/unit.h"
-#include "util/mem.h"
-
-static void want(struct spec_set *specs, const char *name, const char *source,
-	enum metric_type type, const char *unit)
-{
-	const struct catalogue_entry *e = catalogue_find(source);
-
-	assert_non_null(e);
-	specs->specs[specs->n++] = (struct metric_spec){ .name = xstrdup(name),
-		.context = e->context,
-		.type = type,
-		.guest = true,
-		.source = xstrdup(source),
-		.entry = e,
-		.convert = unit ? unit_find(unit) : NULL };
-}
+#include "collect/vm.h"
+#include "collect/vm_sample.h"
+#include "util/clock.h"
 
 static void add(virDomainStatsRecord *record, const char *field, int type, uint64_t value)
 {
@@ -40,30 +24,14 @@ static void add(virDomainStatsRecord *record, const char *field, int type, uint6
 		p->value.ul = value;
 }
 
-static const struct metric *find(const struct metric_list *list, const char *name)
-{
-	for (size_t i = 0; i < list->n; i++)
-		if (!strcmp(list->metrics[i].name, name))
-			return &list->metrics[i];
-	return NULL;
-}
-
-static void assert_u64(const struct metric_list *list, const char *name, uint64_t value)
-{
-	const struct metric *m = find(list, name);
-
-	if (!m || !m->available || m->value.u != value)
-		fail_msg("%s is missing or wrong", name);
-}
-
 static void parameters_become_metrics(void **state)
 {
 	(void)state;
 	struct spec_set *specs = spec_set_new(16);
 	virTypedParameter params[32] = { 0 };
 	virDomainStatsRecord record = { .params = params };
-	struct vm_ident vm = { .id = 4, .name = "vm" };
-	struct virt_totals totals = { 0 };
+	struct vm *vm = vm_new(&(struct vm_ident){ .id = 4, .name = "vm" });
+	struct vm_counters last = { 0 };
 
 	specs->n = 0;
 	want(specs, "cpu", "cpu.time", METRIC_REAL64, "s");
@@ -75,15 +43,15 @@ static void parameters_become_metrics(void **state)
 	want(specs, "own.vcpu.*.*", "vcpu.*.*.sum", METRIC_UINT64, NULL);
 	want(specs, "sum", "domain.vcpu.delay", METRIC_UINT64, NULL);
 	want(specs, "wait", "domain.vcpu.wait", METRIC_UINT64, NULL);
-	want(specs, "id", "domain.id", METRIC_INT32, NULL);
+	want(specs, "use", "usage.cpu", METRIC_REAL64, NULL);
+	want(specs, "threads", "process.threads", METRIC_UINT32, NULL);
 	want(specs, "small", "balloon.current", METRIC_INT32, "B");
 	want(specs, "none", "balloon.unused", METRIC_UINT64, NULL);
 	struct virt_plan *plan = virt_plan_new(specs);
 
-	assert_int_equal(virt_plan_groups(plan),
-		VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_CPU_TOTAL |
-			VIR_DOMAIN_STATS_VCPU | VIR_DOMAIN_STATS_BALLOON |
-			VIR_DOMAIN_STATS_VM);
+	assert_int_equal(virt_plan_groups(plan, 0),
+		VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_VCPU |
+			VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_VM);
 	add(&record, "cpu.time", VIR_TYPED_PARAM_ULLONG, UINT64_C(1500000000));
 	add(&record, "vcpu.current", VIR_TYPED_PARAM_UINT, 2);
 	add(&record, "vcpu.1.delay", VIR_TYPED_PARAM_ULLONG, 20);
@@ -95,7 +63,8 @@ static void parameters_become_metrics(void **state)
 	add(&record, "balloon.current", VIR_TYPED_PARAM_ULLONG, 4u << 20);
 	add(&record, "balloon.rss", VIR_TYPED_PARAM_ULLONG, 77);
 	add(&record, "unknown.thing", VIR_TYPED_PARAM_ULLONG, 1);
-	struct metric_list *list = virt_stats_convert(plan, &vm, &record, -1, 5, &totals);
+	struct metric_list *list =
+		virt_stats_convert(plan, vm, &record, 0, &last, 5, NS_PER_S);
 
 	assert_true(find(list, "cpu")->value.real > 1.49);
 	assert_u64(list, "vcpu0.delay", 10);
@@ -111,39 +80,61 @@ static void parameters_become_metrics(void **state)
 	assert_false(find(list, "wait")->available);
 	assert_false(find(list, "none")->available);
 	assert_false(find(list, "small")->available); /* 4 GiB do not fit an int32 */
-	assert_int_equal(find(list, "id")->value.i, 4);
-	assert_int_equal(totals.vms, 1);
-	assert_int_equal(totals.vcpus, 2);
-	assert_int_equal(totals.memory_kib, 77);
+	assert_false(find(list, "use")->available);   /* a rate needs two samples */
+	assert_null(find_or_null(list, "threads"));   /* the fast lane's */
+	assert_int_equal(atomic_load(&vm->vcpus), 2);
+	assert_int_equal(atomic_load(&vm->rss_kib), 77);
+	assert_int_equal(atomic_load(&vm->balloon_kib), 4u << 20);
 	metric_list_unref(list);
-	virt_plan_free(plan);
+
+	/* half a second of two vCPUs' two seconds */
+	record.params[0].value.ul += NS_PER_S / 2;
+	list = virt_stats_convert(plan, vm, &record, 0, &last, 6, 2 * NS_PER_S);
+	assert_true(find(list, "use")->value.real > 24.9);
+	assert_true(find(list, "use")->value.real < 25.1);
+	metric_list_unref(list);
+	virt_plan_unref(plan);
+	vm_unref(vm);
 	spec_set_unref(specs);
 }
 
-static void the_hosts_part_needs_a_connection(void **state)
+/* What the fast lane serves is neither asked for nor said to be unavailable. */
+static void what_is_covered_is_left_out(void **state)
 {
 	(void)state;
-	struct spec_set *specs = spec_set_new(4);
-	struct virt_totals totals = { 3, 7, 1024 };
+	struct spec_set *specs = spec_set_new(8);
+	virTypedParameter params[8] = { 0 };
+	virDomainStatsRecord record = { .params = params };
+	struct vm *vm = vm_new(&(struct vm_ident){ .id = 4, .name = "vm" });
+	struct vm_counters last = { 0 };
 
 	specs->n = 0;
-	want(specs, "product", "host.virt.product", METRIC_STRING, NULL);
-	want(specs, "count", "host.vms.count", METRIC_UINT32, NULL);
-	want(specs, "vcpus", "host.vms.vcpus", METRIC_UINT32, NULL);
-	want(specs, "memory", "host.vms.memory", METRIC_UINT64, "MiB");
+	want(specs, "cpu", "cpu.time", METRIC_UINT64, NULL);
+	want(specs, "poll", "cpu.haltpoll.fail.time", METRIC_UINT64, NULL);
+	want(specs, "delay", "vcpu.0.delay", METRIC_UINT64, NULL);
+	want(specs, "sum", "domain.vcpu.delay", METRIC_UINT64, NULL);
+	want(specs, "rx", "net.*.rx.bytes", METRIC_UINT64, NULL);
+	want(specs, "blocks", "block.count", METRIC_UINT32, NULL);
 	struct virt_plan *plan = virt_plan_new(specs);
-	struct metric_list *list = virt_stats_host(plan, "QEMU 7.2.0", &totals, 5);
+	const unsigned all = COVER_CPU | COVER_VCPU | COVER_VCPU_MAXIMUM | COVER_RSS;
 
-	assert_string_equal(find(list, "product")->value.s, "QEMU 7.2.0");
-	assert_u64(list, "count", 3);
-	assert_u64(list, "vcpus", 7);
-	assert_u64(list, "memory", 1);
+	assert_int_equal(virt_plan_groups(plan, all | COVER_NET),
+		VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_BLOCK);
+	assert_int_equal(virt_plan_groups(plan, all),
+		VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_BLOCK |
+			VIR_DOMAIN_STATS_INTERFACE);
+	add(&record, "block.count", VIR_TYPED_PARAM_UINT, 3);
+	struct metric_list *list =
+		virt_stats_convert(plan, vm, &record, all, &last, 5, NS_PER_S);
+
+	assert_null(find_or_null(list, "cpu"));
+	assert_null(find_or_null(list, "delay"));
+	assert_null(find_or_null(list, "sum"));
+	assert_false(find(list, "poll")->available);
+	assert_u64(list, "blocks", 3);
 	metric_list_unref(list);
-	list = virt_stats_host(plan, NULL, NULL, 5);
-	for (size_t i = 0; i < list->n; i++)
-		assert_false(list->metrics[i].available);
-	metric_list_unref(list);
-	virt_plan_free(plan);
+	virt_plan_unref(plan);
+	vm_unref(vm);
 	spec_set_unref(specs);
 }
 
@@ -151,7 +142,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parameters_become_metrics),
-		cmocka_unit_test(the_hosts_part_needs_a_connection),
+		cmocka_unit_test(what_is_covered_is_left_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the collectors of kernel files share: facts, and reading the text forms that several
+ * files have in common.  Any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "core/value.h"
+
+/* A figure that may be missing. */
+struct fact {
+	bool have;
+	struct value value;
+};
+
+static inline void fact_set(struct fact *fact, struct value value)
+{
+	*fact = (struct fact){ true, value };
+}
+
+/* Sets a fact to the number at @p; leaves it as it is where there is none that fits. */
+void fact_set_u64(struct fact *fact, const char *p);
+
+/* The start of the next line, or the end of the text. */
+const char *proc_next_line(const char *p);
+
+/* True if the line at @p starts with @word, followed by white space or ':'; *@ret: the rest. */
+bool proc_line_is(const char *p, const char *word, const char **ret);
+
+/* The number in the first line that starts with @word. */
+bool proc_find_u64(const char *text, const char *word, uint64_t *ret);
+
+/* Reads a decimal number with or without a fraction and moves behind it. */
+bool proc_take_real(const char **p, double *ret);
+
+/* What a pressure file (kernel: Documentation/accounting/psi.rst) says, in this order. */
+enum { PRESSURE_AVG10, PRESSURE_AVG60, PRESSURE_AVG300, PRESSURE_TOTAL, PRESSURE_COUNT };
+
+/* @some, @full: PRESSURE_COUNT facts each, of which those that the text names are set. */
+void proc_parse_pressure(const char *text, struct fact *some, struct fact *full);
+
+/*
+ * Reads a kept-open file from its start without moving its offset, in one call.
+ * @size: of @buf, more than the file can have; the text is cut there and ends in NUL.
+ * Return: its length, or -errno; -ESRCH if the process whose file it is has ended.
+ */
+ssize_t proc_pread(int fd, char *buf, size_t size);

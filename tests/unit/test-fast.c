@@ -1,0 +1,689 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The fast lane from fixtures: processes, threads, cgroups, interfaces, rates, limits. */
+#include "fixture.h"
+#include "samples.h"
+
+#include <errno.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <stdatomic.h>
+
+#include "collect/domain_stats.h"
+#include "collect/fast_plan.h"
+#include "collect/fast_vm.h"
+#include "collect/foreign_xml.h"
+#include "collect/link_stats.h"
+#include "collect/qemu_proc.h"
+#include "collect/vm.h"
+#include "util/clock.h"
+
+#define ALL_NEEDS (~0u)
+#define UUID_TEXT "00010203-0405-0607-0809-0a0b0c0d0e0f"
+
+static struct vm_ident ident = { .id = 3,
+	.name = "a b",
+	.uuid = { { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 } } };
+
+/* ---- a process ---- */
+
+static void add_binary(struct fixture *f, const char *path, const char *bytes, size_t n)
+{
+	fixture_add(f, path, "");
+	_cleanup_close_ int fd = openat(f->fd, path, O_WRONLY);
+
+	assert_int_equal(write(fd, bytes, n), (ssize_t)n);
+}
+
+static void add_cmdline(struct fixture *f, const char *uuid)
+{
+	char args[256];
+	int n = snprintf(args, sizeof(args), "qemu%c-name%cguest=a b%c-uuid%c%s%c-S%c", 0,
+		0, 0, 0, uuid, 0, 0);
+
+	add_binary(f, "proc/4711/cmdline", args, (size_t)n);
+}
+
+static void add_thread(
+	struct fixture *f, unsigned tid, const char *comm, const char *stat)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "proc/4711/task/%u/comm", tid);
+	fixture_add(f, path, comm);
+	snprintf(path, sizeof(path), "proc/4711/task/%u/schedstat", tid);
+	fixture_add(f, path, stat);
+	snprintf(path, sizeof(path), "proc/4711/task/%u/sched", tid);
+	fixture_add(f, path,
+		"CPU 0/KVM (1, #threads: 3)\nse.exec_start  :  1.0\n"
+		"wait_sum                :   2.500000\n");
+}
+
+static void remove_thread(struct fixture *f, unsigned tid)
+{
+	static const char *const files[] = { "comm", "schedstat", "sched" };
+	char path[96];
+
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		snprintf(path, sizeof(path), "proc/4711/task/%u/%s", tid, files[i]);
+		unlinkat(f->fd, path, 0);
+	}
+	snprintf(path, sizeof(path), "proc/4711/task/%u", tid);
+	assert_int_equal(unlinkat(f->fd, path, AT_REMOVEDIR), 0);
+}
+
+/* Threads are field 20, the start field 22, resident pages field 24. */
+static void set_stat(struct fixture *f, unsigned threads)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text),
+		"4711 (CPU ) 1/KVM\n) S 1 2 3 0 -1 138412416 500 0 7 0 100 200 0 0 20 0 %u 0 "
+		"7777 1458028544 10 18446744073709551615 1 2\n",
+		threads);
+	fixture_add(f, "proc/4711/stat", text);
+}
+
+static void add_process(struct fixture *f)
+{
+	fixture_init(f);
+	fixture_add(f, "run/libvirt/qemu/a b.pid", "4711\n");
+	add_cmdline(f, UUID_TEXT);
+	set_stat(f, 4);
+	fixture_add(f, "proc/4711/io",
+		"rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 60\n"
+		"cancelled_write_bytes: 10\n");
+	add_thread(f, 4711, "qemu-system-x86\n", "1 1 1\n");
+	add_thread(f, 4713, "CPU 1/TCG\n", "2000 20 1\n");
+	add_thread(f, 4712, "CPU 0/KVM\n", "1000 10 1\n");
+	add_thread(f, 4714, "CPU x/KVM\n", "1 1 1\n");
+}
+
+static uint64_t fact_u64(const struct vm_sample *s, enum vm_key key)
+{
+	assert_true(s->facts[key].have);
+	return s->facts[key].value.u;
+}
+
+static void the_process_is_found_and_sampled(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct qemu_proc *proc = NULL;
+	struct vm_sample s = { 0 };
+	const uint64_t tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+
+	add_process(&f);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), 0);
+	assert_int_equal(qemu_proc_start_ticks(proc), 7777);
+	assert_int_equal(qemu_proc_sample(proc, &s), 0);
+	assert_int_equal(fact_u64(&s, VM_CPU_USER), 100 * tick);
+	assert_int_equal(fact_u64(&s, VM_CPU_TIME), 300 * tick);
+	assert_int_equal(fact_u64(&s, VM_THREADS), 4);
+	assert_int_equal(fact_u64(&s, VM_MINOR_FAULTS), 500);
+	assert_int_equal(fact_u64(&s, VM_MAJOR_FAULTS), 7);
+	assert_int_equal(
+		fact_u64(&s, VM_RSS), 10 * (uint64_t)sysconf(_SC_PAGESIZE) / 1024);
+	assert_int_equal(fact_u64(&s, VM_IO_READ), 5);
+	assert_int_equal(fact_u64(&s, VM_IO_WRITE), 50);
+	assert_int_equal(fact_u64(&s, VM_IO_WRITE_CALLS), 4);
+	assert_int_equal(s.n_vcpus, 2);
+	assert_true(s.vcpus[0].number == 0 && s.vcpus[0].time_ns == 1000 &&
+		s.vcpus[0].delay_ns == 10 && s.vcpus[0].wait_ns == 2500000);
+	assert_true(s.vcpus[1].number == 1 && s.vcpus[1].time_ns == 2000);
+	assert_int_equal(s.cover, COVER_CPU | COVER_RSS | COVER_VCPU);
+	assert_false(s.facts[VM_THROTTLED_TIME].have); /* no cgroup of its own */
+	qemu_proc_free(proc);
+	vm_sample_done(&s);
+	fixture_done(&f);
+}
+
+static void threads_that_come_and_go_are_noticed(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct qemu_proc *proc = NULL;
+	struct vm_sample s = { 0 };
+
+	add_process(&f);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), 0);
+	assert_int_equal(qemu_proc_sample(proc, &s), 0);
+	assert_int_equal(s.n_vcpus, 2);
+	add_thread(&f, 4720, "CPU 2/KVM\n", "3000 30 1\n");
+	set_stat(&f, 5);
+	vm_sample_clear(&s);
+	assert_int_equal(qemu_proc_sample(proc, &s), 0);
+	assert_int_equal(s.n_vcpus, 3);
+	assert_int_equal(s.vcpus[2].delay_ns, 30);
+	remove_thread(&f, 4713);
+	set_stat(&f, 4);
+	vm_sample_clear(&s);
+	assert_int_equal(qemu_proc_sample(proc, &s), 0);
+	assert_int_equal(s.n_vcpus, 2);
+	assert_true(s.vcpus[0].number == 0 && s.vcpus[1].number == 2);
+	/* one comes as another goes: the number stays the same */
+	remove_thread(&f, 4720);
+	add_thread(&f, 4721, "CPU 1/KVM\n", "4000 40 1\n");
+	for (int i = 0; i < 20; i++) {
+		vm_sample_clear(&s);
+		assert_int_equal(qemu_proc_sample(proc, &s), 0);
+	}
+	assert_true(s.n_vcpus == 2 && s.vcpus[1].number == 1);
+	qemu_proc_free(proc);
+	vm_sample_done(&s);
+	fixture_done(&f);
+}
+
+/* A pid file may be old, and its pid another process' by now. */
+static void a_reused_pid_is_not_mistaken(void **state)
+{
+	(void)state;
+	static const char *const pids[] = { "", "x", "-1", "99999999999999999999",
+		"4712" };
+	struct fixture f;
+	struct qemu_proc *proc = NULL;
+
+	add_process(&f);
+	add_cmdline(&f, "00010203-0405-0607-0809-0a0b0c0d0e00");
+	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), -ESRCH);
+	fixture_add(&f, "proc/4711/cmdline", "sleep");
+	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), -ESRCH);
+	fixture_add(&f, "proc/4711/cmdline", "");
+	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), -ESRCH);
+	for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
+		fixture_add(&f, "run/libvirt/qemu/a b.pid", pids[i]);
+		assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), -ENOENT);
+	}
+	assert_null(proc);
+	fixture_done(&f);
+}
+
+/* A process that ended, in truth: a kept descriptor must not show its successor. */
+static void an_ended_process_is_gone(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct qemu_proc *proc = NULL;
+	struct vm_sample s = { 0 };
+
+	add_process(&f);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), 0);
+	fixture_add(&f, "proc/4711/stat", "4711 (qemu) Z 1 2 3\n");
+	assert_int_equal(qemu_proc_sample(proc, &s), -ESRCH);
+	qemu_proc_free(proc);
+	vm_sample_done(&s);
+	fixture_done(&f);
+}
+
+static void files_that_end_early_or_overflow_are_unavailable(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *stat;
+		bool threads, rss;
+	} cases[] = {
+		{ "4711 (qemu) S 1 2 3 0 -1 1 500 0 7 0 100 200 0 0 20 0 4 0 7777 1 10 9\n",
+			true, true },
+		{ "4711 (qemu) S 1 2 3 0 -1 1 500 0 7 0 100 200 0 0 20 0 4 0 7777 1 1",
+			true, false },
+		{ "4711 (qemu) S 1 2 3 0 -1 1 500 0 7 0 100 200 0 0 20 0 4", false,
+			false },
+		{ "4711 (qemu) S 1 2 3 0 -1 1 5 0 7 0 1 2 0 0 20 0 4 0 7777 1 "
+		  "99999999999999999999 9\n",
+			true, false },
+		{ "4711 (qemu) S 1 2 3 0 -1 1 5 0 7 0 1 2 0 0 20 0 "
+		  "18446744073709551616 0 7777 1 1 1\n",
+			false, true },
+		{ "4711 (qemu) S 1 2 x", false, false },
+		{ "4711 (qemu", false, false },
+		{ "", false, false },
+	};
+	struct fixture f;
+	struct qemu_proc *proc = NULL;
+
+	add_process(&f);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), 0);
+	fixture_add(&f, "proc/4711/io", "read_bytes: 99999999999999999999\nsyscr");
+	fixture_add(&f, "proc/4711/task/4712/schedstat", "123 4");
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct vm_sample s = { 0 };
+
+		fixture_add(&f, "proc/4711/stat", cases[i].stat);
+		assert_int_equal(qemu_proc_sample(proc, &s), 0);
+		assert_int_equal(s.facts[VM_THREADS].have, cases[i].threads);
+		assert_int_equal(s.facts[VM_RSS].have, cases[i].rss);
+		assert_false(s.facts[VM_IO_READ].have);
+		assert_false(s.facts[VM_IO_READ_CALLS].have);
+		assert_int_equal(s.n_vcpus, 2);
+		assert_false(s.vcpus[0].have_time);
+		assert_true(s.vcpus[1].have_delay);
+		vm_sample_done(&s);
+	}
+	qemu_proc_free(proc);
+	fixture_done(&f);
+}
+
+/* Other processes' number does not matter: nothing ever looks through them. */
+static void thousands_of_other_processes_do_not_matter(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct qemu_proc *proc = NULL;
+	char path[64];
+
+	add_process(&f);
+	int64_t start = clock_mono_ns();
+
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), 0);
+		qemu_proc_free(proc);
+	}
+	int64_t few = clock_mono_ns() - start;
+
+	for (int i = 0; i < 4000; i++) {
+		snprintf(path, sizeof(path), "proc/%d/stat", 10000 + i);
+		fixture_add(&f, path, "1 (x) S\n");
+	}
+	start = clock_mono_ns();
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), 0);
+		qemu_proc_free(proc);
+	}
+	/* looking through 4,000 would cost a hundred times as much */
+	assert_true(clock_mono_ns() - start < 10 * few);
+	fixture_done(&f);
+}
+
+/* ---- cgroups ---- */
+
+static void sample_cgroup(struct fixture *f, const char *text, struct vm_sample *ret)
+{
+	struct qemu_cgroup cg = QEMU_CGROUP_INIT;
+
+	*ret = (struct vm_sample){ 0 };
+	qemu_cgroup_open(f->fd, text, ALL_NEEDS, &cg);
+	qemu_cgroup_sample(&cg, ret);
+	qemu_cgroup_done(&cg);
+}
+
+static void cgroups_of_version_2_are_read(void **state)
+{
+	(void)state;
+#define SCOPE "machine.slice/machine-qemu\\x2d3\\x2da.scope"
+	static const char text[] = "0::/" SCOPE "/libvirt/emulator\n";
+	struct fixture f;
+	struct vm_sample s;
+	uint64_t shares = 0;
+
+	fixture_init(&f);
+	sample_cgroup(&f, text, &s); /* it may be gone already */
+	assert_false(s.facts[VM_CPU_TIME].have);
+#define AT(file) "sys/fs/cgroup/" SCOPE "/" file
+	fixture_add(&f, AT("cpu.stat"),
+		"usage_usec 3000\nuser_usec 1000\nsystem_usec 2000\nnr_periods 0\n"
+		"nr_throttled 0\nthrottled_usec 0\n");
+	fixture_add(&f, AT("cpu.max"), "max 100000\n");
+	fixture_add(&f, AT("cpu.weight"), "250\n");
+	fixture_add(&f, AT("memory.current"), "4096\n");
+	fixture_add(&f, AT("memory.pressure"),
+		"some avg10=1.00 avg60=2.00 avg300=3.00 total=40\n"
+		"full avg10=0.50 avg60=0.00 avg300=0.00 total=5\n");
+	fixture_add(&f, AT("libvirt/vcpu0/cpu.max"), "50000 100000\n");
+	fixture_add(&f, AT("libvirt/vcpu0/cpu.stat"),
+		"nr_periods 10\nnr_throttled 2\nthrottled_usec 7\n");
+	fixture_add(&f, AT("libvirt/vcpu1/cpu.max"), "50000 100000\n");
+	fixture_add(&f, AT("libvirt/vcpu1/cpu.stat"),
+		"nr_periods 10\nnr_throttled 3\nthrottled_usec 8\n");
+	fixture_add(&f, AT("libvirt/emulator/cpu.max"), "max 100000\n");
+	fixture_add(&f, AT("libvirt/emulator/cpu.stat"), "nr_throttled 1000\n");
+	sample_cgroup(&f, text, &s);
+	assert_int_equal(fact_u64(&s, VM_CPU_TIME), 3000000);
+	assert_int_equal(fact_u64(&s, VM_CPU_SYSTEM), 2000000);
+	assert_int_equal(fact_u64(&s, VM_THROTTLE_PERIODS), 20);
+	assert_int_equal(fact_u64(&s, VM_THROTTLED_PERIODS), 5);
+	assert_int_equal(fact_u64(&s, VM_THROTTLED_TIME), 15000);
+	assert_int_equal(fact_u64(&s, VM_CGROUP_MEMORY), 4096);
+	assert_int_equal(fact_u64(&s, VM_PRESSURE_MEMORY_SOME_TOTAL), 40);
+	assert_true(s.facts[VM_PRESSURE_MEMORY_FULL_AVG10].value.real > 0.4);
+	assert_false(s.facts[VM_PRESSURE_IO_SOME_AVG10].have);
+	assert_int_equal(qemu_cgroup_shares(f.fd, text, &shares), 0);
+	assert_int_equal(shares, 250);
+	fixture_done(&f);
+}
+
+static void cgroups_of_version_1_are_read(void **state)
+{
+	(void)state;
+#define GROUP "machine/qemu-3-a.libvirt-qemu"
+	static const char text[] =
+		"9:name=systemd:/\n4:memory:/" GROUP "\n3:cpuset:/" GROUP "/emulator\n"
+		"2:cpu,cpuacct:/" GROUP "/emulator\n0::/\n";
+	struct fixture f;
+	struct vm_sample s;
+	const uint64_t tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+
+	fixture_init(&f);
+	fixture_add(&f, "sys/fs/cgroup/cpu,cpuacct/" GROUP "/cpuacct.usage", "12345\n");
+	fixture_add(&f, "sys/fs/cgroup/cpu,cpuacct/" GROUP "/cpuacct.stat",
+		"user 3\nsystem 4\n");
+	fixture_add(&f, "sys/fs/cgroup/cpu,cpuacct/" GROUP "/cpu.cfs_quota_us", "-1\n");
+	fixture_add(&f, "sys/fs/cgroup/cpu,cpuacct/" GROUP "/vcpu0/cpu.cfs_quota_us",
+		"1000\n");
+	fixture_add(&f, "sys/fs/cgroup/cpu,cpuacct/" GROUP "/vcpu0/cpu.stat",
+		"nr_periods 5\nnr_throttled 1\nthrottled_time 99\n");
+	fixture_add(&f, "sys/fs/cgroup/memory/" GROUP "/memory.usage_in_bytes", "8192\n");
+	sample_cgroup(&f, text, &s);
+	assert_int_equal(fact_u64(&s, VM_CPU_TIME), 12345);
+	assert_int_equal(fact_u64(&s, VM_CPU_USER), 3 * tick);
+	assert_int_equal(fact_u64(&s, VM_THROTTLED_TIME), 99);
+	assert_int_equal(fact_u64(&s, VM_CGROUP_MEMORY), 8192);
+	fixture_done(&f);
+}
+
+/* A QEMU in somebody else's cgroup, or lines that are none: nothing is to be had. */
+static void a_shared_cgroup_is_not_the_vms(void **state)
+{
+	(void)state;
+	static const char *const texts[] = { "", "\n", "0::/\n", "0::", "0:", "::::\n",
+		"0::/system.slice/libvirtd.service\n", "0::/user.slice/qemu-1-a\n",
+		"0::/machine-qemu\n", "2:cpu,cpuacct:/\n" };
+	struct fixture f;
+
+	fixture_init(&f);
+	fixture_add(&f, "sys/fs/cgroup/cpu.stat", "usage_usec 3000\n");
+	fixture_add(&f, "sys/fs/cgroup/system.slice/libvirtd.service/cpu.stat",
+		"usage_usec 3000\n");
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		struct vm_sample s;
+		uint64_t shares = 0;
+
+		sample_cgroup(&f, texts[i], &s);
+		assert_false(s.facts[VM_CPU_TIME].have);
+		assert_false(s.facts[VM_THROTTLED_TIME].have);
+		assert_int_equal(qemu_cgroup_shares(f.fd, texts[i], &shares), -ENOENT);
+	}
+	fixture_done(&f);
+}
+
+/* ---- interfaces ---- */
+
+static void interfaces_are_the_kernels(void **state)
+{
+	(void)state;
+	struct link_stats *ls = link_stats_new();
+	_cleanup_close_ int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int ifindex = 0;
+	bool swapped = true;
+
+	assert_int_equal(link_find(root, "lo", &ifindex, &swapped), 0);
+	assert_false(swapped);
+	assert_int_equal(link_stats_dump(ls), 0);
+	assert_non_null(link_stats_find(ls, ifindex));
+	assert_null(link_stats_find(ls, INT32_MAX));
+	assert_int_equal(link_find(root, "../lo", &ifindex, &swapped), -EINVAL);
+	assert_int_equal(link_find(root, "", &ifindex, &swapped), -EINVAL);
+	assert_int_equal(link_find(root, "nosuchlink", &ifindex, &swapped), -ENOENT);
+	link_stats_free(ls);
+}
+
+static void odd_netlink_messages_do_no_harm(void **state)
+{
+	(void)state;
+	struct link_stats *ls = link_stats_new();
+	struct {
+		struct nlmsghdr h;
+		struct if_stats_msg msg;
+		struct rtattr a;
+		uint64_t words[24];
+	} m = { .h = { .nlmsg_len = sizeof(m), .nlmsg_type = RTM_NEWSTATS },
+		.msg = { .ifindex = 5 },
+		.a = { .rta_len = sizeof(struct rtattr) + 16,
+			.rta_type = IFLA_STATS_LINK_64 },
+		.words = { 11, 22, 33 } };
+
+	/* a kernel that knows two counters only */
+	assert_int_equal(link_stats_parse(ls, &m, sizeof(m)), 1);
+	assert_int_equal(link_stats_find(ls, 5)->rx_packets, 11);
+	assert_int_equal(link_stats_find(ls, 5)->rx_bytes, 0);
+	m.a.rta_len = 0xffff; /* longer than the message */
+	assert_int_equal(link_stats_parse(ls, &m, sizeof(m)), 1);
+	m.a.rta_len = 0;
+	assert_int_equal(link_stats_parse(ls, &m, sizeof(m)), 1);
+	assert_int_equal(link_stats_parse(ls, &m, 10), -EBADMSG);
+	m.h.nlmsg_len = 4;
+	assert_int_equal(link_stats_parse(ls, &m, sizeof(m)), -EBADMSG);
+	m.h.nlmsg_len = NLMSG_LENGTH(0);
+	m.h.nlmsg_type = NLMSG_ERROR;
+	assert_int_equal(link_stats_parse(ls, &m, NLMSG_LENGTH(0)), -EIO);
+	m.h.nlmsg_type = NLMSG_DONE;
+	assert_int_equal(link_stats_parse(ls, &m, NLMSG_LENGTH(0)), 0);
+	link_stats_free(ls);
+}
+
+/* ---- from samples to metrics ---- */
+
+static void rates_are_over_the_last_period(void **state)
+{
+	(void)state;
+	struct vm_sample s = { .mono_ns = NS_PER_S };
+	struct vm_counters last = { 0 };
+
+	fact_set(&s.facts[VM_CPU_TIME], value_u64(0));
+	fact_set(&s.facts[VM_VCPU_CURRENT], value_u64(2));
+	fact_set(&s.facts[VM_THROTTLED_TIME], value_u64(1000));
+	vm_sample_derive(&s, &last);
+	assert_false(s.facts[VM_USAGE_CPU].have);
+
+	vm_sample_clear(&s);
+	s.mono_ns = 2 * NS_PER_S;
+	fact_set(&s.facts[VM_CPU_TIME], value_u64(NS_PER_S));
+	fact_set(&s.facts[VM_VCPU_CURRENT], value_u64(2));
+	fact_set(&s.facts[VM_THROTTLED_TIME], value_u64(10)); /* a group is gone */
+	fact_set(&s.facts[VM_PRESSURE_MEMORY_SOME_TOTAL], value_u64(0));
+	vm_sample_derive(&s, &last);
+	assert_true(s.facts[VM_USAGE_CPU].have);
+	assert_int_equal((int)(s.facts[VM_USAGE_CPU].value.real * 100), 5000);
+	assert_false(s.facts[VM_USAGE_THROTTLED].have);
+	assert_false(s.facts[VM_USAGE_STEAL].have);
+
+	/* a moment later the rates stand */
+	vm_sample_clear(&s);
+	s.mono_ns += NS_PER_MS;
+	fact_set(&s.facts[VM_CPU_TIME], value_u64(2 * NS_PER_S));
+	vm_sample_derive(&s, &last);
+	assert_int_equal((int)(s.facts[VM_USAGE_CPU].value.real * 100), 5000);
+
+	vm_sample_clear(&s);
+	s.mono_ns = 3 * NS_PER_S;
+	fact_set(&s.facts[VM_CPU_TIME], value_u64(NS_PER_S));
+	fact_set(&s.facts[VM_VCPU_CURRENT], value_u64(2));
+	fact_set(&s.facts[VM_PRESSURE_MEMORY_SOME_TOTAL], value_u64(250000));
+	*vm_sample_add_vcpu(&s, 0) =
+		(struct vcpu_sample){ .delay_ns = 5, .have_delay = true };
+	*vm_sample_add_vcpu(&s, 1) =
+		(struct vcpu_sample){ .delay_ns = 6, .have_delay = true };
+	vm_sample_derive(&s, &last);
+	assert_int_equal((int)s.facts[VM_USAGE_CPU].value.real, 0);
+	assert_int_equal((int)(s.facts[VM_USAGE_MEMORY_PRESSURE].value.real + 0.5), 25);
+	assert_int_equal(fact_u64(&s, VM_VCPUS_DELAY), 11);
+	assert_false(s.facts[VM_VCPUS_WAIT].have);
+	vm_sample_done(&s);
+}
+
+static const char domain_xml[] =
+	"<domain type='kvm'><name>a</name><memory unit='MiB'>2</memory><vcpu "
+	"current='2'>8</vcpu>"
+	"<cputune><shares>2048</shares><period>100000</period><quota>50000</quota>"
+	"<global_quota>-1</global_quota></cputune>"
+	"<memtune><hard_limit unit='KiB'>4096</hard_limit>"
+	"<soft_limit unit='KiB'>9007199254740991</soft_limit><min_guarantee "
+	"unit='x'>1</min_guarantee></memtune>"
+	"<devices><disk><target dev='vda'/></disk>"
+	"<disk><iotune><total_bytes_sec>1000</total_bytes_sec></iotune></disk>"
+	"<interface type='user'/><interface type='bridge'><target dev='lo'/></interface>"
+	"<channel type='unix'><source mode='bind' path='/other'/>"
+	"<target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+	"<channel type='unix'><source mode='bind' path='/run/a&amp;b'/>"
+	"<target type='virtio' name='org.github.vhostmd.1'/></channel></devices></domain>";
+
+static void descriptions_are_read(void **state)
+{
+	(void)state;
+	struct foreign_domain d;
+
+	assert_int_equal(foreign_domain_parse(domain_xml, "org.github.vhostmd.1", &d), 0);
+	assert_string_equal(d.channel_path, "/run/a&b");
+	assert_int_equal(d.vcpus_max, 8);
+	assert_int_equal(d.limits[DOMAIN_MEMORY], 2048);
+	assert_int_equal(d.limits[DOMAIN_CPUTUNE_QUOTA], 50000);
+	assert_int_equal(d.limits[DOMAIN_CPUTUNE_GLOBAL_QUOTA], 0);
+	assert_int_equal(d.limits[DOMAIN_MEMTUNE_HARD_LIMIT], 4096);
+	assert_int_equal(d.limits[DOMAIN_MEMTUNE_SOFT_LIMIT], 0);
+	assert_int_equal(d.limits[DOMAIN_MEMTUNE_MIN_GUARANTEE], 0);
+	assert_int_equal(d.n_nics, 2);
+	assert_null(d.nics[0]);
+	assert_string_equal(d.nics[1], "lo");
+	assert_int_equal(d.n_disks, 2);
+	assert_int_equal(d.disks[1].iotune[IOTUNE_TOTAL_BYTES], 1000);
+	foreign_domain_done(&d);
+	assert_int_equal(foreign_domain_parse("<domain/>", "x", &d), 0);
+	assert_null(d.channel_path);
+	foreign_domain_done(&d);
+	assert_int_equal(foreign_domain_parse("<domain>", "x", &d), -EINVAL);
+}
+
+static void limits_become_metrics(void **state)
+{
+	(void)state;
+	struct spec_set *specs = all_of(COLLECTOR_DOMAIN);
+	struct vm *vm = vm_new(&ident);
+	struct foreign_domain d;
+
+	assert_int_equal(foreign_domain_parse(domain_xml, "x", &d), 0);
+	vm->shares = 100; /* of the cgroup; the description says more */
+	vm->session = domain_session("boot", vm, 7777);
+	atomic_store(&vm->vcpus, 4);
+	struct metric_list *list = domain_stats_list(specs, vm, &d, 2500, 1);
+
+	assert_string_equal(find(list, "domain.name")->value.s, "a b");
+	assert_string_equal(find(list, "domain.uuid")->value.s, UUID_TEXT);
+	assert_int_equal(find(list, "domain.id")->value.i, 3);
+	assert_u64(list, "cputune.shares", 2048);
+	assert_u64(list, "domain.cpu.limit.frequency", 5000);
+	assert_int_equal((int)(find(list, "domain.cpu.limit")->value.real * 1000), 2000);
+	assert_u64(list, "memtune.hard_limit", 4096);
+	assert_false(find(list, "memtune.soft_limit")->available);
+	assert_u64(list, "block.1.iotune.total_bytes_sec", 1000);
+	assert_null(find_or_null(list, "block.0.iotune.total_bytes_sec"));
+	metric_list_unref(list);
+
+	list = domain_stats_list(specs, vm, NULL, 2500, 1);
+	assert_u64(list, "cputune.shares", 100);
+	assert_false(find(list, "domain.cpu.limit")->available);
+	metric_list_unref(list);
+
+	uint64_t session = vm->session;
+
+	assert_int_equal(domain_session("boot", vm, 7777), session);
+	assert_true(domain_session("boot", vm, 7778) != session);
+	assert_true(domain_session("other", vm, 7777) != session);
+	foreign_domain_done(&d);
+	vm_unref(vm);
+	spec_set_unref(specs);
+}
+
+static void a_vm_is_sampled_as_configured(void **state)
+{
+	(void)state;
+	struct spec_set *specs = spec_set_new(16);
+	struct fixture f;
+	struct foreign_domain d;
+	struct vm_sample scratch = { 0 };
+	struct link_stats *links = link_stats_new();
+	bool changed = false;
+
+	specs->n = 0;
+	want(specs, "rx*", "net.*.rx.bytes", METRIC_UINT64, NULL);
+	want(specs, "second", "vcpu.1.delay", METRIC_UINT64, NULL);
+	want(specs, "ninth", "vcpu.9.delay", METRIC_UINT64, NULL);
+	want(specs, "time*", "vcpu.*.time", METRIC_REAL64, "us");
+	want(specs, "blocks", "block.count", METRIC_UINT32, NULL);
+	want(specs, "max", "vcpu.maximum", METRIC_UINT32, NULL);
+	want(specs, "pressure", "pressure.cpu.some.total", METRIC_UINT64, NULL);
+	want(specs, "age", "sample.slow.age", METRIC_REAL64, NULL);
+	want(specs, "stale", "sample.stale", METRIC_UINT32, NULL);
+	struct fast_plan *plan = fast_plan_new(specs);
+	struct vm *vm = vm_new(&ident);
+	struct fast_vm *fv = fast_vm_new(vm);
+
+	add_process(&f);
+	fixture_add(&f, "sys/class/net/lo/ifindex", "1\n");
+	assert_null(fast_vm_sample(fv, plan, links, &scratch, &changed));
+	assert_int_equal(fast_vm_open(fv, f.fd, fast_plan_needs(plan)), 0);
+	struct metric_list *list = fast_vm_sample(fv, plan, links, &scratch, &changed);
+
+	assert_null(find_or_null(list, "blocks"));
+	assert_null(find_or_null(list, "max")); /* libvirt's, as long as nobody knows */
+	assert_null(find_or_null(list, "rx1"));
+	assert_u64(list, "second", 20);
+	assert_false(find(list, "ninth")->available);
+	assert_true(find(list, "time1")->value.real > 1.9);
+	assert_false(find(list, "pressure")->available);
+	metric_list_unref(list);
+
+	assert_int_equal(foreign_domain_parse(domain_xml, "x", &d), 0);
+	fast_vm_describe(fv, fast_description_new(f.fd, &d));
+	assert_int_equal(link_stats_dump(links), 0);
+	add_thread(&f, 4720, "CPU 2/KVM\n", "3000 30 1\n");
+	set_stat(&f, 5);
+	list = fast_vm_sample(fv, plan, links, &scratch, &changed);
+	assert_true(changed);
+	assert_u64(list, "max", 8);
+	assert_true(find(list, "rx1")->available);
+	assert_string_equal(find(list, "rx1")->source, "net.1.rx.bytes");
+	assert_int_equal(atomic_load(&vm->vcpus), 3);
+	assert_int_equal(atomic_load(&vm->cover),
+		COVER_CPU | COVER_RSS | COVER_VCPU | COVER_VCPU_MAXIMUM | COVER_NET);
+	metric_list_unref(list);
+
+	list = fast_plan_about(plan, false, 1500 * NS_PER_MS, true, 1);
+	assert_true(find(list, "age")->value.real > 1.4);
+	assert_u64(list, "stale", 1);
+	assert_null(find_or_null(list, "pressure"));
+	metric_list_unref(list);
+	list = fast_plan_about(plan, true, -1, false, 1);
+	assert_false(find(list, "age")->available);
+	assert_false(find(list, "pressure")->available);
+	metric_list_unref(list);
+	fast_vm_free(fv);
+	vm_unref(vm);
+	fast_plan_free(plan);
+	spec_set_unref(specs);
+	foreign_domain_done(&d);
+	link_stats_free(links);
+	vm_sample_done(&scratch);
+	fixture_done(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_process_is_found_and_sampled),
+		cmocka_unit_test(threads_that_come_and_go_are_noticed),
+		cmocka_unit_test(a_reused_pid_is_not_mistaken),
+		cmocka_unit_test(an_ended_process_is_gone),
+		cmocka_unit_test(files_that_end_early_or_overflow_are_unavailable),
+		cmocka_unit_test(thousands_of_other_processes_do_not_matter),
+		cmocka_unit_test(cgroups_of_version_2_are_read),
+		cmocka_unit_test(cgroups_of_version_1_are_read),
+		cmocka_unit_test(a_shared_cgroup_is_not_the_vms),
+		cmocka_unit_test(interfaces_are_the_kernels),
+		cmocka_unit_test(odd_netlink_messages_do_no_harm),
+		cmocka_unit_test(rates_are_over_the_last_period),
+		cmocka_unit_test(descriptions_are_read),
+		cmocka_unit_test(limits_become_metrics),
+		cmocka_unit_test(a_vm_is_sampled_as_configured),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
