@@ -111,7 +111,7 @@ static void rebase_scope(struct board *board, struct scope *scope, struct spec_s
 			? metric_list_rebase(scope->lanes[i], specs)
 			: NULL;
 		size_t lane = i >= LANE_ACTION_0 && list
-			? LANE_ACTION_0 + list->metrics[0].slot
+			? LANE_ACTION_0 + list->metrics[0].label->slot
 			: i;
 
 		if (list && !lanes[lane])

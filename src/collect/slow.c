@@ -38,6 +38,8 @@
 #define SILENT_PAUSE_NS NS_PER_S
 #define SUSPECT_PAUSE_NS (250 * NS_PER_MS)
 
+#define IDLE_NS NS_PER_S
+
 #define COVERS 32u /* combinations of enum vm_cover */
 
 enum slow_doubt {
@@ -206,25 +208,30 @@ void slow_disconnect(struct slow *s)
 
 /* ---- when ---- */
 
-/* Each VM has its own phase in the period, so that calls are spread over it. */
-static int64_t next_due(const struct slow_vm *sv, int64_t period, int64_t now)
-{
-	int64_t phase = (int64_t)(sv->key % (uint64_t)period);
-	int64_t into = (now - phase) % period;
-
-	return now - (into < 0 ? into + period : into) + period;
-}
-
-static bool covered(const struct slow_vm *sv)
-{
-	return atomic_load(&sv->vm->cover) != 0;
-}
-
 static int64_t tick_ns(const struct slow *s)
 {
 	int64_t tick = s->period_ns / TICKS;
 
 	return tick > MIN_TICK_NS ? tick : MIN_TICK_NS;
+}
+
+/*
+ * Each VM has its own phase in the period, so that calls are spread over it; those of the
+ * same tick share calls.
+ */
+static int64_t next_due(
+	const struct slow_vm *sv, int64_t period, int64_t tick, int64_t now)
+{
+	int64_t phase = (int64_t)(sv->key % (uint64_t)period);
+	int64_t into = (now - phase) % period;
+	int64_t due = now - (into < 0 ? into + period : into) + period;
+
+	return due - due % tick + tick;
+}
+
+static bool covered(const struct slow_vm *sv)
+{
+	return atomic_load(&sv->vm->cover) != 0;
 }
 
 /* After a job of that kind. */
@@ -238,8 +245,8 @@ static void plan_next_locked(
 	else if (kind == JOB_PROBE)
 		sv->due_ns = now;
 	else
-		sv->due_ns =
-			next_due(sv, covered(sv) ? s->slow_period_ns : s->period_ns, now);
+		sv->due_ns = next_due(sv, covered(sv) ? s->slow_period_ns : s->period_ns,
+			tick_ns(s), now);
 }
 
 /* ---- calls, on the workers ---- */
@@ -603,12 +610,27 @@ static void abandon_late_locked(struct slow *s, int64_t now)
 			abandon_locked(s, job, now);
 }
 
+/* Until a VM is due, a call is late, or somebody kicks. */
 static void wait_locked(struct slow *s, int64_t now)
 {
-	int64_t tick = tick_ns(s);
-	struct timespec until = ns_to_timespec(now - now % tick + tick);
+	int64_t next = now + IDLE_NS;
 
-	if (!s->kicked && !s->stopping)
+	for (size_t i = 0; i < s->n_vms; i++) {
+		const struct slow_vm *sv = &s->vms[i];
+
+		/* those that are due already wait for a worker, who kicks */
+		if (sv->dom && !sv->busy && sv->due_ns > now && sv->due_ns < next)
+			next = sv->due_ns;
+	}
+	for (const struct job *job = s->running; job; job = job->next) {
+		int64_t late = job->start_mono_ns + patience_ns(s) + 1;
+
+		if (!job->over && !job->abandoned && late < next)
+			next = late;
+	}
+	struct timespec until = ns_to_timespec(next);
+
+	while (!s->kicked && !s->stopping && clock_mono_ns() < next)
 		pthread_cond_timedwait(&s->wake, &s->lock, &until);
 	s->kicked = false;
 }

@@ -19,14 +19,17 @@
 struct draft {
 	struct metric m;
 	size_t number; /* in the order of adding */
-	size_t name, unit, source, index, string;
+	uint32_t slot;
+	size_t name, unit; /* of a metric with a label of its own */
+	size_t string;
 };
 
 struct metric_list_builder {
 	struct spec_set *specs;
 	int64_t time_ns;
 	struct draft *drafts;
-	size_t n, cap;
+	size_t n, cap, n_own_labels;
+	bool unsorted;
 	struct strbuf arena;
 };
 
@@ -63,48 +66,19 @@ static size_t arena_add(struct metric_list_builder *b, const char *s)
 	return at;
 }
 
-/* Writes @pattern with each '*' replaced by the next '.'-separated part of @index. */
-static size_t arena_expand(
-	struct metric_list_builder *b, const char *pattern, const char *index)
-{
-	size_t at = b->arena.len;
-
-	for (; *pattern; pattern++) {
-		if (*pattern != '*') {
-			strbuf_addc(&b->arena, *pattern);
-			continue;
-		}
-		size_t part = strcspn(index, ".");
-
-		strbuf_add(&b->arena, index, part);
-		index += part + (index[part] == '.');
-	}
-	strbuf_addc(&b->arena, '\0');
-	return at;
-}
-
 static struct draft *draft_new(struct metric_list_builder *b, uint32_t slot,
 	enum metric_type type, const struct value *value)
 {
 	b->drafts = xgrow(b->drafts, b->n, &b->cap, sizeof(*b->drafts));
-	struct draft *d = &b->drafts[b->n++];
-	const struct metric_spec *spec = &b->specs->specs[slot];
+	struct draft *d = &b->drafts[b->n];
 
-	*d = (struct draft){
-		.m = { .name = spec->name,
-			.unit = spec->unit,
-			.spec = spec,
-			.source = spec->source ? spec->source : "action",
-			.time_ns = b->time_ns,
-			.slot = slot,
-			.available = value != NULL },
-		.number = b->n,
+	b->unsorted |= b->n && d[-1].slot > slot;
+	*d = (struct draft){ .m = { .time_ns = b->time_ns, .available = value != NULL },
+		.number = b->n++,
+		.slot = slot,
 		.name = NONE,
 		.unit = NONE,
-		.source = NONE,
-		.index = NONE,
-		.string = NONE,
-	};
+		.string = NONE };
 	if (value)
 		d->m.value = *value;
 	d->m.value.type = type;
@@ -116,15 +90,9 @@ static struct draft *draft_new(struct metric_list_builder *b, uint32_t slot,
 void metric_list_builder_add(struct metric_list_builder *b, uint32_t slot,
 	const char *index, const struct value *value)
 {
-	const struct metric_spec *spec = &b->specs->specs[slot];
-	struct draft *d = draft_new(b, slot, spec->type, value);
+	struct draft *d = draft_new(b, slot, b->specs->specs[slot].type, value);
 
-	if (!index)
-		return;
-	d->index = arena_add(b, index);
-	d->name = arena_expand(b, spec->name, index);
-	if (spec->source)
-		d->source = arena_expand(b, spec->source, index);
+	d->m.label = spec_label(b->specs, slot, index);
 }
 
 void metric_list_builder_add_source(struct metric_list_builder *b, uint32_t slot,
@@ -157,9 +125,9 @@ void metric_list_builder_add_named(struct metric_list_builder *b, uint32_t slot,
 	struct draft *d = draft_new(b, slot, type, value);
 
 	d->name = arena_add(b, name);
-	d->m.unit = NULL;
 	if (unit)
 		d->unit = arena_add(b, unit);
+	b->n_own_labels++;
 }
 
 /* Stable, so that metrics of one slot keep the order in which they were added. */
@@ -167,23 +135,29 @@ static int compare_drafts(const void *a, const void *b)
 {
 	const struct draft *x = a, *y = b;
 
-	if (x->m.slot != y->m.slot)
-		return x->m.slot < y->m.slot ? -1 : 1;
+	if (x->slot != y->slot)
+		return x->slot < y->slot ? -1 : 1;
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
-static const char *place(const char *arena, size_t offset, const char *otherwise)
+static struct metric_label own_label(
+	const struct metric_list_builder *b, const struct draft *d, const char *arena)
 {
-	return offset == NONE ? otherwise : arena + offset;
+	return (struct metric_label){ .name = arena + d->name,
+		.unit = d->unit == NONE ? NULL : arena + d->unit,
+		.source = "action",
+		.spec = &b->specs->specs[d->slot],
+		.slot = d->slot };
 }
 
 struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 {
-	size_t array = b->n * sizeof(struct metric);
-	struct metric_list *list = xmalloc(sizeof(*list) + array + b->arena.len);
-	char *arena = (char *)list->metrics + array;
+	struct metric_list *list = xmalloc(sizeof(*list) + b->n * sizeof(struct metric) +
+		b->n_own_labels * sizeof(struct metric_label) + b->arena.len);
+	struct metric_label *labels = (struct metric_label *)(list->metrics + b->n);
+	char *arena = (char *)(labels + b->n_own_labels);
 
-	if (b->n)
+	if (b->unsorted)
 		qsort(b->drafts, b->n, sizeof(*b->drafts), compare_drafts);
 	atomic_init(&list->refs, 1);
 	list->specs = spec_set_ref(b->specs);
@@ -195,10 +169,10 @@ struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 		struct metric *m = &list->metrics[i];
 
 		*m = d->m;
-		m->name = place(arena, d->name, m->name);
-		m->unit = place(arena, d->unit, m->unit);
-		m->source = place(arena, d->source, m->source);
-		m->index = place(arena, d->index, NULL);
+		if (d->name != NONE) {
+			*labels = own_label(b, d, arena);
+			m->label = labels++;
+		}
 		if (d->string != NONE)
 			m->value.s = arena + d->string;
 	}
@@ -222,20 +196,17 @@ struct metric_list *metric_list_rebase(
 
 	for (size_t i = 0; i < list->n; i++) {
 		const struct metric *m = &list->metrics[i];
-		size_t slot = find_equal(specs, m->spec);
+		const struct metric_label *label = m->label;
+		const struct value *value = m->available ? &m->value : NULL;
+		size_t slot = find_equal(specs, label->spec);
 
 		if (slot == NONE)
 			continue;
-		struct draft *d = draft_new(b, (uint32_t)slot, m->value.type,
-			m->available ? &m->value : NULL);
-
-		d->name = arena_add(b, m->name);
-		d->source = arena_add(b, m->source);
-		d->m.unit = NULL;
-		if (m->unit)
-			d->unit = arena_add(b, m->unit);
-		if (m->index)
-			d->index = arena_add(b, m->index);
+		if (label->spec->kind == SPEC_GROUP || label->spec->kind == SPEC_XML)
+			metric_list_builder_add_named(b, (uint32_t)slot, label->name,
+				label->unit, m->value.type, value);
+		else
+			metric_list_builder_add(b, (uint32_t)slot, label->index, value);
 	}
 	if (b->n)
 		return metric_list_builder_finish(b);

@@ -14,22 +14,17 @@
 #include "core/value.h"
 
 struct metric {
-	const char *name;   /* as readers see it, '*' replaced */
-	const char *unit;   /* NULL: none */
-	const char *source; /* where it comes from, '*' replaced */
-	const char *index;  /* what replaced '*', "0" or "0.1"; NULL: nothing */
-	const struct metric_spec *spec;
+	const struct metric_label *label;
 	struct value value; /* meaningful only if available; type always */
 	int64_t time_ns;    /* real time of the sample */
-	uint32_t slot;      /* index of its spec */
 	bool available;
 };
 
 struct metric_list {
 	_Atomic unsigned refs;
-	struct spec_set *specs; /* a reference: metrics point into it */
+	struct spec_set *specs; /* a reference: labels are its */
 	size_t n;
-	struct metric metrics[]; /* sorted by slot; strings follow the array */
+	struct metric metrics[]; /* sorted by slot; own labels and strings follow */
 };
 
 struct metric_list *metric_list_ref(struct metric_list *list);

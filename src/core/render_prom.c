@@ -104,23 +104,24 @@ void render_prom_name(const char *name, struct strbuf *out)
 /* The unit that the value is in: what a source was converted to, else what is shown. */
 static const struct unit *value_unit(const struct metric *m)
 {
-	if (m->spec->kind == SPEC_SOURCE)
-		return m->spec->convert        ? m->spec->convert
-			: m->spec->entry->unit ? unit_find(m->spec->entry->unit)
-					       : NULL;
-	return m->unit ? unit_find(m->unit) : NULL;
+	if (m->label->spec->kind == SPEC_SOURCE)
+		return m->label->spec->convert ? m->label->spec->convert
+			: m->label->spec->entry->unit
+			? unit_find(m->label->spec->entry->unit)
+			: NULL;
+	return m->label->unit ? unit_find(m->label->unit) : NULL;
 }
 
 static bool is_counter(const struct metric *m)
 {
-	return m->spec->entry && m->spec->entry->kind == KIND_COUNTER;
+	return m->label->spec->entry && m->label->spec->entry->kind == KIND_COUNTER;
 }
 
 static char *family_name(const struct snapshot *s, const struct metric *m)
 {
 	const struct unit *unit = value_unit(m);
 	/* The pattern, so that all of vcpu.*.delay are one family. */
-	const char *name = m->index ? m->spec->name : m->name;
+	const char *name = m->label->index ? m->label->spec->name : m->label->name;
 	_cleanup_strbuf_ struct strbuf plain = STRBUF_INIT;
 	struct strbuf out = STRBUF_INIT;
 
@@ -175,8 +176,8 @@ static void add_labels(const struct sample *sample, struct strbuf *out)
 		add_label("uuid", sample->s->uuid_text, &first, out);
 		add_label("id", id, &first, out);
 	}
-	if (m->index)
-		add_label("index", m->index, &first, out);
+	if (m->label->index)
+		add_label("index", m->label->index, &first, out);
 	if (m->value.type == METRIC_STRING) {
 		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 
@@ -205,7 +206,7 @@ static void add_value(const struct metric *m, struct strbuf *out)
 
 static void add_header(const struct sample *sample, struct strbuf *out)
 {
-	const struct catalogue_entry *e = sample->m->spec->entry;
+	const struct catalogue_entry *e = sample->m->label->spec->entry;
 
 	strbuf_addf(out, "# HELP %s ", sample->family);
 	if (e)
@@ -249,8 +250,8 @@ static void collect(const struct snapshot *s, struct samples *all)
 /* Metrics that differ only in what the names here drop must not come out twice. */
 static bool is_duplicate(const struct sample *a, const struct sample *b)
 {
-	const char *ia = a->m->index ? a->m->index : "",
-		   *ib = b->m->index ? b->m->index : "";
+	const char *ia = a->m->label->index ? a->m->label->index : "",
+		   *ib = b->m->label->index ? b->m->label->index : "";
 
 	return a->s == b->s && !strcmp(ia, ib);
 }

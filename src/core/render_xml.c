@@ -74,13 +74,13 @@ static void render_metric(
 		metric_type_name(m->value.type), s->is_host ? "host" : "vm");
 	if (!s->is_host)
 		strbuf_addf(out, " id='%d' uuid='%s'", s->vm.id, s->uuid_text);
-	if (m->unit) {
+	if (m->label->unit) {
 		strbuf_adds(out, " unit='");
-		render_xml_escape(m->unit, out);
+		render_xml_escape(m->label->unit, out);
 		strbuf_addc(out, '\'');
 	}
 	strbuf_adds(out, ">\n    <name>");
-	render_xml_escape(m->name, out);
+	render_xml_escape(m->label->name, out);
 	strbuf_adds(out, "</name>\n    <value>");
 	value_format(&m->value, &value);
 	render_xml_escape(strbuf_str(&value), out);
@@ -95,7 +95,7 @@ struct blob *render_xml_fragment(struct snapshot *s)
 	if (cached)
 		return cached;
 	for (size_t i = 0; i < s->n; i++)
-		if (s->metrics[i]->available && s->metrics[i]->spec->guest)
+		if (s->metrics[i]->available && s->metrics[i]->label->spec->guest)
 			render_metric(s, s->metrics[i], &out);
 	return blob_cache_set(
 		&s->xml, blob_new(out.data, out.len, s->generation, s->time_ns));

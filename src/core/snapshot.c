@@ -15,7 +15,7 @@
 /* Moves behind a list's metrics of a slot. */
 static size_t skip_slot(const struct metric_list *list, size_t at, uint32_t slot)
 {
-	while (at < list->n && list->metrics[at].slot == slot)
+	while (at < list->n && list->metrics[at].label->slot == slot)
 		at++;
 	return at;
 }
@@ -38,9 +38,10 @@ static void merge_lists(struct snapshot *s)
 		for (size_t l = 0; l < s->n_lists; l++) {
 			const struct metric_list *list = s->lists[l];
 
-			if (next[l] < list->n && list->metrics[next[l]].slot < slot) {
+			if (next[l] < list->n &&
+				list->metrics[next[l]].label->slot < slot) {
 				best = list;
-				slot = list->metrics[next[l]].slot;
+				slot = list->metrics[next[l]].label->slot;
 			}
 		}
 		if (!best)
@@ -61,11 +62,11 @@ static void merge_lists(struct snapshot *s)
 static void add_unavailable(const struct snapshot *s, struct strbuf *out)
 {
 	for (size_t i = 0; i < s->n; i++) {
-		if (s->metrics[i]->available || !s->metrics[i]->spec->guest)
+		if (s->metrics[i]->available || !s->metrics[i]->label->spec->guest)
 			continue;
 		if (out->len)
 			strbuf_addc(out, ' ');
-		for (const char *p = s->metrics[i]->name; *p; p++)
+		for (const char *p = s->metrics[i]->label->name; *p; p++)
 			if (*p == ' ')
 				strbuf_adds(out, "%20");
 			else
@@ -159,7 +160,7 @@ void snapshot_unref(struct snapshot *s)
 const struct metric *snapshot_find(const struct snapshot *s, const char *name)
 {
 	for (size_t i = 0; i < s->n; i++)
-		if (!strcmp(s->metrics[i]->name, name))
+		if (!strcmp(s->metrics[i]->label->name, name))
 			return s->metrics[i];
 	return NULL;
 }

@@ -1,11 +1,154 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/spec.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "util/mem.h"
+#include "util/strbuf.h"
+
+/* Labels by slot and index: a hash table with chains, which only grows. */
+struct label_node {
+	struct label_node *next;
+	struct metric_label label;
+};
+
+struct spec_labels {
+	pthread_mutex_t lock; /* guards the rest; innermost */
+	struct label_node **buckets;
+	size_t n_buckets, n; /* n_buckets is a power of two */
+};
+
+#define FIRST_BUCKETS 64u
+
+static struct spec_labels *labels_new(void)
+{
+	struct spec_labels *labels = xcalloc(1, sizeof(*labels));
+
+	pthread_mutex_init(&labels->lock, NULL);
+	labels->n_buckets = FIRST_BUCKETS;
+	labels->buckets = xcalloc(labels->n_buckets, sizeof(struct label_node *));
+	return labels;
+}
+
+static void labels_free(struct spec_labels *labels)
+{
+	for (size_t i = 0; i < labels->n_buckets; i++)
+		while (labels->buckets[i]) {
+			struct label_node *node = labels->buckets[i];
+
+			labels->buckets[i] = node->next;
+			free(node);
+		}
+	free(labels->buckets);
+	pthread_mutex_destroy(&labels->lock);
+	free(labels);
+}
+
+/* Names come from the configuration, not from guests: a simple hash is enough (FNV-1a). */
+static size_t label_hash(uint32_t slot, const char *index)
+{
+	size_t hash = 2166136261u ^ slot;
+
+	for (; index && *index; index++)
+		hash = (hash ^ (unsigned char)*index) * 16777619u;
+	return hash;
+}
+
+/* Writes @pattern with each '*' replaced by the next '.'-separated part of @index. */
+static void expand(const char *pattern, const char *index, struct strbuf *out)
+{
+	for (; *pattern; pattern++) {
+		if (*pattern != '*' || !index) {
+			strbuf_addc(out, *pattern);
+			continue;
+		}
+		size_t part = strcspn(index, ".");
+
+		strbuf_add(out, index, part);
+		index += part + (index[part] == '.');
+	}
+	strbuf_addc(out, '\0');
+}
+
+/* The node and its strings are one piece of memory. */
+static struct label_node *node_new(
+	const struct spec_set *set, uint32_t slot, const char *index)
+{
+	const struct metric_spec *spec = &set->specs[slot];
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+	expand(spec->name, index, &text);
+	size_t source = text.len;
+
+	expand(spec->source ? spec->source : "action", index, &text);
+	size_t at = text.len;
+
+	strbuf_add(&text, index ? index : "", index ? strlen(index) + 1 : 1);
+	struct label_node *node = xmalloc(sizeof(*node) + text.len);
+	char *copy = memcpy(node + 1, text.data, text.len);
+
+	*node = (struct label_node){ .label = { .name = copy,
+					     .unit = spec->unit,
+					     .source = copy + source,
+					     .index = index ? copy + at : NULL,
+					     .spec = spec,
+					     .slot = slot } };
+	return node;
+}
+
+static bool is_label(const struct metric_label *label, uint32_t slot, const char *index)
+{
+	return label->slot == slot && !label->index == !index &&
+		(!index || !strcmp(label->index, index));
+}
+
+static void grow_locked(struct spec_labels *labels)
+{
+	size_t n = 4 * labels->n_buckets;
+	struct label_node **buckets = xcalloc(n, sizeof(struct label_node *));
+
+	for (size_t i = 0; i < labels->n_buckets; i++)
+		while (labels->buckets[i]) {
+			struct label_node *node = labels->buckets[i];
+			size_t to =
+				label_hash(node->label.slot, node->label.index) & (n - 1);
+
+			labels->buckets[i] = node->next;
+			node->next = buckets[to];
+			buckets[to] = node;
+		}
+	free(labels->buckets);
+	labels->buckets = buckets;
+	labels->n_buckets = n;
+}
+
+const struct metric_label *spec_label(
+	struct spec_set *set, uint32_t slot, const char *index)
+{
+	struct spec_labels *labels = set->labels;
+	size_t hash = label_hash(slot, index);
+
+	pthread_mutex_lock(&labels->lock);
+	struct label_node *node = labels->buckets[hash & (labels->n_buckets - 1)];
+
+	while (node && !is_label(&node->label, slot, index))
+		node = node->next;
+	if (!node) {
+		if (labels->n++ > labels->n_buckets)
+			grow_locked(labels);
+		struct label_node **bucket =
+			&labels->buckets[hash & (labels->n_buckets - 1)];
+
+		node = node_new(set, slot, index);
+		node->next = *bucket;
+		*bucket = node;
+	}
+	pthread_mutex_unlock(&labels->lock);
+	return &node->label;
+}
 
 struct spec_set *spec_set_new(size_t n)
 {
@@ -14,6 +157,7 @@ struct spec_set *spec_set_new(size_t n)
 	atomic_init(&set->refs, 1);
 	set->n = n;
 	set->specs = xcalloc(n, sizeof(*set->specs));
+	set->labels = labels_new();
 	return set;
 }
 
@@ -42,6 +186,7 @@ void spec_set_unref(struct spec_set *set)
 		return;
 	for (size_t i = 0; i < set->n; i++)
 		spec_done(&set->specs[i]);
+	labels_free(set->labels);
 	free(set->specs);
 	free(set);
 }

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "core/value.h"
 
@@ -48,16 +49,34 @@ struct metric_spec {
 	size_t n_variables;
 };
 
+/* What a metric is called, the same in every sample. */
+struct metric_label {
+	const char *name;   /* as readers see it, '*' replaced */
+	const char *unit;   /* NULL: none */
+	const char *source; /* where it comes from, '*' replaced */
+	const char *index;  /* what replaced '*', "0" or "0.1"; NULL: nothing */
+	const struct metric_spec *spec;
+	uint32_t slot; /* index of its spec */
+};
+
 struct spec_set {
 	_Atomic unsigned refs;
 	size_t n;
 	struct metric_spec *specs; /* a metric's slot is its index here */
+	struct spec_labels *labels;
 };
 
 /* An empty set with room for @n specs, all zero; the caller owns the one reference. */
 struct spec_set *spec_set_new(size_t n);
 struct spec_set *spec_set_ref(struct spec_set *set);
 void spec_set_unref(struct spec_set *set); /* NULL is accepted */
+
+/*
+ * The label of a spec's metric, made once and kept as long as the set.  Any thread.
+ * @index: what replaces '*' in its names, parts separated by '.'; NULL: nothing.
+ */
+const struct metric_label *spec_label(
+	struct spec_set *set, uint32_t slot, const char *index);
 
 /* True if both ask for the same thing under the same name. */
 bool spec_equal(const struct metric_spec *a, const struct metric_spec *b);

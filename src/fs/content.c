@@ -488,9 +488,9 @@ static const char *xattr_value(const struct metric *metric, size_t i)
 	case 0:
 		return metric_type_name(metric->value.type);
 	case 1:
-		return metric->unit;
+		return metric->label->unit;
 	default:
-		return metric->source;
+		return metric->label->source;
 	}
 }
 

@@ -70,7 +70,7 @@ static uint64_t metric_id(const struct snapshot *scope, const char *name)
 static struct node metric_node(struct snapshot *scope, const struct metric *metric)
 {
 	return (struct node){ scope->is_host ? NODE_HOST_METRIC : NODE_VM_METRIC,
-		metric_id(scope, metric->name), scope, metric };
+		metric_id(scope, metric->label->name), scope, metric };
 }
 
 static struct node vm_node(enum node_kind kind, struct snapshot *vm)
@@ -129,7 +129,7 @@ static void put_scope(
 	struct slot *slots, size_t size, size_t *used, struct snapshot *scope)
 {
 	for (size_t i = 0; i < scope->n; i++) {
-		uint64_t id = metric_id(scope, scope->metrics[i]->name);
+		uint64_t id = metric_id(scope, scope->metrics[i]->label->name);
 		struct slot *slot = probe(slots, size, id);
 
 		if (slot->id)
@@ -179,10 +179,10 @@ static void index_remember(struct node_index *index, const struct node *node, si
 
 static const struct metric *metric_of(struct snapshot *scope, uint64_t id, size_t hint)
 {
-	if (hint < scope->n && metric_id(scope, scope->metrics[hint]->name) == id)
+	if (hint < scope->n && metric_id(scope, scope->metrics[hint]->label->name) == id)
 		return scope->metrics[hint];
 	for (size_t i = 0; i < scope->n; i++)
-		if (metric_id(scope, scope->metrics[i]->name) == id)
+		if (metric_id(scope, scope->metrics[i]->label->name) == id)
 			return scope->metrics[i];
 	return NULL;
 }
@@ -264,7 +264,7 @@ static int lookup_metric(struct node_index *index, struct snapshot *scope,
 	const char *fname, struct node *ret)
 {
 	for (size_t i = 0; i < scope->n; i++) {
-		if (!fname_is(fname, scope->metrics[i]->name))
+		if (!fname_is(fname, scope->metrics[i]->label->name))
 			continue;
 		*ret = metric_node(scope, scope->metrics[i]);
 		index_remember(index, ret, i);
@@ -393,10 +393,11 @@ static void list_metrics(
 		_cleanup_strbuf_ struct strbuf name = STRBUF_INIT;
 		struct node node = metric_node(scope, scope->metrics[i]);
 
-		if (snapshot_find(scope, scope->metrics[i]->name) != scope->metrics[i])
+		if (snapshot_find(scope, scope->metrics[i]->label->name) !=
+			scope->metrics[i])
 			continue;
 		index_remember(index, &node, i);
-		fname_escape(scope->metrics[i]->name, &name);
+		fname_escape(scope->metrics[i]->label->name, &name);
 		add_entry(l, strbuf_steal(&name), cookie(node.id), node);
 	}
 }

@@ -1,61 +1,229 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The cost of collecting: sample.sh [--guests N].  Guests are as small as they can be: a
-# boot sector that halts, so what is measured is the collection alone.
+# The cost of sampling: sample.sh [--guests N] [--peers].  Guests are as small as they can
+# be, a boot sector that halts, so that what is measured is the sampling alone.
 . "$(dirname "$0")/../guest/lib.sh"
-guests=50
-[ "${1:-}" = --guests ] && guests=$2
-rounds=20
+guests=100 peers=
+while [ $# -gt 0 ]; do
+	case $1 in
+	--guests) guests=$2; shift ;;
+	--peers) peers=1 ;;
+	esac
+	shift
+done
+few=$((guests > 50 ? 50 : guests / 2))
 
 need_halting_guests
-
-say "starting $guests guests" >&2
-for i in $(seq "$guests"); do
-	guest_start_halting "$guest_prefix-bench-$i" "$(cat /proc/sys/kernel/random/uuid)" "" ||
-		fail "guest $i does not start"
-done
-
-# CPU time of a process and its threads so far, in clock ticks
-ticks() { awk '{sub(/.*\) /, ""); print $12 + $13}' "/proc/$1/stat"; }
 libvirtd=$(pgrep -xo libvirtd) || fail "no libvirtd"
+cpu() { python3 "$top/tests/bench/sample.py" cpu "$@"; }
+line() { sed -n "s/^$1: \([0-9]*\).*/\1/p" "$mnt/status"; }
+reached() { [ "$(line "$1")" -ge "$2" ]; }
+result() { printf 'sample.%s %s %s\n' "$@"; }
+# ratio A B [DIGITS]
+ratio() { awk -v a="$1" -v b="$2" -v d="${3:-3}" 'BEGIN { printf "%.*f\n", d, a / b }'; }
 
-# the groups that the default configuration asks for: state cpu balloon vcpu interface block
-groups=$((1 | 2 | 4 | 8 | 16 | 32))
+start_guests()
+{
+	local i
+	for i in $(seq "$1" "$2"); do
+		guest_start_halting "$guest_prefix-bench-$i" "$(new_uuid)" \
+			"<interface type='ethernet'><model type='virtio'/></interface>" ||
+			fail "guest $i does not start"
+	done
+}
 
-# our cycles, counted by the daemon itself
-sed 's/<update_period>5</<update_period>1</' "$top/conf/vhostmd.conf" >"$tmp/conf"
-CONF=$tmp/conf
-start_daemon
-all_there() { [ "$(sed -n 's/^vms: //p' "$mnt/status")" = "$guests" ]; }
-cycles() { sed -n 's/^libvirt.cycles: //p' "$mnt/status"; }
-wait_for 60 all_there || fail "not all guests are there"
-reached() { [ "$(cycles)" -ge "$1" ]; }
-wait_for 60 reached 5 || fail "no cycles"
-worker=$(worker_pid)
-c0=$(cycles) d0=$(ticks "$worker") k0=$(ticks "$keeper") l0=$(ticks "$libvirtd")
-wait_for 120 reached $((c0 + rounds)) || fail "no cycles"
-c1=$(cycles) d1=$(ticks "$worker") k1=$(ticks "$keeper") l1=$(ticks "$libvirtd")
-rss=$(awk '/VmRSS/ {print $2}' "/proc/$worker/status")
-forks_worker=$(pgrep -cP "$worker")
+# Starts the daemon: daemon UPDATE_PERIOD SLOW_PERIOD GUESTS; waits until all were sampled.
+daemon()
+{
+	sed "s|<update_period>.*|<update_period>$1</update_period><slow_period>$2</slow_period>|" \
+		"$top/conf/vhostmd.conf" >"$tmp/conf"
+	CONF=$tmp/conf start_daemon
+	all_there() { reached vms "$1" && ! grep -q 'slow_age_ms: -1' "$mnt/status"; }
+	wait_for 120 all_there "$3" || fail "not all guests are there: $(cat "$mnt/status")"
+	worker=$(worker_pid)
+}
+
+# Measures over so many fast cycles: cycles N.  Sets ns a cycle of $own, $fast (its thread)
+# and $theirs.
+cycles()
+{
+	local c0 d0 f0 l0 c1 n
+	c0=$(line fast.cycles)
+	wait_for 60 reached fast.cycles $((c0 + 1))
+	c0=$(line fast.cycles) d0=$(cpu "$worker") f0=$(cpu "$worker" fast) l0=$(cpu "$libvirtd")
+	wait_for 300 reached fast.cycles $((c0 + $1)) || fail "no cycles"
+	c1=$(line fast.cycles)
+	n=$((c1 - c0))
+	own=$((($(cpu "$worker") - d0) / n)) fast=$((($(cpu "$worker" fast) - f0) / n))
+	theirs=$((($(cpu "$libvirtd") - l0) / n))
+}
+
+# One plain bulk call: bulk GUESTS.  Sets $bulk, ns, the client's own time included.
+bulk()
+{
+	local rounds=10 l0 client groups=$((1 | 2 | 4 | 8 | 16 | 32)) # state to block
+	l0=$(cpu "$libvirtd")
+	client=$( { TIMEFORMAT='%U %S'; time "$build/tests/bulk" qemu:///system $groups $rounds >"$tmp/n"; } 2>&1)
+	assert_eq "guests in a bulk call" "$(cat "$tmp/n")" "$1"
+	bulk=$(awk -v l="$(($(cpu "$libvirtd") - l0))" -v c="$client" -v n=$rounds \
+		'BEGIN { split(c, t, " "); printf "%d\n", (l + (t[1] + t[2]) * 1e9) / n }')
+}
+
+# A whole cycle with the usual periods, slow samples weighed in: whole GUESTS; sets $whole.
+whole()
+{
+	daemon 1 3 "$1"
+	cycles 12
+	whole=$((own + theirs)) rss=$(awk '/VmRSS/ {print $2}' "/proc/$worker/status")
+	stop_daemon || exit 1
+}
+
+say "starting $few guests" >&2
+start_guests 1 "$few"
+whole "$few"
+few_whole=$whole few_rss=$rss
+say "starting $((guests - few)) more" >&2
+start_guests $((few + 1)) "$guests"
+whole "$guests"
+result guests "$guests" guests
+result cycle_cpu "$(ratio "$whole" 1000000 2)" ms
+if [ "$guests" -ge 400 ]; then
+	result growth_400_vs_50 "$(ratio $((whole / guests)) $((few_whole / few)) 2)" ratio
+fi
+
+bulk "$guests"
+daemon 0.1 3600 "$guests"
+cycles 100
+result bulk_cpu "$(ratio "$bulk" 1000000 2)" ms
+result fast_cpu "$(ratio $((own + theirs)) 1000000 2)" ms
+result fast_cpu_a_vm "$(ratio $((own + theirs)) $((guests * 1000)) 1)" us
+result fast_cpu_vs_bulk "$(ratio $((own + theirs)) "$bulk")" ratio
 stop_daemon || exit 1
 
-# plain bulk calls, the client's own time included
-b0=$(ticks "$libvirtd")
-client=$( { TIMEFORMAT='%U %S'; time "$build/tests/bulk" qemu:///system $groups $rounds >"$tmp/n"; } 2>&1)
-b1=$(ticks "$libvirtd")
-assert_eq "guests in a bulk call" "$(cat "$tmp/n")" "$guests"
+daemon 1 1 "$guests"
+cycles 15
+result slow_daemon_vs_libvirtd "$(ratio $((own - fast)) "$theirs")" ratio
+stop_daemon || exit 1
 
-python3 - <<EOF
-hz = $(getconf CLK_TCK)
-ours = ($d1 - $d0 + $k1 - $k0 + $l1 - $l0) / hz / ($c1 - $c0)
-own = ($d1 - $d0 + $k1 - $k0) / hz / ($c1 - $c0)
-user, system = map(float, "$client".split())
-bulk = (($b1 - $b0) / hz + user + system) / $rounds
-print(f"sample.guests $guests guests")
-print(f"sample.cycle_cpu {ours * 1000:.2f} ms")
-print(f"sample.cycle_cpu_daemon {own * 1000:.2f} ms")
-print(f"sample.bulk_cpu {bulk * 1000:.2f} ms")
-print(f"sample.cycle_cpu_vs_bulk {ours / bulk:.2f} ratio")
-print(f"sample.daemon_rss $rss KiB")
-print(f"sample.children $forks_worker processes")
-EOF
+# memory: 60 metrics of each VM, by what more VMs add
+python3 - "$top/conf/vhostmd.conf" >"$tmp/conf60" <<-'EOF2'
+	import sys
+	text = open(sys.argv[1]).read()
+	more = ["vcpu.maximum", "process.threads", "process.faults.minor", "process.faults.major",
+	        "process.io.read.bytes", "process.io.write.bytes", "cgroup.memory.current",
+	        "state.state", "state.reason", "cpu.user", "cpu.system", "balloon.maximum",
+	        "block.*.rd.reqs", "block.*.wr.reqs", "block.*.capacity", "block.*.physical",
+	        "net.*.rx.pkts", "net.*.tx.pkts", "net.*.rx.errs", "net.*.tx.errs", "net.*.tx.drop",
+	        "domain.name", "domain.uuid", "domain.id", "domain.memory"]
+	lines = [f'<metric context="vm"><name>{m}</name><source>{m}</source></metric>' for m in more]
+	print(text.replace("</metrics>", "\n".join(lines) + "</metrics>"))
+EOF2
+# Resident memory once it is steady: resident
+resident()
+{
+	CONF=$tmp/conf60 start_daemon --connect "$1"
+	wait_for 120 reached vms "$2" || fail "not all guests are there"
+	grep -q 'slow_age_ms: -1' "$mnt/status" && wait_for 60 reached slow.calls 8
+	wait_for 60 reached fast.cycles 4
+	awk '/VmRSS/ {print $2}' "/proc/$(worker_pid)/status"
+}
+sed -i 's|<update_period>.*|<update_period>1</update_period>|' "$tmp/conf60"
+resident test:///default 1 >"$tmp/rss0"
+stop_daemon || exit 1
+resident qemu:///system "$guests" >"$tmp/rss1"
+metrics=$(find "$mnt/metrics/vm/$guest_prefix-bench-1" -type f | wc -l)
+stop_daemon || exit 1
+result metrics_a_vm "$metrics" metrics
+result memory_per_vm_kib "$(ratio $(($(cat "$tmp/rss1") - $(cat "$tmp/rss0"))) "$guests" 1)" KiB
+
+# one QEMU that hangs, then libvirtd itself: nobody else's figures may grow old
+period_ms=500
+daemon 0.5 1 "$guests"
+name=$guest_prefix-bench-1
+victim=$(cat "/run/libvirt/qemu/$name.pid") uuid=$(virsh_system domuuid "$name")
+at_exit "kill -CONT $victim $libvirtd 2>/dev/null"
+watch() { python3 "$top/tests/bench/sample.py" watch "$mnt/status" $((20 * period_ms / 1000)) "$uuid"; }
+silent() { grep -q "vm.$uuid.slow_age_ms: .*silent" "$mnt/status"; }
+now_ms() { date +%s%3N; }
+kill -STOP "$victim"
+worst_qemu=$(watch)
+threads=$(find "/proc/$worker/task" -mindepth 1 -maxdepth 1 | wc -l)
+silent || wait_for 10 silent || fail "the VM that hangs is not marked: $(cat "$mnt/status")"
+t0=$(now_ms)
+kill -CONT "$victim"
+well() { ! silent; }
+wait_for 20 well || fail "the VM that hung does not recover"
+recovery_qemu=$(($(now_ms) - t0))
+kill -STOP "$libvirtd"
+worst_libvirtd=$(watch)
+more=$(find "/proc/$worker/task" -mindepth 1 -maxdepth 1 | wc -l)
+calls=$(line slow.calls)
+t0=$(now_ms)
+kill -CONT "$libvirtd"
+wait_for 30 reached slow.calls $((calls + 1)) || fail "no recovery from libvirtd's hang"
+recovery_libvirtd=$(($(now_ms) - t0))
+worst=$((worst_qemu > worst_libvirtd ? worst_qemu : worst_libvirtd))
+result stall_age_periods "$(ratio "$worst" $period_ms 2)" periods
+result stall_threads $((threads > more ? threads : more)) threads
+result stall_recovery_qemu_periods "$(ratio "$recovery_qemu" $period_ms 2)" periods
+result stall_recovery_libvirtd_periods "$(ratio "$recovery_libvirtd" $period_ms 2)" periods
+stop_daemon || exit 1
+
+# from libvirt's event to the first value
+daemon 5 15 "$guests"
+"$build/tests/start-latency" qemu:///system "$mnt" TotalCPUTime 20 >"$tmp/latency" &
+latency=$!
+wait_for 10 grep -q ready "$tmp/latency" || fail "no events"
+for i in $(seq 20); do
+	guest_start_halting "$guest_prefix-late-$i" "$(new_uuid)" "" || fail "no guest"
+done
+wait $latency || fail "start-latency: $(cat "$tmp/latency")"
+stop_daemon || exit 1
+sed 1d "$tmp/latency" | sort -n >"$tmp/sorted"
+result start_latency_ms_median "$(sed -n 10p "$tmp/sorted")" ms
+result start_latency_ms_worst "$(tail -n 1 "$tmp/sorted")" ms
+
+[ -n "$peers" ] || exit 0
+install_packages collectd-core prometheus-libvirt-exporter curl >&2
+guests=$((guests + 20))
+whole "$guests"
+
+cat >"$tmp/collectd.conf" <<-EOF2
+	BaseDir "$tmp"
+	PIDFile "$tmp/collectd.pid"
+	TypesDB "/usr/share/collectd/types.db"
+	Interval 5
+	LoadPlugin virt
+	LoadPlugin csv
+	<Plugin csv>
+	  DataDir "$tmp/csv"
+	</Plugin>
+	<Plugin virt>
+	  Connection "qemu:///system"
+	  RefreshInterval 60
+	  Instances 1
+	</Plugin>
+EOF2
+collectd -f -C "$tmp/collectd.conf" >"$tmp/collectd.log" 2>&1 &
+peer=$!
+at_exit "kill $peer 2>/dev/null"
+gauged() { [ "$(find "$tmp/csv" -name 'virt_cpu_total*' 2>/dev/null | wc -l)" -ge "$guests" ]; }
+wait_for 60 gauged || fail "collectd: $(tail "$tmp/collectd.log")"
+p0=$(cpu $peer) l0=$(cpu "$libvirtd")
+read -r -t 30 <> <(:) # six of its intervals
+peer_cpu=$((($(cpu $peer) - p0 + $(cpu "$libvirtd") - l0) / 6))
+kill $peer
+wait $peer 2>/dev/null
+result collectd_cpu_ratio "$(ratio $peer_cpu "$whole" 1)" ratio
+
+prometheus-libvirt-exporter --libvirt.uri qemu:///system --web.listen-address 127.0.0.1:19177 >"$tmp/exporter.log" 2>&1 &
+peer=$!
+at_exit "kill $peer 2>/dev/null"
+scrape() { curl -s http://127.0.0.1:19177/metrics >"$tmp/scrape" && grep -q libvirt_domain "$tmp/scrape"; }
+wait_for 30 scrape || fail "the exporter: $(tail "$tmp/exporter.log")"
+p0=$(cpu $peer) l0=$(cpu "$libvirtd")
+for _ in $(seq 10); do scrape; done
+peer_cpu=$((($(cpu $peer) - p0 + $(cpu "$libvirtd") - l0) / 10))
+kill $peer
+result exporter_cpu_ratio "$(ratio $peer_cpu "$whole" 1)" ratio
+exit 0

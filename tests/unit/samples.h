@@ -54,7 +54,7 @@ static inline const struct metric *find_or_null(
 	const struct metric_list *list, const char *name)
 {
 	for (size_t i = 0; i < list->n; i++)
-		if (!strcmp(list->metrics[i].name, name))
+		if (!strcmp(list->metrics[i].label->name, name))
 			return &list->metrics[i];
 	return NULL;
 }

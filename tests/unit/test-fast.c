@@ -640,7 +640,7 @@ static void a_vm_is_sampled_as_configured(void **state)
 	assert_true(changed);
 	assert_u64(list, "max", 8);
 	assert_true(find(list, "rx1")->available);
-	assert_string_equal(find(list, "rx1")->source, "net.1.rx.bytes");
+	assert_string_equal(find(list, "rx1")->label->source, "net.1.rx.bytes");
 	assert_int_equal(atomic_load(&vm->vcpus), 3);
 	assert_int_equal(atomic_load(&vm->cover),
 		COVER_CPU | COVER_RSS | COVER_VCPU | COVER_VCPU_MAXIMUM | COVER_NET);

@@ -69,8 +69,8 @@ static void parameters_become_metrics(void **state)
 	assert_true(find(list, "cpu")->value.real > 1.49);
 	assert_u64(list, "vcpu0.delay", 10);
 	assert_u64(list, "vcpu1.delay", 20);
-	assert_string_equal(find(list, "vcpu1.delay")->source, "vcpu.1.delay");
-	assert_string_equal(find(list, "vcpu1.delay")->index, "1");
+	assert_string_equal(find(list, "vcpu1.delay")->label->source, "vcpu.1.delay");
+	assert_string_equal(find(list, "vcpu1.delay")->label->index, "1");
 	assert_u64(list, "first", 10);
 	assert_u64(list, "halted.0", 1);
 	assert_u64(list, "bank.3.12", 9);
