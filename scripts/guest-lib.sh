@@ -221,7 +221,7 @@ guest_xml()
 		  <name>$name</name>
 		  <uuid>$2</uuid>
 		  <memory unit='MiB'>${GUEST_MIB:-128}</memory>
-		  <vcpu>${GUEST_VCPUS:-1}</vcpu>
+		  <vcpu${GUEST_VCPUS_NOW:+ current='$GUEST_VCPUS_NOW'}>${GUEST_VCPUS:-1}</vcpu>
 		  <os>
 		    <type arch='$guest_arch' machine='$guest_machine'>hvm</type>
 		    <kernel>$3/vmlinuz</kernel>

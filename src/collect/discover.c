@@ -33,7 +33,8 @@
 #define MAX_TRIES 8u
 #define FIRST_PAUSE_NS (20 * NS_PER_MS)
 
-#define IDLE_NS (3600 * NS_PER_S) /* until somebody signals */
+/* Some limits (memtune) change without an event of libvirt's. */
+#define REFRESH_NS (300 * NS_PER_S)
 
 /* A VM that runs, guarded by discover.lock. */
 struct entry {
@@ -42,6 +43,7 @@ struct entry {
 	virDomainPtr dom; /* NULL: no connection */
 	bool want_process, want_description;
 	bool described;
+	int64_t refresh_mono_ns; /* its description is to be read again then */
 	unsigned tries;          /* to find its process, in vain */
 	int64_t process_mono_ns; /* not before */
 };
@@ -347,7 +349,7 @@ static struct entry *next_locked(struct discover *d, int64_t *ret_until)
 {
 	int64_t now = clock_mono_ns();
 
-	*ret_until = now + IDLE_NS;
+	*ret_until = now + REFRESH_NS;
 	for (size_t i = 0; i < d->n; i++) {
 		struct entry *e = &d->entries[i];
 
@@ -356,9 +358,16 @@ static struct entry *next_locked(struct discover *d, int64_t *ret_until)
 		if (e->want_process && e->process_mono_ns < *ret_until)
 			*ret_until = e->process_mono_ns;
 	}
-	for (size_t i = 0; i < d->n; i++)
-		if (d->entries[i].want_description && d->entries[i].dom)
-			return &d->entries[i];
+	for (size_t i = 0; i < d->n; i++) {
+		struct entry *e = &d->entries[i];
+
+		if (!e->dom)
+			continue;
+		if (e->want_description || e->refresh_mono_ns <= now)
+			return e;
+		if (e->refresh_mono_ns < *ret_until)
+			*ret_until = e->refresh_mono_ns;
+	}
 	return NULL;
 }
 
@@ -371,10 +380,12 @@ static void take_task_locked(struct discover *d, struct entry *e, struct task *r
 		.described = e->described };
 	if (e->dom)
 		virDomainRef(e->dom);
-	if (ret->process)
+	if (ret->process) {
 		e->want_process = false;
-	else
-		e->want_description = false;
+		return;
+	}
+	e->want_description = false;
+	e->refresh_mono_ns = clock_mono_ns() + REFRESH_NS;
 }
 
 static void run_task(struct discover *d, const struct task *task)

@@ -20,12 +20,15 @@
 /* The threads are listed again after so many samples, even if nothing seems changed. */
 #define RESCAN_SAMPLES 16u
 
+#define NAME_LOOKS 3u
+
 struct thread {
 	uint64_t tid;
 	int vcpu;      /* its number; -1: not a vCPU's */
 	int schedstat; /* descriptors; -1 */
 	int sched;
 	bool seen;
+	unsigned looks; /* at its name; a new thread names itself only after its start */
 };
 
 struct qemu_proc {
@@ -36,6 +39,7 @@ struct qemu_proc {
 	uint64_t start_ticks;
 	uint64_t n_threads;     /* when they were listed */
 	unsigned age;           /* samples since then */
+	bool unsure;            /* new threads may not have their names yet */
 	struct thread *threads; /* vCPUs first, by number */
 	size_t n, cap, n_vcpus;
 	char *cgroup_text;
@@ -248,22 +252,26 @@ static int open_in_task(int task_fd, const char *tid, const char *file)
 	return openat(task_fd, path, O_RDONLY | O_CLOEXEC);
 }
 
-static void add_thread(
-	struct qemu_proc *proc, int task_fd, const char *name, uint64_t tid)
+/* Finds out whether a thread is a vCPU's, and opens what a vCPU's has. */
+static void look_at(
+	struct qemu_proc *proc, int task_fd, const char *name, struct thread *t)
 {
-	struct thread t = { .tid = tid,
-		.vcpu = vcpu_number(task_fd, name),
-		.schedstat = -1,
-		.sched = -1,
-		.seen = true };
+	t->looks++;
+	t->vcpu = vcpu_number(task_fd, name);
+	if (t->vcpu < 0)
+		return;
+	t->schedstat = open_in_task(task_fd, name, "schedstat");
+	if (proc->needs & NEED_WAIT)
+		t->sched = open_in_task(task_fd, name, "sched");
+}
 
-	if (t.vcpu >= 0) {
-		t.schedstat = open_in_task(task_fd, name, "schedstat");
-		if (proc->needs & NEED_WAIT)
-			t.sched = open_in_task(task_fd, name, "sched");
-	}
+static struct thread *add_thread(struct qemu_proc *proc, uint64_t tid)
+{
 	proc->threads = xgrow(proc->threads, proc->n, &proc->cap, sizeof(*proc->threads));
-	proc->threads[proc->n++] = t;
+	struct thread *t = &proc->threads[proc->n++];
+
+	*t = (struct thread){ .tid = tid, .vcpu = -1, .schedstat = -1, .sched = -1 };
+	return t;
 }
 
 static int compare_threads(const void *a, const void *b)
@@ -296,12 +304,14 @@ static void rescan(struct qemu_proc *proc)
 			continue;
 		struct thread *t = find_thread(proc, tid);
 
-		if (t)
-			t->seen = true;
-		else
-			add_thread(proc, fd, e->d_name, tid);
+		if (!t)
+			t = add_thread(proc, tid);
+		t->seen = true;
+		if (t->vcpu < 0 && t->looks < NAME_LOOKS)
+			look_at(proc, fd, e->d_name, t);
 	}
 	proc->n_vcpus = 0;
+	proc->unsure = false;
 	for (size_t i = 0; i < proc->n; i++) {
 		struct thread *t = &proc->threads[i];
 
@@ -310,6 +320,7 @@ static void rescan(struct qemu_proc *proc)
 			continue;
 		}
 		proc->n_vcpus += t->vcpu >= 0;
+		proc->unsure |= t->vcpu < 0 && t->looks < NAME_LOOKS;
 		proc->threads[kept++] = *t;
 	}
 	proc->n = kept;
@@ -376,7 +387,7 @@ static void sample_threads(
 {
 	uint64_t now = stat->v[STAT_NUM_THREADS];
 
-	if (now != proc->n_threads || ++proc->age >= RESCAN_SAMPLES || !proc->n)
+	if (now != proc->n_threads || proc->unsure || ++proc->age >= RESCAN_SAMPLES)
 		rescan(proc);
 	proc->n_threads = now;
 	if (!sample_vcpus(proc, out)) {

@@ -34,7 +34,7 @@
 #define PATIENCE_MAX_NS (10 * NS_PER_S)
 
 /* A monitor that is occupied for longer does not answer. */
-#define SILENT_MS 1000u
+#define SILENT_MS 2000u
 #define SILENT_PAUSE_NS NS_PER_S
 #define SUSPECT_PAUSE_NS (250 * NS_PER_MS)
 
@@ -251,13 +251,6 @@ static void plan_next_locked(
 
 /* ---- calls, on the workers ---- */
 
-static const char *last_error(void)
-{
-	const char *message = virGetLastErrorMessage();
-
-	return message ? message : "unknown error";
-}
-
 static int get_stats(struct slow *s, struct job *job, virDomainStatsRecordPtr **ret)
 {
 	if (!atomic_load(&s->no_nowait)) {
@@ -330,12 +323,14 @@ static void run_stats(struct slow *s, struct job *job)
 {
 	virDomainStatsRecordPtr *records = NULL;
 	int n = get_stats(s, job, &records);
+	/* a copy: any other call forgets it */
+	virErrorPtr error = n < 0 ? virSaveLastError() : NULL;
 	bool mine = claim(s, job);
 	size_t at = 0;
 
 	if (mine && n < 0)
 		s->params.on_failure(
-			s->params.ctx, virDomainGetConnect(job->doms[0]), last_error());
+			s->params.ctx, virDomainGetConnect(job->doms[0]), error);
 	for (int i = 0; mine && i < n; i++) {
 		struct job_item *item = find_item(job, records[i]->dom, &at);
 
@@ -347,6 +342,7 @@ static void run_stats(struct slow *s, struct job *job)
 		s->params.on_success(s->params.ctx);
 	}
 	virDomainStatsRecordListFree(records);
+	virFreeError(error);
 }
 
 /* Asks libvirt, and no monitor, whether a monitor keeps somebody waiting. */
@@ -367,10 +363,10 @@ static void probe(struct job_item *item, virDomainPtr dom)
 		if (!atomic_exchange(&vm->silent, true))
 			log_warning(
 				"VM '%s' does not answer its monitor", vm->ident.name);
-	} else if (info.state != VIR_DOMAIN_CONTROL_OCCUPIED) {
+	} else if (info.state == VIR_DOMAIN_CONTROL_OK) {
 		item->doubt = item->doubt == DOUBT_SILENT ? DOUBT_ALONE : DOUBT_NONE;
 		item->n_params = 0; /* what it says next is all there is */
-	}                           /* else it cannot be told yet */
+	} /* else somebody else keeps it busy just now: its last figures stay */
 }
 
 static void run_probe(struct slow *s, struct job *job)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 
 #include "collect/vm.h"
 
@@ -24,7 +25,7 @@ struct slow_params {
 	int64_t period_ns, slow_period_ns;
 
 	/* A call failed as a whole: is the connection still good?  From a worker. */
-	void (*on_failure)(void *ctx, virConnectPtr conn, const char *message);
+	void (*on_failure)(void *ctx, virConnectPtr conn, virErrorPtr error);
 	/* A call succeeded.  From a worker. */
 	void (*on_success)(void *ctx);
 	void *ctx;

@@ -46,6 +46,7 @@ struct virt {
 
 	struct cycle cycle;
 	_Atomic bool stopping;
+	_Atomic bool stats_failed; /* which was logged */
 
 	/* connect thread only */
 	virConnectPtr conn;
@@ -363,22 +364,30 @@ static void *connect_main(void *arg)
 
 /* ---- what the slow lane tells ---- */
 
-static void on_slow_failure(void *ctx, virConnectPtr conn, const char *message)
+static void on_slow_failure(void *ctx, virConnectPtr conn, virErrorPtr error)
 {
 	struct virt *virt = ctx;
+	const char *message = error && error->message ? error->message : "unknown error";
 
-	set_state(virt, VIRT_FAILED, message);
-	if (virConnectIsAlive(conn) != 1) {
-		pthread_mutex_lock(&virt->lock);
-		virt->lost = true;
-		pthread_mutex_unlock(&virt->lock);
+	if (virConnectIsAlive(conn) == 1) {
+		/* a VM that ended just now is no news */
+		if ((!error || error->code != VIR_ERR_NO_DOMAIN) &&
+			!atomic_exchange(&virt->stats_failed, true))
+			log_warning("libvirt: no statistics: %s", message);
+		return;
 	}
+	set_state(virt, VIRT_FAILED, message);
+	pthread_mutex_lock(&virt->lock);
+	virt->lost = true;
+	pthread_mutex_unlock(&virt->lock);
 	cycle_kick(&virt->cycle);
 }
 
 static void on_slow_success(void *ctx)
 {
-	set_state(ctx, VIRT_CONNECTED, NULL);
+	struct virt *virt = ctx;
+
+	atomic_store(&virt->stats_failed, false);
 }
 
 /* ---- start, reload, stop ---- */

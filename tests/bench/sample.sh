@@ -14,7 +14,6 @@ done
 few=$((guests > 50 ? 50 : guests / 2))
 
 need_halting_guests
-libvirtd=$(pgrep -xo libvirtd) || fail "no libvirtd"
 cpu() { python3 "$top/tests/bench/sample.py" cpu "$@"; }
 line() { sed -n "s/^$1: \([0-9]*\).*/\1/p" "$mnt/status"; }
 reached() { [ "$(line "$1")" -ge "$2" ]; }
@@ -69,27 +68,59 @@ bulk()
 		'BEGIN { split(c, t, " "); printf "%d\n", (l + (t[1] + t[2]) * 1e9) / n }')
 }
 
+# Memory with 60 metrics of each VM, a second long cycles: resident GUESTS; sets $rss, KiB.
+python3 - "$top/conf/vhostmd.conf" >"$tmp/conf60" <<-'EOF2'
+	import re, sys
+	text = open(sys.argv[1]).read()
+	more = ["vcpu.maximum", "process.threads", "process.faults.minor", "process.faults.major",
+	        "process.io.read.bytes", "process.io.write.bytes", "cgroup.memory.current",
+	        "state.state", "state.reason", "cpu.user", "cpu.system", "balloon.maximum",
+	        "block.*.rd.reqs", "block.*.wr.reqs", "block.*.capacity", "block.*.physical",
+	        "net.*.rx.pkts", "net.*.tx.pkts", "net.*.rx.errs", "net.*.tx.errs", "net.*.tx.drop",
+	        "domain.name", "domain.uuid", "domain.id", "domain.memory", "net.count", "block.count"]
+	lines = [f'<metric context="vm"><name>{m}</name><source>{m}</source></metric>' for m in more]
+	text = re.sub("<update_period>.*", "<update_period>1</update_period>", text)
+	print(text.replace("</metrics>", "\n".join(lines) + "</metrics>"))
+EOF2
+resident()
+{
+	CONF=$tmp/conf60 start_daemon
+	all_there() { reached vms "$1" && ! grep -q 'slow_age_ms: -1' "$mnt/status"; }
+	wait_for 120 all_there "$1" || fail "not all guests are there"
+	wait_for 60 reached fast.cycles $(($(line fast.cycles) + 8))
+	rss=$(awk '/VmRSS/ {print $2}' "/proc/$(worker_pid)/status")
+	metrics=$(find "$mnt/metrics/vm/$guest_prefix-bench-1" -type f | wc -l)
+	stop_daemon || exit 1
+}
+
 # A whole cycle with the usual periods, slow samples weighed in: whole GUESTS; sets $whole.
 whole()
 {
 	daemon 1 3 "$1"
 	cycles 12
-	whole=$((own + theirs)) rss=$(awk '/VmRSS/ {print $2}' "/proc/$worker/status")
+	whole=$((own + theirs))
 	stop_daemon || exit 1
 }
 
 say "starting $few guests" >&2
 start_guests 1 "$few"
+libvirtd=$(pgrep -xo libvirtd) || fail "no libvirtd"
 whole "$few"
-few_whole=$whole few_rss=$rss
+few_whole=$whole
+resident "$few"
+few_rss=$rss
 say "starting $((guests - few)) more" >&2
 start_guests $((few + 1)) "$guests"
 whole "$guests"
+resident "$guests"
 result guests "$guests" guests
 result cycle_cpu "$(ratio "$whole" 1000000 2)" ms
 if [ "$guests" -ge 400 ]; then
 	result growth_400_vs_50 "$(ratio $((whole / guests)) $((few_whole / few)) 2)" ratio
 fi
+result metrics_a_vm "$metrics" metrics
+# by what more VMs add
+result memory_per_vm_kib "$(ratio $((rss - few_rss)) $((guests - few)) 1)" KiB
 
 bulk "$guests"
 daemon 0.1 3600 "$guests"
@@ -104,37 +135,6 @@ daemon 1 1 "$guests"
 cycles 15
 result slow_daemon_vs_libvirtd "$(ratio $((own - fast)) "$theirs")" ratio
 stop_daemon || exit 1
-
-# memory: 60 metrics of each VM, by what more VMs add
-python3 - "$top/conf/vhostmd.conf" >"$tmp/conf60" <<-'EOF2'
-	import sys
-	text = open(sys.argv[1]).read()
-	more = ["vcpu.maximum", "process.threads", "process.faults.minor", "process.faults.major",
-	        "process.io.read.bytes", "process.io.write.bytes", "cgroup.memory.current",
-	        "state.state", "state.reason", "cpu.user", "cpu.system", "balloon.maximum",
-	        "block.*.rd.reqs", "block.*.wr.reqs", "block.*.capacity", "block.*.physical",
-	        "net.*.rx.pkts", "net.*.tx.pkts", "net.*.rx.errs", "net.*.tx.errs", "net.*.tx.drop",
-	        "domain.name", "domain.uuid", "domain.id", "domain.memory"]
-	lines = [f'<metric context="vm"><name>{m}</name><source>{m}</source></metric>' for m in more]
-	print(text.replace("</metrics>", "\n".join(lines) + "</metrics>"))
-EOF2
-# Resident memory once it is steady: resident
-resident()
-{
-	CONF=$tmp/conf60 start_daemon --connect "$1"
-	wait_for 120 reached vms "$2" || fail "not all guests are there"
-	grep -q 'slow_age_ms: -1' "$mnt/status" && wait_for 60 reached slow.calls 8
-	wait_for 60 reached fast.cycles 4
-	awk '/VmRSS/ {print $2}' "/proc/$(worker_pid)/status"
-}
-sed -i 's|<update_period>.*|<update_period>1</update_period>|' "$tmp/conf60"
-resident test:///default 1 >"$tmp/rss0"
-stop_daemon || exit 1
-resident qemu:///system "$guests" >"$tmp/rss1"
-metrics=$(find "$mnt/metrics/vm/$guest_prefix-bench-1" -type f | wc -l)
-stop_daemon || exit 1
-result metrics_a_vm "$metrics" metrics
-result memory_per_vm_kib "$(ratio $(($(cat "$tmp/rss1") - $(cat "$tmp/rss0"))) "$guests" 1)" KiB
 
 # one QEMU that hangs, then libvirtd itself: nobody else's figures may grow old
 period_ms=500

@@ -31,9 +31,22 @@ vm_moves()
 
 # a QEMU that hangs (its monitor does not answer)
 qemu_b=$(pgrep -f "guest=$guest_prefix-b,") || fail "no QEMU"
+vm_b=$mnt/metrics/vm/$guest_prefix-b
+wait_for 10 test -s "$vm_b/block.0.rd.bytes" || fail "no slow figures of guest b"
 kill -STOP "$qemu_b"
 at_exit "kill -CONT $qemu_b 2>/dev/null"
 host_goes_on "hung QEMU"
+# it is marked, for the host and for itself; what needs no monitor goes on, as does everything
+# of others; nothing that was known is lost
+marked() { grep -q "^vm.$b.slow_age_ms: .* silent" "$mnt/status" && [ "$(cat "$vm_b/sample.stale")" = 1 ]; }
+wait_for 15 marked || fail "a VM that hangs is not marked: $(cat "$mnt/status")"
+logged "VM '$guest_prefix-b' does not answer its monitor" || fail "a VM that hangs is not logged"
+disk_content "$mnt/disk/$b.img" | grep -A 1 '<name>sample.stale<' | grep -q '<value>1<' || fail "the guest is not told"
+moves() { local before; before=$(stat -c %y "$1"); is_newer() { [ "$(stat -c %y "$1")" != "$before" ]; }; wait_for 10 is_newer "$1"; }
+moves "$vm_b/TotalCPUTime" || fail "fast figures of the VM that hangs stand still"
+moves "$vm_a/block.0.rd.bytes" || fail "slow figures of another VM stand still"
+[ -s "$vm_b/block.0.rd.bytes" ] || fail "the last slow figures are gone"
+assert_eq "another VM" "$(cat "$vm_a/sample.stale")" 0
 for round in 1 2 3; do
 	before=$(cat "$vm_a/TotalCPUTime")
 	guest_run "$a" "i=0; while [ \$i -lt 20000 ]; do i=\$((i+1)); done"
@@ -44,6 +57,8 @@ kill -CONT "$qemu_b"
 before=$(cat "$vm_a/TotalCPUTime")
 guest_run "$a" "i=0; while [ \$i -lt 20000 ]; do i=\$((i+1)); done"
 wait_for 15 vm_moves "$before" || fail "no recovery from a hung QEMU"
+well() { ! grep -q ' silent' "$mnt/status" && [ "$(cat "$vm_b/sample.stale")" = 0 ]; }
+wait_for 10 well || fail "the VM stays marked: $(cat "$mnt/status")"
 
 # libvirtd that hangs
 libvirtd=$(cat /run/libvirtd.pid)
@@ -53,6 +68,9 @@ host_goes_on "hung libvirtd"
 [ -s "$vm_a/TotalCPUTime" ] || fail "hung libvirtd: the VM's last values are gone"
 waiting() { grep -q 'slow.waiting_ms' "$mnt/status"; }
 wait_for 5 waiting || fail "status does not tell that libvirt does not answer"
+moves "$vm_a/TotalCPUTime" || fail "hung libvirtd: fast figures stand still"
+threads=$(find "/proc/$(worker_pid)/task" -mindepth 1 -maxdepth 1 | wc -l)
+[ "$threads" -le 24 ] || fail "hung libvirtd: $threads threads"
 kill -CONT "$libvirtd"
 before=$(cat "$vm_a/TotalCPUTime")
 guest_run "$a" "i=0; while [ \$i -lt 20000 ]; do i=\$((i+1)); done"

@@ -161,6 +161,21 @@ static void threads_that_come_and_go_are_noticed(void **state)
 	assert_int_equal(qemu_proc_sample(proc, &s), 0);
 	assert_int_equal(s.n_vcpus, 2);
 	assert_true(s.vcpus[0].number == 0 && s.vcpus[1].number == 2);
+	/* a thread names itself only after it has started */
+	add_thread(&f, 4730, "qemu-system-x86\n", "5000 50 1\n");
+	set_stat(&f, 5);
+	vm_sample_clear(&s);
+	assert_int_equal(qemu_proc_sample(proc, &s), 0);
+	assert_int_equal(s.n_vcpus, 2);
+	add_thread(&f, 4730, "CPU 3/KVM\n", "5000 50 1\n");
+	vm_sample_clear(&s);
+	assert_int_equal(qemu_proc_sample(proc, &s), 0);
+	assert_true(s.n_vcpus == 3 && s.vcpus[2].number == 3);
+	remove_thread(&f, 4730);
+	set_stat(&f, 4);
+	vm_sample_clear(&s);
+	assert_int_equal(qemu_proc_sample(proc, &s), 0);
+	assert_int_equal(s.n_vcpus, 2);
 	/* one comes as another goes: the number stays the same */
 	remove_thread(&f, 4720);
 	add_thread(&f, 4721, "CPU 1/KVM\n", "4000 40 1\n");
