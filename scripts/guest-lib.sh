@@ -255,7 +255,7 @@ guest_start_halting()
 		printf '\x55\xaa'
 	} >"$image"
 	name=$(printf '%s' "$1" | xml_escape)
-	cat >"$tmp/halting.xml" <<-EOF
+	cat >"$tmp/$2.xml" <<-EOF
 		<domain type='qemu'>
 		  <name>$name</name>
 		  <uuid>$2</uuid>
@@ -277,7 +277,7 @@ guest_start_halting()
 		  </devices>
 		</domain>
 	EOF
-	virsh_system create "$tmp/halting.xml" >/dev/null
+	virsh_system create "$tmp/$2.xml" >/dev/null
 }
 
 # Destroys every transient domain whose name starts with our prefix, and no other.

@@ -319,10 +319,13 @@ struct serve *serve_start(int fuse_fd, struct content *content)
 	}
 	sigaction(
 		WAKE_SIGNAL, &wake, NULL); /* without SA_RESTART: read() returns EINTR */
-	for (; serve->n_threads < N_THREADS; serve->n_threads++)
-		if (pthread_create(
-			    &serve->threads[serve->n_threads], NULL, serve_main, serve))
+	for (; serve->n_threads < N_THREADS; serve->n_threads++) {
+		pthread_t *thread = &serve->threads[serve->n_threads];
+
+		if (pthread_create(thread, NULL, serve_main, serve) != 0)
 			break;
+		pthread_setname_np(*thread, "serve");
+	}
 	return serve;
 }
 
