@@ -16,6 +16,8 @@ struct scope {
 	struct metric_list **lanes;
 	int64_t updated_mono_ns;
 	struct snapshot *current; /* NULL: changed since it was made */
+	uint64_t shape;           /* of the last snapshot, and since when */
+	int64_t shape_ns;
 };
 
 struct board {
@@ -76,10 +78,19 @@ void board_free(struct board *board)
 
 static struct snapshot *scope_snapshot(struct board *board, struct scope *scope)
 {
-	if (!scope->current)
-		scope->current = snapshot_new(scope == &board->host ? NULL : &scope->vm,
-			board->generation, scope->lanes, board->n_lanes,
-			scope->updated_mono_ns);
+	if (!scope->current) {
+		struct snapshot *s = snapshot_new(
+			scope == &board->host ? NULL : &scope->vm, board->generation,
+			scope->lanes, board->n_lanes, scope->updated_mono_ns);
+
+		if (s->shape == scope->shape && scope->shape_ns)
+			s->shape_ns = scope->shape_ns;
+		else
+			s->shape_ns = clock_real_ns();
+		scope->shape = s->shape;
+		scope->shape_ns = s->shape_ns;
+		scope->current = s;
+	}
 	return snapshot_ref(scope->current);
 }
 
@@ -290,6 +301,8 @@ void board_update(struct board *board, const struct vm_ident *vm, size_t lane,
 	if (scope && list->specs == board->specs && lane < board->n_lanes) {
 		struct metric_list *old = scope->lanes[lane];
 
+		if (old)
+			metric_list_carry(list, old);
 		scope->lanes[lane] = list;
 		if (lane != LANE_ABOUT)
 			scope->updated_mono_ns = clock_mono_ns();

@@ -7,6 +7,7 @@
 
 #include "core/catalogue.h"
 #include "core/unit.h"
+#include "util/hash.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
 
@@ -73,7 +74,8 @@ static struct draft *draft_new(struct metric_list_builder *b, uint32_t slot,
 	struct draft *d = &b->drafts[b->n];
 
 	b->unsorted |= b->n && d[-1].slot > slot;
-	*d = (struct draft){ .m = { .time_ns = b->time_ns, .available = value != NULL },
+	*d = (struct draft){ .m = { .changed_ns = b->time_ns,
+				     .available = value != NULL },
 		.number = b->n++,
 		.slot = slot,
 		.name = NONE,
@@ -147,6 +149,7 @@ static struct metric_label own_label(
 		.unit = d->unit == NONE ? NULL : arena + d->unit,
 		.source = "action",
 		.spec = &b->specs->specs[d->slot],
+		.name_hash = siphash24(arena + d->name, strlen(arena + d->name)),
 		.slot = d->slot };
 }
 
@@ -162,6 +165,7 @@ struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 	atomic_init(&list->refs, 1);
 	list->specs = spec_set_ref(b->specs);
 	list->n = b->n;
+	list->time_ns = b->time_ns;
 	if (b->arena.len)
 		memcpy(arena, b->arena.data, b->arena.len);
 	for (size_t i = 0; i < b->n; i++) {
@@ -180,6 +184,49 @@ struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 	return list;
 }
 
+static bool same_value(const struct metric *a, const struct metric *b)
+{
+	if (a->available != b->available || a->value.type != b->value.type)
+		return false;
+	if (!a->available)
+		return true;
+	switch (a->value.type) {
+	case METRIC_STRING:
+		return !strcmp(a->value.s, b->value.s);
+	case METRIC_REAL32:
+	case METRIC_REAL64:
+		return memcmp(&a->value.real, &b->value.real, sizeof(double)) == 0;
+	default:
+		return a->value.u == b->value.u;
+	}
+}
+
+/* Both are sorted by slot; within a slot the order is that of the numbers, usually. */
+void metric_list_carry(struct metric_list *list, const struct metric_list *before)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < list->n; i++) {
+		struct metric *m = &list->metrics[i];
+
+		while (k < before->n && before->metrics[k].label->slot < m->label->slot)
+			k++;
+		for (size_t j = k; j < before->n; j++) {
+			const struct metric *old = &before->metrics[j];
+
+			if (old->label->slot != m->label->slot)
+				break;
+			if (old->label->name_hash != m->label->name_hash)
+				continue;
+			if (same_value(m, old))
+				m->changed_ns = old->changed_ns;
+			if (j == k)
+				k++; /* the usual case costs one look */
+			break;
+		}
+	}
+}
+
 static size_t find_equal(const struct spec_set *specs, const struct metric_spec *spec)
 {
 	for (size_t i = 0; i < specs->n; i++)
@@ -191,8 +238,7 @@ static size_t find_equal(const struct spec_set *specs, const struct metric_spec 
 struct metric_list *metric_list_rebase(
 	const struct metric_list *list, struct spec_set *specs)
 {
-	struct metric_list_builder *b =
-		metric_list_builder_new(specs, list->n ? list->metrics[0].time_ns : 0);
+	struct metric_list_builder *b = metric_list_builder_new(specs, list->time_ns);
 
 	for (size_t i = 0; i < list->n; i++) {
 		const struct metric *m = &list->metrics[i];

@@ -16,13 +16,14 @@
 struct metric {
 	const struct metric_label *label;
 	struct value value; /* meaningful only if available; type always */
-	int64_t time_ns;    /* real time of the sample */
+	int64_t changed_ns; /* real time of the sample since which it has this value */
 	bool available;
 };
 
 struct metric_list {
 	_Atomic unsigned refs;
 	struct spec_set *specs; /* a reference: labels are its */
+	int64_t time_ns;        /* real time of the sample */
 	size_t n;
 	struct metric metrics[]; /* sorted by slot; own labels and strings follow */
 };
@@ -62,6 +63,12 @@ size_t metric_list_builder_count(const struct metric_list_builder *b);
 
 /* The finished list, owned by the caller; @b is freed. */
 struct metric_list *metric_list_builder_finish(struct metric_list_builder *b);
+
+/*
+ * Takes over from the sample before, of the same specs, since when values are what they
+ * are.  Before @list is shown to anybody else.
+ */
+void metric_list_carry(struct metric_list *list, const struct metric_list *before);
 
 /*
  * The same samples under another configuration: metrics whose spec is equal to one in

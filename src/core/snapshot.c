@@ -8,9 +8,11 @@
 
 #include "core/blob.h"
 #include "core/catalogue.h"
+#include "util/clock.h"
 #include "util/hash.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
+#include "util/sync.h"
 
 /* Moves behind a list's metrics of a slot. */
 static size_t skip_slot(const struct metric_list *list, size_t at, uint32_t slot)
@@ -99,6 +101,12 @@ static struct metric_list *describe_itself(const struct snapshot *s)
 	return b ? metric_list_builder_finish(b) : NULL;
 }
 
+/* Depends on the order. */
+static uint64_t mix(uint64_t hash, uint64_t part)
+{
+	return (hash ^ part) * UINT64_C(0x9e3779b97f4a7c15) + (hash >> 29);
+}
+
 struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 	struct metric_list *const *lists, size_t n_lists, int64_t updated_mono_ns)
 {
@@ -114,6 +122,7 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 		s->vm.name = memcpy(s + 1, vm->name, name_size);
 		uuid_format(&vm->uuid, s->uuid_text);
 		s->key = uuid_key(&vm->uuid);
+		s->name_hash = siphash24(vm->name, strlen(vm->name));
 	}
 	size_t n_used = 1; /* one for itself */
 
@@ -124,9 +133,8 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 		if (!lists[i])
 			continue;
 		s->lists[s->n_lists++] = metric_list_ref(lists[i]);
-		for (size_t k = 0; k < lists[i]->n; k++)
-			if (lists[i]->metrics[k].time_ns > s->time_ns)
-				s->time_ns = lists[i]->metrics[k].time_ns;
+		if (lists[i]->n && lists[i]->time_ns > s->time_ns)
+			s->time_ns = lists[i]->time_ns;
 	}
 	s->collected = s->n_lists > 0;
 	merge_lists(s);
@@ -136,6 +144,9 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 		s->lists[s->n_lists++] = own;
 		merge_lists(s);
 	}
+	for (size_t i = 0; i < s->n; i++)
+		s->shape = mix(s->shape, s->metrics[i]->label->name_hash);
+	s->shape_ns = s->time_ns;
 	return s;
 }
 
@@ -191,6 +202,12 @@ static struct view *view_new(
 		memcpy(view->vms, vms, n_vms * sizeof(struct snapshot *));
 		qsort(view->vms, n_vms, sizeof(struct snapshot *), compare_keys);
 	}
+	for (size_t i = 0; i < n_vms; i++) {
+		const struct snapshot *vm = view->vms[i];
+
+		view->vms_shape = mix(view->vms_shape,
+			mix(vm->key, mix(vm->name_hash, (uint64_t)vm->vm.id)));
+	}
 	return view;
 }
 
@@ -242,8 +259,12 @@ struct snapshot *view_find_id(const struct view *view, int id)
  * for that step alone: no reader waits for a collector or for another reader's rendering.
  */
 struct tree {
+	_Atomic uint64_t generation; /* of current */
 	pthread_mutex_t lock;
-	struct view *current; /* guarded by lock */
+	pthread_cond_t changed;
+	/* guarded by lock */
+	struct view *current;
+	bool woken;
 };
 
 struct tree *tree_new(void)
@@ -251,6 +272,7 @@ struct tree *tree_new(void)
 	struct tree *tree = xcalloc(1, sizeof(*tree));
 
 	pthread_mutex_init(&tree->lock, NULL);
+	cond_init_monotonic(&tree->changed);
 	tree->current = view_new(0, snapshot_new(NULL, 0, NULL, 0, 0), NULL, 0);
 	return tree;
 }
@@ -260,18 +282,52 @@ void tree_free(struct tree *tree)
 	if (!tree)
 		return;
 	view_unref(tree->current);
+	pthread_cond_destroy(&tree->changed);
 	pthread_mutex_destroy(&tree->lock);
 	free(tree);
+}
+
+static struct view *view_ref_locked(struct tree *tree)
+{
+	atomic_fetch_add_explicit(&tree->current->refs, 1, memory_order_relaxed);
+	return tree->current;
 }
 
 struct view *tree_view(struct tree *tree)
 {
 	pthread_mutex_lock(&tree->lock);
-	struct view *view = tree->current;
+	struct view *view = view_ref_locked(tree);
 
-	atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
 	pthread_mutex_unlock(&tree->lock);
 	return view;
+}
+
+uint64_t tree_generation(struct tree *tree)
+{
+	return atomic_load(&tree->generation);
+}
+
+struct view *tree_wait(struct tree *tree, uint64_t generation, int64_t until_mono_ns)
+{
+	struct timespec until = ns_to_timespec(until_mono_ns);
+
+	pthread_mutex_lock(&tree->lock);
+	while (tree->current->generation == generation && !tree->woken &&
+		clock_mono_ns() < until_mono_ns)
+		pthread_cond_timedwait(&tree->changed, &tree->lock, &until);
+	tree->woken = false;
+	struct view *view = view_ref_locked(tree);
+
+	pthread_mutex_unlock(&tree->lock);
+	return view;
+}
+
+void tree_wake(struct tree *tree)
+{
+	pthread_mutex_lock(&tree->lock);
+	tree->woken = true;
+	pthread_cond_signal(&tree->changed);
+	pthread_mutex_unlock(&tree->lock);
 }
 
 void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
@@ -282,7 +338,12 @@ void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
 	pthread_mutex_lock(&tree->lock);
 	struct view *old = tree->current;
 
+	fresh->vms_ns = old->n_vms && old->vms_shape == fresh->vms_shape
+		? old->vms_ns
+		: clock_real_ns();
 	tree->current = fresh;
+	atomic_store(&tree->generation, generation);
+	pthread_cond_signal(&tree->changed);
 	pthread_mutex_unlock(&tree->lock);
 	view_unref(old);
 }

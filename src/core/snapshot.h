@@ -28,6 +28,9 @@ struct snapshot {
 	struct vm_ident vm; /* a VM's; the name lies behind the structure */
 	char uuid_text[UUID_TEXT_LEN + 1];
 	uint64_t key;            /* a VM's: uuid_key() of its uuid */
+	uint64_t name_hash;      /* a VM's: of its name */
+	uint64_t shape;          /* hash of all metrics' names */
+	int64_t shape_ns;        /* real time since when that is so; set by the maker */
 	uint64_t generation;     /* of the publication that made it */
 	int64_t time_ns;         /* real time of the newest sample; 0: none yet */
 	int64_t updated_mono_ns; /* monotonic time of the last update; 0: none yet */
@@ -58,6 +61,8 @@ struct view {
 	struct snapshot *host;
 	struct snapshot **vms; /* sorted by key */
 	size_t n_vms;
+	uint64_t vms_shape;        /* hash of the VMs' uuids, ids and names */
+	int64_t vms_ns;            /* real time since when that is so */
 	struct blob *_Atomic xml;  /* cache of render_xml_view() */
 	struct blob *_Atomic prom; /* cache of render_prom_view() */
 };
@@ -81,6 +86,18 @@ void tree_free(struct tree *tree); /* nobody may use it any more */
 
 /* The current view, with a reference for the caller.  Never waits for a collector. */
 struct view *tree_view(struct tree *tree);
+
+/* The current view's generation: what was made of an older one may be old. */
+uint64_t tree_generation(struct tree *tree);
+
+/*
+ * Waits for a view of another generation than @generation, for a wake, or until
+ * @until_mono_ns.  Return: the current view, with a reference for the caller.
+ */
+struct view *tree_wait(struct tree *tree, uint64_t generation, int64_t until_mono_ns);
+
+/* Makes tree_wait() return now, or the next time it is called. */
+void tree_wake(struct tree *tree);
 
 /*
  * Makes a new view current.  @host and the @vms (any order) are references that move into

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/hash.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
 
@@ -95,6 +96,7 @@ static struct label_node *node_new(
 					     .source = copy + source,
 					     .index = index ? copy + at : NULL,
 					     .spec = spec,
+					     .name_hash = siphash24(copy, strlen(copy)),
 					     .slot = slot } };
 	return node;
 }

@@ -56,7 +56,8 @@ struct metric_label {
 	const char *source; /* where it comes from, '*' replaced */
 	const char *index;  /* what replaced '*', "0" or "0.1"; NULL: nothing */
 	const struct metric_spec *spec;
-	uint32_t slot; /* index of its spec */
+	uint64_t name_hash; /* of the name, the same in every run */
+	uint32_t slot;      /* index of its spec */
 };
 
 struct spec_set {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "core/render_prom.h"
 #include "core/render_xml.h"
 #include "core/snapshot.h"
+#include "fs/pinned.h"
 #include "mdisk/disks.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -22,47 +24,28 @@
 #include "util/parse.h"
 #include "util/strbuf.h"
 
-/*
- * What was last told.  About a metric: by file, because the page cache that its reads go
- * through belongs to all readers; it is a single request.  About a document: by file and
- * reader, whose reads go past the page cache; the parts that one reader gets are those of
- * one rendering, whatever others read.  Who loses his place to somebody else is merely
- * served from the newest snapshot.
- */
-#define N_HELD 4096u
-
-/*
- * A reader asks for the size again before each of his reads, also before the one that finds
- * the end; a longer value told then would show its tail behind the shorter one.  So what
- * was read a moment ago is told once more, but not for ever.
- */
-static const struct pause {
-	int64_t quiet_ns, hold_max_ns;
-} document_pause = { 200 * NS_PER_MS, 3 * NS_PER_S },
-  metric_pause = { 20 * NS_PER_MS, 100 * NS_PER_MS };
-
-/* Documents are large: who has not read for so long has gone. */
-#define FORGET_NS (10 * NS_PER_S)
-
-struct held {
-	uint64_t id;
-	pid_t reader; /* the process that reads a document; 0 for metrics */
-	struct blob *blob;
-	uint64_t ended_at; /* of a document that was read to its end, which blob was */
-	int64_t told_ns, read_ns; /* monotonic */
-};
+/* How often renderings that nobody uses any more are looked for. */
+#define HOUSEKEEPING_NS NS_PER_S
 
 struct content {
 	struct tree *tree;
 	struct disks *disks;
 	struct node_index *index;
+	struct armed *armed;
+	struct pinned *pinned;
 	void (*status)(void *ctx, struct strbuf *out);
 	void *ctx;
 	struct timespec start;
+	_Atomic uint64_t n_renderings; /* of status so far */
+
+	/* of the thread that asks for changes */
+	struct view *seen;   /* up to which they were told; NULL: none */
+	int64_t again_ns;    /* when something that was left must be looked at */
+	_Atomic bool missed; /* an answer was out of date when it was given */
+	_Atomic bool reconfigured;
 
 	pthread_mutex_t lock; /* guards all below; taken alone */
 	struct content_config config;
-	struct held held[N_HELD];
 };
 
 struct content *content_new(struct tree *tree, struct disks *disks,
@@ -74,6 +57,8 @@ struct content *content_new(struct tree *tree, struct disks *disks,
 	c->tree = tree;
 	c->disks = disks;
 	c->index = node_index_new();
+	c->armed = armed_new();
+	c->pinned = pinned_new();
 	c->status = status;
 	c->ctx = ctx;
 	c->config = *config;
@@ -86,8 +71,9 @@ void content_free(struct content *c)
 {
 	if (!c)
 		return;
-	for (size_t i = 0; i < N_HELD; i++)
-		blob_unref(c->held[i].blob);
+	view_unref(c->seen);
+	pinned_free(c->pinned);
+	armed_free(c->armed);
 	node_index_free(c->index);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -98,6 +84,9 @@ void content_set_config(struct content *c, const struct content_config *config)
 	pthread_mutex_lock(&c->lock);
 	c->config = *config;
 	pthread_mutex_unlock(&c->lock);
+	/* modes, groups and sizes are in no version: everything is told anew */
+	atomic_store(&c->reconfigured, true);
+	tree_wake(c->tree);
 }
 
 static struct content_config get_config(struct content *c)
@@ -115,11 +104,8 @@ static bool is_document(const struct node *node)
 		node->kind == NODE_STATUS;
 }
 
-/*
- * The process of a thread, whose threads may take turns in reading one file; the thread
- * itself if that cannot be seen.  Second field of "Tgid:" in proc(5)'s status file.
- */
-static pid_t process_of(pid_t thread)
+/* Second field of "Tgid:" in proc(5)'s status file. */
+pid_t content_process(pid_t thread)
 {
 	_cleanup_free_ char *path = xasprintf("/proc/%d/status", (int)thread);
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
@@ -133,108 +119,6 @@ static pid_t process_of(pid_t thread)
 		return thread;
 	p += strlen("\nTgid:\t");
 	return parse_u64_at(&p, &tgid) == 0 && tgid <= INT32_MAX ? (pid_t)tgid : thread;
-}
-
-static struct held *held_place(struct content *c, uint64_t id, pid_t reader)
-{
-	return &c->held[(id + (uint64_t)reader * 61) % N_HELD];
-}
-
-static bool is_for(const struct held *h, uint64_t id, pid_t reader)
-{
-	return h->blob && h->id == id && h->reader == reader;
-}
-
-/* Somebody is in the middle of reading what was told before. */
-static bool is_busy(const struct held *h, int64_t now)
-{
-	const struct pause *pause = h->reader ? &document_pause : &metric_pause;
-
-	return now - h->read_ns < pause->quiet_ns &&
-		now - h->told_ns < pause->hold_max_ns;
-}
-
-/*
- * The reader has seen the end: only where that is must be remembered, for those who look
- * twice.
- */
-static void release(struct content *c, uint64_t id, pid_t reader)
-{
-	struct blob *drop = NULL;
-
-	pthread_mutex_lock(&c->lock);
-	struct held *h = held_place(c, id, reader);
-
-	if (is_for(h, id, reader)) {
-		drop = h->blob;
-		h->ended_at = h->blob->size;
-		h->blob = NULL;
-	}
-	pthread_mutex_unlock(&c->lock);
-	blob_unref(drop);
-}
-
-/* True if the reader has seen the end already, and looks behind it. */
-static bool is_behind_end(struct content *c, uint64_t id, pid_t reader, uint64_t offset)
-{
-	pthread_mutex_lock(&c->lock);
-	const struct held *h = held_place(c, id, reader);
-	bool behind = !h->blob && h->id == id && h->reader == reader && h->ended_at &&
-		offset >= h->ended_at;
-
-	pthread_mutex_unlock(&c->lock);
-	return behind;
-}
-
-static void forget_documents_locked(struct content *c, int64_t now)
-{
-	for (size_t i = 0; i < N_HELD; i++) {
-		struct held *h = &c->held[i];
-		int64_t used = h->read_ns > h->told_ns ? h->read_ns : h->told_ns;
-
-		if (h->reader && now - used > FORGET_NS) {
-			blob_unref(h->blob);
-			*h = (struct held){ 0 };
-		}
-	}
-}
-
-/* Takes over @fresh, which is about to be told.  Return: what to tell, referenced. */
-static struct blob *hold(struct content *c, uint64_t id, pid_t reader, struct blob *fresh)
-{
-	int64_t now = clock_mono_ns();
-
-	pthread_mutex_lock(&c->lock);
-	if (reader)
-		forget_documents_locked(c, now);
-	struct held *h = held_place(c, id, reader);
-	struct blob *drop = fresh;
-
-	if (!is_for(h, id, reader) || !is_busy(h, now)) {
-		drop = h->blob;
-		*h = (struct held){ id, reader, fresh, 0, now, 0 };
-	}
-	struct blob *told = blob_ref(h->blob);
-
-	pthread_mutex_unlock(&c->lock);
-	blob_unref(drop);
-	return told;
-}
-
-/* What was told, referenced; NULL if that is forgotten. */
-static struct blob *recall(struct content *c, uint64_t id, pid_t reader)
-{
-	struct blob *blob = NULL;
-
-	pthread_mutex_lock(&c->lock);
-	struct held *h = held_place(c, id, reader);
-
-	if (is_for(h, id, reader)) {
-		h->read_ns = clock_mono_ns();
-		blob = blob_ref(h->blob);
-	}
-	pthread_mutex_unlock(&c->lock);
-	return blob;
 }
 
 /* The newest bytes of a file that is no disk, referenced; NULL if there are none. */
@@ -256,7 +140,7 @@ static struct blob *newest(struct content *c, struct view *view, const struct no
 		value_format(&node->metric->value, &text);
 		strbuf_addc(&text, '\n');
 		return blob_new(
-			text.data, text.len, view->generation, node->metric->time_ns);
+			text.data, text.len, view->generation, node->metric->changed_ns);
 	}
 }
 
@@ -281,44 +165,6 @@ static void fill_times(struct stat *st, struct timespec ts)
 	st->st_mtim = st->st_ctim = st->st_atim = ts;
 }
 
-/* @reader: whose later reads must agree with the answer; NOBODY: nobody's. */
-#define NOBODY ((pid_t)-1)
-
-static void fill_stat(struct content *c, struct view *view, const struct node *node,
-	const struct content_config *config, pid_t reader, struct stat *ret)
-{
-	_cleanup_strbuf_ struct strbuf target = STRBUF_INIT;
-	_cleanup_blob_ struct blob *blob = NULL;
-
-	*ret = (struct stat){ .st_ino = node->id,
-		.st_mode = node_mode(config, node),
-		.st_nlink = node_type(node->kind) == S_IFDIR ? 2 : 1,
-		.st_gid = config->gid,
-		.st_blksize = 4096 };
-	fill_times(ret, c->start);
-	if (node_type(node->kind) == S_IFLNK) {
-		node_link_target(node, &target);
-		ret->st_size = (off_t)target.len;
-	} else if (is_disk(node)) {
-		const struct snapshot *s = node->scope ? node->scope : view->host;
-
-		ret->st_size = (off_t)disks_size(c->disks);
-		if (s->time_ns)
-			fill_times(ret, ns_to_timespec(s->time_ns));
-	} else if (node_type(node->kind) == S_IFREG) {
-		blob = newest(c, view, node);
-		if (blob && reader != NOBODY)
-			blob = hold(c, node->id,
-				is_document(node) ? process_of(reader) : 0,
-				TAKE_PTR(blob));
-		/* a reader of an "empty" file would not even ask, and get no error */
-		ret->st_size = blob ? (off_t)blob->size : 1;
-		if (blob && blob->time_ns)
-			fill_times(ret, ns_to_timespec(blob->time_ns));
-	}
-	ret->st_blocks = (ret->st_size + 511) / 512;
-}
-
 /* What an id means at this moment; holds the view that its pointers are borrowed from. */
 struct place {
 	struct view *view;
@@ -338,8 +184,153 @@ static int find_place(struct content *c, uint64_t id, struct place *ret)
 	return node_resolve(c->index, &ret->config.nodes, ret->view, id, &ret->node);
 }
 
-int content_lookup(struct content *c, uint64_t parent, const char *name, pid_t reader,
-	struct stat *ret)
+/* ---- versions: what tells the kernel's knowledge from ours ---- */
+
+static uint64_t node_group(const struct node *node)
+{
+	return node->scope && !node->scope->is_host ? node->scope->key
+		: node->kind == NODE_HOST || node->metric || is_disk(node) ? 0
+									   : ARMED_TREE;
+}
+
+/* @image: of a disk, the generation of the image that was read; 0: none. */
+static int64_t node_version(
+	const struct view *view, const struct node *node, uint64_t image)
+{
+	const struct snapshot *scope = node->scope;
+
+	if (node->metric)
+		return node->metric->changed_ns;
+	switch (node->kind) {
+	case NODE_HOST:
+	case NODE_VM:
+		return scope->shape_ns;
+	case NODE_UUID_LINK:
+	case NODE_ID_LINK:
+		return (int64_t)scope->name_hash;
+	case NODE_VMS:
+	case NODE_BY_UUID:
+	case NODE_BY_ID:
+	case NODE_DISKS:
+		return view->vms_ns;
+	case NODE_DISK:
+		return image &&
+				((scope && scope->generation > image) ||
+					view->host->generation > image)
+			? -1
+			: (int64_t)image;
+	case NODE_SHARED_DISK:
+		return image && view->generation > image ? -1 : (int64_t)image;
+	default:
+		return 0;
+	}
+}
+
+/* ---- answers ---- */
+
+static struct timespec node_time(
+	const struct content *c, const struct view *view, const struct node *node)
+{
+	const struct snapshot *scope = node->scope ? node->scope : view->host;
+
+	switch (node->kind) {
+	case NODE_HOST:
+	case NODE_VM:
+		return scope->shape_ns ? ns_to_timespec(scope->shape_ns) : c->start;
+	case NODE_VMS:
+	case NODE_BY_UUID:
+	case NODE_BY_ID:
+	case NODE_DISKS:
+		return view->vms_ns ? ns_to_timespec(view->vms_ns) : c->start;
+	case NODE_DISK:
+	case NODE_SHARED_DISK:
+		return scope->time_ns ? ns_to_timespec(scope->time_ns) : c->start;
+	default:
+		return node->metric ? ns_to_timespec(node->metric->changed_ns) : c->start;
+	}
+}
+
+static void fill_stat(const struct content *c, const struct place *at,
+	const struct node *node, const struct blob *blob, struct stat *ret)
+{
+	_cleanup_strbuf_ struct strbuf target = STRBUF_INIT;
+
+	*ret = (struct stat){ .st_ino = node->id,
+		.st_mode = node_mode(&at->config, node),
+		.st_nlink = node_type(node->kind) == S_IFDIR ? 2 : 1,
+		.st_gid = at->config.gid,
+		.st_blksize = 4096 };
+	fill_times(ret, node_time(c, at->view, node));
+	if (node_type(node->kind) == S_IFLNK) {
+		node_link_target(node, &target);
+		ret->st_size = (off_t)target.len;
+	} else if (is_disk(node)) {
+		ret->st_size = (off_t)disks_size(c->disks);
+	} else if (node_type(node->kind) == S_IFREG) {
+		/* a reader of an "empty" file would not even ask, and get no error */
+		ret->st_size = blob ? (off_t)blob->size : 1;
+		if (blob && blob->time_ns)
+			fill_times(ret, ns_to_timespec(blob->time_ns));
+	}
+	ret->st_blocks = (ret->st_size + 511) / 512;
+}
+
+/* @parent, @name: of the entry, 0 and NULL: none. */
+static bool arm(struct content *c, const struct place *at, const struct node *node,
+	struct blob *told, uint64_t parent, const char *name)
+{
+	struct armed_node n = { .ino = node->id,
+		.group = node_group(node),
+		.version = node_version(at->view, node, 0),
+		.generation = at->view->generation,
+		.told = told,
+		.parent = parent,
+		.name = name };
+
+	return armed_set(c->armed, &n, clock_mono_ns());
+}
+
+/* A rendering that the kernel learns of; its id is in @ret. */
+static void answer_document(struct content *c, const struct place *at,
+	const struct node *node, struct content_answer *ret)
+{
+	_cleanup_blob_ struct blob *blob = newest(c, at->view, node);
+	uint64_t number = node->kind == NODE_STATUS
+		? atomic_fetch_add(&c->n_renderings, 1)
+		: at->view->generation;
+	struct node rendering = *node;
+
+	rendering.id = node_document_id(node->kind, number);
+	pinned_add(c->pinned, rendering.id, blob, clock_mono_ns());
+	*ret = (struct content_answer){ .keep_attr = true,
+		.generation = at->view->generation };
+	fill_stat(c, at, &rendering, blob, &ret->st);
+}
+
+static void answer(struct content *c, const struct place *at, const struct node *node,
+	uint64_t parent, const char *name, struct content_answer *ret)
+{
+	_cleanup_blob_ struct blob *blob = NULL;
+	bool fixed = node->kind < NODE_FIXED_END && node_type(node->kind) == S_IFDIR;
+
+	*ret = (struct content_answer){ .generation = at->view->generation };
+	if (node->metric)
+		blob = newest(c, at->view, node);
+	fill_stat(c, at, node, blob, &ret->st);
+	if (is_document(node))
+		return;
+	if (is_disk(node)) {
+		/* of any uuid: not to be remembered; its size does not change */
+		ret->keep_attr = true;
+		return;
+	}
+	/* names of fixed directories are for ever */
+	ret->keep_attr = arm(c, at, node, blob, fixed ? 0 : parent, name);
+	ret->keep_entry = fixed || (ret->keep_attr && parent);
+}
+
+int content_lookup(
+	struct content *c, uint64_t parent, const char *name, struct content_answer *ret)
 {
 	_cleanup_place_ struct place dir = { 0 };
 	struct node node;
@@ -348,42 +339,104 @@ int content_lookup(struct content *c, uint64_t parent, const char *name, pid_t r
 	if (r == 0)
 		r = node_lookup(
 			c->index, &dir.config.nodes, dir.view, &dir.node, name, &node);
-	if (r == 0)
-		fill_stat(c, dir.view, &node, &dir.config, reader, ret);
+	if (r == 0 && is_document(&node))
+		answer_document(c, &dir, &node, ret);
+	else if (r == 0)
+		answer(c, &dir, &node, parent, name, ret);
 	return r;
 }
 
-int content_stat(struct content *c, uint64_t id, pid_t reader, struct stat *ret)
+/* A rendering by its id; one that was dropped stands for the newest. */
+static struct blob *find_rendering(
+	struct content *c, const struct place *at, uint64_t id, const struct node *node)
 {
-	_cleanup_place_ struct place at = { 0 };
-	int r = find_place(c, id, &at);
+	struct blob *blob = pinned_get(c->pinned, id, clock_mono_ns());
+
+	if (!blob) {
+		blob = newest(c, at->view, node);
+		pinned_add(c->pinned, id, blob, clock_mono_ns());
+	}
+	return blob;
+}
+
+/* Resolves also renderings, as the document that they are of, with their own id. */
+static int find_file(struct content *c, uint64_t id, struct place *ret)
+{
+	enum node_kind document;
+	int r = find_place(c, node_is_document(id, &document) ? document : id, ret);
 
 	if (r == 0)
-		fill_stat(c, at.view, &at.node, &at.config, reader, ret);
+		ret->node.id = id;
 	return r;
 }
 
-int content_open(struct content *c, uint64_t id, bool *ret_direct)
+int content_stat(struct content *c, uint64_t id, struct content_answer *ret)
 {
 	_cleanup_place_ struct place at = { 0 };
-	int r = find_place(c, id, &at);
+	_cleanup_blob_ struct blob *blob = NULL;
+	int r = find_file(c, id, &at);
 
 	if (r < 0)
 		return r;
-	if (node_type(at.node.kind) == S_IFDIR)
-		return -EISDIR;
-	if (at.node.metric && !at.node.metric->available)
-		return -ENODATA;
-	*ret_direct = is_disk(&at.node) || is_document(&at.node);
+	if (!is_document(&at.node)) {
+		answer(c, &at, &at.node, 0, NULL, ret);
+		return 0;
+	}
+	blob = find_rendering(c, &at, id, &at.node);
+	*ret = (struct content_answer){ .keep_attr = true,
+		.generation = at.view->generation };
+	fill_stat(c, &at, &at.node, blob, &ret->st);
 	return 0;
 }
 
-/* Return: the image, referenced. */
-static struct blob *disk_image(
-	struct content *c, struct view *view, const struct node *node, uint64_t offset)
+void content_told(struct content *c, uint64_t generation)
 {
-	return disks_read(c->disks, node->id, view, node->scope,
-		node->kind == NODE_SHARED_DISK, offset == 0, clock_mono_ns());
+	if (tree_generation(c->tree) == generation)
+		return;
+	atomic_store(&c->missed, true);
+	tree_wake(c->tree);
+}
+
+/*
+ * The image of a disk, referenced.  Each process that reads the shared disk past the page
+ * cache has a latch of its own; QEMU is the usual one, for its VM.
+ */
+static struct blob *disk_image(struct content *c, const struct place *at, bool direct,
+	pid_t reader, uint64_t offset)
+{
+	const struct node *node = &at->node;
+	bool shared = node->kind == NODE_SHARED_DISK;
+	uint64_t who = shared && direct ? (uint64_t)content_process(reader) << 8 : 0;
+	struct blob *image = disks_read(c->disks, node->id + who, at->view, node->scope,
+		shared, offset == 0, clock_mono_ns());
+
+	if (!direct) {
+		/* the page cache keeps it */
+		struct armed_node n = { .ino = node->id,
+			.group = shared ? ARMED_TREE : node_group(node),
+			.version = (int64_t)image->generation,
+			.generation = at->view->generation };
+
+		armed_set(c->armed, &n, clock_mono_ns());
+	}
+	return image;
+}
+
+/* The bytes of a metric whose size was told; -ENODATA if it was told to have none. */
+static int metric_bytes(struct content *c, const struct place *at, struct blob **ret)
+{
+	struct blob *told = NULL;
+
+	if (armed_recall(c->armed, at->node.id, clock_mono_ns(), &told)) {
+		*ret = told;
+		return told ? 0 : -ENODATA;
+	}
+	*ret = newest(c, at->view, &at->node);
+	if (!*ret)
+		return -ENODATA;
+	/* who reads without asking for the size, which he has from before */
+	arm(c, at, &at->node, *ret, 0, NULL);
+	return 0;
 }
 
 /* The part of @file_size bytes that a read gets, of which @blob holds the first. */
@@ -406,36 +459,28 @@ static void cut(const struct blob *blob, uint64_t file_size, uint64_t offset, si
 	*ret_zeros = (size_t)(end - offset) - *ret_size;
 }
 
-int content_read(struct content *c, uint64_t id, pid_t reader, uint64_t offset,
-	size_t size, struct blob **ret_blob, const char **ret_data, size_t *ret_size,
-	size_t *ret_zeros)
+int content_read(struct content *c, uint64_t id, bool direct, pid_t reader,
+	uint64_t offset, size_t size, struct content_bytes *ret)
 {
 	_cleanup_place_ struct place at = { 0 };
 	struct blob *blob = NULL;
-	int r = find_place(c, id, &at);
+	int r = find_file(c, id, &at);
 
 	if (r < 0)
 		return r;
-	reader = is_document(&at.node) ? process_of(reader) : 0;
 	if (is_disk(&at.node))
-		blob = disk_image(c, at.view, &at.node, offset);
-	else if (!at.node.metric || at.node.metric->available)
-		blob = recall(c, id, reader);
-	if (!blob && is_document(&at.node) && is_behind_end(c, id, reader, offset))
-		blob = blob_new(NULL, 0, 0, 0);
-	if (!blob) {
-		blob = newest(c, at.view, &at.node);
-		/* a reader who started over without asking for the size */
-		if (blob && is_document(&at.node))
-			blob = hold(c, id, reader, blob);
-	}
-	if (!blob)
-		return -ENODATA;
+		blob = disk_image(c, &at, direct, reader, offset);
+	else if (is_document(&at.node))
+		blob = find_rendering(c, &at, id, &at.node);
+	else if (at.node.metric)
+		r = metric_bytes(c, &at, &blob);
+	else
+		r = -EISDIR;
+	if (r < 0)
+		return r;
+	*ret = (struct content_bytes){ .blob = blob, .generation = at.view->generation };
 	cut(blob, is_disk(&at.node) ? disks_size(c->disks) : blob->size, offset, size,
-		ret_data, ret_size, ret_zeros);
-	if (is_document(&at.node) && offset >= blob->size)
-		release(c, id, reader);
-	*ret_blob = blob;
+		&ret->data, &ret->size, &ret->zeros);
 	return 0;
 }
 
@@ -452,29 +497,50 @@ int content_readlink(struct content *c, uint64_t id, struct strbuf *out)
 	return 0;
 }
 
+/* A VM that is gone while its directory is open has nothing in it any more. */
+static void list_nothing(
+	uint64_t id, uint64_t after, struct node_entry **ret, size_t *ret_n)
+{
+	static const char *const dots[] = { ".", ".." };
+
+	*ret = xcalloc(ARRAY_LEN(dots), sizeof(**ret));
+	*ret_n = 0;
+	for (uint64_t i = 0; i < ARRAY_LEN(dots); i++)
+		if (i + 1 > after)
+			(*ret)[(*ret_n)++] = (struct node_entry){ xstrdup(dots[i]), i + 1,
+				{ .kind = NODE_VM, .id = id } };
+}
+
 int content_list(struct content *c, uint64_t id, uint64_t after, bool with_stats,
-	struct node_entry **ret, struct stat **ret_stats, size_t *ret_n)
+	struct node_entry **ret, struct content_answer **ret_answers, size_t *ret_n)
 {
 	_cleanup_place_ struct place at = { 0 };
 	int r = find_place(c, id, &at);
 
-	if (r == 0)
+	if (r == 0) {
 		r = node_list(
 			c->index, &at.config.nodes, at.view, &at.node, after, ret, ret_n);
+		if (r == 0)
+			arm(c, &at, &at.node, NULL, 0, NULL);
+	} else if (r == -ENOENT && node_is_vm(id)) {
+		list_nothing(id, after, ret, ret_n);
+		r = 0;
+	}
 	if (r < 0)
 		return r;
-	struct stat *stats = xcalloc(*ret_n, sizeof(*stats));
+	struct content_answer *answers = xcalloc(*ret_n, sizeof(*answers));
 
 	for (size_t i = 0; i < *ret_n; i++) {
-		const struct node *entry = &(*ret)[i].node;
+		const struct node_entry *e = &(*ret)[i];
 
-		if (with_stats)
-			fill_stat(c, at.view, entry, &at.config, NOBODY, &stats[i]);
+		if (with_stats && e->offset > NODE_OFFSET_DOTS)
+			answer(c, &at, &e->node, id, e->name, &answers[i]);
 		else
-			stats[i] = (struct stat){ .st_ino = entry->id,
-				.st_mode = node_type(entry->kind) };
+			answers[i].st = (struct stat){ .st_ino = e->node.id,
+				.st_mode = node_type(e->node.kind) };
+		answers[i].generation = at.view->generation;
 	}
-	*ret_stats = stats;
+	*ret_answers = answers;
 	return 0;
 }
 
@@ -497,7 +563,7 @@ static const char *xattr_value(const struct metric *metric, size_t i)
 int content_getxattr(struct content *c, uint64_t id, const char *name, struct strbuf *out)
 {
 	_cleanup_place_ struct place at = { 0 };
-	int r = find_place(c, id, &at);
+	int r = find_file(c, id, &at);
 
 	if (r < 0)
 		return r;
@@ -515,7 +581,7 @@ int content_getxattr(struct content *c, uint64_t id, const char *name, struct st
 int content_listxattr(struct content *c, uint64_t id, struct strbuf *out)
 {
 	_cleanup_place_ struct place at = { 0 };
-	int r = find_place(c, id, &at);
+	int r = find_file(c, id, &at);
 
 	if (r < 0)
 		return r;
@@ -523,4 +589,87 @@ int content_listxattr(struct content *c, uint64_t id, struct strbuf *out)
 		if (xattr_value(at.node.metric, i))
 			strbuf_add(out, xattrs[i], strlen(xattrs[i]) + 1);
 	return 0;
+}
+
+/* ---- what the kernel must forget ---- */
+
+int content_version(struct content *c, uint64_t id, int64_t *ret)
+{
+	_cleanup_place_ struct place at = { 0 };
+	int r = find_file(c, id, &at);
+
+	if (r == 0)
+		*ret = at.node.metric ? at.node.metric->changed_ns
+				      : (int64_t)at.view->generation;
+	return r;
+}
+
+struct comparison {
+	struct content *c;
+	struct place now;
+	bool all;    /* look at everything */
+	bool forget; /* take everything back */
+};
+
+/* Whether anything of a group may differ from what was seen last. */
+static bool touched(void *ctx, uint64_t group)
+{
+	const struct comparison *cmp = ctx;
+	const struct view *seen = cmp->c->seen, *now = cmp->now.view;
+
+	if (cmp->all || !seen)
+		return true;
+	if (group == ARMED_TREE)
+		return seen->generation != now->generation;
+	if (!group)
+		return seen->host != now->host;
+	return view_find_key(seen, group) != view_find_key(now, group);
+}
+
+static enum armed_verdict check(void *ctx, uint64_t ino, int64_t version)
+{
+	struct comparison *cmp = ctx;
+	struct node node;
+	int r = node_resolve(
+		cmp->c->index, &cmp->now.config.nodes, cmp->now.view, ino, &node);
+
+	if (r < 0)
+		return ARMED_GONE;
+	return !cmp->forget &&
+			node_version(cmp->now.view, &node,
+				is_disk(&node) ? (uint64_t)version : 0) == version
+		? ARMED_SAME
+		: ARMED_CHANGED;
+}
+
+size_t content_changes(struct content *c, struct armed_change **ret)
+{
+	int64_t until = clock_mono_ns() + HOUSEKEEPING_NS;
+
+	if (c->again_ns && c->again_ns < until)
+		until = c->again_ns;
+	struct comparison cmp = { .c = c, .now = { .config = get_config(c) } };
+
+	cmp.now.view =
+		tree_wait(c->tree, c->seen ? c->seen->generation : UINT64_MAX, until);
+	cmp.forget = atomic_exchange(&c->reconfigured, false);
+	cmp.all = atomic_exchange(&c->missed, false) || cmp.forget;
+	size_t n = armed_collect(
+		c->armed, touched, check, &cmp, clock_mono_ns(), ret, &c->again_ns);
+	uint64_t *dropped = NULL;
+	size_t n_dropped = pinned_expire(c->pinned, clock_mono_ns(), &dropped);
+
+	if (n_dropped)
+		*ret = xreallocarray(*ret, n + n_dropped, sizeof(**ret));
+	for (size_t i = 0; i < n_dropped; i++)
+		(*ret)[n++] = (struct armed_change){ .ino = dropped[i], .node = true };
+	free(dropped);
+	view_unref(c->seen);
+	c->seen = cmp.now.view;
+	return n;
+}
+
+void content_wake(struct content *c)
+{
+	tree_wake(c->tree);
 }

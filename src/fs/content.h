@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files hold: bytes, sizes, times, extended attributes.  Nothing of FUSE.  Any
- * thread.
+ * What the files hold: bytes, sizes, times, extended attributes; what of it the kernel may
+ * keep, and what it must forget.  Nothing of FUSE.  Any thread.
  *
- * A reader learns a file's size first and reads its bytes later, and the two must belong
- * together even if a new value is published in between.  So what was last told about a
- * file is held for the reads that follow.  Disks have a rule of their own (mdisk/disks.h)
- * and a constant size.
+ * A file of a metric is answered by the kernel's page cache until its value changes
+ * (fs/armed.h).  Its mtime is the time of the sample that brought the value, so that what
+ * stays the same costs nothing.  A reader who is between two reads when a longer value
+ * comes finds its tail behind the shorter one, as in any file that changes in place; who
+ * must rule that out reads with one call.
+ * A document is looked up as one rendering (fs/pinned.h), which never changes.
+ * A disk has a constant size and a latch of its own (mdisk/disks.h).
  */
 #pragma once
 
@@ -15,6 +18,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "fs/armed.h"
 #include "fs/node.h"
 
 struct blob;
@@ -41,42 +45,74 @@ void content_free(struct content *content);
 /* After a reload. */
 void content_set_config(struct content *content, const struct content_config *config);
 
+/* An answer that the kernel may keep until it is taken back by content_changes(). */
+struct content_answer {
+	struct stat st;
+	bool keep_entry; /* that the name stands for this file */
+	bool keep_attr;  /* what st says */
+	uint64_t generation;
+};
+
 /*
- * What the kernel asks when a path is walked, and stat(2)'s answer.  @reader: the thread
- * that asks, as FUSE tells; threads of one process are one reader.  Return: 0 or -errno.
+ * What the kernel asks when a path is walked, and stat(2)'s answer.  Once the answer is
+ * given, content_told() must be called with its generation.  Return: 0 or -errno.
  */
 int content_lookup(struct content *content, uint64_t parent, const char *name,
-	pid_t reader, struct stat *ret);
-int content_stat(struct content *content, uint64_t id, pid_t reader, struct stat *ret);
+	struct content_answer *ret);
+int content_stat(struct content *content, uint64_t id, struct content_answer *ret);
+
+struct content_bytes {
+	struct blob *blob; /* the caller unrefs */
+	const char *data;  /* points into it */
+	size_t size;
+	size_t zeros; /* that follow the data */
+	uint64_t generation;
+};
 
 /*
- * Whether a file may be opened, and how.
- * Return: 0; -ENODATA if its metric cannot be had now; -EISDIR, -ENOENT.
- * @ret_direct: its reads must not be served from the page cache.
+ * The bytes of a read.
+ * @direct: they are for the reader alone (O_DIRECT), not for the page cache; @reader: the
+ * thread that asks, as FUSE tells.
+ * Return: 0; then content_told() as above; -ENODATA if the metric cannot be had now; -errno.
  */
-int content_open(struct content *content, uint64_t id, bool *ret_direct);
+int content_read(struct content *content, uint64_t id, bool direct, pid_t reader,
+	uint64_t offset, size_t size, struct content_bytes *ret);
 
 /*
- * The bytes of a read: @ret_data points into *@ret_blob, which the caller unrefs, followed
- * by @ret_zeros zero bytes.
- * Return: 0 or -errno.
+ * An answer was given.  If it was out of date by then, the kernel, which may have heard of
+ * the change before the answer, is made to hear of it again.
  */
-int content_read(struct content *content, uint64_t id, pid_t reader, uint64_t offset,
-	size_t size, struct blob **ret_blob, const char **ret_data, size_t *ret_size,
-	size_t *ret_zeros);
+void content_told(struct content *content, uint64_t generation);
 
 /* Appends a link's target. */
 int content_readlink(struct content *content, uint64_t id, struct strbuf *out);
 
 /*
- * A directory's entries behind @after, with their attributes if @with_stats.
- * The caller frees the entries with node_entries_free() and the stats with free().
+ * A directory's entries behind @after; with answers that the kernel may keep if
+ * @with_stats.  Then content_told() as above.
+ * The caller frees the entries with node_entries_free() and the answers with free().
  */
 int content_list(struct content *content, uint64_t id, uint64_t after, bool with_stats,
-	struct node_entry **ret, struct stat **ret_stats, size_t *ret_n);
+	struct node_entry **ret, struct content_answer **ret_answers, size_t *ret_n);
 
 /* Extended attributes of metrics: user.vhostmd.type, .unit, .source.  -ENODATA. */
 int content_getxattr(
 	struct content *content, uint64_t id, const char *name, struct strbuf *out);
 /* Appends the names, each with a NUL. */
 int content_listxattr(struct content *content, uint64_t id, struct strbuf *out);
+
+/* The process of a thread; the thread itself if that cannot be seen. */
+pid_t content_process(pid_t thread);
+
+/* A number that differs after the file's content changed; -ENOENT. */
+int content_version(struct content *content, uint64_t id, int64_t *ret);
+
+/*
+ * Waits for something to change, but not for longer than about a second, and tells what the
+ * kernel must forget.  One thread.
+ * Return: how many; the caller frees with armed_changes_free().
+ */
+size_t content_changes(struct content *content, struct armed_change **ret);
+
+/* Makes content_changes() return soon. */
+void content_wake(struct content *content);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -73,14 +74,17 @@ static char *mounted_type(const char *path)
 	return found;
 }
 
-/* Whether a mounted vhostmd answers; asked in another process, which may hang. */
+/*
+ * Whether a mounted vhostmd answers; asked in another process, which may hang.  The kernel
+ * remembers attributes of a file system whose server is gone, but not this.
+ */
 static bool is_alive(const char *path)
 {
-	struct stat st;
+	struct statvfs st;
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(stat(path, &st) == 0 ? 0 : errno == ENOTCONN ? 1 : 2);
+		_exit(statvfs(path, &st) == 0 ? 0 : errno == ENOTCONN ? 1 : 2);
 	if (pid < 0)
 		return true;
 	int status = 0;

@@ -58,10 +58,34 @@ static enum node_kind id_kind(uint64_t id)
 	return id < NODE_FIXED_END ? (enum node_kind)id : 0;
 }
 
-static uint64_t metric_id(const struct snapshot *scope, const char *name)
+#define DOCUMENT_BITS 56 /* of a rendering's number; above stands which document */
+
+uint64_t node_document_id(enum node_kind document, uint64_t number)
 {
-	uint64_t parts[2] = { scope->is_host ? 0 : scope->key,
-		siphash24(name, strlen(name)) };
+	uint64_t which = (uint64_t)(document - NODE_METRICS_XML);
+
+	return make_id(NODE_DOCUMENT,
+		which << DOCUMENT_BITS | (number & ((UINT64_C(1) << DOCUMENT_BITS) - 1)));
+}
+
+bool node_is_document(uint64_t id, enum node_kind *ret)
+{
+	uint64_t which = (id & KEY_MASK) >> DOCUMENT_BITS;
+
+	if (id_kind(id) != NODE_DOCUMENT || which > NODE_STATUS - NODE_METRICS_XML)
+		return false;
+	*ret = NODE_METRICS_XML + (int)which;
+	return true;
+}
+
+bool node_is_vm(uint64_t id)
+{
+	return id_kind(id) == NODE_VM;
+}
+
+static uint64_t metric_id(const struct snapshot *scope, const struct metric *metric)
+{
+	uint64_t parts[2] = { scope->is_host ? 0 : scope->key, metric->label->name_hash };
 
 	return make_id(scope->is_host ? NODE_HOST_METRIC : NODE_VM_METRIC,
 		siphash24(parts, sizeof(parts)));
@@ -70,7 +94,7 @@ static uint64_t metric_id(const struct snapshot *scope, const char *name)
 static struct node metric_node(struct snapshot *scope, const struct metric *metric)
 {
 	return (struct node){ scope->is_host ? NODE_HOST_METRIC : NODE_VM_METRIC,
-		metric_id(scope, metric->label->name), scope, metric };
+		metric_id(scope, metric), scope, metric };
 }
 
 static struct node vm_node(enum node_kind kind, struct snapshot *vm)
@@ -129,7 +153,7 @@ static void put_scope(
 	struct slot *slots, size_t size, size_t *used, struct snapshot *scope)
 {
 	for (size_t i = 0; i < scope->n; i++) {
-		uint64_t id = metric_id(scope, scope->metrics[i]->label->name);
+		uint64_t id = metric_id(scope, scope->metrics[i]);
 		struct slot *slot = probe(slots, size, id);
 
 		if (slot->id)
@@ -179,10 +203,10 @@ static void index_remember(struct node_index *index, const struct node *node, si
 
 static const struct metric *metric_of(struct snapshot *scope, uint64_t id, size_t hint)
 {
-	if (hint < scope->n && metric_id(scope, scope->metrics[hint]->label->name) == id)
+	if (hint < scope->n && metric_id(scope, scope->metrics[hint]) == id)
 		return scope->metrics[hint];
 	for (size_t i = 0; i < scope->n; i++)
-		if (metric_id(scope, scope->metrics[i]->label->name) == id)
+		if (metric_id(scope, scope->metrics[i]) == id)
 			return scope->metrics[i];
 	return NULL;
 }

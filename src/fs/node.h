@@ -10,6 +10,7 @@
  *   a VM's directory, links and disk   uuid_key() of its uuid
  *   a link by id                       the id
  *   a metric                           a hash of its scope's key and its name
+ *   a rendering of a document          which document, and a number
  * A disk's id needs no table to be understood: if no VM with that key runs, its disk shows
  * the host alone.  A metric's id does: node_index, a cache that is rebuilt from the view
  * whenever it does not know an id.
@@ -46,6 +47,7 @@ enum node_kind {
 	NODE_UUID_LINK,
 	NODE_ID_LINK,
 	NODE_DISK,
+	NODE_DOCUMENT, /* one rendering of metrics.xml, metrics.prom or status */
 };
 
 /* What an id means in a view.  Pointers are borrowed from the view. */
@@ -55,6 +57,18 @@ struct node {
 	struct snapshot *scope; /* of metrics, VMs, links; of disks NULL if not running */
 	const struct metric *metric; /* of metrics */
 };
+
+/*
+ * A document is looked up as the rendering that is newest then, and a reader of that sees
+ * nothing else to its end.  Its fixed id stands for whichever is newest.
+ */
+uint64_t node_document_id(enum node_kind document, uint64_t number);
+
+/* Return: true if the id is that of a rendering; @ret: of which document. */
+bool node_is_document(uint64_t id, enum node_kind *ret);
+
+/* True of the id of a VM's directory, whether or not that VM runs. */
+bool node_is_vm(uint64_t id);
 
 /* The cache behind node_resolve(); has its own lock. */
 struct node_index;
@@ -88,6 +102,7 @@ void node_link_target(const struct node *node, struct strbuf *out);
  * however the directory changes: entries are ordered by it, and a listing goes on behind
  * the last cookie that was seen.
  */
+#define NODE_OFFSET_DOTS 2 /* up to here stand "." and ".." */
 struct node_entry {
 	char *name;
 	uint64_t offset; /* 1 to INT64_MAX */

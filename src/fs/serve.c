@@ -4,6 +4,7 @@
 #include "fs/serve.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -17,6 +18,7 @@
 
 #include "core/blob.h"
 #include "fs/content.h"
+#include "fs/watch.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/limits.h"
@@ -37,54 +39,75 @@
 struct serve {
 	struct fuse_session *session;
 	struct content *content;
-	pthread_t threads[N_THREADS];
+	struct watch *watch;
+	pthread_t threads[N_THREADS], notifier;
 	unsigned n_threads;
+	_Atomic bool stopping;
 };
 
 static struct content *content_of(fuse_req_t req)
 {
-	return fuse_req_userdata(req);
-}
+	const struct serve *serve = fuse_req_userdata(req);
 
-static pid_t reader_of(fuse_req_t req)
-{
-	return fuse_req_ctx(req)->pid;
+	return serve->content;
 }
 
 /*
- * Fixed directories never change.  Everything else may at the next publication, and the
- * kernel must ask again.
+ * What may be kept is kept until the notifier takes it back.  The time only bounds for how
+ * long files look alive after the daemon was killed.  The kernel never asks to open
+ * anything: what a file holds does not depend on who opened it (fs/content.h).
  */
-static double entry_timeout(uint64_t id)
+#define KEEP_S 60.0
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-	return id < NODE_FIXED_END && node_type((enum node_kind)id) == S_IFDIR ? 86400
-									       : 0;
+	(void)userdata;
+	/* the page cache is emptied by notification, not by looking at times */
+	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+	/* a walk needs every entry's attributes: always tell them along */
+	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
+	conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
+}
+
+static void fill_entry(const struct content_answer *answer, struct fuse_entry_param *ret)
+{
+	*ret = (struct fuse_entry_param){ .ino = answer->st.st_ino,
+		.generation = 1,
+		.attr = answer->st,
+		.attr_timeout = answer->keep_attr ? KEEP_S : 0,
+		.entry_timeout = answer->keep_entry ? KEEP_S : 0 };
 }
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fuse_entry_param e = { .generation = 1 };
-	int r = content_lookup(content_of(req), parent, name, reader_of(req), &e.attr);
+	struct content *content = content_of(req);
+	struct content_answer answer;
+	struct fuse_entry_param e;
+	int r = content_lookup(content, parent, name, &answer);
 
 	if (r < 0) {
+		/* without an entry nothing is remembered: it may come at any time */
 		fuse_reply_err(req, -r);
 		return;
 	}
-	e.ino = e.attr.st_ino;
-	e.entry_timeout = entry_timeout(e.ino);
+	fill_entry(&answer, &e);
 	fuse_reply_entry(req, &e);
+	content_told(content, answer.generation);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct stat st;
-	int r = content_stat(content_of(req), ino, reader_of(req), &st);
+	struct content *content = content_of(req);
+	struct content_answer answer;
+	int r = content_stat(content, ino, &answer);
 
 	(void)fi;
-	if (r < 0)
+	if (r < 0) {
 		fuse_reply_err(req, -r);
-	else
-		fuse_reply_attr(req, &st, 0);
+		return;
+	}
+	fuse_reply_attr(req, &answer.st, answer.keep_attr ? KEEP_S : 0);
+	content_told(content, answer.generation);
 }
 
 /* The mount is read-only, but a chown must not be answered with ENOSYS in any case. */
@@ -109,68 +132,68 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_readlink(req, strbuf_str(&target));
 }
 
+/* Once answered so, the kernel opens by itself. */
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	bool direct = false;
-	int r = (fi->flags & O_ACCMODE) != O_RDONLY
-		? -EROFS
-		: content_open(content_of(req), ino, &direct);
+	(void)ino;
+	(void)fi;
+	fuse_reply_err(req, ENOSYS);
+}
 
-	if (r < 0) {
-		fuse_reply_err(req, -r);
-		return;
+static void reply_bytes(fuse_req_t req, const struct content_bytes *bytes)
+{
+	static const char zeros[DISK_BLOCK_BYTES];
+	size_t n = 0, left = bytes->zeros;
+	size_t n_iov = 1 + (left + sizeof(zeros) - 1) / sizeof(zeros);
+	_cleanup_free_ struct iovec *iov = xcalloc(n_iov, sizeof(*iov));
+
+	iov[n++] = (struct iovec){ (void *)(uintptr_t)bytes->data, bytes->size };
+	for (; left; n++) {
+		size_t part = left < sizeof(zeros) ? left : sizeof(zeros);
+
+		iov[n] = (struct iovec){ (void *)(uintptr_t)zeros, part };
+		left -= part;
 	}
-	fi->direct_io = direct;
-	fuse_reply_open(req, fi);
+	fuse_reply_iov(req, iov, (int)n);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	struct fuse_file_info *fi)
 {
-	static const char zeros[DISK_BLOCK_BYTES];
-	_cleanup_blob_ struct blob *blob = NULL;
-	const char *data = NULL;
-	size_t n_data = 0, n_zeros = 0;
-	int r = content_read(content_of(req), ino, reader_of(req), (uint64_t)offset, size,
-		&blob, &data, &n_data, &n_zeros);
+	struct content *content = content_of(req);
+	struct content_bytes bytes;
+	int r = content_read(content, ino, fi->flags & O_DIRECT, fuse_req_ctx(req)->pid,
+		(uint64_t)offset, size, &bytes);
 
-	(void)fi;
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
 	}
-	size_t n = 0, n_iov = 1 + (n_zeros + sizeof(zeros) - 1) / sizeof(zeros);
-	_cleanup_free_ struct iovec *iov = xcalloc(n_iov, sizeof(*iov));
-
-	iov[n++] = (struct iovec){ (void *)(uintptr_t)data, n_data };
-	for (; n_zeros; n++) {
-		size_t part = n_zeros < sizeof(zeros) ? n_zeros : sizeof(zeros);
-
-		iov[n] = (struct iovec){ (void *)(uintptr_t)zeros, part };
-		n_zeros -= part;
-	}
-	fuse_reply_iov(req, iov, (int)n);
+	reply_bytes(req, &bytes);
+	blob_unref(bytes.blob);
+	content_told(content, bytes.generation);
 }
 
 /* Appends entries while they fit.  Return: the bytes used. */
 static size_t add_entries(fuse_req_t req, char *buf, size_t size, bool plus,
-	const struct node_entry *entries, const struct stat *stats, size_t n)
+	const struct node_entry *entries, const struct content_answer *answers, size_t n)
 {
 	size_t used = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		const char *name = entries[i].name;
-		bool dots = name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
-		struct fuse_entry_param e = { .attr = stats[i], .generation = 1 };
+		const struct stat *st = &answers[i].st;
+		struct fuse_entry_param e;
 		size_t need;
 
-		/* "." and ".." must not be counted as looked up */
-		e.ino = dots ? 0 : stats[i].st_ino;
-		e.entry_timeout = entry_timeout(e.ino);
+		fill_entry(&answers[i], &e);
+		/* "." and "..", and documents, must not be counted as looked up */
+		if (!answers[i].keep_attr)
+			e.ino = 0;
 		need = plus ? fuse_add_direntry_plus(req, buf + used, size - used, name,
 				      &e, (off_t)entries[i].offset)
-			    : fuse_add_direntry(req, buf + used, size - used, name,
-				      &stats[i], (off_t)entries[i].offset);
+			    : fuse_add_direntry(req, buf + used, size - used, name, st,
+				      (off_t)entries[i].offset);
 		if (need > size - used)
 			break;
 		used += need;
@@ -181,19 +204,22 @@ static size_t add_entries(fuse_req_t req, char *buf, size_t size, bool plus,
 static void reply_list(
 	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
 {
+	struct content *content = content_of(req);
 	struct node_entry *entries = NULL;
-	_cleanup_free_ struct stat *stats = NULL;
+	_cleanup_free_ struct content_answer *answers = NULL;
 	_cleanup_free_ char *buf = NULL;
 	size_t n = 0;
 	int r = content_list(
-		content_of(req), ino, (uint64_t)offset, plus, &entries, &stats, &n);
+		content, ino, (uint64_t)offset, plus, &entries, &answers, &n);
 
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
 	}
 	buf = xmalloc(size);
-	fuse_reply_buf(req, buf, add_entries(req, buf, size, plus, entries, stats, n));
+	fuse_reply_buf(req, buf, add_entries(req, buf, size, plus, entries, answers, n));
+	if (n)
+		content_told(content, answers[0].generation);
 	node_entries_free(entries, n);
 }
 
@@ -255,12 +281,40 @@ static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
 	fuse_reply_none(req);
 }
 
+/* ---- watching ---- */
+
+/*
+ * As with files of sysfs: POLLPRI and POLLERR once the content differs from what it was
+ * when this file was last polled.  POLLIN always: nobody waits to read.
+ */
+static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+	struct fuse_pollhandle *ph)
+{
+	struct serve *serve = fuse_req_userdata(req);
+	int64_t version = 0;
+	int r = content_version(serve->content, ino, &version);
+
+	(void)fi;
+	if (r < 0) {
+		if (ph)
+			fuse_pollhandle_destroy(ph);
+		fuse_reply_err(req, -r);
+		return;
+	}
+	bool changed = watch_poll(
+		serve->watch, ino, content_process(fuse_req_ctx(req)->pid), version, ph);
+
+	fuse_reply_poll(req, POLLIN | (changed ? POLLPRI | POLLERR : 0));
+}
+
 static const struct fuse_lowlevel_ops ops = {
+	.init = op_init,
 	.lookup = op_lookup,
 	.getattr = op_getattr,
 	.setattr = op_setattr,
 	.readlink = op_readlink,
 	.open = op_open,
+	.opendir = op_open,
 	.read = op_read,
 	.readdir = op_readdir,
 	.readdirplus = op_readdirplus,
@@ -268,6 +322,7 @@ static const struct fuse_lowlevel_ops ops = {
 	.listxattr = op_listxattr,
 	.statfs = op_statfs,
 	.forget = op_forget,
+	.poll = op_poll,
 };
 
 static void *serve_main(void *arg)
@@ -291,6 +346,42 @@ static void *serve_main(void *arg)
 	return NULL;
 }
 
+/* ---- the notifier ---- */
+
+static int version_of(void *ctx, uint64_t ino, int64_t *ret)
+{
+	return content_version(ctx, ino, ret);
+}
+
+/*
+ * Notifications come from a thread that answers nothing: the kernel may wait, before it
+ * takes one in, for an answer about the same file.
+ */
+static void *notifier_main(void *arg)
+{
+	struct serve *serve = arg;
+
+	while (!atomic_load(&serve->stopping)) {
+		struct armed_change *changes = NULL;
+		size_t n = content_changes(serve->content, &changes);
+
+		for (size_t i = 0; i < n; i++) {
+			const struct armed_change *c = &changes[i];
+
+			/* it may have forgotten by itself: then there is no such thing */
+			if (c->name)
+				fuse_lowlevel_notify_inval_entry(serve->session,
+					c->parent, c->name, strlen(c->name));
+			if (c->node)
+				fuse_lowlevel_notify_inval_inode(
+					serve->session, c->ino, 0, 0);
+		}
+		armed_changes_free(changes, n);
+		watch_notify(serve->watch, version_of, serve->content);
+	}
+	return NULL;
+}
+
 static void on_wake_signal(int sig)
 {
 	(void)sig;
@@ -305,7 +396,8 @@ struct serve *serve_start(int fuse_fd, struct content *content)
 	struct serve *serve = xcalloc(1, sizeof(*serve));
 
 	serve->content = content;
-	serve->session = fuse_session_new(&args, &ops, sizeof(ops), content);
+	serve->watch = watch_new();
+	serve->session = fuse_session_new(&args, &ops, sizeof(ops), serve);
 	fuse_opt_free_args(&args);
 	snprintf(mountpoint, sizeof(mountpoint), "/dev/fd/%d", fuse_fd);
 	if (!serve->session || fuse_session_mount(serve->session, mountpoint) != 0) {
@@ -314,6 +406,7 @@ struct serve *serve_start(int fuse_fd, struct content *content)
 			fuse_session_destroy(serve->session);
 		else
 			close(fuse_fd);
+		watch_free(serve->watch);
 		free(serve);
 		return NULL;
 	}
@@ -326,6 +419,8 @@ struct serve *serve_start(int fuse_fd, struct content *content)
 			break;
 		pthread_setname_np(*thread, "serve");
 	}
+	pthread_create(&serve->notifier, NULL, notifier_main, serve);
+	pthread_setname_np(serve->notifier, "notify");
 	return serve;
 }
 
@@ -345,9 +440,14 @@ void serve_stop(struct serve *serve)
 {
 	if (!serve)
 		return;
+	/* while answers are still given, which a notification may wait for */
+	atomic_store(&serve->stopping, true);
+	content_wake(serve->content);
+	pthread_join(serve->notifier, NULL);
 	fuse_session_exit(serve->session);
 	for (unsigned i = 0; i < serve->n_threads; i++)
 		wake_and_join(serve->threads[i]);
 	fuse_session_destroy(serve->session);
+	watch_free(serve->watch);
 	free(serve);
 }

@@ -31,6 +31,9 @@
 #define LIMIT_VCPUS 8192u          /* virtual CPUs of one domain */
 #define LIMIT_THREADS 16384u       /* threads of one QEMU process */
 
+/* Files whose size or content the kernel was told and may keep. */
+#define LIMIT_ARMED (1u << 20)
+
 /* Network interfaces of the host. */
 #define LIMIT_LINKS 131072u
 

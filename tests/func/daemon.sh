@@ -69,7 +69,7 @@ wait "$keeper" 2>/dev/null
 keeper=''
 wait_for 10 process_gone "$worker" || fail "the worker outlives SIGKILL"
 [ -e "$tmp/pid" ] || fail "the crash removed the pid file?"
-stat "$mnt" >/dev/null 2>&1 && fail "the mount should be dead now"
+stat -f "$mnt" >/dev/null 2>&1 && fail "the mount should be dead now"
 # by another name of the same place
 ln -s "$tmp" "$tmp.link"
 at_exit "rm -f $tmp.link"

@@ -40,9 +40,10 @@ static int drop_specs(void **state)
 	return 0;
 }
 
+/* The time that the value came is one of its own. */
 static struct metric_list *make_list(uint64_t n)
 {
-	struct metric_list_builder *b = metric_list_builder_new(specs, 1000);
+	struct metric_list_builder *b = metric_list_builder_new(specs, 1000 + (int64_t)n);
 	struct value v = value_u64(n);
 
 	metric_list_builder_add(b, 0, NULL, &v);
@@ -195,150 +196,257 @@ static void no_status(void *ctx, struct strbuf *out)
 	strbuf_adds(out, "ok\n");
 }
 
+struct fs {
+	struct tree *tree;
+	struct disks *disks;
+	struct content *c;
+};
+
+static void fs_init(struct fs *fs)
+{
+	struct content_config config = { .nodes = all, .mode = 0444 };
+
+	fs->tree = tree_new();
+	fs->disks = disks_new(DISK_BLOCK_BYTES);
+	fs->c = content_new(fs->tree, fs->disks, &config, no_status, NULL);
+}
+
+static void fs_done(struct fs *fs)
+{
+	content_free(fs->c);
+	disks_free(fs->disks);
+	tree_free(fs->tree);
+}
+
+static struct content_answer look_up(struct fs *fs, uint64_t parent, const char *name)
+{
+	struct content_answer answer;
+
+	assert_int_equal(content_lookup(fs->c, parent, name, &answer), 0);
+	return answer;
+}
+
 static size_t read_size(struct content *c, uint64_t id, uint64_t offset, size_t size,
 	char *ret, size_t *ret_zeros)
 {
-	struct blob *blob = NULL;
-	const char *data = NULL;
-	size_t n = 0;
+	struct content_bytes bytes;
 
-	assert_int_equal(
-		content_read(c, id, 1, offset, size, &blob, &data, &n, ret_zeros), 0);
+	assert_int_equal(content_read(c, id, true, 1, offset, size, &bytes), 0);
 	if (ret)
-		memcpy(ret, data, n);
-	blob_unref(blob);
-	return n;
+		memcpy(ret, bytes.data, bytes.size);
+	*ret_zeros = bytes.zeros;
+	blob_unref(bytes.blob);
+	return bytes.size;
 }
 
-/* One process that reads with two threads, as programs in Go do. */
-struct other_thread {
-	struct content *c;
-	uint64_t id, offset;
-	size_t size;
-	char text[4096];
-};
-
-static void *read_rest(void *arg)
+/* True if the kernel is told, within @rounds looks, to forget the node (@name: the entry). */
+static bool taken_back(struct fs *fs, uint64_t ino, const char *name, int rounds)
 {
-	struct other_thread *t = arg;
-	struct blob *blob = NULL;
-	const char *data = NULL;
-	size_t zeros = 0;
+	bool found = false;
 
-	assert_int_equal(content_read(t->c, t->id, gettid(), t->offset, sizeof(t->text),
-				 &blob, &data, &t->size, &zeros),
-		0);
-	memcpy(t->text, data, t->size);
-	blob_unref(blob);
-	return NULL;
+	while (!found && rounds--) {
+		struct armed_change *changes = NULL;
+
+		content_wake(fs->c);
+		size_t n = content_changes(fs->c, &changes);
+
+		for (size_t i = 0; i < n; i++)
+			found |= changes[i].ino == ino &&
+				(name ? changes[i].name && !strcmp(changes[i].name, name)
+				      : changes[i].node);
+		armed_changes_free(changes, n);
+		if (!found)
+			poll(NULL, 0, 3);
+	}
+	return found;
 }
 
-static void threads_of_a_process_read_one_rendering(void **state)
-{
-	(void)state;
-	struct tree *tree = tree_new();
-	struct disks *disks = disks_new(DISK_BLOCK_BYTES);
-	struct content_config config = { .nodes = all, .mode = 0444 };
-	struct content *c = content_new(tree, disks, &config, no_status, NULL);
-	struct other_thread *t = xcalloc(1, sizeof(*t));
-	struct stat st;
-	pthread_t thread;
-
-	publish(tree, 1, 0, 1, 9);
-	assert_int_equal(content_lookup(c, NODE_ROOT, "metrics.xml", gettid(), &st), 0);
-	publish(tree, 2, 0, 3, 123456789);
-	*t = (struct other_thread){ .c = c, .id = st.st_ino, .offset = 20 };
-	assert_int_equal(pthread_create(&thread, NULL, read_rest, t), 0);
-	pthread_join(thread, NULL);
-	assert_int_equal(t->size + 20, st.st_size);
-	assert_null(memmem(t->text, t->size, "123456789", 9));
-	free(t);
-	content_free(c);
-	disks_free(disks);
-	tree_free(tree);
-}
-
-/* The bytes that are read are those whose size was told, whatever came in between. */
+/* The bytes that are read are those whose size was told, until that is taken back. */
 static void what_is_read_is_what_was_told(void **state)
 {
 	(void)state;
-	struct tree *tree = tree_new();
-	struct disks *disks = disks_new(DISK_BLOCK_BYTES);
-	struct content_config config = { .nodes = all, .mode = 0444 };
-	struct content *c = content_new(tree, disks, &config, no_status, NULL);
-	struct stat st;
-	bool direct = false;
+	struct fs fs;
 	size_t zeros = 0;
 	char buf[64];
 
-	publish(tree, 1, 0, 1, 9);
-	assert_int_equal(content_lookup(c, NODE_HOST, "n", 1, &st), 0);
-	assert_int_equal(st.st_size, 2);
-	publish(tree, 2, 0, 1, 1000);
-	assert_int_equal(read_size(c, st.st_ino, 0, sizeof(buf), buf, &zeros), 2);
+	fs_init(&fs);
+	publish(fs.tree, 1, 0, 1, 9);
+	struct content_answer answer = look_up(&fs, NODE_HOST, "n");
+	uint64_t ino = answer.st.st_ino;
+
+	assert_true(answer.keep_entry && answer.keep_attr);
+	assert_int_equal(answer.st.st_size, 2);
+	assert_int_equal(answer.st.st_mtim.tv_nsec, 1009);
+	publish(fs.tree, 2, 0, 1, 1000);
+	assert_int_equal(read_size(fs.c, ino, 0, sizeof(buf), buf, &zeros), 2);
 	assert_memory_equal(buf, "9\n", 2);
-	/* he looks for the end now: not the tail of a longer value may be there */
-	assert_int_equal(content_stat(c, st.st_ino, 1, &st), 0);
-	assert_int_equal(st.st_size, 2);
-	for (int tries = 0; st.st_size == 2 && tries < 1000; tries++) {
-		poll(NULL, 0, 5);
-		assert_int_equal(content_stat(c, st.st_ino, 1, &st), 0);
-	}
-	assert_int_equal(st.st_size, 5);
-	assert_int_equal(read_size(c, st.st_ino, 0, sizeof(buf), buf, &zeros), 5);
+	assert_true(taken_back(&fs, ino, NULL, 100));
+	assert_int_equal(content_stat(fs.c, ino, &answer), 0);
+	assert_int_equal(answer.st.st_size, 5);
+	assert_int_equal(read_size(fs.c, ino, 0, sizeof(buf), buf, &zeros), 5);
 	assert_memory_equal(buf, "1000\n", 5);
-	assert_int_equal(read_size(c, st.st_ino, 3, 1, buf, &zeros), 1);
-	assert_int_equal(read_size(c, st.st_ino, 5, 10, NULL, &zeros), 0);
-	assert_int_equal(read_size(c, st.st_ino, UINT64_MAX, SIZE_MAX, NULL, &zeros), 0);
+	assert_int_equal(read_size(fs.c, ino, 3, 1, buf, &zeros), 1);
+	assert_int_equal(read_size(fs.c, ino, 5, 10, NULL, &zeros), 0);
+	assert_int_equal(read_size(fs.c, ino, UINT64_MAX, SIZE_MAX, NULL, &zeros), 0);
 
-	/* documents: each reader has a rendering of its own, from his first question on */
-	struct stat mine, other;
+	/* the same value costs nothing */
+	publish(fs.tree, 3, 0, 1, 1000);
+	assert_false(taken_back(&fs, ino, NULL, 5));
+	/* a node that nobody asked for again neither */
+	publish(fs.tree, 4, 0, 1, 7);
+	assert_true(taken_back(&fs, ino, NULL, 100));
+	publish(fs.tree, 5, 0, 1, 8);
+	assert_false(taken_back(&fs, ino, NULL, 5));
+
+	/* unavailable: so that a read reaches us, and fails */
+	struct content_bytes bytes;
+
+	answer = look_up(&fs, NODE_HOST, "a%2Fb");
+	assert_int_equal(answer.st.st_size, 1);
+	assert_int_equal(
+		content_read(fs.c, answer.st.st_ino, false, 1, 0, 10, &bytes), -ENODATA);
+	assert_int_equal(content_read(fs.c, NODE_HOST, false, 1, 0, 10, &bytes), -EISDIR);
+	assert_int_equal(content_read(fs.c, 77, false, 1, 0, 10, &bytes), -ENOENT);
+	fs_done(&fs);
+}
+
+/* What was told in an answer that came too late is taken back, too. */
+static void late_answers_are_taken_back(void **state)
+{
+	(void)state;
+	struct fs fs;
+
+	fs_init(&fs);
+	publish(fs.tree, 1, 0, 1, 9);
+	struct content_answer late = look_up(&fs, NODE_HOST, "n");
+
+	/* the change is told before the answer arrives: the kernel knows no such file yet */
+	publish(fs.tree, 2, 0, 1, 10);
+	assert_true(taken_back(&fs, late.st.st_ino, NULL, 100));
+	struct content_answer again = look_up(&fs, NODE_HOST, "n");
+
+	publish(fs.tree, 3, 0, 1, 11);
+	content_told(fs.c, again.generation);
+	assert_true(taken_back(&fs, again.st.st_ino, NULL, 100));
+	fs_done(&fs);
+}
+
+static void entries_vanish_with_their_vms(void **state)
+{
+	(void)state;
+	struct fs fs;
+	struct node_entry *entries = NULL;
+	struct content_answer *answers = NULL;
+	size_t n = 0;
+
+	fs_init(&fs);
+	publish(fs.tree, 1, 0, 2, 9);
+	struct content_answer vm = look_up(&fs, NODE_VMS, "vm1");
+	struct content_answer file = look_up(&fs, vm.st.st_ino, "n");
+
+	assert_int_equal(
+		content_list(fs.c, NODE_VMS, 0, true, &entries, &answers, &n), 0);
+	assert_int_equal(n, 4);
+	assert_true(answers[2].keep_entry && answers[3].keep_entry);
+	node_entries_free(entries, n);
+	free(answers);
+	publish(fs.tree, 2, 0, 1, 9);
+	struct armed_change *changes = NULL;
+	bool dir = false, entry = false, inside = false;
+
+	for (int i = 0; i < 100 && !(dir && entry && inside); i++) {
+		content_wake(fs.c);
+		n = content_changes(fs.c, &changes);
+		for (size_t k = 0; k < n; k++) {
+			dir |= changes[k].ino == NODE_VMS && changes[k].node;
+			entry |= changes[k].parent == NODE_VMS &&
+				!strcmp(changes[k].name, "vm1");
+			inside |= changes[k].ino == file.st.st_ino && changes[k].node;
+		}
+		armed_changes_free(changes, n);
+		poll(NULL, 0, 1);
+	}
+	assert_true(dir && entry && inside);
+	assert_int_equal(content_stat(fs.c, vm.st.st_ino, &vm), -ENOENT);
+	/* who has its directory open finds it empty */
+	assert_int_equal(
+		content_list(fs.c, vm.st.st_ino, 0, false, &entries, &answers, &n), 0);
+	assert_int_equal(n, 2);
+	node_entries_free(entries, n);
+	free(answers);
+	fs_done(&fs);
+}
+
+/* A reader of a document gets the rest of the rendering that he began with. */
+static void a_rendering_stays_what_it_is(void **state)
+{
+	(void)state;
+	struct fs fs;
 	char before[4096], after[4096];
+	size_t zeros = 0;
 
-	assert_int_equal(content_lookup(c, NODE_ROOT, "metrics.xml", 1, &mine), 0);
-	size_t half = (size_t)mine.st_size / 2;
-	size_t got = read_size(c, mine.st_ino, 0, half, before, &zeros);
+	fs_init(&fs);
+	publish(fs.tree, 1, 0, 1, 9);
+	struct content_answer mine = look_up(&fs, NODE_ROOT, "metrics.xml");
+	size_t half = (size_t)mine.st.st_size / 2;
+	size_t got = read_size(fs.c, mine.st.st_ino, 0, half, before, &zeros);
 
-	publish(tree, 3, 0, 3, 123456789);
-	assert_int_equal(content_lookup(c, NODE_ROOT, "metrics.xml", 2, &other), 0);
-	assert_true(other.st_size > mine.st_size);
-	got += read_size(c, mine.st_ino, got, sizeof(before) - got, before + got, &zeros);
-	assert_int_equal(got, mine.st_size);
+	assert_true(mine.keep_attr && !mine.keep_entry);
+	publish(fs.tree, 2, 0, 3, 123456789);
+	struct content_answer other = look_up(&fs, NODE_ROOT, "metrics.xml");
+
+	assert_true(other.st.st_ino != mine.st.st_ino);
+	assert_true(other.st.st_size > mine.st.st_size);
+	got += read_size(
+		fs.c, mine.st.st_ino, got, sizeof(before) - got, before + got, &zeros);
+	assert_int_equal(got, mine.st.st_size);
 	assert_memory_equal(before + got - 11, "</metrics>\n", 11);
 	assert_null(memmem(before, got, "123456789", 9));
-	/* the end stays the end, also for those who look twice */
-	assert_int_equal(read_size(c, mine.st_ino, got, 10, NULL, &zeros), 0);
-	assert_int_equal(read_size(c, mine.st_ino, got, 10, NULL, &zeros), 0);
-	assert_int_equal(content_lookup(c, NODE_ROOT, "metrics.xml", 3, &mine), 0);
-	assert_int_equal(mine.st_size, other.st_size);
-	got = read_size(c, NODE_STATUS, 0, sizeof(after), after, &zeros);
+	assert_int_equal(read_size(fs.c, mine.st.st_ino, got, 10, NULL, &zeros), 0);
+	assert_int_equal(
+		look_up(&fs, NODE_ROOT, "metrics.xml").st.st_ino, other.st.st_ino);
+	struct content_answer status = look_up(&fs, NODE_ROOT, "status");
+
+	got = read_size(fs.c, status.st.st_ino, 0, sizeof(after), after, &zeros);
 	assert_memory_equal(after, "ok\n", got);
+	assert_true(look_up(&fs, NODE_ROOT, "status").st.st_ino != status.st.st_ino);
+	fs_done(&fs);
+}
 
-	/* unavailable */
-	assert_int_equal(content_lookup(c, NODE_HOST, "a%2Fb", 1, &st), 0);
-	assert_int_equal(st.st_size, 1); /* so that a read reaches us, and fails */
-	assert_int_equal(content_open(c, st.st_ino, &direct), -ENODATA);
-	assert_int_equal(content_open(c, NODE_HOST, &direct), -EISDIR);
-	assert_int_equal(content_open(c, 77, &direct), -ENOENT);
+/* Constant size, zeros to the end, any block size; the page cache is told of changes. */
+static void disks_have_a_constant_size(void **state)
+{
+	(void)state;
+	struct fs fs;
+	size_t zeros = 0;
+	struct content_bytes bytes;
 
-	/* disks: constant size, zeros to the end, any block size */
-	assert_int_equal(content_lookup(c, NODE_DISKS, "vhostmd0.img", 1, &st), 0);
-	assert_int_equal(st.st_size, DISK_BLOCK_BYTES);
-	size_t n = read_size(c, st.st_ino, 0, 1u << 20, NULL, &zeros);
+	fs_init(&fs);
+	publish(fs.tree, 1, 0, 1, 9);
+	struct content_answer disk = look_up(&fs, NODE_DISKS, "vhostmd0.img");
+	uint64_t ino = disk.st.st_ino;
+
+	assert_int_equal(disk.st.st_size, DISK_BLOCK_BYTES);
+	size_t n = read_size(fs.c, ino, 0, 1u << 20, NULL, &zeros);
 
 	assert_int_equal(n + zeros, DISK_BLOCK_BYTES);
 	assert_true(n > 16);
-	assert_int_equal(read_size(c, st.st_ino, 1, 1, NULL, &zeros), 1);
-	assert_int_equal(read_size(c, st.st_ino, n - 1, 2, NULL, &zeros), 1);
+	assert_int_equal(read_size(fs.c, ino, 1, 1, NULL, &zeros), 1);
+	assert_int_equal(read_size(fs.c, ino, n - 1, 2, NULL, &zeros), 1);
 	assert_int_equal(zeros, 1);
 	assert_int_equal(
-		read_size(c, st.st_ino, DISK_BLOCK_BYTES - 1, 512, NULL, &zeros), 0);
+		read_size(fs.c, ino, DISK_BLOCK_BYTES - 1, 512, NULL, &zeros), 0);
 	assert_int_equal(zeros, 1);
-	assert_int_equal(read_size(c, st.st_ino, DISK_BLOCK_BYTES, 512, NULL, &zeros), 0);
+	assert_int_equal(read_size(fs.c, ino, DISK_BLOCK_BYTES, 512, NULL, &zeros), 0);
 	assert_int_equal(zeros, 0);
-	content_free(c);
-	disks_free(disks);
-	tree_free(tree);
+	/* O_DIRECT leaves nothing behind; the page cache must forget when there is news */
+	publish(fs.tree, 2, 0, 1, 10);
+	assert_false(taken_back(&fs, ino, NULL, 5));
+	assert_int_equal(content_read(fs.c, ino, false, 1, 0, 4096, &bytes), 0);
+	blob_unref(bytes.blob);
+	publish(fs.tree, 3, 0, 1, 11);
+	assert_true(taken_back(&fs, ino, NULL, 100));
+	fs_done(&fs);
 }
 
 int main(void)
@@ -348,7 +456,10 @@ int main(void)
 		cmocka_unit_test(any_well_formed_uuid_has_a_disk),
 		cmocka_unit_test(listings_survive_changes),
 		cmocka_unit_test(what_is_read_is_what_was_told),
-		cmocka_unit_test(threads_of_a_process_read_one_rendering),
+		cmocka_unit_test(late_answers_are_taken_back),
+		cmocka_unit_test(entries_vanish_with_their_vms),
+		cmocka_unit_test(a_rendering_stays_what_it_is),
+		cmocka_unit_test(disks_have_a_constant_size),
 	};
 
 	return cmocka_run_group_tests(tests, make_specs, drop_specs);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the kernel may have in its caches.  It is told everything with timeouts that never
+ * end, so that nothing is asked twice; what changes must be taken back, and only what was
+ * told.  A record says what was told of a node (its attributes and bytes belong together:
+ * the bytes that are read later are those whose size was told) and under which name.
+ * Nothing of FUSE.  Any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct armed;
+struct blob;
+
+struct armed *armed_new(void);
+void armed_free(struct armed *armed); /* NULL is accepted */
+
+/* Something that is about to be told. */
+struct armed_node {
+	uint64_t ino;
+	uint64_t group;      /* whose change can change it: of the scope, or ARMED_TREE */
+	int64_t version;     /* differs when it has changed */
+	uint64_t generation; /* of the view that it is told from */
+	struct blob *told;   /* its bytes; NULL: none; a reference is taken */
+	uint64_t parent;     /* of the entry under which it is told; 0: no entry */
+	const char *name;    /* of the entry */
+};
+
+#define ARMED_TREE UINT64_MAX
+
+/* Return: false if there is no room: then it must be told without timeouts. */
+bool armed_set(struct armed *armed, const struct armed_node *node, int64_t now_ns);
+
+/*
+ * The bytes that were told of a node, referenced, NULL for none.
+ * Return: false if nothing was told, or it was taken back.
+ */
+bool armed_recall(
+	struct armed *armed, uint64_t ino, int64_t now_ns, struct blob **ret_told);
+
+/* Something to be taken back from the kernel. */
+struct armed_change {
+	uint64_t ino;
+	bool node;       /* its attributes and bytes */
+	uint64_t parent; /* of the entry to be taken back, 0: none */
+	char *name;      /* the caller's to free */
+};
+
+enum armed_verdict { ARMED_SAME, ARMED_CHANGED, ARMED_GONE };
+
+/*
+ * Goes through the records of the groups that @touched says may have changed, and takes out
+ * what @check finds changed or gone.  What was asked for within the last moment is left for
+ * the next round, but not for ever: a reader may be between size and bytes.
+ * @check: of a node, given the version that was told.  Neither may call back.
+ * Return: how many; *@ret_again: when to look again for those left, 0: not for their sake.
+ */
+size_t armed_collect(struct armed *armed, bool (*touched)(void *ctx, uint64_t group),
+	enum armed_verdict (*check)(void *ctx, uint64_t ino, int64_t version), void *ctx,
+	int64_t now_ns, struct armed_change **ret, int64_t *ret_again);
+void armed_changes_free(struct armed_change *changes, size_t n);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Renderings of documents that somebody looked up, each under an id of its own, so that a
+ * reader gets the rest of the one that he began with, however often they change.  They are
+ * dropped some time after they were last used, or when they take too much room; an id that
+ * is used afterwards stands for the newest rendering.  Nothing of FUSE.  Any thread.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct blob;
+struct pinned;
+
+struct pinned *pinned_new(void);
+void pinned_free(struct pinned *pinned); /* NULL is accepted */
+
+/* Keeps @blob, of which a reference is taken, under @id, unless that is in use already. */
+void pinned_add(struct pinned *pinned, uint64_t id, struct blob *blob, int64_t now_ns);
+
+/* The rendering, referenced; NULL if it was dropped. */
+struct blob *pinned_get(struct pinned *pinned, uint64_t id, int64_t now_ns);
+
+/*
+ * Drops what is due.
+ * Return: how many; their ids, which the kernel must be told to forget, the caller's to
+ * free.
+ */
+size_t pinned_expire(struct pinned *pinned, int64_t now_ns, uint64_t **ret);

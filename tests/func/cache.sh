@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Files at page-cache speed: nothing is asked twice, and yet nothing old is ever seen.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+
+conf()
+{
+	cat >"$tmp/conf" <<-EOF2
+		<vhostmd><globals><update_period>$1</update_period></globals><metrics>
+		<metric context="host"><name>name</name><source>host.name</source></metric>
+		<metric context="host"><name>up</name><source>host.uptime</source></metric>
+		<metric context="host"><name>cycles</name><source>vhostmd.fast.cycles</source></metric>
+		<metric context="vm"><name>state</name><source>state.state</source></metric>
+		<metric context="vm"><name>id</name><source>domain.id</source></metric>
+		<metric context="vm"><name>none</name><source>process.threads</source></metric>
+		</metrics></vhostmd>
+	EOF2
+}
+host=$mnt/metrics/host
+
+# between two updates: how often a thread that answers requests had to run
+conf 3600
+CONF=$tmp/conf start_daemon --connect test:///default
+wait_for 10 test -s "$mnt/metrics/vm/test/state" || fail "no VM"
+worker=$(worker_pid)
+answers()
+{
+	local t sum=0 n
+	for t in /proc/"$worker"/task/*; do
+		[ "$(cat "$t/comm")" = serve ] || continue
+		read -r _ _ n <"$t/schedstat"
+		sum=$((sum + n))
+	done
+	echo $sum
+}
+walk()
+{
+	cat "$host/name" "$host/up" "$mnt/metrics/vm-by-id/1/state" >/dev/null
+	stat "$host/name" "$mnt/metrics/vm/test" "$mnt/metrics/vm-by-id/1" >/dev/null
+	readlink "$mnt/metrics/vm-by-id/1" >/dev/null
+	find "$mnt/metrics" -type f -printf '%s %t\n' >/dev/null
+	grep -rs . "$mnt/metrics/host" >/dev/null
+	ls "$mnt/metrics/vm/test" >/dev/null
+}
+walk
+walk # once more: the kernel asks for what it did not need at first
+before=$(answers)
+for _ in {1..20}; do walk; done
+after=$(answers)
+# find and grep ask what file system it is (statfs), which is never remembered
+[ $((after - before)) -le 60 ] || fail "$((after - before)) answers to what was known"
+before=$(answers)
+for _ in {1..200}; do cat "$host/name" "$host/up" >/dev/null; done
+after=$(answers)
+[ $((after - before)) -le 4 ] || fail "$((after - before)) answers for 400 reads of known values"
+stop_daemon || exit 1
+
+# with an update each millisecond: whole, new, and never backwards, for all readers
+conf 0.001
+CONF=$tmp/conf start_daemon --connect test:///default
+cat >"$tmp/reader.py" <<'EOF2'
+import os, re, sys, time
+path, seconds = sys.argv[1], float(sys.argv[2])
+shape = re.compile(rb"\d+\.\d{6}\n")
+last, n, end = 0, 0, time.monotonic() + seconds
+kept = os.open(path, os.O_RDONLY)
+while time.monotonic() < end:
+    uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+    with open(path, "rb", buffering=0) as f:
+        text = f.read(4096)
+    assert shape.fullmatch(text), text
+    value = float(text)
+    assert value >= last, (value, last)
+    # an update each millisecond, on a machine that is busy with readers
+    assert value > uptime - 2, (value, uptime)
+    last = value
+    again = os.pread(kept, 4096, 0)
+    assert shape.fullmatch(again) and float(again) >= last, (again, last)
+    last = float(again)
+    assert os.fstat(kept).st_size == len(again)
+    n += 1
+assert n > 100, n
+EOF2
+readers=()
+for _ in {1..8}; do
+	python3 "$tmp/reader.py" "$host/up" 6 &
+	readers+=($!)
+done
+for r in "${readers[@]}"; do wait "$r" || fail "a reader saw something wrong"; done
+find "$mnt" -type f >/dev/null || fail find
+stop_daemon || exit 1
+
+conf 0.2
+CONF=$tmp/conf start_daemon --connect test:///default
+# what stays the same keeps its time; what changes does not
+then=$(stat -c %y "$host/name")
+first=$(stat -c %y "$host/up")
+moved() { [ "$(stat -c %y "$host/up")" != "$first" ]; }
+wait_for 5 moved || fail "the time of a value that changes stands still"
+assert_eq "the time of a value that stays" "$(stat -c %y "$host/name")" "$then"
+
+# watching: poll wakes for a change, and for nothing else; a mapping shows it
+timeout 20 python3 - "$host/cycles" "$host/name" <<'EOF2' || fail poll
+import mmap, os, select, sys, time
+changing, steady = (os.open(p, os.O_RDONLY) for p in sys.argv[1:])
+def wait(fd, ms):
+    p = select.poll()
+    p.register(fd, select.POLLPRI)
+    return p.poll(ms)
+assert not wait(steady, 0)
+for _ in range(5):
+    before = os.pread(changing, 64, 0)
+    start = time.monotonic()
+    while os.pread(changing, 64, 0) == before:
+        assert wait(changing, 5000), "not woken"
+    assert time.monotonic() - start < 5
+assert not wait(steady, 700), "woken without a change"
+e = select.epoll()
+e.register(changing, select.EPOLLPRI)
+assert e.poll(5), "epoll"
+m = mmap.mmap(changing, 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+first, end = bytes(m), time.monotonic() + 5
+while bytes(m[:len(first)]) == first:
+    assert time.monotonic() < end, "the mapping stands still"
+    time.sleep(0.05)
+EOF2
+
+# what cannot be had: each time anew, and it is no stale value when it can
+cat "$mnt/metrics/vm/test/none" 2>"$tmp/err" && fail "a figure of a process that is not there"
+grep -q 'No data available' "$tmp/err" || fail "$(cat "$tmp/err")"
+
+# a reload changes what is there at once, also for who has looked
+[ -e "$host/cycles" ] || fail cycles
+conf 0.2
+sed -i '/name>cycles</d; s/>up</>uptime</' "$tmp/conf"
+kill -HUP "$keeper"
+wait_for 10 test ! -e "$host/cycles" || fail "a metric that is not configured any more"
+wait_for 5 test -s "$host/uptime" || fail "a new metric is missing"
+find "$host" -name uptime | grep -q . || fail "the directory is old"
+[ -e "$host/up" ] && fail "the old name is still there"
+sed -i 's|<globals>|<globals><filesystem><mode>0400</mode></filesystem>|' "$tmp/conf"
+kill -HUP "$keeper"
+mode() { [ "$(stat -c %a "$host/name")" = 400 ]; }
+wait_for 5 mode || fail "the mode is old: $(stat -c %a "$host/name")"
+stop_daemon || exit 1
+exit 0
