@@ -19,6 +19,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/fileio.h"
+#include "util/hash.h"
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/parse.h"
@@ -406,9 +407,11 @@ static struct blob *disk_image(struct content *c, const struct place *at, bool d
 {
 	const struct node *node = &at->node;
 	bool shared = node->kind == NODE_SHARED_DISK;
-	uint64_t who = shared && direct ? (uint64_t)content_process(reader) << 8 : 0;
-	struct blob *image = disks_read(c->disks, node->id + who, at->view, node->scope,
-		shared, offset == 0, clock_mono_ns());
+	uint64_t latch[2] = { node->id,
+		shared && direct ? (uint64_t)content_process(reader) : 0 };
+	uint64_t key = latch[1] ? siphash24(latch, sizeof(latch)) : node->id;
+	struct blob *image = disks_read(c->disks, key, at->view, node->scope, shared,
+		offset == 0, clock_mono_ns());
 
 	if (!direct) {
 		/* the page cache keeps it */

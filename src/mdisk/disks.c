@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/blob.h"
 #include "core/render_xml.h"
@@ -49,6 +50,9 @@ struct disks {
 	pthread_mutex_t lock; /* guards the table */
 	struct disk *buckets[N_BUCKETS];
 	int64_t swept_ns;
+
+	pthread_mutex_t shared_lock; /* guards the rest; inside disk.lock */
+	struct blob *shared;         /* the newest shared image that anybody asked for */
 };
 
 struct disks *disks_new(uint64_t size_bytes)
@@ -57,6 +61,7 @@ struct disks *disks_new(uint64_t size_bytes)
 
 	atomic_init(&disks->size_bytes, size_bytes);
 	pthread_mutex_init(&disks->lock, NULL);
+	pthread_mutex_init(&disks->shared_lock, NULL);
 	return disks;
 }
 
@@ -79,6 +84,8 @@ void disks_free(struct disks *disks)
 			disk_free(disk);
 		}
 	}
+	blob_unref(disks->shared);
+	pthread_mutex_destroy(&disks->shared_lock);
 	pthread_mutex_destroy(&disks->lock);
 	free(disks);
 }
@@ -153,35 +160,81 @@ static bool may_move_locked(const struct disk *disk, int64_t now_ns)
 	return held >= HOLD_MIN_NS && now_ns - disk->read_ns >= QUIET_NS;
 }
 
-static struct blob *render_locked(struct disks *disks, struct disk *disk,
-	struct view *view, struct snapshot *vm, bool shared)
+static void note_size(const struct disks *disks, struct disk *disk, int r, bool shared,
+	const struct snapshot *vm, size_t content_len)
 {
-	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
-	struct blob *image = NULL;
-	int64_t time_ns = view->host->time_ns;
-
-	if (shared) {
-		struct blob *all = render_xml_view(view);
-
-		strbuf_add(&content, all->data, all->size);
-		time_ns = all->time_ns;
-	} else {
-		render_xml_private(view->host, vm, false, &content);
-		if (vm && vm->time_ns > time_ns)
-			time_ns = vm->time_ns;
-	}
-	int r = image_new(&content, view->generation, time_ns, disk->image,
-		disks_size(disks), &image);
-
 	if (r < 0 && !disk->too_big)
 		log_error("the disk of %s is too small: %zu bytes of metrics, %" PRIu64
 			  " bytes of disk; it keeps its last content, raise <size>",
 			shared       ? "all VMs"
 				: vm ? vm->vm.name
 				     : "a VM that does not run here",
-			content.len, disks_size(disks));
+			content_len, atomic_load(&disks->size_bytes));
 	disk->too_big = r < 0;
+}
+
+static struct blob *render_private_locked(
+	struct disks *disks, struct disk *disk, struct view *view, struct snapshot *vm)
+{
+	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
+	struct blob *image = NULL;
+	int64_t time_ns = view->host->time_ns;
+
+	render_xml_private(view->host, vm, false, &content);
+	if (vm && vm->time_ns > time_ns)
+		time_ns = vm->time_ns;
+	int r = image_new(&content, view->generation, time_ns, disk->image,
+		disks_size(disks), &image);
+
+	note_size(disks, disk, r, false, vm, content.len);
 	return image;
+}
+
+/* An image of everything that follows @before; NULL if it does not fit. */
+static struct blob *render_all(struct disks *disks, struct disk *disk, struct view *view,
+	const struct blob *before)
+{
+	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
+	struct blob *all = render_xml_view(view), *image = NULL;
+
+	strbuf_add(&content, all->data, all->size);
+	int r = image_new(&content, view->generation, all->time_ns, before,
+		disks_size(disks), &image);
+
+	note_size(disks, disk, r, true, NULL, content.len);
+	return image;
+}
+
+/* True if a guest that saw @before would not see that @image differs. */
+static bool looks_the_same(const struct blob *before, const struct blob *image)
+{
+	struct image_header old, fresh;
+
+	return before && image_parse_header(before->data, before->size, &old) == 0 &&
+		image_parse_header(image->data, image->size, &fresh) == 0 &&
+		old.checksum == fresh.checksum &&
+		(before->size != image->size ||
+			memcmp(before->data, image->data, image->size) != 0);
+}
+
+/* Each reader of the shared disk has a latch of his own; the image is made once for all. */
+static struct blob *render_shared_locked(
+	struct disks *disks, struct disk *disk, struct view *view)
+{
+	pthread_mutex_lock(&disks->shared_lock);
+	if (!disks->shared || disks->shared->generation != view->generation) {
+		struct blob *image = render_all(disks, disk, view, disks->shared);
+
+		blob_unref(disks->shared);
+		disks->shared = image;
+	}
+	struct blob *image = disks->shared ? blob_ref(disks->shared) : NULL;
+
+	pthread_mutex_unlock(&disks->shared_lock);
+	if (!image || !looks_the_same(disk->image, image))
+		return image;
+	blob_unref(image);
+	return render_all(disks, disk, view, disk->image);
 }
 
 /* Puts the newest image in place, if there is one that differs. */
@@ -196,7 +249,8 @@ static void move_locked(struct disks *disks, struct disk *disk, struct view *vie
 		vm_generation == disk->vm_generation)
 		return;
 	if (view->host->collected || (shared ? view->n_vms > 0 : vm && vm->collected))
-		image = render_locked(disks, disk, view, vm, shared);
+		image = shared ? render_shared_locked(disks, disk, view)
+			       : render_private_locked(disks, disk, view, vm);
 	if (!image && !disk->image)
 		image = image_busy();
 	if (!image)

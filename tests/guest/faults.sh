@@ -42,9 +42,11 @@ marked() { grep -q "^vm.$b.slow_age_ms: .* silent" "$mnt/status" && [ "$(cat "$v
 wait_for 15 marked || fail "a VM that hangs is not marked: $(cat "$mnt/status")"
 logged "VM '$guest_prefix-b' does not answer its monitor" || fail "a VM that hangs is not logged"
 disk_content "$mnt/disk/$b.img" | grep -A 1 '<name>sample.stale<' | grep -q '<value>1<' || fail "the guest is not told"
-moves() { local before; before=$(stat -c %y "$1"); is_newer() { [ "$(stat -c %y "$1")" != "$before" ]; }; wait_for 10 is_newer "$1"; }
-moves "$vm_b/TotalCPUTime" || fail "fast figures of the VM that hangs stand still"
-moves "$vm_a/block.0.rd.bytes" || fail "slow figures of another VM stand still"
+# age WHICH UUID MS: that lane's last sample of the VM is not older
+age() { awk -v k="vm.$2.$1:" -v m="$3" '$1 == k {r = $2 >= 0 && $2 <= m} END {exit !r}' "$mnt/status"; }
+wait_for 10 age age_ms "$b" 1000 || fail "fast figures of the VM that hangs stand still"
+wait_for 10 age slow_age_ms "$a" 2000 || fail "slow figures of another VM stand still"
+age slow_age_ms "$b" 2000 && fail "slow figures of the VM that hangs look new"
 [ -s "$vm_b/block.0.rd.bytes" ] || fail "the last slow figures are gone"
 assert_eq "another VM" "$(cat "$vm_a/sample.stale")" 0
 for round in 1 2 3; do
@@ -68,7 +70,7 @@ host_goes_on "hung libvirtd"
 [ -s "$vm_a/TotalCPUTime" ] || fail "hung libvirtd: the VM's last values are gone"
 waiting() { grep -q 'slow.waiting_ms' "$mnt/status"; }
 wait_for 5 waiting || fail "status does not tell that libvirt does not answer"
-moves "$vm_a/TotalCPUTime" || fail "hung libvirtd: fast figures stand still"
+age age_ms "$a" 1000 || fail "hung libvirtd: fast figures stand still"
 threads=$(find "/proc/$(worker_pid)/task" -mindepth 1 -maxdepth 1 | wc -l)
 [ "$threads" -le 24 ] || fail "hung libvirtd: $threads threads"
 kill -CONT "$libvirtd"

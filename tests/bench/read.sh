@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The cost of reading: read.sh [--long] [--guests N].  Everything is compared with something
+# that is measured in turns with it.
+. "$(dirname "$0")/../guest/lib.sh"
+guests=100 rounds=100000 full=
+while [ $# -gt 0 ]; do
+	case $1 in
+	--guests) guests=$2; shift ;;
+	--long) rounds=1000000 full=1 ;;
+	esac
+	shift
+done
+reader=$build/tests/reader
+result() { printf 'read.%s %s %s\n' "$@"; }
+# the median of A / B over lines "A B"
+median_ratio() { awk '{print $1 / $2}' | sort -n | awk '{r[NR] = $1} END {printf "%.3f\n", r[int((NR + 1) / 2)]}'; }
+
+need_halting_guests
+mkdir "$tmp/plain"
+"$build/tests/plain-fuse" "$tmp/plain" &
+plain=$!
+at_exit "fusermount3 -u $tmp/plain; kill $plain 2>/dev/null"
+wait_for 10 test -s "$tmp/plain/small" || fail "no plain FUSE server"
+
+# one value that changes each 10 ms
+cat >"$tmp/conf" <<-EOF2
+	<vhostmd><globals><update_period>0.01</update_period></globals><metrics>
+	<metric context="host"><name>up</name><source>host.uptime</source></metric>
+	</metrics></vhostmd>
+EOF2
+CONF=$tmp/conf start_daemon --connect test:///default
+for _ in 1 2 3 4 5; do
+	echo "$("$reader" file "$mnt/metrics/host/up" 1) $("$reader" file /proc/loadavg 1) $("$reader" file "$tmp/plain/small" 1)"
+done >"$tmp/files"
+result file_us "$(awk '{print $1}' "$tmp/files" | sort -n | sed -n 3p)" us
+result file_vs_procfs "$(median_ratio <"$tmp/files")" ratio
+result file_vs_plain_fuse "$(awk '{print $1, $3}' "$tmp/files" | median_ratio)" ratio
+stop_daemon || exit 1
+
+# disks: 64 KiB past the page cache; by guests' rules at an update each millisecond
+cat >"$tmp/conf" <<-EOF2
+	<vhostmd><globals><disk><name>x</name><path>$tmp/shared</path><size unit="k">256</size></disk>
+	<update_period>0.001</update_period><transport>vbd</transport></globals><metrics>
+	<metric context="host"><name>up</name><source>host.uptime</source></metric>
+	<metric context="host"><name>cycles</name><source>vhostmd.fast.cycles</source></metric>
+	$(for i in $(seq 400); do
+		echo "<metric context='host'><name>a metric to fill the disk, number $i</name><source>host.context.switches</source></metric>"
+	done)
+	</metrics></vhostmd>
+EOF2
+CONF=$tmp/conf start_daemon --connect test:///default
+disk=$mnt/disk/$(new_uuid).img
+for _ in 1 2 3 4 5; do
+	echo "$("$reader" disk "$disk" 3000 direct | cut -d' ' -f1) $("$reader" disk "$tmp/plain/disk" 3000 direct | cut -d' ' -f1)"
+done >"$tmp/disks"
+result disk_us "$(awk '{print $1}' "$tmp/disks" | sort -n | sed -n 3p)" us
+result disk_vs_plain_fuse "$(median_ratio <"$tmp/disks")" ratio
+for rules in guest blocks; do
+	for image in "$disk" "$mnt/disk/vhostmd0.img"; do
+		"$reader" torn "$image" $((rounds / 4)) 8 $rules >>"$tmp/torn" || fail "$image"
+	done
+done
+result torn "$(awk '{n += $1} END {print n}' "$tmp/torn")" rounds
+result retries_per_thousand "$(awk -v r="$rounds" '{n += $2} END {printf "%.3f\n", n * 1000 / r}' "$tmp/torn")" rounds
+stop_daemon || exit 1
+
+# a real guest, its own tool, its own disk
+if [ -x "$guest_qemu" ]; then
+	need_guests
+	sed -i 's|</metrics>|<metric context="vm"><name>time</name><source>cpu.time</source></metric>&|' "$tmp/conf"
+	CONF=$tmp/conf start_daemon
+	uuid=$(new_uuid)
+	guest_start "$guest_prefix-read" "$uuid" "$(guest_disk_xml "$mnt/disk/$uuid.img")"
+	tries=$([ -n "$full" ] && echo 1000 || echo 200)
+	# who starts over waits a second
+	guest_run "$uuid" "i=0; s=0; while [ \$i -lt $tries ]; do a=\$(cut -d. -f1 /proc/uptime); vm-dump-metrics -b >/dev/null || echo BAD; b=\$(cut -d. -f1 /proc/uptime); [ \$((b - a)) -ge 2 ] && s=\$((s + 1)); i=\$((i + 1)); done; echo SLOW \$s" >"$tmp/out" || fail "guest"
+	grep -q BAD "$tmp/out" && fail "vm-dump-metrics failed"
+	result guest_reads "$tries" reads
+	result guest_retries "$(sed -n 's/^SLOW //p' "$tmp/out")" rounds
+	guest_stop "$uuid"
+	stop_daemon || exit 1
+fi
+
+# the whole tree
+say "starting $guests guests" >&2
+for i in $(seq "$guests"); do
+	guest_start_halting "$guest_prefix-bench-$i" "$(new_uuid)" "" || fail "guest $i does not start"
+done
+{
+	echo "<vhostmd><globals><update_period>1</update_period></globals><metrics>"
+	for i in $(seq 60); do
+		# each of them changes in each period
+		echo "<metric context='vm' type='real64'><name>metric.$i</name><source>sample.generation</source></metric>"
+	done
+	echo "</metrics></vhostmd>"
+} >"$tmp/conf"
+CONF=$tmp/conf start_daemon
+all_there() { [ "$(find "$mnt/metrics/vm" -type f | wc -l)" -ge $((60 * guests)) ]; }
+wait_for 60 all_there || fail "not all guests are there"
+mkdir "$tmp/copy"
+mount -t tmpfs tmpfs "$tmp/copy"
+at_exit "umount $tmp/copy"
+cp -r "$mnt/metrics" "$tmp/copy/"
+cycles() { sed -n 's/^fast.cycles: //p' "$mnt/status"; }
+next_cycle() { local c; c=$(cycles); past() { [ "$(cycles)" -gt "$c" ]; }; wait_for 10 past; }
+walk_ms()
+{
+	python3 - "$1" <<-'EOF2'
+		import subprocess, sys, time
+		start = time.monotonic()
+		subprocess.run(["grep", "-rs", ".", sys.argv[1]], stdout=subprocess.DEVNULL)
+		print(f"{(time.monotonic() - start) * 1000:.2f}")
+	EOF2
+}
+walk_ms "$mnt/metrics" >/dev/null
+walk_ms "$tmp/copy/metrics" >/dev/null
+for _ in 1 2 3 4 5 6 7; do
+	next_cycle
+	cold=$(walk_ms "$mnt/metrics")
+	warm=$(walk_ms "$mnt/metrics")
+	echo "$cold $warm $(walk_ms "$tmp/copy/metrics")"
+done >"$tmp/walks"
+result tree_files "$(find "$mnt/metrics" -type f | wc -l)" files
+result tree_cold_ms "$(awk '{print $1}' "$tmp/walks" | sort -n | sed -n 4p)" ms
+result tree_cold_vs_tmpfs "$(awk '{print $1, $3}' "$tmp/walks" | median_ratio)" ratio
+result tree_warm_vs_tmpfs "$(awk '{print $2, $3}' "$tmp/walks" | median_ratio)" ratio
+
+# a guest's reads while others walk
+disk=$mnt/disk/$(find "$mnt/metrics/vm-by-uuid" -type l -printf '%f\n' | head -n 1).img
+alone=$("$reader" disk "$disk" 20000 direct | cut -d' ' -f2)
+(while :; do find "$mnt" -type f >/dev/null; done) &
+walkers=($!)
+(while :; do grep -rs . "$mnt/metrics" >/dev/null; done) &
+walkers+=($!)
+at_exit "kill ${walkers[*]} 2>/dev/null"
+# the same walks elsewhere cost processors, too
+among=$("$reader" disk "$disk" 20000 direct | cut -d' ' -f2)
+kill "${walkers[@]}"
+wait "${walkers[@]}" 2>/dev/null
+(while :; do find "$tmp/copy" -type f >/dev/null; done) &
+walkers=($!)
+(while :; do grep -rs . "$tmp/copy/metrics" >/dev/null; done) &
+walkers+=($!)
+at_exit "kill ${walkers[*]} 2>/dev/null"
+elsewhere=$("$reader" disk "$disk" 20000 direct | cut -d' ' -f2)
+kill "${walkers[@]}"
+wait "${walkers[@]}" 2>/dev/null
+result disk_p99_us "$alone" us
+result disk_p99_under_find "$(echo "$among $alone" | median_ratio)" ratio
+result disk_p99_under_find_vs_tmpfs "$(echo "$among $elsewhere" | median_ratio)" ratio
+stop_daemon || exit 1
+exit 0

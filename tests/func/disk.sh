@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Disks under any reader, at an update each millisecond: what guests' rules accept is whole.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+
+cat >"$tmp/conf" <<EOF2
+<vhostmd><globals><disk><name>x</name><path>$tmp/shared</path><size unit="k">256</size></disk>
+<update_period>0.001</update_period><transport>vbd</transport></globals><metrics>
+<metric context="host"><name>up</name><source>host.uptime</source></metric>
+$(for i in $(seq 400); do
+	echo "<metric context='host'><name>number $i of many that fill the disk</name><source>vhostmd.fast.cycles</source></metric>"
+done)
+</metrics></vhostmd>
+EOF2
+CONF=$tmp/conf start_daemon --connect test:///default
+wait_for 10 test -e "$mnt/metrics/vm/test" || fail "no VM"
+cat >"$tmp/reader.py" <<'EOF2'
+import mmap, os, random, re, struct, sys, time
+path, block, direct, order, seconds = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "direct", sys.argv[4], float(sys.argv[5])
+fd = os.open(path, os.O_RDONLY | (os.O_DIRECT if direct else 0))
+size = os.fstat(fd).st_size
+room = mmap.mmap(-1, 1 << 20)
+
+def part(offset, n):
+    """aligned, as O_DIRECT wants it"""
+    got = os.preadv(fd, [memoryview(room)[:n]], offset)
+    assert got == min(n, size - offset), (got, n, offset)
+    return room[:got]
+
+def header():
+    signature, busy, total, length = struct.unpack(">IIII", part(0, max(block, 512))[:16])
+    assert signature == 0x6d766264, hex(signature)
+    return busy, total, length
+
+rounds, retries, seen, end = 0, 0, set(), time.monotonic() + seconds
+while time.monotonic() < end:
+    busy, total, length = header()
+    if busy:
+        continue
+    offsets = list(range(0, 16 + length, block))
+    if order == "random":
+        # a block that covers offset 0 may move the disk on, as everywhere: it comes first
+        rest = offsets[1:]
+        random.shuffle(rest)
+        offsets = offsets[:1] + rest
+    blocks = {o: part(o, block) for o in offsets}
+    again = header()
+    if again[0] or again[1] != total:
+        retries += 1
+        continue
+    content = b"".join(blocks[o] for o in sorted(blocks))[16:16 + length]
+    assert sum(content) & 0xffffffff == total, "torn"
+    assert content.startswith(b"<metrics>\n") and content.rstrip().endswith(b"</metrics>"), content[-50:]
+    content.decode("ascii")
+    numbers = set(re.findall(rb"many that fill the disk</name>\s*<value>(\d+)<", content))
+    assert len(numbers) == 1, numbers  # all of one generation
+    seen |= numbers
+    rounds += 1
+assert rounds > 5, (rounds, retries)
+assert retries <= rounds / 20 + 2, (rounds, retries)
+assert len(seen) > 1 or seconds < 3, "never anything new"
+EOF2
+private=$mnt/disk/$(cat /proc/sys/kernel/random/uuid).img
+readers=()
+for image in "$private" "$mnt/disk/vhostmd0.img"; do
+	for block in 512 4096 65536 1048576; do
+		python3 "$tmp/reader.py" "$image" $block direct "$([ $block = 512 ] && echo random || echo rising)" 8 &
+		readers+=($!)
+	done
+done
+for r in "${readers[@]}"; do wait "$r" || fail "a reader past the page cache found something wrong"; done
+# through the page cache, which all readers of an image share
+readers=()
+for block in 4096 65536; do
+	python3 "$tmp/reader.py" "$private" $block buffered rising 6 &
+	readers+=($!)
+done
+for r in "${readers[@]}"; do wait "$r" || fail "a reader through the page cache found something wrong"; done
+python3 "$tmp/reader.py" "$tmp/shared" 65536 buffered rising 4 || fail "the shared disk, by its link"
+# both ways at once
+python3 "$tmp/reader.py" "$private" 65536 buffered rising 5 &
+readers=($!)
+python3 "$tmp/reader.py" "$private" 65536 direct rising 5 || fail "direct beside buffered"
+wait "${readers[@]}" || fail "buffered beside direct"
+stop_daemon || exit 1
+exit 0
