@@ -37,7 +37,7 @@ struct group {
 	struct group *next; /* in the bucket */
 	uint64_t key;
 	struct record *records;
-	bool left; /* some of them were postponed */
+	int64_t again_ns; /* some of them were left until then; 0: none */
 };
 
 #define GROUP_BUCKETS 1024u
@@ -232,14 +232,14 @@ static void collect_group_locked(struct armed *a, struct group *g,
 {
 	struct record **at = &g->records;
 
-	g->left = false;
+	g->again_ns = 0;
 	while (*at) {
 		struct record *r = *at;
 		enum armed_verdict verdict = check(ctx, r->ino, r->version);
 
 		if (verdict == ARMED_CHANGED && r->node) {
 			if (may_be_read(r, now_ns)) {
-				g->left = true;
+				g->again_ns = now_ns + QUIET_NS;
 			} else {
 				add_change(out, r);
 				disarm(r);
@@ -274,10 +274,11 @@ size_t armed_collect(struct armed *a, bool (*touched)(void *ctx, uint64_t group)
 		while (*at) {
 			struct group *g = *at;
 
-			if (g->left || touched(ctx, g->key))
+			if ((g->again_ns && g->again_ns <= now_ns) ||
+				touched(ctx, g->key))
 				collect_group_locked(a, g, check, ctx, now_ns, &out);
-			if (g->left)
-				*ret_again = now_ns + QUIET_NS;
+			if (g->again_ns && (!*ret_again || g->again_ns < *ret_again))
+				*ret_again = g->again_ns;
 			if (!g->records) {
 				*at = g->next;
 				free(g);

@@ -45,6 +45,7 @@ bool armed_recall(
 struct armed_change {
 	uint64_t ino;
 	bool node;       /* its attributes and bytes */
+	bool disk;       /* of a disk: then content_settle() */
 	uint64_t parent; /* of the entry to be taken back, 0: none */
 	char *name;      /* the caller's to free */
 };

@@ -28,6 +28,10 @@
 /* How often renderings that nobody uses any more are looked for. */
 #define HOUSEKEEPING_NS NS_PER_S
 
+/* A disk in the page cache that may not move on yet is looked at again. */
+#define DISK_RETRY_NS (50 * NS_PER_MS)
+#define OLDEST_GENERATION 1u
+
 struct content {
 	struct tree *tree;
 	struct disks *disks;
@@ -40,8 +44,9 @@ struct content {
 	_Atomic uint64_t n_renderings; /* of status so far */
 
 	/* of the thread that asks for changes */
-	struct view *seen;   /* up to which they were told; NULL: none */
-	int64_t again_ns;    /* when something that was left must be looked at */
+	struct view *seen; /* up to which they were told; NULL: none */
+	int64_t again_ns;  /* when something that was left must be looked at; 0: never */
+	int64_t retry_ns;  /* when everything must be looked at again; 0: never */
 	_Atomic bool missed; /* an answer was out of date when it was given */
 	_Atomic bool reconfigured;
 
@@ -399,29 +404,46 @@ void content_told(struct content *c, uint64_t generation)
 }
 
 /*
- * The image of a disk, referenced.  Each process that reads the shared disk past the page
- * cache has a latch of its own; QEMU is the usual one, for its VM.
+ * Each process that reads the shared disk past the page cache has a latch of its own; QEMU
+ * is the usual one, for its VM.  The page cache of a disk is one reader more.
  */
-static struct blob *disk_image(struct content *c, const struct place *at, bool direct,
-	pid_t reader, uint64_t offset)
+static struct disks_place disk_place(const struct place *at, bool direct, pid_t reader)
 {
 	const struct node *node = &at->node;
 	bool shared = node->kind == NODE_SHARED_DISK;
 	uint64_t latch[2] = { node->id,
-		shared && direct ? (uint64_t)content_process(reader) : 0 };
-	uint64_t key = latch[1] ? siphash24(latch, sizeof(latch)) : node->id;
-	struct blob *image = disks_read(c->disks, key, at->view, node->scope, shared,
-		offset == 0, clock_mono_ns());
+		!direct          ? UINT64_MAX
+			: shared ? (uint64_t)content_process(reader)
+				 : 0 };
 
-	if (!direct) {
-		/* the page cache keeps it */
-		struct armed_node n = { .ino = node->id,
-			.group = shared ? ARMED_TREE : node_group(node),
-			.version = (int64_t)image->generation,
-			.generation = at->view->generation };
+	return (struct disks_place){ .key = siphash24(latch, sizeof(latch)),
+		.view = at->view,
+		.vm = node->scope,
+		.shared = shared };
+}
 
-		armed_set(c->armed, &n, clock_mono_ns());
-	}
+static void arm_disk(struct content *c, const struct place *at, uint64_t image_generation)
+{
+	struct armed_node n = { .ino = at->node.id,
+		.group = at->node.kind == NODE_SHARED_DISK ? ARMED_TREE
+							   : node_group(&at->node),
+		.version = (int64_t)image_generation,
+		.generation = at->view->generation };
+
+	armed_set(c->armed, &n, clock_mono_ns());
+}
+
+/* The image of a disk, referenced. */
+static struct blob *disk_image(struct content *c, const struct place *at, bool direct,
+	pid_t reader, uint64_t offset)
+{
+	struct disks_place place = disk_place(at, direct, reader);
+
+	if (direct)
+		return disks_read(c->disks, &place, offset == 0, clock_mono_ns());
+	struct blob *image = disks_read_cached(c->disks, &place, clock_mono_ns());
+
+	arm_disk(c, at, image->generation);
 	return image;
 }
 
@@ -645,20 +667,66 @@ static enum armed_verdict check(void *ctx, uint64_t ino, int64_t version)
 		: ARMED_CHANGED;
 }
 
+/*
+ * Moves disks on whose pages must be forgotten; those that may not move yet stay as they
+ * are for a while.  Return: how many changes are left.
+ */
+static size_t move_disks(
+	struct content *c, struct place *now, struct armed_change *changes, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct place at = { now->view, now->config, { 0 } };
+		int r = node_resolve(
+			c->index, &at.config.nodes, at.view, changes[i].ino, &at.node);
+		bool disk = r == 0 && is_disk(&at.node);
+		struct disks_place place =
+			disk ? disk_place(&at, false, 0) : (struct disks_place){ 0 };
+
+		changes[i].disk = disk && changes[i].node;
+		if (changes[i].disk &&
+			!disks_move_cached(c->disks, &place, clock_mono_ns())) {
+			arm_disk(c, &at, OLDEST_GENERATION);
+			c->retry_ns = clock_mono_ns() + DISK_RETRY_NS;
+			continue;
+		}
+		changes[kept++] = changes[i];
+	}
+	return kept;
+}
+
+void content_settle(struct content *c, uint64_t id)
+{
+	_cleanup_place_ struct place at = { 0 };
+
+	if (find_place(c, id, &at) < 0 || !is_disk(&at.node))
+		return;
+	struct disks_place place = disk_place(&at, false, 0);
+
+	disks_settle(c->disks, place.key, clock_mono_ns());
+}
+
 size_t content_changes(struct content *c, struct armed_change **ret)
 {
 	int64_t until = clock_mono_ns() + HOUSEKEEPING_NS;
 
 	if (c->again_ns && c->again_ns < until)
 		until = c->again_ns;
+	if (c->retry_ns && c->retry_ns < until)
+		until = c->retry_ns;
 	struct comparison cmp = { .c = c, .now = { .config = get_config(c) } };
 
 	cmp.now.view =
 		tree_wait(c->tree, c->seen ? c->seen->generation : UINT64_MAX, until);
 	cmp.forget = atomic_exchange(&c->reconfigured, false);
-	cmp.all = atomic_exchange(&c->missed, false) || cmp.forget;
+	cmp.all = atomic_exchange(&c->missed, false) || cmp.forget ||
+		(c->retry_ns && c->retry_ns <= clock_mono_ns());
+	if (cmp.all)
+		c->retry_ns = 0;
 	size_t n = armed_collect(
 		c->armed, touched, check, &cmp, clock_mono_ns(), ret, &c->again_ns);
+	n = move_disks(c, &cmp.now, *ret, n);
 	uint64_t *dropped = NULL;
 	size_t n_dropped = pinned_expire(c->pinned, clock_mono_ns(), &dropped);
 

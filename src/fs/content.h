@@ -114,5 +114,11 @@ int content_version(struct content *content, uint64_t id, int64_t *ret);
  */
 size_t content_changes(struct content *content, struct armed_change **ret);
 
+/*
+ * The kernel has forgotten all pages of a disk that content_changes() named; afterwards it
+ * must forget the first one again.
+ */
+void content_settle(struct content *content, uint64_t id);
+
 /* Makes content_changes() return soon. */
 void content_wake(struct content *content);

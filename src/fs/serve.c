@@ -375,6 +375,12 @@ static void *notifier_main(void *arg)
 			if (c->node)
 				fuse_lowlevel_notify_inval_inode(
 					serve->session, c->ino, 0, 0);
+			if (!c->disk)
+				continue;
+			/* until here its header said busy: pages vanish one by one */
+			content_settle(serve->content, c->ino);
+			fuse_lowlevel_notify_inval_inode(
+				serve->session, c->ino, 0, DISK_BLOCK_BYTES);
 		}
 		armed_changes_free(changes, n);
 		watch_notify(serve->watch, version_of, serve->content);

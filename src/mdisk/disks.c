@@ -43,6 +43,11 @@ struct disk {
 	int64_t moved_ns;
 	int64_t read_ns;
 	bool too_big; /* was logged */
+
+	/* of a cached disk */
+	bool cached;       /* some page cache may have pages of image */
+	bool read_since;   /* it was moved */
+	struct blob *busy; /* image with a busy header, served instead; NULL: settled */
 };
 
 struct disks {
@@ -68,6 +73,7 @@ struct disks *disks_new(uint64_t size_bytes)
 static void disk_free(struct disk *disk)
 {
 	blob_unref(disk->image);
+	blob_unref(disk->busy);
 	pthread_mutex_destroy(&disk->lock);
 	free(disk);
 }
@@ -262,18 +268,67 @@ static void move_locked(struct disks *disks, struct disk *disk, struct view *vie
 	disk->moved_ns = now_ns;
 }
 
-struct blob *disks_read(struct disks *disks, uint64_t key, struct view *view,
-	struct snapshot *vm, bool shared, bool from_start, int64_t now_ns)
+struct blob *disks_read(struct disks *disks, const struct disks_place *place,
+	bool from_start, int64_t now_ns)
 {
-	struct disk *disk = acquire(disks, key, now_ns);
+	struct disk *disk = acquire(disks, place->key, now_ns);
 
 	pthread_mutex_lock(&disk->lock);
 	if (!disk->image || (from_start && may_move_locked(disk, now_ns)))
-		move_locked(disks, disk, view, vm, shared, now_ns);
+		move_locked(disks, disk, place->view, place->vm, place->shared, now_ns);
 	disk->read_ns = now_ns;
 	struct blob *image = blob_ref(disk->image);
 
 	pthread_mutex_unlock(&disk->lock);
 	release(disks, disk);
 	return image;
+}
+
+struct blob *disks_read_cached(
+	struct disks *disks, const struct disks_place *place, int64_t now_ns)
+{
+	struct disk *disk = acquire(disks, place->key, now_ns);
+
+	pthread_mutex_lock(&disk->lock);
+	if (!disk->image || !disk->cached)
+		move_locked(disks, disk, place->view, place->vm, place->shared, now_ns);
+	disk->cached = true;
+	disk->read_since = true;
+	disk->read_ns = now_ns;
+	struct blob *image = blob_ref(disk->busy ? disk->busy : disk->image);
+
+	pthread_mutex_unlock(&disk->lock);
+	release(disks, disk);
+	return image;
+}
+
+bool disks_move_cached(
+	struct disks *disks, const struct disks_place *place, int64_t now_ns)
+{
+	struct disk *disk = acquire(disks, place->key, now_ns);
+
+	pthread_mutex_lock(&disk->lock);
+	bool may = !disk->image || now_ns - disk->moved_ns >= HOLD_MIN_NS;
+
+	if (may) {
+		move_locked(disks, disk, place->view, place->vm, place->shared, now_ns);
+		blob_unref(disk->busy);
+		disk->busy = image_make_busy(disk->image);
+		disk->read_since = false;
+	}
+	pthread_mutex_unlock(&disk->lock);
+	release(disks, disk);
+	return may;
+}
+
+void disks_settle(struct disks *disks, uint64_t key, int64_t now_ns)
+{
+	struct disk *disk = acquire(disks, key, now_ns);
+
+	pthread_mutex_lock(&disk->lock);
+	blob_unref(disk->busy);
+	disk->busy = NULL;
+	disk->cached = disk->read_since;
+	pthread_mutex_unlock(&disk->lock);
+	release(disks, disk);
 }

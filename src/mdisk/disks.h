@@ -24,12 +24,36 @@ uint64_t disks_size(struct disks *disks);
 /* After a reload.  Disks that no longer fit keep their image. */
 void disks_set_size(struct disks *disks, uint64_t size_bytes);
 
+/* Which disk, and what it shows. */
+struct disks_place {
+	uint64_t key; /* stable; direct and cached readers have different ones */
+	struct view *view;
+	struct snapshot
+		*vm; /* whose private disk it is; NULL while it does not run here */
+	bool shared; /* everything instead */
+};
+
 /*
- * Which image to serve a read from.
- * @key: of the disk, stable; @view: the current one; @vm: whose private disk it is, NULL
- * while that VM does not run here; @shared: everything instead.
+ * Which image to serve a read from that goes past the page cache.
  * @from_start: the read covers offset 0.  @now_ns: monotonic.
  * Return: the image, with a reference for the caller.
  */
-struct blob *disks_read(struct disks *disks, uint64_t key, struct view *view,
-	struct snapshot *vm, bool shared, bool from_start, int64_t now_ns);
+struct blob *disks_read(struct disks *disks, const struct disks_place *place,
+	bool from_start, int64_t now_ns);
+
+/*
+ * The same for reads that fill the page cache, which is emptied page by page: there the
+ * disk moves on only with disks_move_cached(), or when nothing of it is cached.
+ */
+struct blob *disks_read_cached(
+	struct disks *disks, const struct disks_place *place, int64_t now_ns);
+
+/*
+ * Moves a cached disk on, if it was not moved just before.  From now on its header says
+ * busy, so that nobody takes new pages beside old ones for whole; when the caches are
+ * empty, disks_settle() ends that, and the page of the header must be forgotten once more.
+ * Return: false if it may not move yet.
+ */
+bool disks_move_cached(
+	struct disks *disks, const struct disks_place *place, int64_t now_ns);
+void disks_settle(struct disks *disks, uint64_t key, int64_t now_ns);

@@ -83,6 +83,15 @@ struct blob *image_busy(void)
 	return blob_new(header, sizeof(header), 0, 0);
 }
 
+struct blob *image_make_busy(const struct blob *image)
+{
+	struct blob *copy =
+		blob_new(image->data, image->size, image->generation, image->time_ns);
+
+	put_be32(copy->data + 4, 1);
+	return copy;
+}
+
 int image_parse_header(const void *data, size_t len, struct image_header *ret)
 {
 	const char *p = data;

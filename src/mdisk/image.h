@@ -38,5 +38,8 @@ int image_new(struct strbuf *content, uint64_t generation, int64_t time_ns,
 /* The image of a disk before anything was collected: busy, empty. */
 struct blob *image_busy(void);
 
+/* A copy whose header says that the content is about to change. */
+struct blob *image_make_busy(const struct blob *image);
+
 /* Reads a header.  Return: 0, or -EINVAL if it is none. */
 int image_parse_header(const void *data, size_t len, struct image_header *ret);

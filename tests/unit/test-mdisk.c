@@ -135,7 +135,8 @@ static uint64_t generation_at(
 {
 	struct view *view = tree_view(tree);
 	struct blob *image =
-		disks_read(disks, 5, view, NULL, false, from_start, ms * NS_PER_MS);
+		disks_read(disks, &(struct disks_place){ .key = 5, .view = view },
+			from_start, ms * NS_PER_MS);
 	uint64_t generation = image->generation;
 
 	blob_unref(image);
@@ -186,7 +187,8 @@ static void a_disk_starts_busy_and_keeps_what_fits(void **state)
 	for (uint64_t key = 100; key < 5000; key++) {
 		struct view *view = tree_view(tree);
 
-		blob_unref(disks_read(disks, key, view, NULL, false, true,
+		blob_unref(disks_read(disks,
+			&(struct disks_place){ .key = key, .view = view }, true,
 			(int64_t)(20 + key) * NS_PER_S));
 		view_unref(view);
 	}
@@ -312,11 +314,12 @@ static void *disk_reader(void *arg)
 
 	for (uint64_t key = 0; !atomic_load(&race->stop); key = (key + 1) % 7) {
 		struct view *view = tree_view(race->tree);
-		struct blob *image = disks_read(race->disks, key, view,
-			key                   ? NULL
-				: view->n_vms ? view->vms[0]
-					      : NULL,
-			key == 1, key % 2, clock_mono_ns());
+		struct disks_place place = { .key = key,
+			.view = view,
+			.vm = key || !view->n_vms ? NULL : view->vms[0],
+			.shared = key == 1 };
+		struct blob *image =
+			disks_read(race->disks, &place, key % 2, clock_mono_ns());
 		struct image_header h;
 
 		assert_int_equal(image_parse_header(image->data, image->size, &h), 0);
