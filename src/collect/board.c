@@ -9,6 +9,7 @@
 #include "util/clock.h"
 #include "util/limits.h"
 #include "util/mem.h"
+#include "util/search.h"
 
 struct scope {
 	struct vm_ident vm; /* a VM's; owns the name */
@@ -171,20 +172,17 @@ struct spec_set *board_specs(struct board *board)
 	return specs;
 }
 
+static uint64_t key_at(const void *scopes, size_t i)
+{
+	struct scope *const *at = scopes;
+
+	return at[i]->key;
+}
+
 /* Where the key is, or would be. */
 static size_t place_locked(const struct board *board, uint64_t key)
 {
-	size_t low = 0, high = board->n_vms;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (board->vms[mid]->key < key)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return search_key(board->vms, board->n_vms, key_at, key);
 }
 
 static size_t find_locked(const struct board *board, const struct uuid *uuid)

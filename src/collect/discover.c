@@ -25,6 +25,7 @@
 #include "util/limits.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/search.h"
 #include "util/strbuf.h"
 #include "util/sync.h"
 #include "util/wire.h"
@@ -80,19 +81,14 @@ struct task {
 
 /* ---- VMs come and go ---- */
 
+static uint64_t key_at(const void *entries, size_t i)
+{
+	return ((const struct entry *)entries)[i].key;
+}
+
 static size_t place_locked(const struct discover *d, uint64_t key)
 {
-	size_t low = 0, high = d->n;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (d->entries[mid].key < key)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return search_key(d->entries, d->n, key_at, key);
 }
 
 static struct entry *find_locked(const struct discover *d, const struct uuid *uuid)

@@ -18,6 +18,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/search.h"
 #include "util/strbuf.h"
 #include "util/sync.h"
 
@@ -111,19 +112,14 @@ struct slow {
 
 /* ---- VMs ---- */
 
+static uint64_t key_at(const void *vms, size_t i)
+{
+	return ((const struct slow_vm *)vms)[i].key;
+}
+
 static size_t place_locked(const struct slow *s, uint64_t key)
 {
-	size_t low = 0, high = s->n_vms;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (s->vms[mid].key < key)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return search_key(s->vms, s->n_vms, key_at, key);
 }
 
 static struct slow_vm *find_locked(const struct slow *s, const struct vm *vm)

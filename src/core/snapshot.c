@@ -11,6 +11,7 @@
 #include "util/clock.h"
 #include "util/hash.h"
 #include "util/mem.h"
+#include "util/search.h"
 #include "util/strbuf.h"
 #include "util/sync.h"
 
@@ -224,19 +225,18 @@ void view_unref(struct view *view)
 	free(view);
 }
 
+static uint64_t key_at(const void *vms, size_t i)
+{
+	struct snapshot *const *at = vms;
+
+	return at[i]->key;
+}
+
 struct snapshot *view_find_key(const struct view *view, uint64_t key)
 {
-	size_t low = 0, high = view->n_vms;
+	size_t i = search_key(view->vms, view->n_vms, key_at, key);
 
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (view->vms[mid]->key < key)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < view->n_vms && view->vms[low]->key == key ? view->vms[low] : NULL;
+	return i < view->n_vms && view->vms[i]->key == key ? view->vms[i] : NULL;
 }
 
 struct snapshot *view_find_uuid(const struct view *view, const struct uuid *uuid)
@@ -338,7 +338,7 @@ void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
 	pthread_mutex_lock(&tree->lock);
 	struct view *old = tree->current;
 
-	fresh->vms_ns = old->n_vms && old->vms_shape == fresh->vms_shape
+	fresh->vms_ns = old->vms_ns && old->vms_shape == fresh->vms_shape
 		? old->vms_ns
 		: clock_real_ns();
 	tree->current = fresh;
