@@ -494,6 +494,11 @@ static bool needs_probe(const struct slow_vm *sv)
 	return sv->doubt == DOUBT_SUSPECT || sv->doubt == DOUBT_SILENT;
 }
 
+static unsigned cover_of(const struct slow_vm *sv)
+{
+	return atomic_load(&sv->vm->cover) & (COVERS - 1);
+}
+
 static void job_add_locked(struct job *job, struct slow_vm *sv)
 {
 	job->doms[job->n] = sv->dom;
@@ -505,40 +510,61 @@ static void job_add_locked(struct job *job, struct slow_vm *sv)
 	sv->busy = true;
 }
 
+/* Those in doubt first, then who has waited longest: nobody waits for ever. */
+static struct slow_vm *first_due_locked(struct slow *s, int64_t now)
+{
+	struct slow_vm *best = NULL;
+
+	for (size_t i = 0; i < s->n_vms; i++) {
+		struct slow_vm *sv = &s->vms[i];
+
+		if (!is_due(sv, now))
+			continue;
+		if (!needs_probe(sv) && !s->groups[cover_of(sv)]) {
+			plan_next_locked(s, sv, JOB_STATS, now); /* nothing to ask */
+			continue;
+		}
+		if (!best || (!best->doubt && sv->doubt) ||
+			(!best->doubt == !sv->doubt && sv->due_ns < best->due_ns))
+			best = sv;
+	}
+	return best;
+}
+
+/* True if a VM that is due can be asked by the same job. */
+static bool fits_locked(
+	const struct slow *s, const struct job *job, const struct slow_vm *sv)
+{
+	if (job->kind == JOB_PROBE)
+		return needs_probe(sv);
+	return sv->doubt == DOUBT_NONE && cover_of(sv) == job->cover &&
+		s->groups[job->cover];
+}
+
 /*
- * Makes a job of the first VM that is due and those that can be asked with it.
+ * Makes a job of the VM that comes first and those that can be asked with it.
  * Return: NULL if none is due.
  */
 static struct job *make_job_locked(struct slow *s, int64_t now)
 {
-	struct job *job = NULL;
+	struct slow_vm *first = first_due_locked(s, now);
 
-	for (size_t i = 0; i < s->n_vms; i++) {
-		struct slow_vm *sv = &s->vms[i];
-		unsigned cover = atomic_load(&sv->vm->cover) & (COVERS - 1);
+	if (!first)
+		return NULL;
+	struct job *job = xcalloc(1, sizeof(*job));
 
-		if (!is_due(sv, now))
-			continue;
-		if (!needs_probe(sv) && !s->groups[cover]) {
-			plan_next_locked(s, sv, JOB_STATS, now); /* nothing to ask */
-			continue;
-		}
-		if (!job) {
-			job = xcalloc(1, sizeof(*job));
-			job->kind = needs_probe(sv) ? JOB_PROBE : JOB_STATS;
-			job->plan = virt_plan_ref(s->plan);
-			job->groups = s->groups[cover];
-			job->cover = cover;
-			job->doms = xcalloc(BATCH_VMS + 1, sizeof(virDomainPtr));
-			job->items = xcalloc(BATCH_VMS, sizeof(*job->items));
-		} else if (needs_probe(sv) != (job->kind == JOB_PROBE) ||
-			(job->kind == JOB_STATS &&
-				(cover != job->cover || sv->doubt == DOUBT_ALONE))) {
-			continue;
-		}
-		job_add_locked(job, sv);
-		if (sv->doubt == DOUBT_ALONE || job->n == BATCH_VMS)
+	job->kind = needs_probe(first) ? JOB_PROBE : JOB_STATS;
+	job->plan = virt_plan_ref(s->plan);
+	job->cover = cover_of(first);
+	job->groups = s->groups[job->cover];
+	job->doms = xcalloc(BATCH_VMS + 1, sizeof(virDomainPtr));
+	job->items = xcalloc(BATCH_VMS, sizeof(*job->items));
+	job_add_locked(job, first);
+	for (size_t i = 0; i < s->n_vms && job->n < BATCH_VMS; i++) {
+		if (first->doubt == DOUBT_ALONE)
 			break;
+		if (is_due(&s->vms[i], now) && fits_locked(s, job, &s->vms[i]))
+			job_add_locked(job, &s->vms[i]);
 	}
 	return job;
 }

@@ -9,7 +9,12 @@
 #include "util/clock.h"
 #include "util/mem.h"
 
-/* Large documents are shared with the view that they show as long as that is current. */
+/*
+ * Small ones are in the page cache as a whole after one read; of large ones a reader may
+ * ask for the rest later.
+ */
+#define SMALL_BYTES (128u << 10)
+#define SMALL_UNUSED_NS (3 * NS_PER_S)
 #define UNUSED_NS (30 * NS_PER_S)
 #define MAX_BYTES (32u << 20)
 #define MIN_KEPT 8u /* whatever their size */
@@ -95,8 +100,10 @@ size_t pinned_expire(struct pinned *p, int64_t now_ns, uint64_t **ret)
 	for (size_t i = 0; i < p->n; i++) {
 		struct pin *pin = &p->pins[i];
 		bool crowded = p->bytes > MAX_BYTES && p->n - i > MIN_KEPT;
+		int64_t keep_ns =
+			pin->blob->size > SMALL_BYTES ? UNUSED_NS : SMALL_UNUSED_NS;
 
-		if (!crowded && now_ns - pin->used_ns < UNUSED_NS) {
+		if (!crowded && now_ns - pin->used_ns < keep_ns) {
 			p->pins[kept++] = *pin;
 			continue;
 		}
