@@ -31,6 +31,7 @@ struct record {
 	int64_t asked_ns;     /* last */
 	int64_t postponed_ns; /* first, since it changed; 0: not */
 	bool node;            /* the kernel may have its attributes or bytes */
+	bool taking;          /* they are being taken back: told is still in force */
 };
 
 struct group {
@@ -163,6 +164,7 @@ bool armed_set(struct armed *a, const struct armed_node *node, int64_t now_ns)
 			r->generation = node->generation;
 		}
 		r->node = true;
+		r->taking = false;
 		r->asked_ns = now_ns;
 		if (node->parent && !r->name) {
 			r->parent = node->parent;
@@ -178,7 +180,7 @@ bool armed_recall(struct armed *a, uint64_t ino, int64_t now_ns, struct blob **r
 {
 	pthread_mutex_lock(&a->lock);
 	struct record *r = *place_locked(a, ino);
-	bool told = r && r->node;
+	bool told = r && (r->node || r->taking);
 
 	if (told) {
 		r->asked_ns = now_ns;
@@ -211,10 +213,25 @@ static bool may_be_read(struct record *r, int64_t now_ns)
 /* What was told of a node is taken back; its entry stays. */
 static void disarm(struct record *r)
 {
-	blob_unref(r->told);
-	r->told = NULL;
 	r->node = false;
+	r->taking = true;
 	r->postponed_ns = 0;
+}
+
+void armed_taken(struct armed *a, uint64_t ino)
+{
+	struct blob *drop = NULL;
+
+	pthread_mutex_lock(&a->lock);
+	struct record *r = *place_locked(a, ino);
+
+	if (r && r->taking) {
+		drop = r->told;
+		r->told = NULL;
+		r->taking = false;
+	}
+	pthread_mutex_unlock(&a->lock);
+	blob_unref(drop);
 }
 
 static void remove_locked(struct armed *a, struct record *r)

@@ -62,4 +62,9 @@ enum armed_verdict { ARMED_SAME, ARMED_CHANGED, ARMED_GONE };
 size_t armed_collect(struct armed *armed, bool (*touched)(void *ctx, uint64_t group),
 	enum armed_verdict (*check)(void *ctx, uint64_t ino, int64_t version), void *ctx,
 	int64_t now_ns, struct armed_change **ret, int64_t *ret_again);
+/*
+ * The kernel has taken a change of a node in.  Until then what was told is still what its
+ * reads must get, for it goes by the size that it was told.
+ */
+void armed_taken(struct armed *armed, uint64_t ino);
 void armed_changes_free(struct armed_change *changes, size_t n);

@@ -696,6 +696,11 @@ static size_t move_disks(
 	return kept;
 }
 
+void content_taken(struct content *c, uint64_t id)
+{
+	armed_taken(c->armed, id);
+}
+
 void content_settle(struct content *c, uint64_t id)
 {
 	_cleanup_place_ struct place at = { 0 };

@@ -114,9 +114,12 @@ int content_version(struct content *content, uint64_t id, int64_t *ret);
  */
 size_t content_changes(struct content *content, struct armed_change **ret);
 
+/* The kernel has forgotten a node that content_changes() named. */
+void content_taken(struct content *content, uint64_t id);
+
 /*
- * The kernel has forgotten all pages of a disk that content_changes() named; afterwards it
- * must forget the first one again.
+ * The same of a disk, all of whose pages are forgotten; afterwards the first must be
+ * forgotten again.
  */
 void content_settle(struct content *content, uint64_t id);
 

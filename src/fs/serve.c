@@ -372,9 +372,11 @@ static void *notifier_main(void *arg)
 			if (c->name)
 				fuse_lowlevel_notify_inval_entry(serve->session,
 					c->parent, c->name, strlen(c->name));
-			if (c->node)
+			if (c->node) {
 				fuse_lowlevel_notify_inval_inode(
 					serve->session, c->ino, 0, 0);
+				content_taken(serve->content, c->ino);
+			}
 			if (!c->disk)
 				continue;
 			/* until here its header said busy: pages vanish one by one */
