@@ -11,27 +11,28 @@
 #include "util/mem.h"
 
 /*
- * Between asking for the size and for the bytes, and between an answer and the reader's
- * taking note of it, little time passes; after it what was told may be taken back.  A node
- * that is asked for all the time is taken back nevertheless.
+ * How long a node whose name has moved on stays as it is: longer than a reader takes from
+ * one read to the next, also if a busy machine lets him wait in between.
  */
-#define QUIET_NS (2 * NS_PER_MS)
-#define POSTPONE_MAX_NS (20 * NS_PER_MS)
+#define MOVED_NS (250 * NS_PER_MS)
 
 #define FIRST_BUCKETS 1024u
 
 struct record {
 	struct record *next; /* in the bucket */
 	struct record *next_in_group;
+	struct group *group;
 	uint64_t ino, parent;
 	int64_t version;
 	uint64_t generation;
-	struct blob *told;
+	struct blob *told; /* last, also when it was taken back */
 	char *name;
-	int64_t asked_ns;     /* last */
-	int64_t postponed_ns; /* first, since it changed; 0: not */
-	bool node;            /* the kernel may have its attributes or bytes */
-	bool taking;          /* they are being taken back: told is still in force */
+	int64_t moved_until_ns; /* its name stands for another node; until then it stays */
+	bool node;              /* the kernel may have its attributes or bytes */
+	bool taking;            /* they are being taken back: told is still in force */
+	bool recalled;          /* and was told again */
+	bool mixed;             /* the kernel may have bytes of more than one version */
+	bool watched;           /* armed_watch() */
 };
 
 struct group {
@@ -140,13 +141,14 @@ static struct record *add_locked(struct armed *a, const struct armed_node *node)
 	struct record **at = place_locked(a, node->ino);
 
 	r->ino = node->ino;
+	r->group = g;
 	r->next_in_group = g->records;
 	g->records = r;
 	*at = r;
 	return r;
 }
 
-bool armed_set(struct armed *a, const struct armed_node *node, int64_t now_ns)
+bool armed_set(struct armed *a, const struct armed_node *node)
 {
 	struct blob *old = NULL;
 
@@ -156,6 +158,7 @@ bool armed_set(struct armed *a, const struct armed_node *node, int64_t now_ns)
 	if (!r)
 		r = add_locked(a, node);
 	if (r) {
+		r->mixed = r->node && (r->mixed || r->version != node->version);
 		/* a newer answer may have overtaken this one */
 		if (!r->node || node->generation >= r->generation) {
 			old = r->told;
@@ -165,8 +168,10 @@ bool armed_set(struct armed *a, const struct armed_node *node, int64_t now_ns)
 		}
 		r->node = true;
 		r->taking = false;
-		r->asked_ns = now_ns;
+		if (node->moved && !r->moved_until_ns)
+			r->moved_until_ns = 1;
 		if (node->parent && !r->name) {
+			r->moved_until_ns = 0;
 			r->parent = node->parent;
 			r->name = xstrdup(node->name);
 		}
@@ -176,15 +181,29 @@ bool armed_set(struct armed *a, const struct armed_node *node, int64_t now_ns)
 	return r != NULL;
 }
 
-bool armed_recall(struct armed *a, uint64_t ino, int64_t now_ns, struct blob **ret_told)
+void armed_watch(struct armed *a, uint64_t ino)
 {
 	pthread_mutex_lock(&a->lock);
 	struct record *r = *place_locked(a, ino);
-	bool told = r && (r->node || r->taking);
+
+	if (r)
+		r->watched = true;
+	pthread_mutex_unlock(&a->lock);
+}
+
+bool armed_recall(
+	struct armed *a, uint64_t ino, bool moved, int64_t now_ns, struct blob **ret_told)
+{
+	pthread_mutex_lock(&a->lock);
+	struct record *r = *place_locked(a, ino);
+	bool told = r &&
+		(r->node || r->taking ||
+			(moved && (r->name || now_ns < r->moved_until_ns)));
 
 	if (told) {
-		r->asked_ns = now_ns;
 		*ret_told = r->told ? blob_ref(r->told) : NULL;
+		r->recalled = r->taking;
+		r->node |= !r->taking;
 	}
 	pthread_mutex_unlock(&a->lock);
 	return told;
@@ -195,43 +214,40 @@ struct collection {
 	size_t n, cap;
 };
 
-static struct armed_change *add_change(struct collection *c, const struct record *r)
+/* A change of the node, of the entry, or of both; the name moves. */
+static void add_change(struct collection *c, struct record *r, bool node, bool entry)
 {
 	c->at = xgrow(c->at, c->n, &c->cap, sizeof(*c->at));
-	c->at[c->n] = (struct armed_change){ .ino = r->ino, .node = r->node };
-	return &c->at[c->n++];
+	c->at[c->n++] = (struct armed_change){ .ino = r->ino,
+		.node = node,
+		.parent = entry ? r->parent : 0,
+		.name = entry ? r->name : NULL };
+	if (entry)
+		r->name = NULL;
+	if (node) {
+		r->taking = r->node;
+		r->recalled = false;
+		r->node = false;
+		r->mixed = false;
+		r->watched = false; /* who goes on watching says so again */
+	}
 }
 
-static bool may_be_read(struct record *r, int64_t now_ns)
+bool armed_taken(struct armed *a, uint64_t ino, int64_t now_ns)
 {
-	if (!r->postponed_ns)
-		r->postponed_ns = now_ns;
-	return now_ns - r->asked_ns < QUIET_NS &&
-		now_ns - r->postponed_ns < POSTPONE_MAX_NS;
-}
-
-/* What was told of a node is taken back; its entry stays. */
-static void disarm(struct record *r)
-{
-	r->node = false;
-	r->taking = true;
-	r->postponed_ns = 0;
-}
-
-void armed_taken(struct armed *a, uint64_t ino)
-{
-	struct blob *drop = NULL;
-
 	pthread_mutex_lock(&a->lock);
 	struct record *r = *place_locked(a, ino);
+	bool again = r && r->taking && r->recalled;
 
-	if (r && r->taking) {
-		drop = r->told;
-		r->told = NULL;
+	if (r)
 		r->taking = false;
+	if (again) {
+		/* maybe after the kernel had dropped that page */
+		r->node = r->mixed = true;
+		r->group->again_ns = now_ns;
 	}
 	pthread_mutex_unlock(&a->lock);
-	blob_unref(drop);
+	return again;
 }
 
 static void remove_locked(struct armed *a, struct record *r)
@@ -241,6 +257,27 @@ static void remove_locked(struct armed *a, struct record *r)
 	*at = r->next;
 	a->n--;
 	record_free(r);
+}
+
+/*
+ * What changes by @verdict is taken back: the node, the entry, or both.
+ * Return: when the node must be looked at again, 0: not before it changes.
+ */
+static int64_t collect_record(struct record *r, enum armed_verdict verdict,
+	int64_t now_ns, struct collection *out)
+{
+	bool entry = verdict == ARMED_MOVED && r->name;
+
+	if (entry)
+		r->moved_until_ns = now_ns + MOVED_NS;
+	if (verdict == ARMED_MOVED && !r->watched && now_ns < r->moved_until_ns) {
+		if (entry)
+			add_change(out, r, false, true);
+		return r->moved_until_ns;
+	}
+	if (entry || r->node)
+		add_change(out, r, r->node, entry);
+	return 0;
 }
 
 static void collect_group_locked(struct armed *a, struct group *g,
@@ -253,28 +290,35 @@ static void collect_group_locked(struct armed *a, struct group *g,
 	while (*at) {
 		struct record *r = *at;
 		enum armed_verdict verdict = check(ctx, r->ino, r->version);
+		bool drop = verdict == ARMED_GONE;
 
-		if (verdict == ARMED_CHANGED && r->node) {
-			if (may_be_read(r, now_ns)) {
-				g->again_ns = now_ns + QUIET_NS;
-			} else {
-				add_change(out, r);
-				disarm(r);
-			}
-		} else if (verdict == ARMED_GONE) {
-			struct armed_change *change = add_change(out, r);
+		if (verdict == ARMED_SAME && r->mixed)
+			verdict = ARMED_CHANGED;
+		if (drop) {
+			add_change(out, r, r->node, true);
+		} else if (verdict != ARMED_SAME) {
+			int64_t again_ns = collect_record(r, verdict, now_ns, out);
 
-			change->parent = r->parent;
-			change->name = r->name;
-			r->name = NULL;
+			if (again_ns && (!g->again_ns || again_ns < g->again_ns))
+				g->again_ns = again_ns;
+			/* what the kernel does not know any more, by no name */
+			drop = !r->node && !r->taking && !r->name &&
+				now_ns >= r->moved_until_ns;
+		}
+		if (drop) {
 			*at = r->next_in_group;
 			remove_locked(a, r);
-			continue;
-		} else if (verdict == ARMED_SAME) {
-			r->postponed_ns = 0;
+		} else {
+			at = &r->next_in_group;
 		}
-		at = &r->next_in_group;
 	}
+}
+
+static int entries_last(const void *a, const void *b)
+{
+	const struct armed_change *x = a, *y = b;
+
+	return !!x->name - !!y->name;
 }
 
 size_t armed_collect(struct armed *a, bool (*touched)(void *ctx, uint64_t group),
@@ -305,6 +349,8 @@ size_t armed_collect(struct armed *a, bool (*touched)(void *ctx, uint64_t group)
 		}
 	}
 	pthread_mutex_unlock(&a->lock);
+	if (out.n)
+		qsort(out.at, out.n, sizeof(*out.at), entries_last);
 	*ret = out.at;
 	return out.n;
 }

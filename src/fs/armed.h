@@ -4,6 +4,8 @@
  * end, so that nothing is asked twice; what changes must be taken back, and only what was
  * told.  A record says what was told of a node (its attributes and bytes belong together:
  * the bytes that are read later are those whose size was told) and under which name.
+ * A name may move on to another node; the old one then stays as it is for a moment, for a
+ * reader who has it open and has not come to its end.
  * Nothing of FUSE.  Any thread.
  */
 #pragma once
@@ -27,19 +29,27 @@ struct armed_node {
 	struct blob *told;   /* its bytes; NULL: none; a reference is taken */
 	uint64_t parent;     /* of the entry under which it is told; 0: no entry */
 	const char *name;    /* of the entry */
+	bool moved;          /* its name stands for another node: ARMED_MOVED was */
 };
 
 #define ARMED_TREE UINT64_MAX
 
 /* Return: false if there is no room: then it must be told without timeouts. */
-bool armed_set(struct armed *armed, const struct armed_node *node, int64_t now_ns);
+bool armed_set(struct armed *armed, const struct armed_node *node);
+
+/*
+ * Somebody watches the node: from now on he is not shown its old bytes for a moment longer
+ * than others.
+ */
+void armed_watch(struct armed *armed, uint64_t ino);
 
 /*
  * The bytes that were told of a node, referenced, NULL for none.
- * Return: false if nothing was told, or it was taken back.
+ * @moved: its name stands for another node, or will in a moment.
+ * Return: false if nothing was told, or it was taken back and the node has not moved just now.
  */
-bool armed_recall(
-	struct armed *armed, uint64_t ino, int64_t now_ns, struct blob **ret_told);
+bool armed_recall(struct armed *armed, uint64_t ino, bool moved, int64_t now_ns,
+	struct blob **ret_told);
 
 /* Something to be taken back from the kernel. */
 struct armed_change {
@@ -50,12 +60,19 @@ struct armed_change {
 	char *name;      /* the caller's to free */
 };
 
-enum armed_verdict { ARMED_SAME, ARMED_CHANGED, ARMED_GONE };
+enum armed_verdict {
+	ARMED_SAME,
+	ARMED_CHANGED,
+	ARMED_MOVED, /* changed, and its name stands for another node now */
+	ARMED_GONE,
+};
 
 /*
  * Goes through the records of the groups that @touched says may have changed, and takes out
- * what @check finds changed or gone.  What was asked for within the last moment is left for
- * the next round, but not for ever: a reader may be between size and bytes.
+ * what @check finds changed or gone.  Of what has moved the entry is taken back at once and
+ * the node a moment later.  The changes must be carried out in the order in which they are
+ * returned: entries come last, so that no name leads to bytes that are older than those it
+ * led to before.
  * @check: of a node, given the version that was told.  Neither may call back.
  * Return: how many; *@ret_again: when to look again for those left, 0: not for their sake.
  */
@@ -65,6 +82,7 @@ size_t armed_collect(struct armed *armed, bool (*touched)(void *ctx, uint64_t gr
 /*
  * The kernel has taken a change of a node in.  Until then what was told is still what its
  * reads must get, for it goes by the size that it was told.
+ * Return: true if it was told again meanwhile, so that armed_collect() must be called soon.
  */
-void armed_taken(struct armed *armed, uint64_t ino);
+bool armed_taken(struct armed *armed, uint64_t ino, int64_t now_ns);
 void armed_changes_free(struct armed_change *changes, size_t n);

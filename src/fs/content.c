@@ -15,6 +15,7 @@
 #include "core/render_xml.h"
 #include "core/snapshot.h"
 #include "fs/pinned.h"
+#include "fs/xattr.h"
 #include "mdisk/disks.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -261,7 +262,7 @@ static void fill_stat(const struct content *c, const struct place *at,
 {
 	_cleanup_strbuf_ struct strbuf target = STRBUF_INIT;
 
-	*ret = (struct stat){ .st_ino = node->id,
+	*ret = (struct stat){ .st_ino = node_number(node->id),
 		.st_mode = node_mode(&at->config, node),
 		.st_nlink = node_type(node->kind) == S_IFDIR ? 2 : 1,
 		.st_gid = at->config.gid,
@@ -281,6 +282,12 @@ static void fill_stat(const struct content *c, const struct place *at,
 	ret->st_blocks = (ret->st_size + 511) / 512;
 }
 
+/* The id of a metric whose text is in @blob, NULL: that cannot be had. */
+static uint64_t sized_id(uint64_t id, const struct blob *blob)
+{
+	return node_sized(id, blob ? blob->size : 0);
+}
+
 /* @parent, @name: of the entry, 0 and NULL: none. */
 static bool arm(struct content *c, const struct place *at, const struct node *node,
 	struct blob *told, uint64_t parent, const char *name)
@@ -291,9 +298,10 @@ static bool arm(struct content *c, const struct place *at, const struct node *no
 		.generation = at->view->generation,
 		.told = told,
 		.parent = parent,
-		.name = name };
+		.name = name,
+		.moved = node->metric && node->id != sized_id(node->id, told) };
 
-	return armed_set(c->armed, &n, clock_mono_ns());
+	return armed_set(c->armed, &n);
 }
 
 /* A rendering that the kernel learns of; its id is in @ret. */
@@ -308,20 +316,20 @@ static void answer_document(struct content *c, const struct place *at,
 
 	rendering.id = node_document_id(node->kind, number);
 	pinned_add(c->pinned, rendering.id, blob, clock_mono_ns());
-	*ret = (struct content_answer){ .keep_attr = true,
-		.generation = at->view->generation };
+	*ret = (struct content_answer){
+		.id = rendering.id, .keep_attr = true, .generation = at->view->generation
+	};
 	fill_stat(c, at, &rendering, blob, &ret->st);
 }
 
+/* @blob: of a metric. */
 static void answer(struct content *c, const struct place *at, const struct node *node,
-	uint64_t parent, const char *name, struct content_answer *ret)
+	struct blob *blob, uint64_t parent, const char *name, struct content_answer *ret)
 {
-	_cleanup_blob_ struct blob *blob = NULL;
 	bool fixed = node->kind < NODE_FIXED_END && node_type(node->kind) == S_IFDIR;
 
-	*ret = (struct content_answer){ .generation = at->view->generation };
-	if (node->metric)
-		blob = newest(c, at->view, node);
+	*ret = (struct content_answer){ .id = node->id,
+		.generation = at->view->generation };
 	fill_stat(c, at, node, blob, &ret->st);
 	if (is_document(node))
 		return;
@@ -333,6 +341,20 @@ static void answer(struct content *c, const struct place *at, const struct node 
 	/* names of fixed directories are for ever */
 	ret->keep_attr = arm(c, at, node, blob, fixed ? 0 : parent, name);
 	ret->keep_entry = fixed || (ret->keep_attr && parent);
+}
+
+/* What an entry stands for now. */
+static void answer_entry(struct content *c, const struct place *at,
+	const struct node *node, uint64_t parent, const char *name,
+	struct content_answer *ret)
+{
+	_cleanup_blob_ struct blob *blob =
+		node->metric ? newest(c, at->view, node) : NULL;
+	struct node now = *node;
+
+	if (node->metric)
+		now.id = sized_id(node->id, blob);
+	answer(c, at, &now, blob, parent, name, ret);
 }
 
 int content_lookup(
@@ -348,7 +370,7 @@ int content_lookup(
 	if (r == 0 && is_document(&node))
 		answer_document(c, &dir, &node, ret);
 	else if (r == 0)
-		answer(c, &dir, &node, parent, name, ret);
+		answer_entry(c, &dir, &node, parent, name, ret);
 	return r;
 }
 
@@ -376,22 +398,56 @@ static int find_file(struct content *c, uint64_t id, struct place *ret)
 	return r;
 }
 
+/* The bytes that were told of a metric, until that is taken back; else its newest. */
+static struct blob *told_or_newest(
+	struct content *c, const struct place *at, bool *ret_told)
+{
+	struct blob *blob = newest(c, at->view, &at->node), *told = NULL;
+	bool moved = at->node.id != sized_id(at->node.id, blob);
+
+	*ret_told = armed_recall(c->armed, at->node.id, moved, clock_mono_ns(), &told);
+	if (!*ret_told)
+		return blob;
+	blob_unref(blob);
+	return told;
+}
+
+static void stat_metric(
+	struct content *c, const struct place *at, struct content_answer *ret)
+{
+	bool told;
+	_cleanup_blob_ struct blob *blob = told_or_newest(c, at, &told);
+	int64_t told_ns = blob ? blob->time_ns : 0;
+	int64_t newest_ns = at->node.metric->available ? at->node.metric->changed_ns : 0;
+
+	if (!told || told_ns == newest_ns) {
+		answer(c, at, &at->node, blob, 0, NULL, ret);
+		return;
+	}
+	/* until the kernel has forgotten the old bytes their size is good */
+	*ret = (struct content_answer){ .generation = at->view->generation };
+	fill_stat(c, at, &at->node, blob, &ret->st);
+}
+
 int content_stat(struct content *c, uint64_t id, struct content_answer *ret)
 {
 	_cleanup_place_ struct place at = { 0 };
-	_cleanup_blob_ struct blob *blob = NULL;
 	int r = find_file(c, id, &at);
 
 	if (r < 0)
 		return r;
-	if (!is_document(&at.node)) {
-		answer(c, &at, &at.node, 0, NULL, ret);
-		return 0;
+	if (at.node.metric) {
+		stat_metric(c, &at, ret);
+	} else if (is_document(&at.node)) {
+		_cleanup_blob_ struct blob *blob = find_rendering(c, &at, id, &at.node);
+
+		*ret = (struct content_answer){ .keep_attr = true,
+			.generation = at.view->generation };
+		fill_stat(c, &at, &at.node, blob, &ret->st);
+	} else {
+		answer(c, &at, &at.node, NULL, 0, NULL, ret);
 	}
-	blob = find_rendering(c, &at, id, &at.node);
-	*ret = (struct content_answer){ .keep_attr = true,
-		.generation = at.view->generation };
-	fill_stat(c, &at, &at.node, blob, &ret->st);
+	ret->id = id;
 	return 0;
 }
 
@@ -430,7 +486,7 @@ static void arm_disk(struct content *c, const struct place *at, uint64_t image_g
 		.version = (int64_t)image_generation,
 		.generation = at->view->generation };
 
-	armed_set(c->armed, &n, clock_mono_ns());
+	armed_set(c->armed, &n);
 }
 
 /* The image of a disk, referenced. */
@@ -447,20 +503,17 @@ static struct blob *disk_image(struct content *c, const struct place *at, bool d
 	return image;
 }
 
-/* The bytes of a metric whose size was told; -ENODATA if it was told to have none. */
+/* The bytes of a metric; -ENODATA if there are none. */
 static int metric_bytes(struct content *c, const struct place *at, struct blob **ret)
 {
-	struct blob *told = NULL;
+	bool told;
 
-	if (armed_recall(c->armed, at->node.id, clock_mono_ns(), &told)) {
-		*ret = told;
-		return told ? 0 : -ENODATA;
-	}
-	*ret = newest(c, at->view, &at->node);
+	*ret = told_or_newest(c, at, &told);
 	if (!*ret)
 		return -ENODATA;
-	/* who reads without asking for the size, which he has from before */
-	arm(c, at, &at->node, *ret, 0, NULL);
+	/* else who reads has the size from before */
+	if (!told)
+		arm(c, at, &at->node, *ret, 0, NULL);
 	return 0;
 }
 
@@ -559,7 +612,7 @@ int content_list(struct content *c, uint64_t id, uint64_t after, bool with_stats
 		const struct node_entry *e = &(*ret)[i];
 
 		if (with_stats && e->offset > NODE_OFFSET_DOTS)
-			answer(c, &at, &e->node, id, e->name, &answers[i]);
+			answer_entry(c, &at, &e->node, id, e->name, &answers[i]);
 		else
 			answers[i].st = (struct stat){ .st_ino = e->node.id,
 				.st_mode = node_type(e->node.kind) };
@@ -569,22 +622,6 @@ int content_list(struct content *c, uint64_t id, uint64_t after, bool with_stats
 	return 0;
 }
 
-static const char *const xattrs[] = { "user.vhostmd.type", "user.vhostmd.unit",
-	"user.vhostmd.source" };
-
-/* Attribute @i of a metric; NULL if it has none. */
-static const char *xattr_value(const struct metric *metric, size_t i)
-{
-	switch (i) {
-	case 0:
-		return metric_type_name(metric->value.type);
-	case 1:
-		return metric->label->unit;
-	default:
-		return metric->label->source;
-	}
-}
-
 int content_getxattr(struct content *c, uint64_t id, const char *name, struct strbuf *out)
 {
 	_cleanup_place_ struct place at = { 0 };
@@ -592,15 +629,7 @@ int content_getxattr(struct content *c, uint64_t id, const char *name, struct st
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; at.node.metric && i < ARRAY_LEN(xattrs); i++) {
-		const char *value = xattr_value(at.node.metric, i);
-
-		if (!value || strcmp(name, xattrs[i]) != 0)
-			continue;
-		strbuf_adds(out, value);
-		return 0;
-	}
-	return -ENODATA;
+	return at.node.metric ? xattr_get(at.node.metric, name, out) : -ENODATA;
 }
 
 int content_listxattr(struct content *c, uint64_t id, struct strbuf *out)
@@ -608,12 +637,9 @@ int content_listxattr(struct content *c, uint64_t id, struct strbuf *out)
 	_cleanup_place_ struct place at = { 0 };
 	int r = find_file(c, id, &at);
 
-	if (r < 0)
-		return r;
-	for (size_t i = 0; at.node.metric && i < ARRAY_LEN(xattrs); i++)
-		if (xattr_value(at.node.metric, i))
-			strbuf_add(out, xattrs[i], strlen(xattrs[i]) + 1);
-	return 0;
+	if (r == 0 && at.node.metric)
+		xattr_list(at.node.metric, out);
+	return r;
 }
 
 /* ---- what the kernel must forget ---- */
@@ -627,6 +653,11 @@ int content_version(struct content *c, uint64_t id, int64_t *ret)
 		*ret = at.node.metric ? at.node.metric->changed_ns
 				      : (int64_t)at.view->generation;
 	return r;
+}
+
+void content_watch(struct content *c, uint64_t id)
+{
+	armed_watch(c->armed, id);
 }
 
 struct comparison {
@@ -660,11 +691,15 @@ static enum armed_verdict check(void *ctx, uint64_t ino, int64_t version)
 
 	if (r < 0)
 		return ARMED_GONE;
-	return !cmp->forget &&
-			node_version(cmp->now.view, &node,
-				is_disk(&node) ? (uint64_t)version : 0) == version
-		? ARMED_SAME
-		: ARMED_CHANGED;
+	if (!cmp->forget &&
+		node_version(cmp->now.view, &node,
+			is_disk(&node) ? (uint64_t)version : 0) == version)
+		return ARMED_SAME;
+	if (!node.metric)
+		return ARMED_CHANGED;
+	_cleanup_blob_ struct blob *blob = newest(cmp->c, cmp->now.view, &node);
+
+	return sized_id(ino, blob) == ino ? ARMED_CHANGED : ARMED_MOVED;
 }
 
 /*
@@ -698,7 +733,10 @@ static size_t move_disks(
 
 void content_taken(struct content *c, uint64_t id)
 {
-	armed_taken(c->armed, id);
+	int64_t now_ns = clock_mono_ns();
+
+	if (armed_taken(c->armed, id, now_ns))
+		c->again_ns = now_ns;
 }
 
 void content_settle(struct content *c, uint64_t id)

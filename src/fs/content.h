@@ -5,9 +5,8 @@
  *
  * A file of a metric is answered by the kernel's page cache until its value changes
  * (fs/armed.h).  Its mtime is the time of the sample that brought the value, so that what
- * stays the same costs nothing.  A reader who is between two reads when a longer value
- * comes finds its tail behind the shorter one, as in any file that changes in place; who
- * must rule that out reads with one call.
+ * stays the same costs nothing.  A value of another length is another file under the same
+ * name (node_sized()), so that nobody finds the tail of a longer value behind a shorter one.
  * A document is looked up as one rendering (fs/pinned.h), which never changes.
  * A disk has a constant size and a latch of its own (mdisk/disks.h).
  */
@@ -47,6 +46,7 @@ void content_set_config(struct content *content, const struct content_config *co
 
 /* An answer that the kernel may keep until it is taken back by content_changes(). */
 struct content_answer {
+	uint64_t id; /* what the kernel is to ask by */
 	struct stat st;
 	bool keep_entry; /* that the name stands for this file */
 	bool keep_attr;  /* what st says */
@@ -106,6 +106,9 @@ pid_t content_process(pid_t thread);
 
 /* A number that differs after the file's content changed; -ENOENT. */
 int content_version(struct content *content, uint64_t id, int64_t *ret);
+
+/* Who has the file open watches it, and must see the next value as soon as it is there. */
+void content_watch(struct content *content, uint64_t id);
 
 /*
  * Waits for something to change, but not for longer than about a second, and tells what the

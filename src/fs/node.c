@@ -78,6 +78,25 @@ bool node_is_document(uint64_t id, enum node_kind *ret)
 	return true;
 }
 
+#define SIZE_BITS 6
+#define SIZE_SHIFT (KEY_BITS - SIZE_BITS)
+#define SIZE_MASK (((UINT64_C(1) << SIZE_BITS) - 1) << SIZE_SHIFT)
+
+static bool is_metric(uint64_t id)
+{
+	return id_kind(id) == NODE_HOST_METRIC || id_kind(id) == NODE_VM_METRIC;
+}
+
+uint64_t node_sized(uint64_t id, size_t size)
+{
+	return (id & ~SIZE_MASK) | ((uint64_t)size << SIZE_SHIFT & SIZE_MASK);
+}
+
+uint64_t node_number(uint64_t id)
+{
+	return is_metric(id) ? id & ~SIZE_MASK : id;
+}
+
 bool node_is_vm(uint64_t id)
 {
 	return id_kind(id) == NODE_VM;
@@ -87,8 +106,8 @@ static uint64_t metric_id(const struct snapshot *scope, const struct metric *met
 {
 	uint64_t parts[2] = { scope->is_host ? 0 : scope->key, metric->label->name_hash };
 
-	return make_id(scope->is_host ? NODE_HOST_METRIC : NODE_VM_METRIC,
-		siphash24(parts, sizeof(parts)));
+	return node_number(make_id(scope->is_host ? NODE_HOST_METRIC : NODE_VM_METRIC,
+		siphash24(parts, sizeof(parts))));
 }
 
 static struct node metric_node(struct snapshot *scope, const struct metric *metric)
@@ -215,13 +234,14 @@ static int resolve_metric(
 	struct node_index *index, struct view *view, uint64_t id, struct node *ret)
 {
 	struct slot slot;
+	uint64_t number = node_number(id);
 
 	pthread_mutex_lock(&index->lock);
-	bool found = find_locked(index, id, &slot);
+	bool found = find_locked(index, number, &slot);
 
 	if (!found && index->generation != view->generation) {
 		rebuild_locked(index, view);
-		found = find_locked(index, id, &slot);
+		found = find_locked(index, number, &slot);
 	}
 	pthread_mutex_unlock(&index->lock);
 	if (!found)
@@ -229,7 +249,7 @@ static int resolve_metric(
 	struct snapshot *scope = id_kind(id) == NODE_HOST_METRIC
 		? view->host
 		: view_find_key(view, slot.key);
-	const struct metric *metric = scope ? metric_of(scope, id, slot.at) : NULL;
+	const struct metric *metric = scope ? metric_of(scope, number, slot.at) : NULL;
 
 	if (!metric)
 		return -ENOENT;

@@ -9,7 +9,8 @@
  * carry their kind in the upper 4 bits and 60 bits below:
  *   a VM's directory, links and disk   uuid_key() of its uuid
  *   a link by id                       the id
- *   a metric                           a hash of its scope's key and its name
+ *   a metric                           a hash of its scope's key and its name (54 bits),
+ *                                      above it the size of its text: node_sized()
  *   a rendering of a document          which document, and a number
  * A disk's id needs no table to be understood: if no VM with that key runs, its disk shows
  * the host alone.  A metric's id does: node_index, a cache that is rebuilt from the view
@@ -66,6 +67,16 @@ uint64_t node_document_id(enum node_kind document, uint64_t number);
 
 /* Return: true if the id is that of a rendering; @ret: of which document. */
 bool node_is_document(uint64_t id, enum node_kind *ret);
+
+/*
+ * The id under which a metric is told while its text has that many bytes.  A file of the
+ * page cache that grew would show who is between two reads the tail of the new text behind
+ * the old; so no file grows, but the name goes on to another.  Sizes count modulo 64.
+ */
+uint64_t node_sized(uint64_t id, size_t size);
+
+/* What users see as the file's number: of a metric, the same for all sizes. */
+uint64_t node_number(uint64_t id);
 
 /* True of the id of a VM's directory, whether or not that VM runs. */
 bool node_is_vm(uint64_t id);

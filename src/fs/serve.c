@@ -71,7 +71,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 static void fill_entry(const struct content_answer *answer, struct fuse_entry_param *ret)
 {
-	*ret = (struct fuse_entry_param){ .ino = answer->st.st_ino,
+	*ret = (struct fuse_entry_param){ .ino = answer->id,
 		.generation = 1,
 		.attr = answer->st,
 		.attr_timeout = answer->keep_attr ? KEEP_S : 0,
@@ -301,6 +301,7 @@ static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 		fuse_reply_err(req, -r);
 		return;
 	}
+	content_watch(serve->content, ino);
 	bool changed = watch_poll(
 		serve->watch, ino, content_process(fuse_req_ctx(req)->pid), version, ph);
 

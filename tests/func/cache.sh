@@ -11,6 +11,7 @@ conf()
 		<metric context="host"><name>name</name><source>host.name</source></metric>
 		<metric context="host"><name>up</name><source>host.uptime</source></metric>
 		<metric context="host"><name>cycles</name><source>vhostmd.fast.cycles</source></metric>
+		<metric context="host"><name>duration</name><source>vhostmd.fast.duration</source></metric>
 		<metric context="vm"><name>state</name><source>state.state</source></metric>
 		<metric context="vm"><name>id</name><source>domain.id</source></metric>
 		<metric context="vm"><name>none</name><source>process.threads</source></metric>
@@ -59,6 +60,7 @@ stop_daemon || exit 1
 # with an update each millisecond: whole, new, and never backwards, for all readers
 conf 0.001
 CONF=$tmp/conf start_daemon --connect test:///default
+wait_for 10 test -s "$host/duration" || fail "no sample"
 cat >"$tmp/reader.py" <<'EOF2'
 import os, re, sys, time
 path, seconds = sys.argv[1], float(sys.argv[2])
@@ -82,7 +84,25 @@ while time.monotonic() < end:
     n += 1
 assert n > 100, n
 EOF2
+# who waits between two reads finds no tail of a longer value
+cat >"$tmp/slow-reader.py" <<'EOF2'
+import os, random, sys, time
+path, lengths, end = sys.argv[1], set(), time.monotonic() + 6
+while time.monotonic() < end:
+    fd = os.open(path, os.O_RDONLY)
+    text = os.read(fd, 4096)
+    time.sleep(random.random() * 0.03)
+    rest = os.read(fd, 4096)
+    os.close(fd)
+    assert text.endswith(b"\n") and text.count(b"\n") == 1 and not rest, (text, rest)
+    lengths.add(len(text))
+assert len(lengths) > 1, lengths
+EOF2
 readers=()
+for _ in {1..4}; do
+	python3 "$tmp/slow-reader.py" "$host/duration" &
+	readers+=($!)
+done
 for _ in {1..8}; do
 	python3 "$tmp/reader.py" "$host/up" 6 &
 	readers+=($!)

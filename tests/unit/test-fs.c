@@ -270,36 +270,48 @@ static void what_is_read_is_what_was_told(void **state)
 	char buf[64];
 
 	fs_init(&fs);
-	publish(fs.tree, 1, 0, 1, 9);
+	publish(fs.tree, 1, 0, 1, 1001);
 	struct content_answer answer = look_up(&fs, NODE_HOST, "n");
-	uint64_t ino = answer.st.st_ino;
+	uint64_t ino = answer.id;
 
 	assert_true(answer.keep_entry && answer.keep_attr);
-	assert_int_equal(answer.st.st_size, 2);
-	assert_int_equal(answer.st.st_mtim.tv_nsec, 1009);
-	publish(fs.tree, 2, 0, 1, 1000);
-	assert_int_equal(read_size(fs.c, ino, 0, sizeof(buf), buf, &zeros), 2);
-	assert_memory_equal(buf, "9\n", 2);
-	assert_true(taken_back(&fs, ino, NULL, 100));
-	/* the kernel has not heard of it yet, and still goes by the size that it was told */
-	assert_int_equal(read_size(fs.c, ino, 0, sizeof(buf), buf, &zeros), 2);
+	assert_int_equal(answer.st.st_size, 5);
+	assert_int_equal(answer.st.st_mtim.tv_nsec, 2001);
+	publish(fs.tree, 2, 0, 1, 1002);
+	assert_int_equal(read_size(fs.c, ino, 0, sizeof(buf), buf, &zeros), 5);
+	assert_memory_equal(buf, "1001\n", 5);
+	assert_true(taken_back(&fs, ino, NULL, 1));
+	/* the kernel has not heard of it yet */
+	assert_int_equal(content_stat(fs.c, ino, &answer), 0);
+	assert_int_equal(answer.st.st_mtim.tv_nsec, 2001);
+	assert_false(answer.keep_attr);
+	assert_int_equal(read_size(fs.c, ino, 0, sizeof(buf), buf, &zeros), 5);
+	assert_memory_equal(buf, "1001\n", 5);
+	content_taken(fs.c, ino);
+	/* it may have kept what was read last */
+	assert_true(taken_back(&fs, ino, NULL, 1));
 	content_taken(fs.c, ino);
 	assert_int_equal(content_stat(fs.c, ino, &answer), 0);
-	assert_int_equal(answer.st.st_size, 5);
+	assert_int_equal(answer.st.st_mtim.tv_nsec, 2002);
 	assert_int_equal(read_size(fs.c, ino, 0, sizeof(buf), buf, &zeros), 5);
-	assert_memory_equal(buf, "1000\n", 5);
+	assert_memory_equal(buf, "1002\n", 5);
 	assert_int_equal(read_size(fs.c, ino, 3, 1, buf, &zeros), 1);
 	assert_int_equal(read_size(fs.c, ino, 5, 10, NULL, &zeros), 0);
 	assert_int_equal(read_size(fs.c, ino, UINT64_MAX, SIZE_MAX, NULL, &zeros), 0);
 
 	/* the same value costs nothing */
-	publish(fs.tree, 3, 0, 1, 1000);
+	publish(fs.tree, 3, 0, 1, 1002);
 	assert_false(taken_back(&fs, ino, NULL, 5));
 	/* a node that nobody asked for again neither */
-	publish(fs.tree, 4, 0, 1, 7);
-	assert_true(taken_back(&fs, ino, NULL, 100));
-	publish(fs.tree, 5, 0, 1, 8);
+	publish(fs.tree, 4, 0, 1, 1003);
+	assert_true(taken_back(&fs, ino, NULL, 1));
+	publish(fs.tree, 5, 0, 1, 1004);
 	assert_false(taken_back(&fs, ino, NULL, 5));
+	/* pages from before a new answer are old, although the answer was new */
+	assert_int_equal(look_up(&fs, NODE_HOST, "n").id, ino);
+	publish(fs.tree, 6, 0, 1, 1005);
+	assert_int_equal(look_up(&fs, NODE_HOST, "n").id, ino);
+	assert_true(taken_back(&fs, ino, NULL, 1));
 
 	/* unavailable: so that a read reaches us, and fails */
 	struct content_bytes bytes;
@@ -307,9 +319,84 @@ static void what_is_read_is_what_was_told(void **state)
 	answer = look_up(&fs, NODE_HOST, "a%2Fb");
 	assert_int_equal(answer.st.st_size, 1);
 	assert_int_equal(
-		content_read(fs.c, answer.st.st_ino, false, 1, 0, 10, &bytes), -ENODATA);
+		content_read(fs.c, answer.id, false, 1, 0, 10, &bytes), -ENODATA);
 	assert_int_equal(content_read(fs.c, NODE_HOST, false, 1, 0, 10, &bytes), -EISDIR);
 	assert_int_equal(content_read(fs.c, 77, false, 1, 0, 10, &bytes), -ENOENT);
+	fs_done(&fs);
+}
+
+/* Who is between two reads when a longer value comes finds the end of the old one. */
+static void no_file_grows(void **state)
+{
+	(void)state;
+	struct fs fs;
+	size_t zeros = 0;
+	char buf[64];
+
+	fs_init(&fs);
+	publish(fs.tree, 1, 0, 1, 9);
+	struct content_answer before = look_up(&fs, NODE_HOST, "n"), answer;
+
+	publish(fs.tree, 2, 0, 1, 10);
+	assert_int_equal(content_stat(fs.c, before.id, &answer), 0);
+	assert_int_equal(answer.st.st_size, 2);
+	/* the name goes on at once, the file of the shorter value stays for a moment */
+	assert_true(taken_back(&fs, before.id, "n", 1));
+	assert_false(taken_back(&fs, before.id, NULL, 5));
+	struct content_answer after = look_up(&fs, NODE_HOST, "n");
+
+	assert_true(after.id != before.id);
+	assert_true(after.st.st_ino == before.st.st_ino);
+	assert_int_equal(after.st.st_size, 3);
+	assert_int_equal(content_stat(fs.c, before.id, &answer), 0);
+	assert_int_equal(answer.st.st_size, 2);
+	assert_int_equal(read_size(fs.c, before.id, 0, sizeof(buf), buf, &zeros), 2);
+	assert_memory_equal(buf, "9\n", 2);
+	assert_int_equal(read_size(fs.c, before.id, 2, sizeof(buf), NULL, &zeros), 0);
+	assert_int_equal(read_size(fs.c, after.id, 0, sizeof(buf), buf, &zeros), 3);
+	assert_memory_equal(buf, "10\n", 3);
+
+	/* also if the value was as short again meanwhile, and he asked then */
+	publish(fs.tree, 3, 0, 1, 7);
+	assert_true(taken_back(&fs, after.id, "n", 1));
+	content_taken(fs.c, before.id);
+	while (taken_back(&fs, before.id, NULL, 1))
+		content_taken(fs.c, before.id);
+	assert_int_equal(content_stat(fs.c, before.id, &answer), 0);
+	publish(fs.tree, 4, 0, 1, 12);
+	assert_false(taken_back(&fs, before.id, NULL, 5));
+	assert_int_equal(content_stat(fs.c, before.id, &answer), 0);
+	assert_int_equal(answer.st.st_size, 2);
+
+	/* who keeps it open comes to see new values also there */
+	assert_true(taken_back(&fs, before.id, NULL, 200));
+	content_taken(fs.c, before.id);
+	assert_int_equal(content_stat(fs.c, before.id, &answer), 0);
+	assert_int_equal(answer.st.st_size, 3);
+	assert_true(answer.keep_attr);
+	assert_int_equal(read_size(fs.c, before.id, 0, sizeof(buf), buf, &zeros), 3);
+	publish(fs.tree, 5, 0, 1, 11);
+	assert_true(taken_back(&fs, before.id, NULL, 1));
+	content_taken(fs.c, before.id);
+
+	/* a value as short as the first: its pages must go before its name comes back */
+	assert_int_equal(look_up(&fs, NODE_HOST, "n").id, after.id);
+	assert_int_equal(content_stat(fs.c, before.id, &answer), 0);
+	publish(fs.tree, 6, 0, 1, 8);
+	struct armed_change *changes = NULL;
+
+	content_wake(fs.c);
+	assert_int_equal(content_changes(fs.c, &changes), 2);
+	assert_true(changes[0].ino == before.id && changes[0].node && !changes[0].name);
+	assert_true(changes[1].ino == after.id && !changes[1].node && changes[1].name);
+	armed_changes_free(changes, 2);
+	content_taken(fs.c, before.id);
+	assert_int_equal(look_up(&fs, NODE_HOST, "n").id, before.id);
+
+	/* who watches is not kept waiting */
+	content_watch(fs.c, before.id);
+	publish(fs.tree, 7, 0, 1, 100);
+	assert_true(taken_back(&fs, before.id, NULL, 1));
 	fs_done(&fs);
 }
 
@@ -325,12 +412,12 @@ static void late_answers_are_taken_back(void **state)
 
 	/* the change is told before the answer arrives: the kernel knows no such file yet */
 	publish(fs.tree, 2, 0, 1, 10);
-	assert_true(taken_back(&fs, late.st.st_ino, NULL, 100));
+	assert_true(taken_back(&fs, late.id, NULL, 100));
 	struct content_answer again = look_up(&fs, NODE_HOST, "n");
 
 	publish(fs.tree, 3, 0, 1, 11);
 	content_told(fs.c, again.generation);
-	assert_true(taken_back(&fs, again.st.st_ino, NULL, 100));
+	assert_true(taken_back(&fs, again.id, NULL, 100));
 	fs_done(&fs);
 }
 
@@ -345,7 +432,7 @@ static void entries_vanish_with_their_vms(void **state)
 	fs_init(&fs);
 	publish(fs.tree, 1, 0, 2, 9);
 	struct content_answer vm = look_up(&fs, NODE_VMS, "vm1");
-	struct content_answer file = look_up(&fs, vm.st.st_ino, "n");
+	struct content_answer file = look_up(&fs, vm.id, "n");
 
 	assert_int_equal(
 		content_list(fs.c, NODE_VMS, 0, true, &entries, &answers, &n), 0);
@@ -364,16 +451,15 @@ static void entries_vanish_with_their_vms(void **state)
 			dir |= changes[k].ino == NODE_VMS && changes[k].node;
 			entry |= changes[k].parent == NODE_VMS &&
 				!strcmp(changes[k].name, "vm1");
-			inside |= changes[k].ino == file.st.st_ino && changes[k].node;
+			inside |= changes[k].ino == file.id && changes[k].node;
 		}
 		armed_changes_free(changes, n);
 		poll(NULL, 0, 1);
 	}
 	assert_true(dir && entry && inside);
-	assert_int_equal(content_stat(fs.c, vm.st.st_ino, &vm), -ENOENT);
+	assert_int_equal(content_stat(fs.c, vm.id, &vm), -ENOENT);
 	/* who has its directory open finds it empty */
-	assert_int_equal(
-		content_list(fs.c, vm.st.st_ino, 0, false, &entries, &answers, &n), 0);
+	assert_int_equal(content_list(fs.c, vm.id, 0, false, &entries, &answers, &n), 0);
 	assert_int_equal(n, 2);
 	node_entries_free(entries, n);
 	free(answers);
@@ -392,27 +478,25 @@ static void a_rendering_stays_what_it_is(void **state)
 	publish(fs.tree, 1, 0, 1, 9);
 	struct content_answer mine = look_up(&fs, NODE_ROOT, "metrics.xml");
 	size_t half = (size_t)mine.st.st_size / 2;
-	size_t got = read_size(fs.c, mine.st.st_ino, 0, half, before, &zeros);
+	size_t got = read_size(fs.c, mine.id, 0, half, before, &zeros);
 
 	assert_true(mine.keep_attr && !mine.keep_entry);
 	publish(fs.tree, 2, 0, 3, 123456789);
 	struct content_answer other = look_up(&fs, NODE_ROOT, "metrics.xml");
 
-	assert_true(other.st.st_ino != mine.st.st_ino);
+	assert_true(other.id != mine.id);
 	assert_true(other.st.st_size > mine.st.st_size);
-	got += read_size(
-		fs.c, mine.st.st_ino, got, sizeof(before) - got, before + got, &zeros);
+	got += read_size(fs.c, mine.id, got, sizeof(before) - got, before + got, &zeros);
 	assert_int_equal(got, mine.st.st_size);
 	assert_memory_equal(before + got - 11, "</metrics>\n", 11);
 	assert_null(memmem(before, got, "123456789", 9));
-	assert_int_equal(read_size(fs.c, mine.st.st_ino, got, 10, NULL, &zeros), 0);
-	assert_int_equal(
-		look_up(&fs, NODE_ROOT, "metrics.xml").st.st_ino, other.st.st_ino);
+	assert_int_equal(read_size(fs.c, mine.id, got, 10, NULL, &zeros), 0);
+	assert_int_equal(look_up(&fs, NODE_ROOT, "metrics.xml").id, other.id);
 	struct content_answer status = look_up(&fs, NODE_ROOT, "status");
 
-	got = read_size(fs.c, status.st.st_ino, 0, sizeof(after), after, &zeros);
+	got = read_size(fs.c, status.id, 0, sizeof(after), after, &zeros);
 	assert_memory_equal(after, "ok\n", got);
-	assert_true(look_up(&fs, NODE_ROOT, "status").st.st_ino != status.st.st_ino);
+	assert_true(look_up(&fs, NODE_ROOT, "status").id != status.id);
 	fs_done(&fs);
 }
 
@@ -459,6 +543,7 @@ int main(void)
 		cmocka_unit_test(any_well_formed_uuid_has_a_disk),
 		cmocka_unit_test(listings_survive_changes),
 		cmocka_unit_test(what_is_read_is_what_was_told),
+		cmocka_unit_test(no_file_grows),
 		cmocka_unit_test(late_answers_are_taken_back),
 		cmocka_unit_test(entries_vanish_with_their_vms),
 		cmocka_unit_test(a_rendering_stays_what_it_is),
