@@ -133,7 +133,7 @@ guest_initramfs()
 	cp "$@" "$root/bin/"
 	# failover before net: virtio_net needs it where it is a module
 	for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci \
-		virtio_mmio virtio_blk virtio_console; do
+		virtio_mmio virtio_blk virtio_console virtio_balloon; do
 		found=$(find "$guest_cache/modules" -name "$module.ko*" | head -n 1)
 		[ -n "$found" ] || continue
 		cp "$found" "$root/lib/modules/"
@@ -284,13 +284,19 @@ guest_start_halting()
 	virsh_system create "$tmp/$2.xml" >/dev/null
 }
 
-# Destroys every transient domain whose name starts with our prefix, and no other.
-guests_destroy()
+# The uuids of all transient domains whose name starts with our prefix.  libvirt lets no name
+# hold a newline.
+guests_ours()
 {
 	local uuid name
-	virsh_system list --transient --uuid 2>/dev/null | while read -r uuid; do
-		[ -n "$uuid" ] || continue
-		name=$(virsh_system domname "$uuid" 2>/dev/null)
-		case $name in "$guest_prefix"*) virsh_system destroy "$uuid" >/dev/null 2>&1 ;; esac
+	virsh_system list --transient --uuid --name 2>/dev/null | while read -r uuid name; do
+		case $name in "$guest_prefix"*) echo "$uuid" ;; esac
 	done
+}
+
+# Destroys those, and no other.  A process for each would take longest with hundreds.
+guests_destroy()
+{
+	guests_ours | sed 's/^/destroy /' >"$tmp/destroy" || return
+	split -e -n r/4 --filter='virsh -q -c qemu:///system >/dev/null 2>&1' "$tmp/destroy"
 }

@@ -25,7 +25,7 @@ struct fast_description {
 	struct nic *nics; /* those that have a name */
 	size_t n_nics;
 	uint64_t n_interfaces; /* all */
-	uint64_t vcpus_max;
+	uint64_t vcpus_max, memory_kib, memory_now_kib;
 	bool links_known; /* the kernel knows all of nics */
 };
 
@@ -45,6 +45,8 @@ struct fast_description *fast_description_new(
 	d->nics = xcalloc(domain->n_nics, sizeof(*d->nics));
 	d->n_interfaces = domain->n_nics;
 	d->vcpus_max = domain->vcpus_max;
+	d->memory_kib = domain->limits[DOMAIN_MEMORY];
+	d->memory_now_kib = domain->memory_now_kib;
 	d->links_known = true;
 	for (size_t i = 0; i < domain->n_nics; i++) {
 		if (!domain->nics[i])
@@ -160,6 +162,11 @@ static void sample_description(const struct fast_description *d,
 	if (d->vcpus_max) {
 		fact_set(&s->facts[VM_VCPU_MAXIMUM], value_u64(d->vcpus_max));
 		s->cover |= COVER_VCPU_MAXIMUM;
+	}
+	if (d->memory_kib && d->memory_now_kib) {
+		fact_set(&s->facts[VM_BALLOON_MAXIMUM], value_u64(d->memory_kib));
+		fact_set(&s->facts[VM_BALLOON_CURRENT], value_u64(d->memory_now_kib));
+		s->cover |= COVER_BALLOON;
 	}
 }
 

@@ -245,6 +245,7 @@ static void read_limits(xmlNode *root, struct foreign_domain *ret)
 			: element_u64(node);
 	}
 	ret->limits[DOMAIN_MEMORY] = element_kib(find_child(root, "memory"));
+	ret->memory_now_kib = element_kib(find_child(root, "currentMemory"));
 	ret->vcpus_max = element_u64(find_child(root, "vcpu"));
 }
 

@@ -42,7 +42,8 @@ struct foreign_domain {
 		uint64_t iotune[IOTUNE_KEY_COUNT]; /* 0: no limit */
 	} * disks;
 	size_t n_disks;
-	uint64_t vcpus_max; /* 0: not said */
+	uint64_t vcpus_max;      /* 0: not said */
+	uint64_t memory_now_kib; /* what the balloon leaves; 0: not said */
 	/* DOMAIN_MEMORY, DOMAIN_CPUTUNE_* and DOMAIN_MEMTUNE_*; 0: no limit is set */
 	uint64_t limits[DOMAIN_SCALAR_COUNT];
 };

@@ -23,8 +23,11 @@
 #include "util/sync.h"
 
 #define MAX_ACTIVE 2u /* calls at once that are not abandoned */
-#define MAX_WORKERS                                                                      \
-	4u            /* with abandoned ones; libvirtd serves five requests of a client */
+/*
+ * With abandoned ones.  libvirtd serves five requests of a client at once, and has twenty
+ * threads for all clients, each of which a hung VM holds: no more of them are for us.
+ */
+#define MAX_WORKERS 4u
 #define BATCH_VMS 64u /* in one call: bounds what one hung VM holds up */
 #define TICKS 4       /* of the period: VMs due in the same tick share calls */
 #define MIN_TICK_NS (10 * NS_PER_MS)
@@ -40,8 +43,6 @@
 #define SUSPECT_PAUSE_NS (250 * NS_PER_MS)
 
 #define IDLE_NS NS_PER_S
-
-#define COVERS 32u /* combinations of enum vm_cover */
 
 enum slow_doubt {
 	DOUBT_NONE,
@@ -93,7 +94,8 @@ struct slow {
 
 	/* scheduler only */
 	struct virt_plan *plan;
-	unsigned groups[COVERS];
+	bool told_exhausted;
+	unsigned groups[COVER_COMBINATIONS];
 
 	pthread_mutex_t lock; /* guards the rest; taken alone */
 	pthread_cond_t wake;  /* the scheduler */
@@ -478,7 +480,7 @@ static void refresh_plan(struct slow *s)
 	if (!s->plan || specs != virt_plan_specs(s->plan)) {
 		virt_plan_unref(s->plan);
 		s->plan = virt_plan_new(specs);
-		for (unsigned cover = 0; cover < COVERS; cover++)
+		for (unsigned cover = 0; cover < COVER_COMBINATIONS; cover++)
 			s->groups[cover] = virt_plan_groups(s->plan, cover);
 	}
 	spec_set_unref(specs);
@@ -496,7 +498,7 @@ static bool needs_probe(const struct slow_vm *sv)
 
 static unsigned cover_of(const struct slow_vm *sv)
 {
-	return atomic_load(&sv->vm->cover) & (COVERS - 1);
+	return atomic_load(&sv->vm->cover) & (COVER_COMBINATIONS - 1);
 }
 
 static void job_add_locked(struct job *job, struct slow_vm *sv)
@@ -591,6 +593,22 @@ static bool start_job_locked(struct slow *s, int64_t now)
 	return true;
 }
 
+/* All workers wait for calls that were given up. */
+static bool exhausted_locked(const struct slow *s)
+{
+	return s->n_workers == MAX_WORKERS && !s->n_idle && !s->n_active;
+}
+
+/* Once, until it changes. */
+static void tell_exhausted(struct slow *s, bool exhausted)
+{
+	if (exhausted && !s->told_exhausted)
+		log_warning("libvirt does not answer %u calls: until it does, slow "
+			    "figures of all VMs stand still",
+			MAX_WORKERS);
+	s->told_exhausted = exhausted;
+}
+
 static int64_t patience_ns(const struct slow *s)
 {
 	int64_t ns = s->figures.call_ns * PATIENCE_FACTOR;
@@ -667,6 +685,11 @@ static void *scheduler_main(void *arg)
 		abandon_late_locked(s, now);
 		while (start_job_locked(s, now))
 			continue;
+		bool exhausted = exhausted_locked(s);
+
+		pthread_mutex_unlock(&s->lock);
+		tell_exhausted(s, exhausted);
+		pthread_mutex_lock(&s->lock);
 		wait_locked(s, now);
 	}
 	pthread_mutex_unlock(&s->lock);

@@ -33,7 +33,14 @@
 
 enum virt_state { VIRT_CONNECTING, VIRT_CONNECTED, VIRT_FAILED };
 
-enum { ON_LIFECYCLE, ON_DEVICE_ADDED, ON_DEVICE_REMOVED, ON_TUNABLE, N_EVENTS };
+enum {
+	ON_LIFECYCLE,
+	ON_DEVICE_ADDED,
+	ON_DEVICE_REMOVED,
+	ON_TUNABLE,
+	ON_BALLOON,
+	N_EVENTS
+};
 
 struct virt {
 	/* immutable after virt_start() */
@@ -149,6 +156,14 @@ static void on_tunable(virConnectPtr conn, virDomainPtr dom, virTypedParameterPt
 	(void)conn;
 	(void)params;
 	(void)n_params;
+	look_again(dom, data);
+}
+
+static void on_balloon(
+	virConnectPtr conn, virDomainPtr dom, unsigned long long kib, void *data)
+{
+	(void)conn;
+	(void)kib;
 	look_again(dom, data);
 }
 
@@ -288,6 +303,8 @@ static void register_events(struct virt *virt, virConnectPtr conn)
 			VIR_DOMAIN_EVENT_CALLBACK(on_device) },
 		[ON_TUNABLE] = { VIR_DOMAIN_EVENT_ID_TUNABLE,
 			VIR_DOMAIN_EVENT_CALLBACK(on_tunable) },
+		[ON_BALLOON] = { VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE,
+			VIR_DOMAIN_EVENT_CALLBACK(on_balloon) },
 	};
 
 	for (size_t i = 0; i < N_EVENTS; i++)

@@ -82,8 +82,11 @@ static const struct catalogue_entry entries[] = {
 	VIRT("cpu.cache.monitor.*.bank.*.bytes", UINT32, "B", GAUGE,
 		"Use of a cache bank")
 
-	VIRT("balloon.current", UINT64, "KiB", GAUGE, "Memory that the balloon leaves")
-	VIRT("balloon.maximum", UINT64, "KiB", GAUGE, "Most memory the VM may have")
+	VIRT_FAST(BALLOON_CURRENT, BALLOON, "balloon.current", UINT64, "KiB", GAUGE,
+		"domain XML: currentMemory, read again when the balloon moves",
+		"Memory that the balloon leaves")
+	VIRT_FAST(BALLOON_MAXIMUM, BALLOON, "balloon.maximum", UINT64, "KiB", GAUGE,
+		"domain XML: memory", "Most memory the VM may have")
 	VIRT("balloon.swap_in", UINT64, "KiB", COUNTER, "Read from the guest's swap space")
 	VIRT("balloon.swap_out", UINT64, "KiB", COUNTER,
 		"Written to the guest's swap space")

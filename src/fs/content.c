@@ -48,6 +48,7 @@ struct content {
 	struct view *seen; /* up to which they were told; NULL: none */
 	int64_t again_ns;  /* when something that was left must be looked at; 0: never */
 	int64_t retry_ns;  /* when everything must be looked at again; 0: never */
+	int64_t swept_ns;  /* disks_sweep() */
 	_Atomic bool missed; /* an answer was out of date when it was given */
 	_Atomic bool reconfigured;
 
@@ -747,7 +748,7 @@ void content_settle(struct content *c, uint64_t id)
 		return;
 	struct disks_place place = disk_place(&at, false, 0);
 
-	disks_settle(c->disks, place.key, clock_mono_ns());
+	disks_settle(c->disks, place.key);
 }
 
 size_t content_changes(struct content *c, struct armed_change **ret)
@@ -778,6 +779,10 @@ size_t content_changes(struct content *c, struct armed_change **ret)
 	for (size_t i = 0; i < n_dropped; i++)
 		(*ret)[n++] = (struct armed_change){ .ino = dropped[i], .node = true };
 	free(dropped);
+	if (clock_mono_ns() - c->swept_ns >= HOUSEKEEPING_NS) {
+		c->swept_ns = clock_mono_ns();
+		disks_sweep(c->disks, c->swept_ns);
+	}
 	view_unref(c->seen);
 	c->seen = cmp.now.view;
 	return n;

@@ -28,7 +28,7 @@
 #define HOLD_MAX_NS (3 * NS_PER_S)
 
 /* A disk that nobody read for so long is forgotten. */
-#define FORGET_NS (60 * NS_PER_S)
+#define FORGET_NS (10 * NS_PER_S)
 
 #define N_BUCKETS 1024u
 
@@ -54,10 +54,10 @@ struct disks {
 	_Atomic uint64_t size_bytes;
 	pthread_mutex_t lock; /* guards the table */
 	struct disk *buckets[N_BUCKETS];
-	int64_t swept_ns;
 
 	pthread_mutex_t shared_lock; /* guards the rest; inside disk.lock */
 	struct blob *shared;         /* the newest shared image that anybody asked for */
+	int64_t shared_ns;           /* when he did */
 };
 
 struct disks *disks_new(uint64_t size_bytes)
@@ -106,20 +106,20 @@ void disks_set_size(struct disks *disks, uint64_t size_bytes)
 	atomic_store(&disks->size_bytes, size_bytes);
 }
 
-/* Forgets disks that are not in use; now and then, when a new one comes. */
-static void sweep_locked(struct disks *disks, int64_t now_ns)
+void disks_sweep(struct disks *disks, int64_t now_ns)
 {
-	if (now_ns - disks->swept_ns < FORGET_NS / 2)
-		return;
-	disks->swept_ns = now_ns;
+	struct blob *shared = NULL;
+
+	pthread_mutex_lock(&disks->lock);
 	for (size_t i = 0; i < N_BUCKETS; i++) {
 		struct disk **at = &disks->buckets[i];
 
 		while (*at) {
 			struct disk *disk = *at;
 
-			/* nobody uses it, so nobody changes read_ns */
-			if (!disk->users && now_ns - disk->read_ns > FORGET_NS) {
+			/* nobody uses it, so nobody changes the others */
+			if (!disk->users && !disk->cached &&
+				now_ns - disk->read_ns > FORGET_NS) {
 				*at = disk->next;
 				disk_free(disk);
 			} else {
@@ -127,15 +127,20 @@ static void sweep_locked(struct disks *disks, int64_t now_ns)
 			}
 		}
 	}
+	pthread_mutex_unlock(&disks->lock);
+	pthread_mutex_lock(&disks->shared_lock);
+	if (now_ns - disks->shared_ns > FORGET_NS)
+		shared = TAKE_PTR(disks->shared);
+	pthread_mutex_unlock(&disks->shared_lock);
+	blob_unref(shared);
 }
 
-static struct disk *acquire(struct disks *disks, uint64_t key, int64_t now_ns)
+static struct disk *acquire(struct disks *disks, uint64_t key)
 {
 	struct disk **bucket = &disks->buckets[key % N_BUCKETS];
 	struct disk *disk;
 
 	pthread_mutex_lock(&disks->lock);
-	sweep_locked(disks, now_ns);
 	for (disk = *bucket; disk && disk->key != key; disk = disk->next)
 		;
 	if (!disk) {
@@ -225,9 +230,10 @@ static bool looks_the_same(const struct blob *before, const struct blob *image)
 
 /* Each reader of the shared disk has a latch of his own; the image is made once for all. */
 static struct blob *render_shared_locked(
-	struct disks *disks, struct disk *disk, struct view *view)
+	struct disks *disks, struct disk *disk, struct view *view, int64_t now_ns)
 {
 	pthread_mutex_lock(&disks->shared_lock);
+	disks->shared_ns = now_ns;
 	if (!disks->shared || disks->shared->generation != view->generation) {
 		struct blob *image = render_all(disks, disk, view, disks->shared);
 
@@ -255,7 +261,7 @@ static void move_locked(struct disks *disks, struct disk *disk, struct view *vie
 		vm_generation == disk->vm_generation)
 		return;
 	if (view->host->collected || (shared ? view->n_vms > 0 : vm && vm->collected))
-		image = shared ? render_shared_locked(disks, disk, view)
+		image = shared ? render_shared_locked(disks, disk, view, now_ns)
 			       : render_private_locked(disks, disk, view, vm);
 	if (!image && !disk->image)
 		image = image_busy();
@@ -271,7 +277,7 @@ static void move_locked(struct disks *disks, struct disk *disk, struct view *vie
 struct blob *disks_read(struct disks *disks, const struct disks_place *place,
 	bool from_start, int64_t now_ns)
 {
-	struct disk *disk = acquire(disks, place->key, now_ns);
+	struct disk *disk = acquire(disks, place->key);
 
 	pthread_mutex_lock(&disk->lock);
 	if (!disk->image || (from_start && may_move_locked(disk, now_ns)))
@@ -287,7 +293,7 @@ struct blob *disks_read(struct disks *disks, const struct disks_place *place,
 struct blob *disks_read_cached(
 	struct disks *disks, const struct disks_place *place, int64_t now_ns)
 {
-	struct disk *disk = acquire(disks, place->key, now_ns);
+	struct disk *disk = acquire(disks, place->key);
 
 	pthread_mutex_lock(&disk->lock);
 	if (!disk->image || !disk->cached)
@@ -305,7 +311,7 @@ struct blob *disks_read_cached(
 bool disks_move_cached(
 	struct disks *disks, const struct disks_place *place, int64_t now_ns)
 {
-	struct disk *disk = acquire(disks, place->key, now_ns);
+	struct disk *disk = acquire(disks, place->key);
 
 	pthread_mutex_lock(&disk->lock);
 	bool may = !disk->image || now_ns - disk->moved_ns >= HOLD_MIN_NS;
@@ -321,9 +327,9 @@ bool disks_move_cached(
 	return may;
 }
 
-void disks_settle(struct disks *disks, uint64_t key, int64_t now_ns)
+void disks_settle(struct disks *disks, uint64_t key)
 {
-	struct disk *disk = acquire(disks, key, now_ns);
+	struct disk *disk = acquire(disks, key);
 
 	pthread_mutex_lock(&disk->lock);
 	blob_unref(disk->busy);

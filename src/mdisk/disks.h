@@ -24,6 +24,9 @@ uint64_t disks_size(struct disks *disks);
 /* After a reload.  Disks that no longer fit keep their image. */
 void disks_set_size(struct disks *disks, uint64_t size_bytes);
 
+/* Forgets images that nobody reads any more; to be called now and then. */
+void disks_sweep(struct disks *disks, int64_t now_ns);
+
 /* Which disk, and what it shows. */
 struct disks_place {
 	uint64_t key; /* stable; direct and cached readers have different ones */
@@ -56,4 +59,4 @@ struct blob *disks_read_cached(
  */
 bool disks_move_cached(
 	struct disks *disks, const struct disks_place *place, int64_t now_ns);
-void disks_settle(struct disks *disks, uint64_t key, int64_t now_ns);
+void disks_settle(struct disks *disks, uint64_t key);

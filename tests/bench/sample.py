@@ -3,10 +3,12 @@
 
   cpu PID [NAME...]       CPU time of a process' threads in ns; of those with a NAME, or,
                           after "-", of those without
-  watch STATUS S SKIP     reads the status file for S seconds and prints the worst age of
-                          VMs' fast figures in ms, the uuid SKIP left out
+  watch STATUS END SKIP   reads the status file for END seconds, or until the file END is
+                          there, and prints the worst age of VMs' fast figures in ms, the
+                          uuid SKIP left out
 """
 import glob
+import os
 import sys
 import time
 
@@ -25,10 +27,10 @@ def cpu(pid, *names):
     return total
 
 
-def watch(status, seconds, skip):
-    end = time.monotonic() + float(seconds)
+def watch(status, end, skip):
+    start = time.monotonic()
     worst = 0
-    while time.monotonic() < end:
+    while not (os.path.exists(end) if end.startswith("/") else time.monotonic() - start > float(end)):
         for line in open(status):
             if line.startswith("vm.") and ".age_ms: " in line and skip not in line:
                 worst = max(worst, int(line.split()[1]))

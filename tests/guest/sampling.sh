@@ -29,6 +29,10 @@ GUEST_VCPUS=4 GUEST_VCPUS_NOW=2 GUEST_MIB=192 guest_start "$name" "$a" \
 pid=$(cat "/run/libvirt/qemu/$name.pid")
 is() { [ "$(cat "$dir/$1" 2>/dev/null)" = "$2" ]; }
 wait_for 10 is net.count 1 || fail "no interface"
+# the balloon, while the guest has time for it
+is balloon.current 196608 || fail "balloon.current is $(cat "$dir/balloon.current")"
+virsh_system setmem "$a" 163840 --live || fail "no setmem"
+wait_for 20 is balloon.current 163840 || fail "balloon.current is $(cat "$dir/balloon.current")"
 # two loops that work, and some traffic of the disk's
 work="(while :; do :; done) & (while :; do :; done) & (while :; do dd if=/dev/vda of=/dev/null bs=64k; done) >/dev/null 2>&1 &"
 guest_run "$a" "$work"

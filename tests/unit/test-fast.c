@@ -526,7 +526,8 @@ static void rates_are_over_the_last_period(void **state)
 }
 
 static const char domain_xml[] =
-	"<domain type='kvm'><name>a</name><memory unit='MiB'>2</memory><vcpu "
+	"<domain type='kvm'><name>a</name><memory unit='MiB'>2</memory>"
+	"<currentMemory>1024</currentMemory><vcpu "
 	"current='2'>8</vcpu>"
 	"<cputune><shares>2048</shares><period>100000</period><quota>50000</quota>"
 	"<global_quota>-1</global_quota></cputune>"
@@ -550,6 +551,7 @@ static void descriptions_are_read(void **state)
 	assert_string_equal(d.channel_path, "/run/a&b");
 	assert_int_equal(d.vcpus_max, 8);
 	assert_int_equal(d.limits[DOMAIN_MEMORY], 2048);
+	assert_int_equal(d.memory_now_kib, 1024);
 	assert_int_equal(d.limits[DOMAIN_CPUTUNE_QUOTA], 50000);
 	assert_int_equal(d.limits[DOMAIN_CPUTUNE_GLOBAL_QUOTA], 0);
 	assert_int_equal(d.limits[DOMAIN_MEMTUNE_HARD_LIMIT], 4096);
@@ -624,6 +626,7 @@ static void a_vm_is_sampled_as_configured(void **state)
 	want(specs, "time*", "vcpu.*.time", METRIC_REAL64, "us");
 	want(specs, "blocks", "block.count", METRIC_UINT32, NULL);
 	want(specs, "max", "vcpu.maximum", METRIC_UINT32, NULL);
+	want(specs, "balloon", "balloon.current", METRIC_UINT64, NULL);
 	want(specs, "pressure", "pressure.cpu.some.total", METRIC_UINT64, NULL);
 	want(specs, "age", "sample.slow.age", METRIC_REAL64, NULL);
 	want(specs, "stale", "sample.stale", METRIC_UINT32, NULL);
@@ -654,11 +657,13 @@ static void a_vm_is_sampled_as_configured(void **state)
 	list = fast_vm_sample(fv, plan, links, &scratch, &changed);
 	assert_true(changed);
 	assert_u64(list, "max", 8);
+	assert_u64(list, "balloon", 1024);
 	assert_true(find(list, "rx1")->available);
 	assert_string_equal(find(list, "rx1")->label->source, "net.1.rx.bytes");
 	assert_int_equal(atomic_load(&vm->vcpus), 3);
 	assert_int_equal(atomic_load(&vm->cover),
-		COVER_CPU | COVER_RSS | COVER_VCPU | COVER_VCPU_MAXIMUM | COVER_NET);
+		COVER_CPU | COVER_RSS | COVER_VCPU | COVER_VCPU_MAXIMUM | COVER_NET |
+			COVER_BALLOON);
 	metric_list_unref(list);
 
 	list = fast_plan_about(plan, false, 1500 * NS_PER_MS, true, 1);
