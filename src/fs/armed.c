@@ -281,15 +281,16 @@ static int64_t collect_record(struct record *r, enum armed_verdict verdict,
 }
 
 static void collect_group_locked(struct armed *a, struct group *g,
-	enum armed_verdict (*check)(void *ctx, uint64_t ino, int64_t version), void *ctx,
-	int64_t now_ns, struct collection *out)
+	enum armed_verdict (*check)(
+		void *ctx, uint64_t ino, int64_t version, const char *name),
+	void *ctx, int64_t now_ns, struct collection *out)
 {
 	struct record **at = &g->records;
 
 	g->again_ns = 0;
 	while (*at) {
 		struct record *r = *at;
-		enum armed_verdict verdict = check(ctx, r->ino, r->version);
+		enum armed_verdict verdict = check(ctx, r->ino, r->version, r->name);
 		bool drop = verdict == ARMED_GONE;
 
 		if (verdict == ARMED_SAME && r->mixed)
@@ -322,8 +323,9 @@ static int entries_last(const void *a, const void *b)
 }
 
 size_t armed_collect(struct armed *a, bool (*touched)(void *ctx, uint64_t group),
-	enum armed_verdict (*check)(void *ctx, uint64_t ino, int64_t version), void *ctx,
-	int64_t now_ns, struct armed_change **ret, int64_t *ret_again)
+	enum armed_verdict (*check)(
+		void *ctx, uint64_t ino, int64_t version, const char *name),
+	void *ctx, int64_t now_ns, struct armed_change **ret, int64_t *ret_again)
 {
 	struct collection out = { 0 };
 

@@ -14,6 +14,7 @@
 #include "core/render_prom.h"
 #include "core/render_xml.h"
 #include "core/snapshot.h"
+#include "fs/attr.h"
 #include "fs/pinned.h"
 #include "fs/xattr.h"
 #include "mdisk/disks.h"
@@ -152,27 +153,6 @@ static struct blob *newest(struct content *c, struct view *view, const struct no
 	}
 }
 
-static bool is_disk(const struct node *node)
-{
-	return node->kind == NODE_DISK || node->kind == NODE_SHARED_DISK;
-}
-
-static mode_t node_mode(const struct content_config *config, const struct node *node)
-{
-	mode_t type = node_type(node->kind);
-
-	if (type == S_IFLNK)
-		return S_IFLNK | 0777;
-	if (type == S_IFDIR)
-		return S_IFDIR | config->mode | (config->mode & 0444) >> 2;
-	return S_IFREG | config->mode;
-}
-
-static void fill_times(struct stat *st, struct timespec ts)
-{
-	st->st_mtim = st->st_ctim = st->st_atim = ts;
-}
-
 /* What an id means at this moment; holds the view that its pointers are borrowed from. */
 struct place {
 	struct view *view;
@@ -192,95 +172,17 @@ static int find_place(struct content *c, uint64_t id, struct place *ret)
 	return node_resolve(c->index, &ret->config.nodes, ret->view, id, &ret->node);
 }
 
-/* ---- versions: what tells the kernel's knowledge from ours ---- */
-
-static uint64_t node_group(const struct node *node)
-{
-	return node->scope && !node->scope->is_host ? node->scope->key
-		: node->kind == NODE_HOST || node->metric || is_disk(node) ? 0
-									   : ARMED_TREE;
-}
-
-/* @image: of a disk, the generation of the image that was read; 0: none. */
-static int64_t node_version(
-	const struct view *view, const struct node *node, uint64_t image)
-{
-	const struct snapshot *scope = node->scope;
-
-	if (node->metric)
-		return node->metric->changed_ns;
-	switch (node->kind) {
-	case NODE_HOST:
-	case NODE_VM:
-		return scope->shape_ns;
-	case NODE_UUID_LINK:
-	case NODE_ID_LINK:
-		return (int64_t)scope->name_hash;
-	case NODE_VMS:
-	case NODE_BY_UUID:
-	case NODE_BY_ID:
-	case NODE_DISKS:
-		return view->vms_ns;
-	case NODE_DISK:
-		return image &&
-				((scope && scope->generation > image) ||
-					view->host->generation > image)
-			? -1
-			: (int64_t)image;
-	case NODE_SHARED_DISK:
-		return image && view->generation > image ? -1 : (int64_t)image;
-	default:
-		return 0;
-	}
-}
-
 /* ---- answers ---- */
-
-static struct timespec node_time(
-	const struct content *c, const struct view *view, const struct node *node)
-{
-	const struct snapshot *scope = node->scope ? node->scope : view->host;
-
-	switch (node->kind) {
-	case NODE_HOST:
-	case NODE_VM:
-		return scope->shape_ns ? ns_to_timespec(scope->shape_ns) : c->start;
-	case NODE_VMS:
-	case NODE_BY_UUID:
-	case NODE_BY_ID:
-	case NODE_DISKS:
-		return view->vms_ns ? ns_to_timespec(view->vms_ns) : c->start;
-	case NODE_DISK:
-	case NODE_SHARED_DISK:
-		return scope->time_ns ? ns_to_timespec(scope->time_ns) : c->start;
-	default:
-		return node->metric ? ns_to_timespec(node->metric->changed_ns) : c->start;
-	}
-}
 
 static void fill_stat(const struct content *c, const struct place *at,
 	const struct node *node, const struct blob *blob, struct stat *ret)
 {
-	_cleanup_strbuf_ struct strbuf target = STRBUF_INIT;
+	const struct attr_params params = { .mode = at->config.mode,
+		.gid = at->config.gid,
+		.start = c->start,
+		.disk_bytes = disks_size(c->disks) };
 
-	*ret = (struct stat){ .st_ino = node_number(node->id),
-		.st_mode = node_mode(&at->config, node),
-		.st_nlink = node_type(node->kind) == S_IFDIR ? 2 : 1,
-		.st_gid = at->config.gid,
-		.st_blksize = 4096 };
-	fill_times(ret, node_time(c, at->view, node));
-	if (node_type(node->kind) == S_IFLNK) {
-		node_link_target(node, &target);
-		ret->st_size = (off_t)target.len;
-	} else if (is_disk(node)) {
-		ret->st_size = (off_t)disks_size(c->disks);
-	} else if (node_type(node->kind) == S_IFREG) {
-		/* a reader of an "empty" file would not even ask, and get no error */
-		ret->st_size = blob ? (off_t)blob->size : 1;
-		if (blob && blob->time_ns)
-			fill_times(ret, ns_to_timespec(blob->time_ns));
-	}
-	ret->st_blocks = (ret->st_size + 511) / 512;
+	attr_stat(&params, at->view, node, blob, ret);
 }
 
 /* The id of a metric whose text is in @blob, NULL: that cannot be had. */
@@ -294,8 +196,8 @@ static bool arm(struct content *c, const struct place *at, const struct node *no
 	struct blob *told, uint64_t parent, const char *name)
 {
 	struct armed_node n = { .ino = node->id,
-		.group = node_group(node),
-		.version = node_version(at->view, node, 0),
+		.group = attr_group(node),
+		.version = attr_version(at->view, node, 0),
 		.generation = at->view->generation,
 		.told = told,
 		.parent = parent,
@@ -334,7 +236,7 @@ static void answer(struct content *c, const struct place *at, const struct node 
 	fill_stat(c, at, node, blob, &ret->st);
 	if (is_document(node))
 		return;
-	if (is_disk(node)) {
+	if (node_is_disk(node)) {
 		/* of any uuid: not to be remembered; its size does not change */
 		ret->keep_attr = true;
 		return;
@@ -483,7 +385,7 @@ static void arm_disk(struct content *c, const struct place *at, uint64_t image_g
 {
 	struct armed_node n = { .ino = at->node.id,
 		.group = at->node.kind == NODE_SHARED_DISK ? ARMED_TREE
-							   : node_group(&at->node),
+							   : attr_group(&at->node),
 		.version = (int64_t)image_generation,
 		.generation = at->view->generation };
 
@@ -547,7 +449,7 @@ int content_read(struct content *c, uint64_t id, bool direct, pid_t reader,
 
 	if (r < 0)
 		return r;
-	if (is_disk(&at.node))
+	if (node_is_disk(&at.node))
 		blob = disk_image(c, &at, direct, reader, offset);
 	else if (is_document(&at.node))
 		blob = find_rendering(c, &at, id, &at.node);
@@ -558,8 +460,8 @@ int content_read(struct content *c, uint64_t id, bool direct, pid_t reader,
 	if (r < 0)
 		return r;
 	*ret = (struct content_bytes){ .blob = blob, .generation = at.view->generation };
-	cut(blob, is_disk(&at.node) ? disks_size(c->disks) : blob->size, offset, size,
-		&ret->data, &ret->size, &ret->zeros);
+	cut(blob, node_is_disk(&at.node) ? disks_size(c->disks) : blob->size, offset,
+		size, &ret->data, &ret->size, &ret->zeros);
 	return 0;
 }
 
@@ -683,7 +585,27 @@ static bool touched(void *ctx, uint64_t group)
 	return view_find_key(seen, group) != view_find_key(now, group);
 }
 
-static enum armed_verdict check(void *ctx, uint64_t ino, int64_t version)
+/* True if the name stands for another node than what was told under it. */
+static bool has_moved(struct comparison *cmp, const struct node *node, const char *name)
+{
+	static const struct node vms = { .kind = NODE_VMS, .id = NODE_VMS };
+	struct place *now = &cmp->now;
+	struct node other;
+
+	if (node->metric) {
+		_cleanup_blob_ struct blob *blob = newest(cmp->c, now->view, node);
+
+		return sized_id(node->id, blob) != node->id;
+	}
+	/* the same VM may run again under another name */
+	return node->kind == NODE_VM && name &&
+		(node_lookup(cmp->c->index, &now->config.nodes, now->view, &vms, name,
+			 &other) < 0 ||
+			other.id != node->id);
+}
+
+static enum armed_verdict check(
+	void *ctx, uint64_t ino, int64_t version, const char *name)
 {
 	struct comparison *cmp = ctx;
 	struct node node;
@@ -693,14 +615,10 @@ static enum armed_verdict check(void *ctx, uint64_t ino, int64_t version)
 	if (r < 0)
 		return ARMED_GONE;
 	if (!cmp->forget &&
-		node_version(cmp->now.view, &node,
-			is_disk(&node) ? (uint64_t)version : 0) == version)
+		attr_version(cmp->now.view, &node,
+			node_is_disk(&node) ? (uint64_t)version : 0) == version)
 		return ARMED_SAME;
-	if (!node.metric)
-		return ARMED_CHANGED;
-	_cleanup_blob_ struct blob *blob = newest(cmp->c, cmp->now.view, &node);
-
-	return sized_id(ino, blob) == ino ? ARMED_CHANGED : ARMED_MOVED;
+	return has_moved(cmp, &node, name) ? ARMED_MOVED : ARMED_CHANGED;
 }
 
 /*
@@ -716,7 +634,7 @@ static size_t move_disks(
 		struct place at = { now->view, now->config, { 0 } };
 		int r = node_resolve(
 			c->index, &at.config.nodes, at.view, changes[i].ino, &at.node);
-		bool disk = r == 0 && is_disk(&at.node);
+		bool disk = r == 0 && node_is_disk(&at.node);
 		struct disks_place place =
 			disk ? disk_place(&at, false, 0) : (struct disks_place){ 0 };
 
@@ -744,7 +662,7 @@ void content_settle(struct content *c, uint64_t id)
 {
 	_cleanup_place_ struct place at = { 0 };
 
-	if (find_place(c, id, &at) < 0 || !is_disk(&at.node))
+	if (find_place(c, id, &at) < 0 || !node_is_disk(&at.node))
 		return;
 	struct disks_place place = disk_place(&at, false, 0);
 

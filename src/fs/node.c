@@ -399,6 +399,11 @@ mode_t node_type(enum node_kind kind)
 	}
 }
 
+bool node_is_disk(const struct node *node)
+{
+	return node->kind == NODE_DISK || node->kind == NODE_SHARED_DISK;
+}
+
 void node_link_target(const struct node *node, struct strbuf *out)
 {
 	strbuf_adds(out, "../vm/");

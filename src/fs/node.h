@@ -104,6 +104,8 @@ int node_lookup(struct node_index *index, const struct node_config *config,
 /* S_IFDIR, S_IFREG or S_IFLNK. */
 mode_t node_type(enum node_kind kind);
 
+bool node_is_disk(const struct node *node);
+
 /* Appends where a link points. */
 struct strbuf;
 void node_link_target(const struct node *node, struct strbuf *out);

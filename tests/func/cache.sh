@@ -146,6 +146,12 @@ while bytes(m[:len(first)]) == first:
     time.sleep(0.05)
 EOF2
 
+# the manual's way to see a live value
+sed -n "/python3 -c '/,/FILE\$/p" "$top/docs/man/vhostmd.8.scd" >"$tmp/watch.sh"
+sed -i "s|FILE\$|$host/cycles|" "$tmp/watch.sh"
+PYTHONUNBUFFERED=1 timeout 3 bash "$tmp/watch.sh" >"$tmp/live"
+[ "$(sort -n "$tmp/live" | uniq | wc -l)" -ge 5 ] || fail "watching: $(cat "$tmp/live")"
+
 # what cannot be had: each time anew, and it is no stale value when it can
 cat "$mnt/metrics/vm/test/none" 2>"$tmp/err" && fail "a figure of a process that is not there"
 grep -q 'No data available' "$tmp/err" || fail "$(cat "$tmp/err")"

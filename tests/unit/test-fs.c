@@ -466,6 +466,29 @@ static void entries_vanish_with_their_vms(void **state)
 	fs_done(&fs);
 }
 
+/* The same VM, ended and started between two looks, under another name. */
+static void a_name_that_a_vm_had_is_forgotten(void **state)
+{
+	(void)state;
+	struct fs fs;
+	struct content_answer answer;
+
+	fs_init(&fs);
+	publish(fs.tree, 1, 0, 1, 9);
+	struct content_answer vm = look_up(&fs, NODE_VMS, "vm0");
+	struct metric_list *list = make_list(9);
+	struct vm_ident renamed = { .id = 2, .name = "other" };
+	struct snapshot *host = snapshot_new(NULL, 2, &list, 1, 1);
+	struct snapshot *snapshot = snapshot_new(&renamed, 2, &list, 1, 1);
+
+	tree_publish(fs.tree, 2, host, &snapshot, 1);
+	metric_list_unref(list);
+	assert_true(taken_back(&fs, vm.id, "vm0", 1));
+	assert_int_equal(content_lookup(fs.c, NODE_VMS, "vm0", &answer), -ENOENT);
+	assert_int_equal(look_up(&fs, NODE_VMS, "other").id, vm.id);
+	fs_done(&fs);
+}
+
 /* A reader of a document gets the rest of the rendering that he began with. */
 static void a_rendering_stays_what_it_is(void **state)
 {
@@ -546,6 +569,7 @@ int main(void)
 		cmocka_unit_test(no_file_grows),
 		cmocka_unit_test(late_answers_are_taken_back),
 		cmocka_unit_test(entries_vanish_with_their_vms),
+		cmocka_unit_test(a_name_that_a_vm_had_is_forgotten),
 		cmocka_unit_test(a_rendering_stays_what_it_is),
 		cmocka_unit_test(disks_have_a_constant_size),
 	};

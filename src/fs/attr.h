@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What stat(2) says of a node, and what tells the kernel's knowledge of it from ours.  Pure
+ * functions of a view; any thread.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <sys/stat.h>
+#include <time.h>
+
+struct blob;
+struct node;
+struct view;
+
+struct attr_params {
+	mode_t mode; /* of files; directories can be searched by whom they can be read */
+	gid_t gid;
+	struct timespec start; /* of the daemon: the time of what never changes */
+	uint64_t disk_bytes;
+};
+
+/* @blob: the bytes of a metric or document; NULL: a metric that cannot be had. */
+void attr_stat(const struct attr_params *params, const struct view *view,
+	const struct node *node, const struct blob *blob, struct stat *ret);
+
+/* Whose change can change the node: a VM's key, 0 for the host's, ARMED_TREE for any. */
+uint64_t attr_group(const struct node *node);
+
+/*
+ * Differs after the node has changed.  @image: of a disk, the generation of the image that
+ * was read; 0: none.
+ */
+int64_t attr_version(const struct view *view, const struct node *node, uint64_t image);
