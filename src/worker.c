@@ -337,12 +337,11 @@ static int start(struct worker *w, int fuse_fd)
 /* Return: false if something could not be stopped, so that nothing may be freed. */
 static bool stop(struct worker *w)
 {
-	bool clean = true;
+	bool clean = serve_stop(w->serve);
 
-	serve_stop(w->serve);
 	if (atomic_load(&w->up)) {
 		sampler_stop(w->sampler);
-		clean = virt_stop(w->virt);
+		clean = virt_stop(w->virt) && clean;
 	}
 	if (!clean)
 		return false;

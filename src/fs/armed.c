@@ -315,13 +315,6 @@ static void collect_group_locked(struct armed *a, struct group *g,
 	}
 }
 
-static int entries_last(const void *a, const void *b)
-{
-	const struct armed_change *x = a, *y = b;
-
-	return !!x->name - !!y->name;
-}
-
 size_t armed_collect(struct armed *a, bool (*touched)(void *ctx, uint64_t group),
 	enum armed_verdict (*check)(
 		void *ctx, uint64_t ino, int64_t version, const char *name),
@@ -351,8 +344,6 @@ size_t armed_collect(struct armed *a, bool (*touched)(void *ctx, uint64_t group)
 		}
 	}
 	pthread_mutex_unlock(&a->lock);
-	if (out.n)
-		qsort(out.at, out.n, sizeof(*out.at), entries_last);
 	*ret = out.at;
 	return out.n;
 }

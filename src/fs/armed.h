@@ -70,9 +70,8 @@ enum armed_verdict {
 /*
  * Goes through the records of the groups that @touched says may have changed, and takes out
  * what @check finds changed or gone.  Of what has moved the entry is taken back at once and
- * the node a moment later.  The changes must be carried out in the order in which they are
- * returned: entries come last, so that no name leads to bytes that are older than those it
- * led to before.
+ * the node a moment later.  All nodes must be taken back before any entry is, so
+ * that no name leads to bytes that are older than those it led to before.
  * @check: of a node, given the version that was told and the name, NULL if it was told by
  * none or that was taken back.  Neither may call back.
  * Return: how many; *@ret_again: when to look again for those left, 0: not for their sake.

@@ -25,6 +25,7 @@
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
+#include "util/sync.h"
 
 /*
  * No handler waits for a collector, a VM or a disk, so threads are needed only to keep a
@@ -36,13 +37,21 @@
 /* Interrupts a thread that waits for a request, so that it sees the session's end. */
 #define WAKE_SIGNAL SIGUSR1
 
+/* How long serve_stop() waits for the entries' thread, which others can hold up. */
+#define STOP_NS NS_PER_S
+
 struct serve {
 	struct fuse_session *session;
 	struct content *content;
 	struct watch *watch;
-	pthread_t threads[N_THREADS], notifier;
+	pthread_t threads[N_THREADS], notifier, entries_thread;
 	unsigned n_threads;
 	_Atomic bool stopping;
+
+	pthread_mutex_t lock;         /* guards all below */
+	pthread_cond_t wake;          /* entries_thread */
+	struct armed_change *entries; /* to be taken back, with a name each */
+	size_t n_entries, cap_entries;
 };
 
 static struct content *content_of(fuse_req_t req)
@@ -355,8 +364,70 @@ static int version_of(void *ctx, uint64_t ino, int64_t *ret)
 }
 
 /*
- * Notifications come from a thread that answers nothing: the kernel may wait, before it
- * takes one in, for an answer about the same file.
+ * Entries are taken back by a thread of their own.  The kernel locks the directory for it,
+ * which anybody who lists that directory can keep locked, by letting its entries be written
+ * to memory that is not there yet.  He holds up news of names, and of no value: a file
+ * whose name should lead to another shows new values all the same (fs/content.h).
+ */
+static void *entries_main(void *arg)
+{
+	struct serve *serve = arg;
+
+	pthread_mutex_lock(&serve->lock);
+	while (!atomic_load(&serve->stopping)) {
+		struct armed_change *entries = TAKE_PTR(serve->entries);
+		size_t n = serve->n_entries;
+
+		serve->n_entries = serve->cap_entries = 0;
+		if (!n) {
+			pthread_cond_wait(&serve->wake, &serve->lock);
+			continue;
+		}
+		pthread_mutex_unlock(&serve->lock);
+		/* the kernel may have forgotten by itself: then there is no such thing */
+		for (size_t i = 0; i < n; i++)
+			fuse_lowlevel_notify_inval_entry(serve->session,
+				entries[i].parent, entries[i].name,
+				strlen(entries[i].name));
+		armed_changes_free(entries, n);
+		pthread_mutex_lock(&serve->lock);
+	}
+	pthread_mutex_unlock(&serve->lock);
+	return NULL;
+}
+
+/* The names move. */
+static void forget_entries(struct serve *serve, struct armed_change *changes, size_t n)
+{
+	pthread_mutex_lock(&serve->lock);
+	for (size_t i = 0; i < n; i++) {
+		if (!changes[i].name)
+			continue;
+		serve->entries = xgrow(serve->entries, serve->n_entries,
+			&serve->cap_entries, sizeof(*serve->entries));
+		serve->entries[serve->n_entries++] = changes[i];
+		changes[i].name = NULL;
+	}
+	if (serve->n_entries)
+		pthread_cond_signal(&serve->wake);
+	pthread_mutex_unlock(&serve->lock);
+}
+
+static void forget_node(struct serve *serve, const struct armed_change *change)
+{
+	fuse_lowlevel_notify_inval_inode(serve->session, change->ino, 0, 0);
+	content_taken(serve->content, change->ino);
+	if (!change->disk)
+		return;
+	/* until here its header said busy: pages vanish one by one */
+	content_settle(serve->content, change->ino);
+	fuse_lowlevel_notify_inval_inode(
+		serve->session, change->ino, 0, DISK_BLOCK_BYTES);
+}
+
+/*
+ * Notifications come from threads that answer nothing: the kernel may wait, before it takes
+ * one in, for an answer about the same file.
  */
 static void *notifier_main(void *arg)
 {
@@ -366,25 +437,11 @@ static void *notifier_main(void *arg)
 		struct armed_change *changes = NULL;
 		size_t n = content_changes(serve->content, &changes);
 
-		for (size_t i = 0; i < n; i++) {
-			const struct armed_change *c = &changes[i];
-
-			/* it may have forgotten by itself: then there is no such thing */
-			if (c->name)
-				fuse_lowlevel_notify_inval_entry(serve->session,
-					c->parent, c->name, strlen(c->name));
-			if (c->node) {
-				fuse_lowlevel_notify_inval_inode(
-					serve->session, c->ino, 0, 0);
-				content_taken(serve->content, c->ino);
-			}
-			if (!c->disk)
-				continue;
-			/* until here its header said busy: pages vanish one by one */
-			content_settle(serve->content, c->ino);
-			fuse_lowlevel_notify_inval_inode(
-				serve->session, c->ino, 0, DISK_BLOCK_BYTES);
-		}
+		for (size_t i = 0; i < n; i++)
+			if (changes[i].node)
+				forget_node(serve, &changes[i]);
+		/* now that no name can lead back to what is older */
+		forget_entries(serve, changes, n);
 		armed_changes_free(changes, n);
 		watch_notify(serve->watch, version_of, serve->content);
 	}
@@ -394,6 +451,16 @@ static void *notifier_main(void *arg)
 static void on_wake_signal(int sig)
 {
 	(void)sig;
+}
+
+static void serve_free(struct serve *serve)
+{
+	if (serve->session)
+		fuse_session_destroy(serve->session);
+	watch_free(serve->watch);
+	pthread_cond_destroy(&serve->wake);
+	pthread_mutex_destroy(&serve->lock);
+	free(serve);
 }
 
 struct serve *serve_start(int fuse_fd, struct content *content)
@@ -406,17 +473,16 @@ struct serve *serve_start(int fuse_fd, struct content *content)
 
 	serve->content = content;
 	serve->watch = watch_new();
+	pthread_mutex_init(&serve->lock, NULL);
+	pthread_cond_init(&serve->wake, NULL);
 	serve->session = fuse_session_new(&args, &ops, sizeof(ops), serve);
 	fuse_opt_free_args(&args);
 	snprintf(mountpoint, sizeof(mountpoint), "/dev/fd/%d", fuse_fd);
 	if (!serve->session || fuse_session_mount(serve->session, mountpoint) != 0) {
 		log_error("the FUSE session cannot be set up");
-		if (serve->session)
-			fuse_session_destroy(serve->session);
-		else
+		if (!serve->session)
 			close(fuse_fd);
-		watch_free(serve->watch);
-		free(serve);
+		serve_free(serve);
 		return NULL;
 	}
 	sigaction(
@@ -430,6 +496,8 @@ struct serve *serve_start(int fuse_fd, struct content *content)
 	}
 	pthread_create(&serve->notifier, NULL, notifier_main, serve);
 	pthread_setname_np(serve->notifier, "notify");
+	pthread_create(&serve->entries_thread, NULL, entries_main, serve);
+	pthread_setname_np(serve->entries_thread, "entries");
 	return serve;
 }
 
@@ -445,18 +513,25 @@ static void wake_and_join(pthread_t thread)
 	}
 }
 
-void serve_stop(struct serve *serve)
+bool serve_stop(struct serve *serve)
 {
 	if (!serve)
-		return;
+		return true;
 	/* while answers are still given, which a notification may wait for */
 	atomic_store(&serve->stopping, true);
 	content_wake(serve->content);
 	pthread_join(serve->notifier, NULL);
+	pthread_mutex_lock(&serve->lock);
+	pthread_cond_signal(&serve->wake);
+	pthread_mutex_unlock(&serve->lock);
+	bool over = thread_join_until(serve->entries_thread, clock_mono_ns() + STOP_NS);
+
 	fuse_session_exit(serve->session);
 	for (unsigned i = 0; i < serve->n_threads; i++)
 		wake_and_join(serve->threads[i]);
-	fuse_session_destroy(serve->session);
-	watch_free(serve->watch);
-	free(serve);
+	if (!over)
+		return false;
+	armed_changes_free(serve->entries, serve->n_entries);
+	serve_free(serve);
+	return true;
 }

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 struct content;
 struct serve;
 
@@ -15,5 +17,9 @@ struct serve;
  */
 struct serve *serve_start(int fuse_fd, struct content *content);
 
-/* Ends the session and frees.  Readers that still wait get an error. */
-void serve_stop(struct serve *serve);
+/*
+ * Ends the session and frees.  Readers that still wait get an error.
+ * Return: false if somebody keeps a directory locked: then a thread and memory are left to
+ * process exit.
+ */
+bool serve_stop(struct serve *serve);

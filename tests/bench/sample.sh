@@ -71,7 +71,7 @@ bulk()
 }
 
 # Memory with 60 metrics of each VM, a second long cycles: resident GUESTS; sets $rss, KiB.
-python3 - "$top/conf/vhostmd.conf" >"$tmp/conf60" <<-'EOF2'
+python3 - "$top/conf/vhostmd.conf" "$nic" >"$tmp/conf60" <<-'EOF2'
 	import re, sys
 	text = open(sys.argv[1]).read()
 	more = ["vcpu.maximum", "process.threads", "process.faults.minor", "process.faults.major",
@@ -79,7 +79,11 @@ python3 - "$top/conf/vhostmd.conf" >"$tmp/conf60" <<-'EOF2'
 	        "state.state", "state.reason", "cpu.user", "cpu.system", "balloon.maximum",
 	        "block.*.rd.reqs", "block.*.wr.reqs", "block.*.capacity", "block.*.physical",
 	        "net.*.rx.pkts", "net.*.tx.pkts", "net.*.rx.errs", "net.*.tx.errs", "net.*.tx.drop",
-	        "domain.name", "domain.uuid", "domain.id", "domain.memory", "net.count", "block.count"]
+	        "domain.name", "domain.uuid", "domain.id", "domain.memory", "net.count", "block.count",
+	        "block.*.fl.reqs", "block.*.fl.times", "block.*.allocation", "block.*.name", "block.*.path"]
+	if not sys.argv[2]: # no interfaces
+	    more += ["vcpu.*.state", "vcpu.*.halted", "domain.cpu.limit.frequency", "process.io.read.calls",
+	             "balloon.available", "balloon.unused", "balloon.usable", "balloon.last-update"]
 	lines = [f'<metric context="vm"><name>{m}</name><source>{m}</source></metric>' for m in more]
 	text = re.sub("<update_period>.*", "<update_period>1</update_period>", text)
 	print(text.replace("</metrics>", "\n".join(lines) + "</metrics>"))

@@ -387,8 +387,12 @@ static void no_file_grows(void **state)
 
 	content_wake(fs.c);
 	assert_int_equal(content_changes(fs.c, &changes), 2);
-	assert_true(changes[0].ino == before.id && changes[0].node && !changes[0].name);
-	assert_true(changes[1].ino == after.id && !changes[1].node && changes[1].name);
+	size_t node = changes[0].ino == before.id ? 0 : 1, entry = 1 - node;
+
+	assert_true(changes[node].ino == before.id && changes[node].node);
+	assert_null(changes[node].name);
+	assert_true(changes[entry].ino == after.id && changes[entry].name);
+	assert_false(changes[entry].node);
 	armed_changes_free(changes, 2);
 	content_taken(fs.c, before.id);
 	assert_int_equal(look_up(&fs, NODE_HOST, "n").id, before.id);

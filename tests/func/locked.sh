@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Somebody who may only read keeps a directory locked, by listing it into memory that a
+# file system which hangs should fill.  Values, disks and other directories stay new.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+
+cat >"$tmp/conf" <<-EOF2
+	<vhostmd><globals><update_period>0.02</update_period></globals><metrics>
+	<metric context="host"><name>up</name><source>host.uptime</source></metric>
+	<metric context="host"><name>cycles</name><source>vhostmd.fast.cycles</source></metric>
+	<metric context="host"><name>duration</name><source>vhostmd.fast.duration</source></metric>
+	</metrics></vhostmd>
+EOF2
+CONF=$tmp/conf start_daemon --connect test:///default
+host=$mnt/metrics/host
+wait_for 10 test -s "$host/duration" || fail "no sample"
+
+# the file system that hangs: another of these daemons, stopped
+mkdir "$tmp/other"
+"$build/vhostmd" --no-daemonize --connect test:///default --config "$tmp/conf" \
+	--pid-file "$tmp/other.pid" --mount "$tmp/other" >"$tmp/other.log" 2>&1 &
+other=$!
+wait_for 20 test -s "$tmp/other/metrics/host/up" || fail "no second daemon"
+other_worker=$(sed -n 's/^pid: //p' "$tmp/other/status")
+at_exit "kill -CONT $other_worker 2>/dev/null; kill $other 2>/dev/null; wait $other 2>/dev/null"
+python3 - "$host" "$tmp/other/disk/00000000-0000-4000-8000-000000000000.img" "$tmp/ready" <<'EOF2' &
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+folder = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
+hangs = os.open(sys.argv[2], os.O_RDONLY)
+# pages that nobody has read yet, which writing to needs
+room = libc.mmap(None, 65536, 3, 2, hangs, 65536)
+open(sys.argv[3], "w").close()
+while not os.path.exists(sys.argv[3] + ".go"):
+    pass
+n = libc.syscall(217 if os.uname().machine == "x86_64" else 61, folder, ctypes.c_void_p(room), 65536)
+sys.exit(n <= 0)
+EOF2
+lister=$!
+wait_for 10 test -e "$tmp/ready" || fail "no lister"
+cat "$host"/* >/dev/null
+kill -STOP "$other_worker"
+: >"$tmp/ready.go"
+hangs() { grep -q fuse "/proc/$lister/wchan" || grep -q '^State:.D' "/proc/$lister/status"; }
+wait_for 10 hangs || fail "the lister does not hang"
+
+# for longer than the kernel is told to keep anything back when a name moves
+fresh()
+{
+	timeout 20 python3 - "$host/up" "$host/cycles" <<-'EOF2'
+		import os, sys, time
+		end, last = time.monotonic() + 4, 0
+		fds = [os.open(p, os.O_RDONLY) for p in sys.argv[1:]]
+		while time.monotonic() < end:
+		    up = float(os.pread(fds[0], 100, 0))
+		    assert time.clock_gettime(time.CLOCK_BOOTTIME) - up < 1.5, "old"
+		    cycles = int(os.pread(fds[1], 100, 0))
+		    assert cycles >= last
+		    last = cycles
+		    time.sleep(0.01)
+	EOF2
+}
+fresh || fail "values are old while a directory is locked"
+before=$(generation)
+newer() { [ "$(generation)" -gt "$before" ]; }
+wait_for 5 newer || fail "no new generation"
+timeout 5 find "$mnt/metrics/vm" "$mnt/disk" >/dev/null || fail "other directories"
+disk_content "$mnt/disk/vhostmd0.img" >/dev/null 2>&1 || disk_content \
+	"$mnt/disk/$(cat /proc/sys/kernel/random/uuid).img" | grep -q '<name>up</name>' || fail "a disk"
+
+# and all is well once he lets go
+kill -CONT "$other_worker"
+wait $lister || fail "the lister got nothing"
+fresh || fail "values are old after a directory was locked"
+[ "$(find "$host" -type f | wc -l)" = 3 ] || fail "the directory"
+stop_daemon || exit 1
+exit 0
