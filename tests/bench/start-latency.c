@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * start-latency URI MOUNT FILE COUNT: waits for COUNT VMs to start and prints, for each,
- * the milliseconds from libvirt's lifecycle event, as this client gets it, to the first
- * successful read of MOUNT/metrics/vm/NAME/FILE.
+ * start-latency URI MOUNT FILE COUNT: waits for COUNT VMs to start, each with a channel, and
+ * prints for each the milliseconds from libvirt's lifecycle event, as this client gets it,
+ * to the first successful read of MOUNT/metrics/vm/NAME/FILE, and until its channel is
+ * connected.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -15,7 +16,7 @@
 #include <libvirt/libvirt.h>
 
 static const char *mount, *file;
-static long left;
+static long left, channels;
 
 static double now_ms(void)
 {
@@ -36,6 +37,23 @@ static int readable(const char *path)
 	return n > 0;
 }
 
+/* How many channels are connected. */
+static long connected(void)
+{
+	char path[PATH_MAX], line[256];
+	long n = -1;
+
+	snprintf(path, sizeof(path), "%s/status", mount);
+	FILE *f = fopen(path, "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "channels.connected: %ld", &n) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return n;
+}
+
 static int on_lifecycle(
 	virConnectPtr conn, virDomainPtr dom, int event, int detail, void *data)
 {
@@ -51,7 +69,12 @@ static int on_lifecycle(
 		file);
 	while (!readable(path) && now_ms() - start < 10000)
 		poll(NULL, 0, 1);
-	printf("%.2f\n", now_ms() - start);
+	double file_ms = now_ms() - start;
+
+	channels++;
+	while (connected() < channels && now_ms() - start < 10000)
+		poll(NULL, 0, 1);
+	printf("%.2f %.2f\n", file_ms, now_ms() - start);
 	fflush(stdout);
 	left--;
 	return 0;
@@ -74,6 +97,7 @@ int main(int argc, char **argv)
 			VIR_DOMAIN_EVENT_ID_LIFECYCLE,
 			VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), NULL, NULL) < 0)
 		return 1;
+	channels = connected();
 	printf("ready\n");
 	fflush(stdout);
 	while (left > 0 && virEventRunDefaultImpl() == 0)
