@@ -34,7 +34,7 @@ hangs = os.open(sys.argv[2], os.O_RDONLY)
 # pages that nobody has read yet, which writing to needs
 room = libc.mmap(None, 65536, 3, 2, hangs, 65536)
 open(sys.argv[3], "w").close()
-while not os.path.exists(sys.argv[3] + ".go"):
+while not os.path.exists(sys.argv[3] + ".go"): # busy, to be told from what hangs
     pass
 n = libc.syscall(217 if os.uname().machine == "x86_64" else 61, folder, ctypes.c_void_p(room), 65536)
 sys.exit(n <= 0)
@@ -43,8 +43,11 @@ lister=$!
 wait_for 10 test -e "$tmp/ready" || fail "no lister"
 cat "$host"/* >/dev/null
 kill -STOP "$other_worker"
+# all of its threads, one by one
+stopped() { ! grep -h '^State:' "/proc/$other_worker/task/"*/status | grep -qv 'T (stopped)'; }
+wait_for 10 stopped || fail "the second daemon does not stop"
 : >"$tmp/ready.go"
-hangs() { grep -q fuse "/proc/$lister/wchan" || grep -q '^State:.D' "/proc/$lister/status"; }
+hangs() { grep -q '^State:.[DS]' "/proc/$lister/status"; } # until then it runs
 wait_for 10 hangs || fail "the lister does not hang"
 
 # for longer than the kernel is told to keep anything back when a name moves
