@@ -414,7 +414,7 @@ static int metric_bytes(struct content *c, const struct place *at, struct blob *
 	*ret = told_or_newest(c, at, &told);
 	if (!*ret)
 		return -ENODATA;
-	/* else who reads has the size from before */
+	/* asked for without the size: from now on the kernel has the bytes */
 	if (!told)
 		arm(c, at, &at->node, *ret, 0, NULL);
 	return 0;
