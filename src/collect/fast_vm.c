@@ -97,7 +97,11 @@ struct vm *fast_vm_vm(const struct fast_vm *fv)
 
 int fast_vm_open(struct fast_vm *fv, int root_fd, unsigned needs)
 {
-	return qemu_proc_open(root_fd, &fv->vm->ident, needs, &fv->proc);
+	int r = qemu_proc_open(root_fd, &fv->vm->ident, needs, &fv->proc);
+
+	if (r == 0)
+		vm_set_process(fv->vm, qemu_proc_stat_fd(fv->proc));
+	return r;
 }
 
 bool fast_vm_has_process(const struct fast_vm *fv)

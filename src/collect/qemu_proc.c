@@ -206,6 +206,11 @@ unsigned qemu_proc_needs(const struct qemu_proc *proc)
 	return proc->needs;
 }
 
+int qemu_proc_stat_fd(const struct qemu_proc *proc)
+{
+	return fcntl(proc->stat, F_DUPFD_CLOEXEC, 0);
+}
+
 uint64_t qemu_proc_start_ticks(const struct qemu_proc *proc)
 {
 	return proc->start_ticks;

@@ -29,6 +29,9 @@ void qemu_proc_free(struct qemu_proc *proc); /* NULL is accepted */
 /* What it was opened for. */
 unsigned qemu_proc_needs(const struct qemu_proc *proc);
 
+/* A descriptor of the process' stat file, the caller's to close; -1 if there is no more. */
+int qemu_proc_stat_fd(const struct qemu_proc *proc);
+
 /* When the process started, in clock ticks since the host booted. */
 uint64_t qemu_proc_start_ticks(const struct qemu_proc *proc);
 

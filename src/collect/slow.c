@@ -11,8 +11,8 @@
 #include <libvirt/virterror.h>
 
 #include "collect/board.h"
+#include "collect/slow_job.h"
 #include "collect/virt_stats.h"
-#include "collect/vm_sample.h"
 #include "core/spec.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -28,8 +28,7 @@
  * threads for all clients, each of which a hung VM holds: no more of them are for us.
  */
 #define MAX_WORKERS 4u
-#define BATCH_VMS 64u /* in one call: bounds what one hung VM holds up */
-#define TICKS 4       /* of the period: VMs due in the same tick share calls */
+#define TICKS 4 /* of the period: VMs due in the same tick share calls */
 #define MIN_TICK_NS (10 * NS_PER_MS)
 
 /* A call that takes longer, and longer than several usual ones, is abandoned. */
@@ -37,19 +36,10 @@
 #define PATIENCE_FACTOR 4
 #define PATIENCE_MAX_NS (10 * NS_PER_S)
 
-/* A monitor that is occupied for longer does not answer. */
-#define SILENT_MS 2000u
 #define SILENT_PAUSE_NS NS_PER_S
 #define SUSPECT_PAUSE_NS (250 * NS_PER_MS)
 
 #define IDLE_NS NS_PER_S
-
-enum slow_doubt {
-	DOUBT_NONE,
-	DOUBT_SUSPECT, /* it, or one that was asked with it, did not answer */
-	DOUBT_SILENT,  /* its monitor is occupied for too long */
-	DOUBT_ALONE,   /* it may answer again: ask nobody else with it */
-};
 
 /* A VM, guarded by slow.lock. */
 struct slow_vm {
@@ -58,33 +48,7 @@ struct slow_vm {
 	virDomainPtr dom; /* NULL: no connection */
 	int64_t due_ns;
 	bool busy; /* in a job that is not abandoned */
-	enum slow_doubt doubt;
-	int n_params; /* libvirt named last time; fewer make it suspect */
-	struct vm_counters last;
-};
-
-struct job_item {
-	struct vm *vm;
-	struct vm_counters last;
-	int n_params;
-	enum slow_doubt doubt;
-	bool answered;
-};
-
-enum job_kind { JOB_STATS, JOB_PROBE };
-
-/* One call, or one round of probes; owned by its worker, listed for the scheduler. */
-struct job {
-	struct job *next; /* guarded by slow.lock */
-	bool abandoned;   /* guarded by slow.lock */
-	bool over; /* guarded by slow.lock: answered, may not be abandoned any more */
-	enum job_kind kind;
-	struct virt_plan *plan;
-	unsigned groups, cover;
-	int64_t start_mono_ns, start_real_ns;
-	size_t n;
-	virDomainPtr *doms; /* NULL behind the last */
-	struct job_item *items;
+	struct slow_memory memory;
 };
 
 struct slow {
@@ -107,8 +71,8 @@ struct slow {
 	bool kicked;
 	struct slow_vm *vms; /* sorted by key */
 	size_t n_vms, cap_vms;
-	struct job *pending, *running;
-	unsigned n_workers, n_idle, n_active;
+	struct slow_job *pending, *running; /* workers own them */
+	unsigned n_pending, n_workers, n_idle, n_active;
 	struct slow_figures figures;
 };
 
@@ -234,11 +198,15 @@ static bool covered(const struct slow_vm *sv)
 
 /* After a job of that kind. */
 static void plan_next_locked(
-	struct slow *s, struct slow_vm *sv, enum job_kind kind, int64_t now)
+	struct slow *s, struct slow_vm *sv, enum slow_job_kind kind, int64_t now)
 {
-	if (sv->doubt == DOUBT_SILENT)
+	enum slow_doubt doubt = sv->memory.doubt;
+
+	if (doubt == DOUBT_SILENT)
 		sv->due_ns = now + SILENT_PAUSE_NS;
-	else if (sv->doubt == DOUBT_SUSPECT)
+	else if (doubt == DOUBT_STOPPED)
+		sv->due_ns = now + SUSPECT_PAUSE_NS;
+	else if (doubt == DOUBT_SUSPECT)
 		sv->due_ns = kind == JOB_PROBE ? now + SUSPECT_PAUSE_NS : now;
 	else if (kind == JOB_PROBE)
 		sv->due_ns = now;
@@ -247,23 +215,10 @@ static void plan_next_locked(
 			tick_ns(s), now);
 }
 
-/* ---- calls, on the workers ---- */
-
-static int get_stats(struct slow *s, struct job *job, virDomainStatsRecordPtr **ret)
-{
-	if (!atomic_load(&s->no_nowait)) {
-		int n = virDomainListGetStats(job->doms, job->groups, ret,
-			VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
-
-		if (n >= 0 || virGetLastErrorCode() != VIR_ERR_INVALID_ARG)
-			return n;
-		atomic_store(&s->no_nowait, true);
-	}
-	return virDomainListGetStats(job->doms, job->groups, ret, 0);
-}
+/* ---- workers ---- */
 
 /* An answer came.  Return: false if nobody waits for it any more. */
-static bool claim(struct slow *s, struct job *job)
+static bool claim(struct slow *s, struct slow_job *job)
 {
 	pthread_mutex_lock(&s->lock);
 	bool mine = !job->abandoned;
@@ -275,149 +230,56 @@ static bool claim(struct slow *s, struct job *job)
 	return mine;
 }
 
-static struct job_item *find_item(struct job *job, virDomainPtr dom, size_t *at)
+static void run_stats(struct slow *s, struct slow_job *job)
 {
-	struct uuid uuid;
-
-	if (virDomainGetUUID(dom, uuid.b) < 0)
-		return NULL;
-	/* records come in the order of the question; those of VMs that ended are missing */
-	for (size_t i = *at; i < job->n; i++)
-		if (uuid_compare(&job->items[i].vm->ident.uuid, &uuid) == 0) {
-			*at = i + 1;
-			return &job->items[i];
-		}
-	return NULL;
-}
-
-/* A record that says less than the last: perhaps the monitor was passed by. */
-static bool lacks_something(
-	const struct job_item *item, const virDomainStatsRecord *record)
-{
-	return item->doubt == DOUBT_NONE && record->nparams < item->n_params;
-}
-
-static void store(struct slow *s, struct job *job, struct job_item *item,
-	const virDomainStatsRecord *record)
-{
-	struct vm *vm = item->vm;
-
-	item->answered = true;
-	if (lacks_something(item, record)) {
-		item->doubt = DOUBT_SUSPECT;
+	slow_job_call(job, &s->no_nowait);
+	if (!claim(s, job) || !job->n_asked)
+		return;
+	if (job->n_records < 0) {
+		s->params.on_failure(
+			s->params.ctx, virDomainGetConnect(job->doms[0]), job->error);
 		return;
 	}
-	item->doubt = DOUBT_NONE;
-	item->n_params = record->nparams;
-	board_update(s->params.board, &vm->ident, LANE_LIBVIRT,
-		virt_stats_convert(job->plan, vm, record, job->cover, &item->last,
-			job->start_real_ns, job->start_mono_ns));
-	atomic_store(&vm->slow_mono_ns, job->start_mono_ns);
-	if (atomic_exchange(&vm->silent, false))
-		log_info("VM '%s' answers again", vm->ident.name);
+	slow_job_store(job, s->params.board);
+	board_publish(s->params.board);
+	s->params.on_success(s->params.ctx);
 }
 
-static void run_stats(struct slow *s, struct job *job)
+static void run_probe(struct slow *s, struct slow_job *job)
 {
-	virDomainStatsRecordPtr *records = NULL;
-	int n = get_stats(s, job, &records);
-	/* a copy: any other call forgets it */
-	virErrorPtr error = n < 0 ? virSaveLastError() : NULL;
-	bool mine = claim(s, job);
-	size_t at = 0;
-
-	if (mine && n < 0)
-		s->params.on_failure(
-			s->params.ctx, virDomainGetConnect(job->doms[0]), error);
-	for (int i = 0; mine && i < n; i++) {
-		struct job_item *item = find_item(job, records[i]->dom, &at);
-
-		if (item)
-			store(s, job, item, records[i]);
-	}
-	if (mine && n >= 0) {
-		board_publish(s->params.board);
-		s->params.on_success(s->params.ctx);
-	}
-	virDomainStatsRecordListFree(records);
-	virFreeError(error);
-}
-
-/* Asks libvirt, and no monitor, whether a monitor keeps somebody waiting. */
-static void probe(struct job_item *item, virDomainPtr dom)
-{
-	virDomainControlInfo info = { 0 };
-	struct vm *vm = item->vm;
-
-	item->answered = true;
-	if (virDomainGetControlInfo(dom, &info, 0) < 0) {
-		/* it has ended, or the driver cannot tell: ask it as any other */
-		item->doubt = DOUBT_NONE;
-		item->n_params = 0;
-	} else if (info.state == VIR_DOMAIN_CONTROL_ERROR ||
-		(info.state == VIR_DOMAIN_CONTROL_OCCUPIED &&
-			info.stateTime > SILENT_MS)) {
-		item->doubt = DOUBT_SILENT;
-		if (!atomic_exchange(&vm->silent, true))
-			log_warning(
-				"VM '%s' does not answer its monitor", vm->ident.name);
-	} else if (info.state == VIR_DOMAIN_CONTROL_OK) {
-		item->doubt = item->doubt == DOUBT_SILENT ? DOUBT_ALONE : DOUBT_NONE;
-		item->n_params = 0; /* what it says next is all there is */
-	} /* else somebody else keeps it busy just now: its last figures stay */
-}
-
-static void run_probe(struct slow *s, struct job *job)
-{
-	for (size_t i = 0; i < job->n; i++)
-		probe(&job->items[i], job->doms[i]);
+	slow_job_probe(job);
 	claim(s, job);
 }
 
-static void job_free(struct job *job)
-{
-	for (size_t i = 0; i < job->n; i++) {
-		virDomainFree(job->doms[i]);
-		vm_unref(job->items[i].vm);
-	}
-	virt_plan_unref(job->plan);
-	free(job->doms);
-	free(job->items);
-	free(job);
-}
-
 /* What the job found out becomes the VMs' state. */
-static void settle_locked(struct slow *s, struct job *job)
+static void settle_locked(struct slow *s, struct slow_job *job)
 {
 	int64_t now = clock_mono_ns();
 
 	for (size_t i = 0; i < job->n; i++) {
-		const struct job_item *item = &job->items[i];
+		const struct slow_item *item = &job->items[i];
 		struct slow_vm *sv = find_locked(s, item->vm);
 
 		if (!sv)
 			continue; /* gone meanwhile */
 		if (job->abandoned) {
 			/* at last: the one that held it up may be there again */
-			if (sv->doubt == DOUBT_SILENT)
+			if (sv->memory.doubt == DOUBT_SILENT)
 				sv->due_ns = now;
 			continue;
 		}
 		sv->busy = false;
-		sv->last = item->last;
-		sv->n_params = item->n_params;
-		if (item->answered)
-			sv->doubt = item->doubt;
+		sv->memory = item->memory;
 		plan_next_locked(s, sv, job->kind, now);
 	}
 	if (!job->abandoned) {
 		s->n_active--;
-		if (job->kind == JOB_STATS) {
+		if (job->n_asked) {
 			s->figures.calls++;
 			s->figures.call_ns = now - job->start_mono_ns;
 		}
 	}
-	for (struct job **at = &s->running; *at; at = &(*at)->next)
+	for (struct slow_job **at = &s->running; *at; at = &(*at)->next)
 		if (*at == job) {
 			*at = job->next;
 			break;
@@ -431,7 +293,7 @@ static void *worker_main(void *arg)
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->stopping) {
-		struct job *job = s->pending;
+		struct slow_job *job = s->pending;
 
 		if (!job) {
 			s->n_idle++;
@@ -440,6 +302,7 @@ static void *worker_main(void *arg)
 			continue;
 		}
 		s->pending = job->next;
+		s->n_pending--;
 		job->next = s->running;
 		s->running = job;
 		pthread_mutex_unlock(&s->lock);
@@ -450,7 +313,7 @@ static void *worker_main(void *arg)
 		pthread_mutex_lock(&s->lock);
 		settle_locked(s, job);
 		pthread_mutex_unlock(&s->lock);
-		job_free(job);
+		slow_job_free(job);
 		pthread_mutex_lock(&s->lock);
 	}
 	s->n_workers--;
@@ -493,7 +356,7 @@ static bool is_due(const struct slow_vm *sv, int64_t now)
 
 static bool needs_probe(const struct slow_vm *sv)
 {
-	return sv->doubt == DOUBT_SUSPECT || sv->doubt == DOUBT_SILENT;
+	return sv->memory.doubt == DOUBT_SUSPECT || sv->memory.doubt == DOUBT_SILENT;
 }
 
 static unsigned cover_of(const struct slow_vm *sv)
@@ -501,14 +364,9 @@ static unsigned cover_of(const struct slow_vm *sv)
 	return atomic_load(&sv->vm->cover) & (COVER_COMBINATIONS - 1);
 }
 
-static void job_add_locked(struct job *job, struct slow_vm *sv)
+static void job_add_locked(struct slow_job *job, struct slow_vm *sv)
 {
-	job->doms[job->n] = sv->dom;
-	virDomainRef(sv->dom);
-	job->items[job->n++] = (struct job_item){ .vm = vm_ref(sv->vm),
-		.last = sv->last,
-		.n_params = sv->n_params,
-		.doubt = sv->doubt };
+	slow_job_add(job, sv->vm, sv->dom, &sv->memory);
 	sv->busy = true;
 }
 
@@ -526,58 +384,55 @@ static struct slow_vm *first_due_locked(struct slow *s, int64_t now)
 			plan_next_locked(s, sv, JOB_STATS, now); /* nothing to ask */
 			continue;
 		}
-		if (!best || (!best->doubt && sv->doubt) ||
-			(!best->doubt == !sv->doubt && sv->due_ns < best->due_ns))
+		bool in_doubt = sv->memory.doubt != DOUBT_NONE;
+
+		if (!best || (in_doubt && !best->memory.doubt) ||
+			(in_doubt == !!best->memory.doubt && sv->due_ns < best->due_ns))
 			best = sv;
 	}
 	return best;
 }
 
-/* True if a VM that is due can be asked by the same job. */
-static bool fits_locked(
-	const struct slow *s, const struct job *job, const struct slow_vm *sv)
+/* True if a VM that is due can be asked by the same job as @first. */
+static bool fits(const struct slow_vm *first, const struct slow_vm *sv)
 {
-	if (job->kind == JOB_PROBE)
-		return needs_probe(sv);
-	return sv->doubt == DOUBT_NONE && cover_of(sv) == job->cover &&
-		s->groups[job->cover];
+	if (needs_probe(first) || needs_probe(sv))
+		return needs_probe(first) && needs_probe(sv);
+	return sv->memory.doubt == first->memory.doubt &&
+		first->memory.doubt != DOUBT_ALONE && cover_of(sv) == cover_of(first);
 }
 
 /*
  * Makes a job of the VM that comes first and those that can be asked with it.
  * Return: NULL if none is due.
  */
-static struct job *make_job_locked(struct slow *s, int64_t now)
+static struct slow_job *make_job_locked(struct slow *s, int64_t now)
 {
 	struct slow_vm *first = first_due_locked(s, now);
 
 	if (!first)
 		return NULL;
-	struct job *job = xcalloc(1, sizeof(*job));
+	unsigned cover = cover_of(first);
+	struct slow_job *job = slow_job_new(needs_probe(first) ? JOB_PROBE : JOB_STATS,
+		s->plan, s->groups[cover], cover);
 
-	job->kind = needs_probe(first) ? JOB_PROBE : JOB_STATS;
-	job->plan = virt_plan_ref(s->plan);
-	job->cover = cover_of(first);
-	job->groups = s->groups[job->cover];
-	job->doms = xcalloc(BATCH_VMS + 1, sizeof(virDomainPtr));
-	job->items = xcalloc(BATCH_VMS, sizeof(*job->items));
 	job_add_locked(job, first);
-	for (size_t i = 0; i < s->n_vms && job->n < BATCH_VMS; i++) {
-		if (first->doubt == DOUBT_ALONE)
-			break;
-		if (is_due(&s->vms[i], now) && fits_locked(s, job, &s->vms[i]))
+	for (size_t i = 0; i < s->n_vms && job->n < SLOW_BATCH_VMS; i++)
+		if (is_due(&s->vms[i], now) && fits(first, &s->vms[i]))
 			job_add_locked(job, &s->vms[i]);
-	}
 	return job;
 }
 
 /* Return: false if nothing more can be started now. */
 static bool start_job_locked(struct slow *s, int64_t now)
 {
+	/* an idle worker that was woken is still counted */
+	bool idle = s->n_idle > s->n_pending;
+
 	if (s->stalled || s->n_active == MAX_ACTIVE ||
-		(!s->n_idle && s->n_workers == MAX_WORKERS))
+		(!idle && s->n_workers == MAX_WORKERS))
 		return false;
-	struct job *job = make_job_locked(s, now);
+	struct slow_job *job = make_job_locked(s, now);
 
 	if (!job)
 		return false;
@@ -585,8 +440,9 @@ static bool start_job_locked(struct slow *s, int64_t now)
 	job->start_real_ns = clock_real_ns();
 	job->next = s->pending;
 	s->pending = job;
+	s->n_pending++;
 	s->n_active++;
-	if (s->n_idle)
+	if (idle)
 		pthread_cond_signal(&s->work);
 	else
 		start_worker_locked(s);
@@ -618,7 +474,7 @@ static int64_t patience_ns(const struct slow *s)
 				       : ns;
 }
 
-static void abandon_locked(struct slow *s, struct job *job, int64_t now)
+static void abandon_locked(struct slow *s, struct slow_job *job, int64_t now)
 {
 	job->abandoned = true;
 	s->n_active--;
@@ -633,14 +489,14 @@ static void abandon_locked(struct slow *s, struct job *job, int64_t now)
 			continue;
 		sv->busy = false;
 		sv->due_ns = now;
-		if (job->kind == JOB_STATS && sv->doubt != DOUBT_SILENT)
-			sv->doubt = DOUBT_SUSPECT;
+		if (job->kind == JOB_STATS && sv->memory.doubt != DOUBT_SILENT)
+			sv->memory.doubt = DOUBT_SUSPECT;
 	}
 }
 
 static void abandon_late_locked(struct slow *s, int64_t now)
 {
-	for (struct job *job = s->running; job; job = job->next)
+	for (struct slow_job *job = s->running; job; job = job->next)
 		if (!job->over && !job->abandoned &&
 			now - job->start_mono_ns > patience_ns(s))
 			abandon_locked(s, job, now);
@@ -658,7 +514,7 @@ static void wait_locked(struct slow *s, int64_t now)
 		if (sv->dom && !sv->busy && sv->due_ns > now && sv->due_ns < next)
 			next = sv->due_ns;
 	}
-	for (const struct job *job = s->running; job; job = job->next) {
+	for (const struct slow_job *job = s->running; job; job = job->next) {
 		int64_t late = job->start_mono_ns + patience_ns(s) + 1;
 
 		if (!job->over && !job->abandoned && late < next)
@@ -733,10 +589,10 @@ bool slow_stop(struct slow *s, int64_t deadline_mono_ns)
 	if (!over)
 		return false;
 	while (s->pending) {
-		struct job *job = s->pending;
+		struct slow_job *job = s->pending;
 
 		s->pending = job->next;
-		job_free(job);
+		slow_job_free(job);
 	}
 	for (size_t i = 0; i < s->n_vms; i++)
 		release(&s->vms[i]);
@@ -757,7 +613,7 @@ void slow_reload(struct slow *s, int64_t period_ns, int64_t slow_period_ns)
 	s->slow_period_ns = slow_period_ns;
 	for (size_t i = 0; i < s->n_vms; i++) {
 		s->vms[i].due_ns = 0;
-		s->vms[i].n_params = 0;
+		s->vms[i].memory.n_params = 0;
 	}
 	kick_locked(s);
 	pthread_mutex_unlock(&s->lock);
@@ -780,7 +636,7 @@ void slow_status(struct slow *s, struct strbuf *out)
 		"\nslow.call_us: %" PRId64 "\nslow.workers: %u\n",
 		s->figures.calls, s->figures.abandoned, s->figures.call_ns / 1000,
 		s->n_workers);
-	for (const struct job *job = s->running; job; job = job->next)
+	for (const struct slow_job *job = s->running; job; job = job->next)
 		strbuf_addf(out, "slow.waiting_ms: %" PRId64 "%s\n",
 			(now - job->start_mono_ns) / NS_PER_MS,
 			job->abandoned ? " abandoned" : "");

@@ -26,8 +26,19 @@ struct vm {
 
 	/* discovery only */
 	uint64_t session, shares; /* 0: not known */
+
+	_Atomic int stat_fd; /* /proc/<pid>/stat of its process; -1: not known */
 };
 
 struct vm *vm_new(const struct vm_ident *ident); /* copies */
 struct vm *vm_ref(struct vm *vm);
 void vm_unref(struct vm *vm); /* NULL is accepted */
+
+/* Its process was found: @stat_fd, open on its stat file, moves here.  Any thread. */
+void vm_set_process(struct vm *vm, int stat_fd);
+
+/*
+ * True if its process does not run now, so that its monitor cannot answer: it is stopped,
+ * or waits where no signal reaches it.  False if that is not known.  Any thread.
+ */
+bool vm_is_stopped(const struct vm *vm);
