@@ -71,7 +71,8 @@ struct slow {
 	bool kicked;
 	struct slow_vm *vms; /* sorted by key */
 	size_t n_vms, cap_vms;
-	struct slow_job *pending, *running; /* workers own them */
+	struct slow_job *pending;
+	struct slow_job *running; /* owned by a worker each */
 	unsigned n_pending, n_workers, n_idle, n_active;
 	struct slow_figures figures;
 };
@@ -225,7 +226,8 @@ static bool claim(struct slow *s, struct slow_job *job)
 
 	job->over = true;
 	/* whoever answers, libvirt is there */
-	s->stalled = false;
+	if (job->n_asked || job->kind == JOB_PROBE)
+		s->stalled = false;
 	pthread_mutex_unlock(&s->lock);
 	return mine;
 }
