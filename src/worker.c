@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -367,19 +366,6 @@ static void raise_file_limit(void)
 	}
 }
 
-/*
- * What one thread allocates others free: with an arena for each thread every one of them
- * keeps what was free at the worst moment (5 KiB a VM more).  Large blocks, renderings and
- * libvirt's answers, go back to the system at once.
- */
-static void limit_free_memory(void)
-{
-#ifdef __GLIBC__
-	mallopt(M_ARENA_MAX, 2);
-	mallopt(M_MMAP_THRESHOLD, 128 << 10);
-#endif
-}
-
 static void block_signals(sigset_t *set)
 {
 	sigemptyset(set);
@@ -400,7 +386,7 @@ int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd)
 	int sig = 0;
 
 	block_signals(&signals);
-	limit_free_memory();
+	mem_keep_little();
 	raise_file_limit();
 	atomic_store(&w.period_ns, params->conf->period_ns);
 	if (drop_rights(params->user) < 0)

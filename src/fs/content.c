@@ -30,6 +30,9 @@
 /* How often renderings that nobody uses any more are looked for. */
 #define HOUSEKEEPING_NS NS_PER_S
 
+/* After so many images were forgotten at once their memory is given back. */
+#define TRIM_DISKS 16u
+
 /* A disk in the page cache that may not move on yet is looked at again. */
 #define DISK_RETRY_NS (50 * NS_PER_MS)
 #define OLDEST_GENERATION 1u
@@ -699,7 +702,8 @@ size_t content_changes(struct content *c, struct armed_change **ret)
 	free(dropped);
 	if (clock_mono_ns() - c->swept_ns >= HOUSEKEEPING_NS) {
 		c->swept_ns = clock_mono_ns();
-		disks_sweep(c->disks, c->swept_ns);
+		if (disks_sweep(c->disks, c->swept_ns) >= TRIM_DISKS)
+			mem_trim();
 	}
 	view_unref(c->seen);
 	c->seen = cmp.now.view;

@@ -106,9 +106,10 @@ void disks_set_size(struct disks *disks, uint64_t size_bytes)
 	atomic_store(&disks->size_bytes, size_bytes);
 }
 
-void disks_sweep(struct disks *disks, int64_t now_ns)
+size_t disks_sweep(struct disks *disks, int64_t now_ns)
 {
 	struct blob *shared = NULL;
+	size_t n = 0;
 
 	pthread_mutex_lock(&disks->lock);
 	for (size_t i = 0; i < N_BUCKETS; i++) {
@@ -122,6 +123,7 @@ void disks_sweep(struct disks *disks, int64_t now_ns)
 				now_ns - disk->read_ns > FORGET_NS) {
 				*at = disk->next;
 				disk_free(disk);
+				n++;
 			} else {
 				at = &disk->next;
 			}
@@ -133,6 +135,7 @@ void disks_sweep(struct disks *disks, int64_t now_ns)
 		shared = TAKE_PTR(disks->shared);
 	pthread_mutex_unlock(&disks->shared_lock);
 	blob_unref(shared);
+	return n;
 }
 
 static struct disk *acquire(struct disks *disks, uint64_t key)

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct blob;
@@ -24,8 +25,11 @@ uint64_t disks_size(struct disks *disks);
 /* After a reload.  Disks that no longer fit keep their image. */
 void disks_set_size(struct disks *disks, uint64_t size_bytes);
 
-/* Forgets images that nobody reads any more; to be called now and then. */
-void disks_sweep(struct disks *disks, int64_t now_ns);
+/*
+ * Forgets images that nobody reads any more; to be called now and then.
+ * Return: how many.
+ */
+size_t disks_sweep(struct disks *disks, int64_t now_ns);
 
 /* Which disk, and what it shows. */
 struct disks_place {

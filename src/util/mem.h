@@ -18,6 +18,15 @@ char *xasprintf(const char *fmt, ...)
 	__attribute__((malloc, returns_nonnull, format(printf, 1, 2)));
 
 /*
+ * Lets the process keep little free memory; once, before threads are started.  Freed large
+ * blocks go back to the system at once.
+ */
+void mem_keep_little(void);
+
+/* Gives back what is free now; takes milliseconds. */
+void mem_trim(void);
+
+/*
  * Makes room for one more element in a growing array.
  * @p: the array, may be NULL; @n: elements in use; @cap: elements allocated, updated.
  * Return: the array, possibly moved.
