@@ -157,26 +157,29 @@ result tree_warm_vs_tmpfs "$(awk '{print $2, $3}' "$tmp/walks" | median_ratio)" 
 
 # a guest's reads while others walk
 disk=$mnt/disk/$(find "$mnt/metrics/vm-by-uuid" -type l -printf '%f\n' | head -n 1).img
-alone=$("$reader" disk "$disk" 20000 direct | cut -d' ' -f2)
-(while :; do find "$mnt" -type f >/dev/null; done) &
-walkers=($!)
-(while :; do grep -rs . "$mnt/metrics" >/dev/null; done) &
-walkers+=($!)
-at_exit "kill ${walkers[*]} 2>/dev/null"
-# the same walks elsewhere cost processors, too
-among=$("$reader" disk "$disk" 20000 direct | cut -d' ' -f2)
-kill "${walkers[@]}"
-wait "${walkers[@]}" 2>/dev/null
-(while :; do find "$tmp/copy" -type f >/dev/null; done) &
-walkers=($!)
-(while :; do grep -rs . "$tmp/copy/metrics" >/dev/null; done) &
-walkers+=($!)
-at_exit "kill ${walkers[*]} 2>/dev/null"
-elsewhere=$("$reader" disk "$disk" 20000 direct | cut -d' ' -f2)
-kill "${walkers[@]}"
-wait "${walkers[@]}" 2>/dev/null
-result disk_p99_us "$alone" us
-result disk_p99_under_find "$(echo "$among $alone" | median_ratio)" ratio
-result disk_p99_under_find_vs_tmpfs "$(echo "$among $elsewhere" | median_ratio)" ratio
+p99() { "$reader" disk "$disk" 100000 direct | cut -d' ' -f2; }
+# p99_under TREE FOLDER: while find walks the one and grep the other
+p99_under()
+{
+	(while :; do find "$1" -type f >/dev/null; done) &
+	walkers=($!)
+	(while :; do grep -rs . "$2" >/dev/null; done) &
+	walkers+=($!)
+	p99
+	kill "${walkers[@]}"
+	wait "${walkers[@]}" 2>/dev/null
+}
+walkers=()
+at_exit 'kill "${walkers[@]}" 2>/dev/null'
+for _ in 1 2 3; do
+	# the same walks elsewhere cost processors, too
+	p99 >"$tmp/alone"
+	p99_under "$mnt" "$mnt/metrics" >"$tmp/under"
+	p99_under "$tmp/copy" "$tmp/copy/metrics" >"$tmp/elsewhere"
+	paste "$tmp/alone" "$tmp/under" "$tmp/elsewhere"
+done >"$tmp/p99"
+result disk_p99_us "$(awk '{print $1}' "$tmp/p99" | sort -n | sed -n 2p)" us
+result disk_p99_under_find "$(awk '{print $2, $1}' "$tmp/p99" | median_ratio)" ratio
+result disk_p99_under_find_vs_tmpfs "$(awk '{print $2, $3}' "$tmp/p99" | median_ratio)" ratio
 stop_daemon || exit 1
 exit 0
