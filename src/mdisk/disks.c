@@ -19,12 +19,16 @@
 
 /*
  * The parts of a guest's read follow each other within milliseconds, on a busy host within
- * some tens.  After such a quiet time no read is under way and the disk may move on; a
- * reader that never pauses gets a new image at the latest after HOLD_MAX, and starts over
- * once then.  HOLD_MIN bounds how often an image is made.
+ * some tens.  After such a quiet time no read is under way and the disk may move on.  Who
+ * reads again and again still pauses longer between two rounds than within one: for such a
+ * reader the quiet time shrinks steadily, by half each HALVING, so that the longest of his
+ * pauses is found first.  At the latest after HOLD_MAX the disk moves on, and a reader whose
+ * pauses are all alike starts over once.  HOLD_MIN bounds how often an image is made.
  */
 #define HOLD_MIN_NS (250 * NS_PER_MS)
 #define QUIET_NS (200 * NS_PER_MS)
+#define TIRELESS_NS NS_PER_S
+#define HALVING_NS (200 * NS_PER_MS)
 #define HOLD_MAX_NS (3 * NS_PER_S)
 
 /* A disk that nobody read for so long is forgotten. */
@@ -165,13 +169,26 @@ static void release(struct disks *disks, struct disk *disk)
 	pthread_mutex_unlock(&disks->lock);
 }
 
+/* The pause that shows that no read is under way, of a disk that was held for so long. */
+static int64_t quiet_ns(int64_t held_ns)
+{
+	int64_t past = held_ns - TIRELESS_NS;
+
+	if (past <= 0)
+		return QUIET_NS;
+	if (held_ns >= HOLD_MAX_NS)
+		return 0;
+	int64_t quiet = QUIET_NS >> (past / HALVING_NS);
+
+	return quiet - quiet / 2 * (past % HALVING_NS) / HALVING_NS;
+}
+
 static bool may_move_locked(const struct disk *disk, int64_t now_ns)
 {
 	int64_t held = now_ns - disk->moved_ns;
 
-	if (!disk->image || held >= HOLD_MAX_NS)
-		return true;
-	return held >= HOLD_MIN_NS && now_ns - disk->read_ns >= QUIET_NS;
+	return !disk->image ||
+		(held >= HOLD_MIN_NS && now_ns - disk->read_ns >= quiet_ns(held));
 }
 
 static void note_size(const struct disks *disks, struct disk *disk, int r, bool shared,
