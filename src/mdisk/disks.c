@@ -44,7 +44,7 @@ struct disk {
 	pthread_mutex_t lock; /* guards all below; taken without disks.lock */
 	struct blob *image;
 	uint64_t host_generation, vm_generation; /* of the snapshots that it shows */
-	int64_t moved_ns;
+	int64_t moved_ns; /* when it moved on, or there was nothing newer */
 	int64_t read_ns;
 	bool too_big; /* was logged */
 
@@ -277,6 +277,7 @@ static void move_locked(struct disks *disks, struct disk *disk, struct view *vie
 	uint64_t vm_generation = vm ? vm->generation : 0;
 	struct blob *image = NULL;
 
+	disk->moved_ns = now_ns;
 	if (disk->image && host_generation == disk->host_generation &&
 		vm_generation == disk->vm_generation)
 		return;
@@ -291,7 +292,6 @@ static void move_locked(struct disks *disks, struct disk *disk, struct view *vie
 	disk->image = image;
 	disk->host_generation = host_generation;
 	disk->vm_generation = vm_generation;
-	disk->moved_ns = now_ns;
 }
 
 struct blob *disks_read(struct disks *disks, const struct disks_place *place,

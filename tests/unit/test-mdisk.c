@@ -165,6 +165,12 @@ static void a_disk_being_read_does_not_move(void **state)
 	while (generation_at(disks, tree, true, ms) == 2) /* a reader that never pauses */
 		ms += 10;
 	assert_true(ms > 11700 && ms <= 13700);
+
+	/* a round of reads that begins with nothing new sees nothing new */
+	assert_int_equal(generation_at(disks, tree, true, 20000), 3);
+	publish(tree, 4, "four", false);
+	assert_int_equal(generation_at(disks, tree, true, 20001), 3);
+	assert_int_equal(generation_at(disks, tree, true, 20300), 4);
 	disks_free(disks);
 	tree_free(tree);
 }
