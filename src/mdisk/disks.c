@@ -22,8 +22,9 @@
  * some tens.  After such a quiet time no read is under way and the disk may move on.  Who
  * reads again and again still pauses longer between two rounds than within one: for such a
  * reader the quiet time shrinks steadily, by half each HALVING, so that the longest of his
- * pauses is found first.  At the latest after HOLD_MAX the disk moves on, and a reader whose
- * pauses are all alike starts over once.  HOLD_MIN bounds how often an image is made.
+ * pauses is found first; but not behind a read of later blocks, after which he looks at the
+ * header.  At the latest after HOLD_MAX the disk moves on, and a reader whose pauses are all
+ * alike starts over once.  HOLD_MIN bounds how often an image is made.
  */
 #define HOLD_MIN_NS (250 * NS_PER_MS)
 #define QUIET_NS (200 * NS_PER_MS)
@@ -46,6 +47,7 @@ struct disk {
 	uint64_t host_generation, vm_generation; /* of the snapshots that it shows */
 	int64_t moved_ns; /* when it moved on, or there was nothing newer */
 	int64_t read_ns;
+	bool inside;  /* the last read was of later blocks: the header is still to come */
 	bool too_big; /* was logged */
 
 	/* of a cached disk */
@@ -169,15 +171,15 @@ static void release(struct disks *disks, struct disk *disk)
 	pthread_mutex_unlock(&disks->lock);
 }
 
-/* The pause that shows that no read is under way, of a disk that was held for so long. */
-static int64_t quiet_ns(int64_t held_ns)
+/* The pause that shows that no read is under way. */
+static int64_t quiet_ns_locked(const struct disk *disk, int64_t held_ns)
 {
 	int64_t past = held_ns - TIRELESS_NS;
 
-	if (past <= 0)
-		return QUIET_NS;
 	if (held_ns >= HOLD_MAX_NS)
 		return 0;
+	if (past <= 0 || disk->inside)
+		return QUIET_NS;
 	int64_t quiet = QUIET_NS >> (past / HALVING_NS);
 
 	return quiet - quiet / 2 * (past % HALVING_NS) / HALVING_NS;
@@ -188,7 +190,8 @@ static bool may_move_locked(const struct disk *disk, int64_t now_ns)
 	int64_t held = now_ns - disk->moved_ns;
 
 	return !disk->image ||
-		(held >= HOLD_MIN_NS && now_ns - disk->read_ns >= quiet_ns(held));
+		(held >= HOLD_MIN_NS &&
+			now_ns - disk->read_ns >= quiet_ns_locked(disk, held));
 }
 
 static void note_size(const struct disks *disks, struct disk *disk, int r, bool shared,
@@ -303,6 +306,7 @@ struct blob *disks_read(struct disks *disks, const struct disks_place *place,
 	if (!disk->image || (from_start && may_move_locked(disk, now_ns)))
 		move_locked(disks, disk, place->view, place->vm, place->shared, now_ns);
 	disk->read_ns = now_ns;
+	disk->inside = !from_start;
 	struct blob *image = blob_ref(disk->image);
 
 	pthread_mutex_unlock(&disk->lock);
