@@ -70,8 +70,8 @@ bulk()
 		'BEGIN { split(c, t, " "); printf "%d\n", (l + (t[1] + t[2]) * 1e9) / n }')
 }
 
-# Memory of its own with 60 metrics of each VM, a second long cycles; where the heap's holes
-# lie differs from run to run, so the median of three: resident GUESTS; sets $rss, KiB.
+# Memory with 60 metrics of each VM, a second long cycles; where the heap's holes lie differs
+# from run to run, so the median of three: resident GUESTS; sets $rss, KiB.
 python3 - "$top/conf/vhostmd.conf" "$nic" >"$tmp/conf60" <<-'EOF2'
 	import re, sys
 	text = open(sys.argv[1]).read()
@@ -98,7 +98,7 @@ resident_once()
 	local end=$(($(line fast.cycles) + 10))
 	cycled() { [ "$(cat "$mnt/metrics/host/vhostmd.fast.cycles")" -ge $end ]; }
 	wait_for 60 cycled
-	awk '/RssAnon/ {print $2}' "/proc/$(worker_pid)/status" >>"$tmp/rss"
+	awk '/VmRSS/ {print $2}' "/proc/$(worker_pid)/status" >>"$tmp/rss"
 	metrics=$(find "$mnt/metrics/vm/$guest_prefix-bench-1" -type f | wc -l)
 	stop_daemon || exit 1
 }
