@@ -16,6 +16,13 @@
  */
 #define MOVED_NS (250 * NS_PER_MS)
 
+/*
+ * When a node that the kernel does not know, though an answer about it may be on its way to
+ * a reader who waits for a processor, is taken back again: first, and each time later.
+ */
+#define MISSED_NS NS_PER_MS
+#define MISSED_DOUBLINGS 10u
+
 #define FIRST_BUCKETS 1024u
 
 struct record {
@@ -25,6 +32,7 @@ struct record {
 	uint64_t ino, parent;
 	int64_t version;
 	uint64_t generation;
+	uint64_t lookups;  /* by an entry, less those that the kernel has forgotten */
 	struct blob *told; /* last, also when it was taken back */
 	char *name;
 	int64_t moved_until_ns; /* its name stands for another node; until then it stays */
@@ -33,6 +41,7 @@ struct record {
 	bool recalled;          /* and was told again */
 	bool mixed;             /* the kernel may have bytes of more than one version */
 	bool watched;           /* armed_watch() */
+	unsigned missed; /* how often the kernel did not know it, one after another */
 };
 
 struct group {
@@ -168,6 +177,7 @@ bool armed_set(struct armed *a, const struct armed_node *node)
 		}
 		r->node = true;
 		r->taking = false;
+		r->lookups += node->entered;
 		if (node->moved && !r->moved_until_ns)
 			r->moved_until_ns = 1;
 		if (node->parent && !r->name) {
@@ -188,6 +198,16 @@ void armed_watch(struct armed *a, uint64_t ino)
 
 	if (r)
 		r->watched = true;
+	pthread_mutex_unlock(&a->lock);
+}
+
+void armed_forgotten(struct armed *a, uint64_t ino, uint64_t n)
+{
+	pthread_mutex_lock(&a->lock);
+	struct record *r = *place_locked(a, ino);
+
+	if (r)
+		r->lookups -= n < r->lookups ? n : r->lookups;
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -233,21 +253,36 @@ static void add_change(struct collection *c, struct record *r, bool node, bool e
 	}
 }
 
-bool armed_taken(struct armed *a, uint64_t ino, int64_t now_ns)
+/* When what was taken back must be taken back again, 0: need not. */
+static int64_t again_locked(struct record *r, bool known, int64_t now_ns)
 {
+	/* maybe after the kernel had dropped that page */
+	bool recalled = r->taking && r->recalled;
+	bool missed = !known && r->lookups;
+	unsigned doublings = r->missed < MISSED_DOUBLINGS ? r->missed : MISSED_DOUBLINGS;
+
+	r->missed = missed ? r->missed + 1 : 0;
+	return recalled ? now_ns : missed ? now_ns + (MISSED_NS << doublings) : 0;
+}
+
+int64_t armed_taken(struct armed *a, uint64_t ino, bool known, int64_t now_ns)
+{
+	int64_t again_ns = 0;
+
 	pthread_mutex_lock(&a->lock);
 	struct record *r = *place_locked(a, ino);
-	bool again = r && r->taking && r->recalled;
 
-	if (r)
+	if (r) {
+		again_ns = again_locked(r, known, now_ns);
 		r->taking = false;
-	if (again) {
-		/* maybe after the kernel had dropped that page */
+	}
+	if (again_ns) {
 		r->node = r->mixed = true;
-		r->group->again_ns = now_ns;
+		if (!r->group->again_ns || again_ns < r->group->again_ns)
+			r->group->again_ns = again_ns;
 	}
 	pthread_mutex_unlock(&a->lock);
-	return again;
+	return again_ns;
 }
 
 static void remove_locked(struct armed *a, struct record *r)
@@ -303,7 +338,7 @@ static void collect_group_locked(struct armed *a, struct group *g,
 			if (again_ns && (!g->again_ns || again_ns < g->again_ns))
 				g->again_ns = again_ns;
 			/* what the kernel does not know any more, by no name */
-			drop = !r->node && !r->taking && !r->name &&
+			drop = !r->node && !r->taking && !r->name && !r->lookups &&
 				now_ns >= r->moved_until_ns;
 		}
 		if (drop) {

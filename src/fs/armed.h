@@ -29,6 +29,7 @@ struct armed_node {
 	struct blob *told;   /* its bytes; NULL: none; a reference is taken */
 	uint64_t parent;     /* of the entry under which it is told; 0: no entry */
 	const char *name;    /* of the entry */
+	bool entered;        /* told by an entry, be it one that never changes */
 	bool moved;          /* its name stands for another node: ARMED_MOVED was */
 };
 
@@ -36,6 +37,13 @@ struct armed_node {
 
 /* Return: false if there is no room: then it must be told without timeouts. */
 bool armed_set(struct armed *armed, const struct armed_node *node);
+
+/*
+ * The kernel has forgotten @n answers with armed_node.entered, or was not given them after
+ * all.  While there are any it may have one that has not come to whom it is for, and then
+ * neither knows the node nor can forget what it was told of it.
+ */
+void armed_forgotten(struct armed *armed, uint64_t ino, uint64_t n);
 
 /*
  * Somebody watches the node: from now on he is not shown its old bytes for a moment longer
@@ -83,7 +91,9 @@ size_t armed_collect(struct armed *armed, bool (*touched)(void *ctx, uint64_t gr
 /*
  * The kernel has taken a change of a node in.  Until then what was told is still what its
  * reads must get, for it goes by the size that it was told.
- * Return: true if it was told again meanwhile, so that armed_collect() must be called soon.
+ * @known: it had the node.
+ * Return: when armed_collect() must be called to take it back again, because it was told
+ * again meanwhile, or will come to be known with what it was told before; 0: need not.
  */
-bool armed_taken(struct armed *armed, uint64_t ino, int64_t now_ns);
+int64_t armed_taken(struct armed *armed, uint64_t ino, bool known, int64_t now_ns);
 void armed_changes_free(struct armed_change *changes, size_t n);

@@ -194,6 +194,12 @@ static uint64_t sized_id(uint64_t id, const struct blob *blob)
 	return node_sized(id, blob ? blob->size : 0);
 }
 
+/* True if its name is for ever. */
+static bool is_fixed(const struct node *node)
+{
+	return node->kind < NODE_FIXED_END && node_type(node->kind) == S_IFDIR;
+}
+
 /* @parent, @name: of the entry, 0 and NULL: none. */
 static bool arm(struct content *c, const struct place *at, const struct node *node,
 	struct blob *told, uint64_t parent, const char *name)
@@ -203,8 +209,9 @@ static bool arm(struct content *c, const struct place *at, const struct node *no
 		.version = attr_version(at->view, node, 0),
 		.generation = at->view->generation,
 		.told = told,
-		.parent = parent,
+		.parent = is_fixed(node) ? 0 : parent,
 		.name = name,
+		.entered = parent,
 		.moved = node->metric && node->id != sized_id(node->id, told) };
 
 	return armed_set(c->armed, &n);
@@ -232,8 +239,6 @@ static void answer_document(struct content *c, const struct place *at,
 static void answer(struct content *c, const struct place *at, const struct node *node,
 	struct blob *blob, uint64_t parent, const char *name, struct content_answer *ret)
 {
-	bool fixed = node->kind < NODE_FIXED_END && node_type(node->kind) == S_IFDIR;
-
 	*ret = (struct content_answer){ .id = node->id,
 		.generation = at->view->generation };
 	fill_stat(c, at, node, blob, &ret->st);
@@ -244,9 +249,8 @@ static void answer(struct content *c, const struct place *at, const struct node 
 		ret->keep_attr = true;
 		return;
 	}
-	/* names of fixed directories are for ever */
-	ret->keep_attr = arm(c, at, node, blob, fixed ? 0 : parent, name);
-	ret->keep_entry = fixed || (ret->keep_attr && parent);
+	ret->keep_attr = arm(c, at, node, blob, parent, name);
+	ret->keep_entry = is_fixed(node) || (ret->keep_attr && parent);
 }
 
 /* What an entry stands for now. */
@@ -363,6 +367,11 @@ void content_told(struct content *c, uint64_t generation)
 		return;
 	atomic_store(&c->missed, true);
 	tree_wake(c->tree);
+}
+
+void content_forgotten(struct content *c, uint64_t id, uint64_t n)
+{
+	armed_forgotten(c->armed, id, n);
 }
 
 /*
@@ -653,12 +662,12 @@ static size_t move_disks(
 	return kept;
 }
 
-void content_taken(struct content *c, uint64_t id)
+void content_taken(struct content *c, uint64_t id, bool known)
 {
-	int64_t now_ns = clock_mono_ns();
+	int64_t again_ns = armed_taken(c->armed, id, known, clock_mono_ns());
 
-	if (armed_taken(c->armed, id, now_ns))
-		c->again_ns = now_ns;
+	if (again_ns && (!c->again_ns || again_ns < c->again_ns))
+		c->again_ns = again_ns;
 }
 
 void content_settle(struct content *c, uint64_t id)

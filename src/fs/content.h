@@ -84,6 +84,12 @@ int content_read(struct content *content, uint64_t id, bool direct, pid_t reader
  */
 void content_told(struct content *content, uint64_t generation);
 
+/*
+ * The kernel has forgotten @n entries that led to @id, or they were not told after all: it
+ * is counted how many of content_lookup()'s and content_list()'s answers it has.
+ */
+void content_forgotten(struct content *content, uint64_t id, uint64_t n);
+
 /* Appends a link's target. */
 int content_readlink(struct content *content, uint64_t id, struct strbuf *out);
 
@@ -117,8 +123,11 @@ void content_watch(struct content *content, uint64_t id);
  */
 size_t content_changes(struct content *content, struct armed_change **ret);
 
-/* The kernel has forgotten a node that content_changes() named. */
-void content_taken(struct content *content, uint64_t id);
+/*
+ * The kernel has forgotten a node that content_changes() named.
+ * @known: it had it; if not, an answer about it may still be on its way.
+ */
+void content_taken(struct content *content, uint64_t id, bool known);
 
 /*
  * The same of a disk, all of whose pages are forgotten; afterwards the first must be

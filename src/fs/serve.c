@@ -100,7 +100,8 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	}
 	fill_entry(&answer, &e);
-	fuse_reply_entry(req, &e);
+	if (fuse_reply_entry(req, &e) < 0)
+		content_forgotten(content, answer.id, 1);
 	content_told(content, answer.generation);
 }
 
@@ -183,13 +184,14 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	content_told(content, bytes.generation);
 }
 
-/* Appends entries while they fit.  Return: the bytes used. */
+/* Appends entries while they fit.  Return: the bytes used; *@ret_n: how many. */
 static size_t add_entries(fuse_req_t req, char *buf, size_t size, bool plus,
-	const struct node_entry *entries, const struct content_answer *answers, size_t n)
+	const struct node_entry *entries, const struct content_answer *answers, size_t n,
+	size_t *ret_n)
 {
-	size_t used = 0;
+	size_t used = 0, i;
 
-	for (size_t i = 0; i < n; i++) {
+	for (i = 0; i < n; i++) {
 		const char *name = entries[i].name;
 		const struct stat *st = &answers[i].st;
 		struct fuse_entry_param e;
@@ -207,6 +209,7 @@ static size_t add_entries(fuse_req_t req, char *buf, size_t size, bool plus,
 			break;
 		used += need;
 	}
+	*ret_n = i;
 	return used;
 }
 
@@ -217,7 +220,7 @@ static void reply_list(
 	struct node_entry *entries = NULL;
 	_cleanup_free_ struct content_answer *answers = NULL;
 	_cleanup_free_ char *buf = NULL;
-	size_t n = 0;
+	size_t n = 0, n_told = 0;
 	int r = content_list(
 		content, ino, (uint64_t)offset, plus, &entries, &answers, &n);
 
@@ -226,7 +229,12 @@ static void reply_list(
 		return;
 	}
 	buf = xmalloc(size);
-	fuse_reply_buf(req, buf, add_entries(req, buf, size, plus, entries, answers, n));
+	size_t used = add_entries(req, buf, size, plus, entries, answers, n, &n_told);
+
+	if (fuse_reply_buf(req, buf, used) < 0)
+		n_told = 0;
+	for (size_t i = n_told; plus && i < n; i++)
+		content_forgotten(content, answers[i].id, 1);
 	if (n)
 		content_told(content, answers[0].generation);
 	node_entries_free(entries, n);
@@ -282,11 +290,10 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_statfs(req, &st);
 }
 
-/* Ids are not counted: they mean the same for ever. */
+/* Ids mean the same for ever; they are only counted. */
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
 {
-	(void)ino;
-	(void)n;
+	content_forgotten(content_of(req), ino, n);
 	fuse_reply_none(req);
 }
 
@@ -415,8 +422,9 @@ static void forget_entries(struct serve *serve, struct armed_change *changes, si
 
 static void forget_node(struct serve *serve, const struct armed_change *change)
 {
-	fuse_lowlevel_notify_inval_inode(serve->session, change->ino, 0, 0);
-	content_taken(serve->content, change->ino);
+	int r = fuse_lowlevel_notify_inval_inode(serve->session, change->ino, 0, 0);
+
+	content_taken(serve->content, change->ino, r != -ENOENT);
 	if (!change->disk)
 		return;
 	/* until here its header said busy: pages vanish one by one */

@@ -109,6 +109,28 @@ for _ in {1..8}; do
 done
 for r in "${readers[@]}"; do wait "$r" || fail "a reader saw something wrong"; done
 find "$mnt" -type f >/dev/null || fail find
+
+# an answer that reaches the kernel when its value has changed already is not kept: readers
+# who wait for a processor, asking for what the kernel has just thrown away
+cat >"$tmp/late-reader.py" <<'EOF2'
+import os, sys, time
+path, end, n = sys.argv[1], time.monotonic() + 8, 0
+while time.monotonic() < end:
+    with open("/proc/sys/vm/drop_caches", "w") as f:
+        f.write("2")
+    first, until = os.stat(path).st_mtime_ns, time.monotonic() + 3
+    while os.stat(path).st_mtime_ns == first:
+        assert time.monotonic() < until, "an old answer stays"
+    n += 1
+assert n > 10, n
+EOF2
+readers=()
+for _ in {1..3}; do timeout 8 sh -c 'while :; do :; done' & done
+for _ in {1..6}; do
+	nice -n 5 python3 "$tmp/late-reader.py" "$host/up" &
+	readers+=($!)
+done
+for r in "${readers[@]}"; do wait "$r" || fail "a late answer"; done
 stop_daemon || exit 1
 
 conf 0.2

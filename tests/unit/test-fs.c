@@ -287,10 +287,10 @@ static void what_is_read_is_what_was_told(void **state)
 	assert_false(answer.keep_attr);
 	assert_int_equal(read_size(fs.c, ino, 0, sizeof(buf), buf, &zeros), 5);
 	assert_memory_equal(buf, "1001\n", 5);
-	content_taken(fs.c, ino);
+	content_taken(fs.c, ino, true);
 	/* it may have kept what was read last */
 	assert_true(taken_back(&fs, ino, NULL, 1));
-	content_taken(fs.c, ino);
+	content_taken(fs.c, ino, true);
 	assert_int_equal(content_stat(fs.c, ino, &answer), 0);
 	assert_int_equal(answer.st.st_mtim.tv_nsec, 2002);
 	assert_int_equal(read_size(fs.c, ino, 0, sizeof(buf), buf, &zeros), 5);
@@ -322,6 +322,60 @@ static void what_is_read_is_what_was_told(void **state)
 		content_read(fs.c, answer.id, false, 1, 0, 10, &bytes), -ENODATA);
 	assert_int_equal(content_read(fs.c, NODE_HOST, false, 1, 0, 10, &bytes), -EISDIR);
 	assert_int_equal(content_read(fs.c, 77, false, 1, 0, 10, &bytes), -ENOENT);
+	fs_done(&fs);
+}
+
+/*
+ * An answer whose reader waits for a processor: the kernel does not know the node yet, and
+ * will know it with what the answer says.
+ */
+static void an_answer_under_way_is_taken_back(void **state)
+{
+	(void)state;
+	struct fs fs;
+
+	fs_init(&fs);
+	publish(fs.tree, 1, 0, 1, 1001);
+	uint64_t ino = look_up(&fs, NODE_HOST, "n").id;
+
+	publish(fs.tree, 2, 0, 1, 1002);
+	for (int i = 0; i < 4; i++) {
+		assert_true(taken_back(&fs, ino, NULL, 20));
+		content_taken(fs.c, ino, false);
+	}
+	assert_true(taken_back(&fs, ino, NULL, 20));
+	content_taken(fs.c, ino, true);
+	assert_false(taken_back(&fs, ino, NULL, 5));
+
+	/* it was evicted, and then asked for once more: that answer is under way */
+	assert_int_equal(look_up(&fs, NODE_HOST, "n").id, ino);
+	assert_int_equal(look_up(&fs, NODE_HOST, "n").id, ino);
+	content_forgotten(fs.c, ino, 2);
+	publish(fs.tree, 3, 0, 1, 1003);
+	assert_true(taken_back(&fs, ino, NULL, 1));
+	content_taken(fs.c, ino, false);
+	assert_true(taken_back(&fs, ino, NULL, 20));
+	content_forgotten(fs.c, ino, 1);
+	content_taken(fs.c, ino, false);
+	assert_false(taken_back(&fs, ino, NULL, 5));
+
+	/* all that a list tells is counted, until it turns out not to fit */
+	struct node_entry *entries = NULL;
+	struct content_answer *answers = NULL;
+	size_t n = 0;
+
+	assert_int_equal(
+		content_list(fs.c, NODE_HOST, 0, true, &entries, &answers, &n), 0);
+	publish(fs.tree, 4, 0, 1, 1004);
+	assert_true(taken_back(&fs, ino, NULL, 1));
+	content_taken(fs.c, ino, false);
+	assert_true(taken_back(&fs, ino, NULL, 20));
+	for (size_t i = 0; i < n; i++)
+		content_forgotten(fs.c, answers[i].id, 1);
+	content_taken(fs.c, ino, false);
+	assert_false(taken_back(&fs, ino, NULL, 5));
+	node_entries_free(entries, n);
+	free(answers);
 	fs_done(&fs);
 }
 
@@ -359,9 +413,9 @@ static void no_file_grows(void **state)
 	/* also if the value was as short again meanwhile, and he asked then */
 	publish(fs.tree, 3, 0, 1, 7);
 	assert_true(taken_back(&fs, after.id, "n", 1));
-	content_taken(fs.c, before.id);
+	content_taken(fs.c, before.id, true);
 	while (taken_back(&fs, before.id, NULL, 1))
-		content_taken(fs.c, before.id);
+		content_taken(fs.c, before.id, true);
 	assert_int_equal(content_stat(fs.c, before.id, &answer), 0);
 	publish(fs.tree, 4, 0, 1, 12);
 	assert_false(taken_back(&fs, before.id, NULL, 5));
@@ -370,14 +424,14 @@ static void no_file_grows(void **state)
 
 	/* who keeps it open comes to see new values also there */
 	assert_true(taken_back(&fs, before.id, NULL, 200));
-	content_taken(fs.c, before.id);
+	content_taken(fs.c, before.id, true);
 	assert_int_equal(content_stat(fs.c, before.id, &answer), 0);
 	assert_int_equal(answer.st.st_size, 3);
 	assert_true(answer.keep_attr);
 	assert_int_equal(read_size(fs.c, before.id, 0, sizeof(buf), buf, &zeros), 3);
 	publish(fs.tree, 5, 0, 1, 11);
 	assert_true(taken_back(&fs, before.id, NULL, 1));
-	content_taken(fs.c, before.id);
+	content_taken(fs.c, before.id, true);
 
 	/* a value as short as the first: its pages must go before its name comes back */
 	assert_int_equal(look_up(&fs, NODE_HOST, "n").id, after.id);
@@ -394,7 +448,7 @@ static void no_file_grows(void **state)
 	assert_true(changes[entry].ino == after.id && changes[entry].name);
 	assert_false(changes[entry].node);
 	armed_changes_free(changes, 2);
-	content_taken(fs.c, before.id);
+	content_taken(fs.c, before.id, true);
 	assert_int_equal(look_up(&fs, NODE_HOST, "n").id, before.id);
 
 	/* who watches is not kept waiting */
@@ -570,6 +624,7 @@ int main(void)
 		cmocka_unit_test(any_well_formed_uuid_has_a_disk),
 		cmocka_unit_test(listings_survive_changes),
 		cmocka_unit_test(what_is_read_is_what_was_told),
+		cmocka_unit_test(an_answer_under_way_is_taken_back),
 		cmocka_unit_test(no_file_grows),
 		cmocka_unit_test(late_answers_are_taken_back),
 		cmocka_unit_test(entries_vanish_with_their_vms),
