@@ -67,6 +67,13 @@ stop_daemon()
 	fi
 }
 
+# True if each of these metric files holds a value (one that is unavailable has a size too).
+has_value()
+{
+	local f
+	for f; do grep -q . "$f" 2>/dev/null || return 1; done
+}
+
 worker_pid() { sed -n 's/^pid: //p' "$mnt/status"; }
 generation() { sed -n 's/^generation: //p' "$mnt/status"; }
 logged() { grep -q -- "$1" "$tmp/log"; }

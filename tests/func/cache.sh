@@ -23,7 +23,7 @@ host=$mnt/metrics/host
 # between two updates: how often a thread that answers requests had to run
 conf 3600
 CONF=$tmp/conf start_daemon --connect test:///default
-wait_for 10 test -s "$mnt/metrics/vm/test/state" || fail "no VM"
+wait_for 10 has_value "$mnt/metrics/vm/test/state" || fail "no VM"
 worker=$(worker_pid)
 answers()
 {
@@ -60,7 +60,7 @@ stop_daemon || exit 1
 # with an update each millisecond: whole, new, and never backwards, for all readers
 conf 0.001
 CONF=$tmp/conf start_daemon --connect test:///default
-wait_for 10 test -s "$host/duration" || fail "no sample"
+wait_for 10 has_value "$host/duration" || fail "no sample"
 cat >"$tmp/reader.py" <<'EOF2'
 import os, re, sys, time
 path, seconds = sys.argv[1], float(sys.argv[2])
@@ -184,7 +184,7 @@ conf 0.2
 sed -i '/name>cycles</d; s/>up</>uptime</' "$tmp/conf"
 kill -HUP "$keeper"
 wait_for 10 test ! -e "$host/cycles" || fail "a metric that is not configured any more"
-wait_for 5 test -s "$host/uptime" || fail "a new metric is missing"
+wait_for 5 has_value "$host/uptime" || fail "a new metric is missing"
 find "$host" -name uptime | grep -q . || fail "the directory is old"
 [ -e "$host/up" ] && fail "the old name is still there"
 sed -i 's|<globals>|<globals><filesystem><mode>0400</mode></filesystem>|' "$tmp/conf"

@@ -187,7 +187,7 @@ logged "$tmp/shared.conf:2: error" || fail "no line number"
 assert_eq "old configuration" "$(cat "$mnt/metrics/host/First")" first
 sed 's/First/Second/; s/echo first/echo second/; s/k">64/k">128/' "$tmp/good.conf" >"$tmp/shared.conf"
 kill -HUP "$keeper"
-wait_for 10 test -s "$mnt/metrics/host/Second" || fail "reload of a good file"
+wait_for 10 has_value "$mnt/metrics/host/Second" || fail "reload of a good file"
 [ -e "$mnt/metrics/host/First" ] && fail "the old metric stays"
 assert_eq "new size" "$(stat -c %s "$mnt/disk/vhostmd0.img")" 131072
 stop_daemon || exit 1
@@ -207,17 +207,17 @@ cat >"$tmp/user.conf" <<'EOF'
 EOF
 chmod 644 "$tmp/user.conf"
 CONF=$tmp/user.conf start_daemon -c $uri
-wait_for 10 test -s "$mnt/metrics/host/Who"
+wait_for 10 has_value "$mnt/metrics/host/Who"
 assert_eq "actions of a root daemon" "$(cat "$mnt/metrics/host/Who")" nobody
-wait_for 10 test -s "$mnt/metrics/host/Uri"
+wait_for 10 has_value "$mnt/metrics/host/Uri"
 assert_eq CONNECT "$(cat "$mnt/metrics/host/Uri")" "[--connect][$uri][$uri]"
 stop_daemon || exit 1
 CONF=$tmp/user.conf start_daemon
-wait_for 10 test -s "$mnt/metrics/host/Uri"
+wait_for 10 has_value "$mnt/metrics/host/Uri"
 assert_eq "CONNECT without a URI" "$(cat "$mnt/metrics/host/Uri")" "[qemu:///system]"
 stop_daemon || exit 1
 CONF=$tmp/user.conf start_daemon -c $uri --user daemon
-wait_for 10 test -s "$mnt/metrics/host/Who"
+wait_for 10 has_value "$mnt/metrics/host/Who"
 assert_eq "actions of --user" "$(cat "$mnt/metrics/host/Who")" daemon
 assert_eq "worker of --user" "$(stat -c %U "/proc/$(worker_pid)")" daemon
 kill -HUP "$keeper"
@@ -225,6 +225,6 @@ wait_for 10 logged 'is in force' || fail "reload as another user"
 stop_daemon || exit 1
 sed -i 's/<globals>/<globals><actions><user>root<\/user><\/actions>/' "$tmp/user.conf"
 CONF=$tmp/user.conf start_daemon -c $uri
-wait_for 10 test -s "$mnt/metrics/host/Who"
+wait_for 10 has_value "$mnt/metrics/host/Who"
 assert_eq "actions as root where asked for" "$(cat "$mnt/metrics/host/Who")" root
 stop_daemon

@@ -17,7 +17,7 @@ cat >"$tmp/conf" <<'EOF'
 EOF
 CONF=$tmp/conf start_daemon --connect test:///default
 host=$mnt/metrics/host
-wait_for 10 test -s "$host/Secret" || fail "no action result"
+wait_for 10 has_value "$host/Secret" || fail "no action result"
 wait_for 10 test -e "$mnt/metrics/vm/test" || fail "the test driver's domain is missing"
 
 # reading, with each of the usual tools

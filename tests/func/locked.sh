@@ -14,7 +14,7 @@ cat >"$tmp/conf" <<-EOF2
 EOF2
 CONF=$tmp/conf start_daemon --connect test:///default
 host=$mnt/metrics/host
-wait_for 10 test -s "$host/duration" || fail "no sample"
+wait_for 10 has_value "$host/duration" || fail "no sample"
 
 # the file system that hangs: another of these daemons, stopped
 mkdir "$tmp/other"

@@ -12,7 +12,7 @@ devices() { guest_disk_xml "$mnt/disk/$1.img"; guest_channel_xml; }
 guest_start "$guest_prefix-a" "$a" "$(devices "$a")"
 guest_start "$guest_prefix-b" "$b" "$(devices "$b")"
 vm_a=$mnt/metrics/vm/$guest_prefix-a
-wait_for 10 test -s "$vm_a/TotalCPUTime" || fail "no metrics"
+wait_for 10 has_value "$vm_a/TotalCPUTime" || fail "no metrics"
 
 host_goes_on()
 {
@@ -32,7 +32,7 @@ vm_moves()
 # a QEMU that hangs (its monitor does not answer)
 qemu_b=$(pgrep -f "guest=$guest_prefix-b,") || fail "no QEMU"
 vm_b=$mnt/metrics/vm/$guest_prefix-b
-wait_for 10 test -s "$vm_b/block.0.rd.bytes" || fail "no slow figures of guest b"
+wait_for 10 has_value "$vm_b/block.0.rd.bytes" || fail "no slow figures of guest b"
 kill -STOP "$qemu_b"
 at_exit "kill -CONT $qemu_b 2>/dev/null"
 host_goes_on "hung QEMU"
@@ -47,7 +47,7 @@ age() { awk -v k="vm.$2.$1:" -v m="$3" '$1 == k {r = $2 >= 0 && $2 <= m} END {ex
 wait_for 10 age age_ms "$b" 1000 || fail "fast figures of the VM that hangs stand still"
 wait_for 10 age slow_age_ms "$a" 2000 || fail "slow figures of another VM stand still"
 age slow_age_ms "$b" 2000 && fail "slow figures of the VM that hangs look new"
-[ -s "$vm_b/block.0.rd.bytes" ] || fail "the last slow figures are gone"
+has_value "$vm_b/block.0.rd.bytes" || fail "the last slow figures are gone"
 assert_eq "another VM" "$(cat "$vm_a/sample.stale")" 0
 for round in 1 2 3; do
 	before=$(cat "$vm_a/TotalCPUTime")
@@ -67,7 +67,7 @@ libvirtd=$(cat /run/libvirtd.pid)
 kill -STOP "$libvirtd"
 at_exit "kill -CONT $libvirtd 2>/dev/null"
 host_goes_on "hung libvirtd"
-[ -s "$vm_a/TotalCPUTime" ] || fail "hung libvirtd: the VM's last values are gone"
+has_value "$vm_a/TotalCPUTime" || fail "hung libvirtd: the VM's last values are gone"
 waiting() { grep -q 'slow.waiting_ms' "$mnt/status"; }
 wait_for 5 waiting || fail "status does not tell that libvirt does not answer"
 age age_ms "$a" 1000 || fail "hung libvirtd: fast figures stand still"
@@ -83,7 +83,7 @@ kill "$libvirtd"
 wait_for 15 process_gone "$libvirtd" || fail "libvirtd does not end"
 wait_for 10 logged 'libvirt: .* does not answer' || fail "the lost connection was not logged"
 host_goes_on "no libvirtd"
-[ -s "$vm_a/TotalCPUTime" ] || fail "no libvirtd: the VM's last values are gone"
+has_value "$vm_a/TotalCPUTime" || fail "no libvirtd: the VM's last values are gone"
 kill -KILL "$qemu_b"
 rm -f /run/libvirtd.pid
 libvirt_start

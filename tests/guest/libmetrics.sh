@@ -37,7 +37,7 @@ guest_start "$guest_prefix-shared" "$c" "$(guest_disk_xml "$tmp/vhostmd0")"
 check_guest()
 {
 	local uuid=$1 dump=$2 out
-	vm_there() { test -s "$mnt/metrics/vm-by-uuid/$uuid/TotalCPUTime"; }
+	vm_there() { has_value "$mnt/metrics/vm-by-uuid/$uuid/TotalCPUTime"; }
 	wait_for 10 vm_there
 	# a disk moves on shortly after the daemon knows the VM
 	sees_itself() { guest_run "$uuid" use-libmetrics | grep -q '^vm.vcpu.current 1'; }

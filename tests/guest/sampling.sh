@@ -108,7 +108,7 @@ assert_eq "domain.cpu.limit" "$(cat "$dir/domain.cpu.limit")" 2.000000
 nic 52:54:00:00:00:02 >"$tmp/nic.xml"
 virsh_system attach-device "$a" "$tmp/nic.xml" --live || fail "no interface hot-plug"
 wait_for 10 is net.count 2 || fail "the new interface is not seen"
-wait_for 5 test -s "$dir/net.1.rx.bytes" || fail "no counters of the new interface"
+wait_for 5 has_value "$dir/net.1.rx.bytes" || fail "no counters of the new interface"
 agrees "after interface hot-plug"
 virsh_system detach-device "$a" "$tmp/nic.xml" --live || fail "no interface unplug"
 wait_for 30 is net.count 1 || fail "the interface that went is still there"
@@ -181,7 +181,7 @@ virsh_system save "$b" "$tmp/saved" || fail "no save"
 wait_for 5 test ! -e "$dir" || fail "a saved VM is still there"
 virsh_system restore "$tmp/saved" || fail "no restore"
 wait_for 10 is domain.uuid "$b" || fail "a restored VM is not seen"
-wait_for 5 test -s "$dir/vcpu.0.time" || fail "a restored VM has no figures"
+wait_for 5 has_value "$dir/vcpu.0.time" || fail "a restored VM has no figures"
 is domain.session "$session" && fail "the same session after a restore"
 
 # a name that goes from one VM to another at once
@@ -200,11 +200,11 @@ stop_daemon || exit 1
 for n in "$name" "$name-2"; do mv "/run/libvirt/qemu/$n.pid" "/run/libvirt/qemu/$n.away"; done
 at_exit 'for n in "$name" "$name-2"; do mv "/run/libvirt/qemu/$n.away" "/run/libvirt/qemu/$n.pid" 2>/dev/null; done'
 start_daemon
-wait_for 10 test -s "$dir/vcpu.0.delay" || fail "no figures without a process"
-[ -s "$dir/cpu.time" ] && [ -s "$dir/block.0.rd.bytes" ] || fail "libvirt does not serve"
-[ -s "$dir/process.threads" ] 2>/dev/null && cat "$dir/process.threads" && fail "a process that cannot be found has threads"
+wait_for 10 has_value "$dir/vcpu.0.delay" || fail "no figures without a process"
+has_value "$dir/cpu.time" "$dir/block.0.rd.bytes" || fail "libvirt does not serve"
+has_value "$dir/process.threads" && fail "a process that cannot be found has threads"
 wait_for 15 logged "libvirt's figures are used" || fail "it is not said"
-wait_for 5 is usage.cpu "$(cat "$dir/usage.cpu")" || fail "no usage from libvirt's figures"
+wait_for 5 has_value "$dir/usage.cpu" || fail "no usage from libvirt's figures"
 assert_eq "said once" "$(grep -c "libvirt's figures are used" "$tmp/log")" 1
 stop_daemon || exit 1
 for n in "$name" "$name-2"; do mv "/run/libvirt/qemu/$n.away" "/run/libvirt/qemu/$n.pid"; done
@@ -220,10 +220,10 @@ if [ -n "${libvirt_started[*]}" ]; then
 	wait_for 30 virsh_system list || fail "libvirtd does not answer"
 	: >"$tmp/log"
 	start_daemon --user nobody
-	wait_for 10 test -s "$dir/vcpu.0.delay" || fail "no figures as nobody"
+	wait_for 10 has_value "$dir/vcpu.0.delay" || fail "no figures as nobody"
 	grep -q "libvirt's figures are used" "$tmp/log" && fail "nobody can read no process"
 	cat "$dir/process.io.read.bytes" 2>/dev/null && fail "nobody may read a process' io"
-	[ -s "$dir/process.threads" ] || fail "nobody may read a process' stat"
+	has_value "$dir/process.threads" || fail "nobody may read a process' stat"
 	stop_daemon || exit 1
 
 	: >"$tmp/log"
@@ -232,8 +232,8 @@ if [ -n "${libvirt_started[*]}" ]; then
 		--mount "$mnt" --user nobody >>"$tmp/log" 2>&1 &
 	keeper=$!
 	inside=/proc/$keeper/root$mnt/metrics/vm/$name
-	wait_for 20 test -s "$inside/vcpu.0.delay" || fail "no figures with hidepid"
-	[ -s "$inside/cpu.time" ] || fail "no CPU time with hidepid"
+	wait_for 20 has_value "$inside/vcpu.0.delay" || fail "no figures with hidepid"
+	has_value "$inside/cpu.time" || fail "no CPU time with hidepid"
 	wait_for 15 logged "libvirt's figures are used" || fail "hidepid is not said"
 	stop_daemon || exit 1
 fi
