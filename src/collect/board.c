@@ -12,9 +12,10 @@
 #include "util/search.h"
 
 struct scope {
-	struct vm_ident vm; /* a VM's; owns the name */
-	uint64_t key;       /* uuid_key() */
-	struct metric_list **lanes;
+	struct vm_ident vm;         /* a VM's; owns the name */
+	uint64_t key;               /* uuid_key() */
+	struct metric_list **lanes; /* up to the last that was ever used */
+	size_t n_lanes;
 	int64_t updated_mono_ns;
 	struct snapshot *current; /* NULL: changed since it was made */
 	uint64_t shape;           /* of the last snapshot, and since when */
@@ -26,16 +27,27 @@ struct board {
 
 	pthread_mutex_t lock; /* guards all below; innermost but for the tree's own */
 	struct spec_set *specs;
-	size_t n_lanes;
 	uint64_t generation;
 	struct scope host;
 	struct scope **vms; /* sorted by key */
 	size_t n_vms, cap_vms;
 };
 
-static void scope_clear(struct board *board, struct scope *scope)
+/* The lane's place; most VMs use few of the many that there are. */
+static struct metric_list **scope_lane(struct scope *scope, size_t lane)
 {
-	for (size_t i = 0; i < board->n_lanes; i++) {
+	if (lane >= scope->n_lanes) {
+		scope->lanes = xreallocarray(
+			scope->lanes, lane + 1, sizeof(struct metric_list *));
+		while (scope->n_lanes <= lane)
+			scope->lanes[scope->n_lanes++] = NULL;
+	}
+	return &scope->lanes[lane];
+}
+
+static void scope_clear(struct scope *scope)
+{
+	for (size_t i = 0; i < scope->n_lanes; i++) {
 		metric_list_unref(scope->lanes[i]);
 		scope->lanes[i] = NULL;
 	}
@@ -43,9 +55,9 @@ static void scope_clear(struct board *board, struct scope *scope)
 	snapshot_unref(TAKE_PTR(scope->current));
 }
 
-static void scope_free(struct board *board, struct scope *scope)
+static void scope_free(struct scope *scope)
 {
-	scope_clear(board, scope);
+	scope_clear(scope);
 	free(scope->lanes);
 	free((void *)(uintptr_t)scope->vm.name);
 	free(scope);
@@ -58,8 +70,6 @@ struct board *board_new(struct tree *tree, struct spec_set *specs)
 	pthread_mutex_init(&board->lock, NULL);
 	board->tree = tree;
 	board->specs = spec_set_ref(specs);
-	board->n_lanes = LANE_ACTION_0 + specs->n;
-	board->host.lanes = xcalloc(board->n_lanes, sizeof(struct metric_list *));
 	return board;
 }
 
@@ -68,9 +78,9 @@ void board_free(struct board *board)
 	if (!board)
 		return;
 	for (size_t i = 0; i < board->n_vms; i++)
-		scope_free(board, board->vms[i]);
+		scope_free(board->vms[i]);
 	free(board->vms);
-	scope_clear(board, &board->host);
+	scope_clear(&board->host);
 	free(board->host.lanes);
 	spec_set_unref(board->specs);
 	pthread_mutex_destroy(&board->lock);
@@ -82,7 +92,7 @@ static struct snapshot *scope_snapshot(struct board *board, struct scope *scope)
 	if (!scope->current) {
 		struct snapshot *s = snapshot_new(
 			scope == &board->host ? NULL : &scope->vm, board->generation,
-			scope->lanes, board->n_lanes, scope->updated_mono_ns);
+			scope->lanes, scope->n_lanes, scope->updated_mono_ns);
 
 		if (s->shape == scope->shape && scope->shape_ns)
 			s->shape_ns = scope->shape_ns;
@@ -113,12 +123,11 @@ void board_publish(struct board *board)
 	pthread_mutex_unlock(&board->lock);
 }
 
-static void rebase_scope(struct board *board, struct scope *scope, struct spec_set *specs)
+static void rebase_scope(struct scope *scope, struct spec_set *specs)
 {
-	struct metric_list **lanes =
-		xcalloc(LANE_ACTION_0 + specs->n, sizeof(struct metric_list *));
+	struct scope rebased = { 0 };
 
-	for (size_t i = 0; i < board->n_lanes; i++) {
+	for (size_t i = 0; i < scope->n_lanes; i++) {
 		struct metric_list *list = scope->lanes[i]
 			? metric_list_rebase(scope->lanes[i], specs)
 			: NULL;
@@ -126,13 +135,14 @@ static void rebase_scope(struct board *board, struct scope *scope, struct spec_s
 			? LANE_ACTION_0 + list->metrics[0].label->slot
 			: i;
 
-		if (list && !lanes[lane])
-			lanes[lane] = TAKE_PTR(list);
+		if (list && !*scope_lane(&rebased, lane))
+			*scope_lane(&rebased, lane) = TAKE_PTR(list);
 		metric_list_unref(list);
 		metric_list_unref(scope->lanes[i]);
 	}
 	free(scope->lanes);
-	scope->lanes = lanes;
+	scope->lanes = rebased.lanes;
+	scope->n_lanes = rebased.n_lanes;
 	snapshot_unref(TAKE_PTR(scope->current));
 }
 
@@ -153,12 +163,11 @@ void board_set_specs(struct board *board, struct spec_set *specs)
 		pthread_mutex_unlock(&board->lock);
 		return;
 	}
-	rebase_scope(board, &board->host, specs);
+	rebase_scope(&board->host, specs);
 	for (size_t i = 0; i < board->n_vms; i++)
-		rebase_scope(board, board->vms[i], specs);
+		rebase_scope(board->vms[i], specs);
 	spec_set_unref(board->specs);
 	board->specs = spec_set_ref(specs);
-	board->n_lanes = LANE_ACTION_0 + specs->n;
 	publish_locked(board);
 	pthread_mutex_unlock(&board->lock);
 }
@@ -196,7 +205,7 @@ static size_t find_locked(const struct board *board, const struct uuid *uuid)
 
 static void remove_locked(struct board *board, size_t i)
 {
-	scope_free(board, board->vms[i]);
+	scope_free(board->vms[i]);
 	memmove(&board->vms[i], &board->vms[i + 1],
 		(--board->n_vms - i) * sizeof(struct scope *));
 }
@@ -214,7 +223,6 @@ static void add_locked(struct board *board, const struct vm_ident *vm)
 	scope->vm = *vm;
 	scope->vm.name = xstrdup(vm->name);
 	scope->key = uuid_key(&vm->uuid);
-	scope->lanes = xcalloc(board->n_lanes, sizeof(struct metric_list *));
 	board->vms =
 		xgrow(board->vms, board->n_vms, &board->cap_vms, sizeof(struct scope *));
 	size_t i = place_locked(board, scope->key);
@@ -296,12 +304,13 @@ void board_update(struct board *board, const struct vm_ident *vm, size_t lane,
 	pthread_mutex_lock(&board->lock);
 	struct scope *scope = vm ? find_run_locked(board, vm) : &board->host;
 
-	if (scope && list->specs == board->specs && lane < board->n_lanes) {
-		struct metric_list *old = scope->lanes[lane];
+	if (scope && list->specs == board->specs &&
+		lane < LANE_ACTION_0 + board->specs->n) {
+		struct metric_list **at = scope_lane(scope, lane), *old = *at;
 
 		if (old)
 			metric_list_carry(list, old);
-		scope->lanes[lane] = list;
+		*at = list;
 		if (lane != LANE_ABOUT)
 			scope->updated_mono_ns = clock_mono_ns();
 		snapshot_unref(TAKE_PTR(scope->current));
