@@ -102,13 +102,13 @@ resident_once()
 	metrics=$(find "$mnt/metrics/vm/$guest_prefix-bench-1" -type f | wc -l)
 	stop_daemon || exit 1
 }
+# The least of four: what differs from run to run only adds, above all pages of code and
+# libraries that a rare path brought in, which no VM has a part in.
 resident()
 {
 	: >"$tmp/rss"
-	resident_once "$1"
-	resident_once "$1"
-	resident_once "$1"
-	rss=$(sort -n "$tmp/rss" | sed -n 2p)
+	for _ in 1 2 3 4; do resident_once "$1"; done
+	rss=$(sort -n "$tmp/rss" | head -n 1)
 }
 
 # A whole cycle with the usual periods, slow samples weighed in: whole GUESTS; sets $whole.
