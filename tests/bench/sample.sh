@@ -70,8 +70,9 @@ bulk()
 		'BEGIN { split(c, t, " "); printf "%d\n", (l + (t[1] + t[2]) * 1e9) / n }')
 }
 
-# Memory with 60 metrics of each VM, a second long cycles; where the heap's holes lie differs
-# from run to run, so the median of three: resident GUESTS; sets $rss, KiB.
+# Memory with 60 metrics of each VM, a second long cycles; where the heap's holes lie and what
+# code is resident differs from run to run, so the median of seven: resident GUESTS; sets
+# $rss, KiB.
 python3 - "$top/conf/vhostmd.conf" "$nic" >"$tmp/conf60" <<-'EOF2'
 	import re, sys
 	text = open(sys.argv[1]).read()
@@ -102,13 +103,11 @@ resident_once()
 	metrics=$(find "$mnt/metrics/vm/$guest_prefix-bench-1" -type f | wc -l)
 	stop_daemon || exit 1
 }
-# The least of four: what differs from run to run only adds, above all pages of code and
-# libraries that a rare path brought in, which no VM has a part in.
 resident()
 {
 	: >"$tmp/rss"
-	for _ in 1 2 3 4; do resident_once "$1"; done
-	rss=$(sort -n "$tmp/rss" | head -n 1)
+	for _ in 1 2 3 4 5 6 7; do resident_once "$1"; done
+	rss=$(sort -n "$tmp/rss" | sed -n 4p)
 }
 
 # A whole cycle with the usual periods, slow samples weighed in: whole GUESTS; sets $whole.
