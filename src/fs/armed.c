@@ -278,8 +278,7 @@ int64_t armed_taken(struct armed *a, uint64_t ino, bool known, int64_t now_ns)
 	}
 	if (again_ns) {
 		r->node = r->mixed = true;
-		if (!r->group->again_ns || again_ns < r->group->again_ns)
-			r->group->again_ns = again_ns;
+		r->group->again_ns = ns_earlier(r->group->again_ns, again_ns);
 	}
 	pthread_mutex_unlock(&a->lock);
 	return again_ns;
@@ -333,10 +332,8 @@ static void collect_group_locked(struct armed *a, struct group *g,
 		if (drop) {
 			add_change(out, r, r->node, true);
 		} else if (verdict != ARMED_SAME) {
-			int64_t again_ns = collect_record(r, verdict, now_ns, out);
-
-			if (again_ns && (!g->again_ns || again_ns < g->again_ns))
-				g->again_ns = again_ns;
+			g->again_ns = ns_earlier(
+				g->again_ns, collect_record(r, verdict, now_ns, out));
 			/* what the kernel does not know any more, by no name */
 			drop = !r->node && !r->taking && !r->name && !r->lookups &&
 				now_ns >= r->moved_until_ns;
@@ -368,8 +365,7 @@ size_t armed_collect(struct armed *a, bool (*touched)(void *ctx, uint64_t group)
 			if ((g->again_ns && g->again_ns <= now_ns) ||
 				touched(ctx, g->key))
 				collect_group_locked(a, g, check, ctx, now_ns, &out);
-			if (g->again_ns && (!*ret_again || g->again_ns < *ret_again))
-				*ret_again = g->again_ns;
+			*ret_again = ns_earlier(*ret_again, g->again_ns);
 			if (!g->records) {
 				*at = g->next;
 				free(g);

@@ -664,10 +664,8 @@ static size_t move_disks(
 
 void content_taken(struct content *c, uint64_t id, bool known)
 {
-	int64_t again_ns = armed_taken(c->armed, id, known, clock_mono_ns());
-
-	if (again_ns && (!c->again_ns || again_ns < c->again_ns))
-		c->again_ns = again_ns;
+	c->again_ns = ns_earlier(
+		c->again_ns, armed_taken(c->armed, id, known, clock_mono_ns()));
 }
 
 void content_settle(struct content *c, uint64_t id)
@@ -683,12 +681,8 @@ void content_settle(struct content *c, uint64_t id)
 
 size_t content_changes(struct content *c, struct armed_change **ret)
 {
-	int64_t until = clock_mono_ns() + HOUSEKEEPING_NS;
-
-	if (c->again_ns && c->again_ns < until)
-		until = c->again_ns;
-	if (c->retry_ns && c->retry_ns < until)
-		until = c->retry_ns;
+	int64_t until = ns_earlier(
+		clock_mono_ns() + HOUSEKEEPING_NS, ns_earlier(c->again_ns, c->retry_ns));
 	struct comparison cmp = { .c = c, .now = { .config = get_config(c) } };
 
 	cmp.now.view =

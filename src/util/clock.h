@@ -28,6 +28,12 @@ static inline int64_t clock_real_ns(void)
 	return clock_ns(CLOCK_REALTIME);
 }
 
+/* The earlier of two times, of which 0 means never. */
+static inline int64_t ns_earlier(int64_t a, int64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
 static inline struct timespec ns_to_timespec(int64_t ns)
 {
 	return (struct timespec){ .tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S };
