@@ -8,11 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "collect/action_template.h"
+#include "collect/actions/template.h"
 #include "conf/conf.h"
 #include "core/catalogue.h"
 #include "core/spec.h"
-#include "keeper.h"
+#include "keeper/keeper.h"
 #include "options.h"
 #include "util/cleanup.h"
 #include "util/log.h"

@@ -12,16 +12,16 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "collect/actions.h"
-#include "collect/board.h"
-#include "collect/sampler.h"
-#include "collect/virt.h"
+#include "collect/actions/actions.h"
+#include "model/board.h"
+#include "collect/kernel/sampler.h"
+#include "collect/libvirt/connection.h"
 #include "conf/conf.h"
 #include "core/snapshot.h"
 #include "core/spec.h"
 #include "fs/content.h"
 #include "fs/serve.h"
-#include "keeper.h"
+#include "keeper/keeper.h"
 #include "mdisk/disks.h"
 #include "util/cleanup.h"
 #include "util/clock.h"

@@ -18,13 +18,13 @@
 struct strbuf;
 
 enum catalogue_collector {
-	COLLECTOR_HOST,   /* collect/host: files of the kernel, kept open */
-	COLLECTOR_FLEET,  /* collect/sampler: about all VMs, and vhostmd itself */
-	COLLECTOR_DOMAIN, /* collect/virt: the domain's identity and description */
+	COLLECTOR_HOST,  /* collect/kernel/host: files of the kernel, kept open */
+	COLLECTOR_FLEET, /* collect/kernel/sampler: about all VMs, and vhostmd itself */
+	COLLECTOR_DOMAIN, /* collect/libvirt/connection: the domain's identity and description */
 	COLLECTOR_LIBVIRT, /* libvirt's statistics; those with a key also by the fast lane */
 	COLLECTOR_KERNEL,   /* the fast lane alone: the VM's process and cgroup */
 	COLLECTOR_USAGE,    /* calculated from either lane's figures */
-	COLLECTOR_SAMPLE,   /* collect/sampler: about the VM's samples */
+	COLLECTOR_SAMPLE,   /* collect/kernel/sampler: about the VM's samples */
 	COLLECTOR_SNAPSHOT, /* core/snapshot: about what is published */
 };
 

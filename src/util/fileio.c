@@ -44,3 +44,16 @@ int fd_set_nonblock(int fd)
 		return -errno;
 	return 0;
 }
+
+ssize_t pread_text(int fd, char *buf, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = pread(fd, buf, size - 1, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	buf[n] = '\0';
+	return n;
+}

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <sys/types.h>
 
 struct strbuf;
 
@@ -17,3 +18,10 @@ int read_all(int fd, size_t max, struct strbuf *out);
 
 /* Sets O_NONBLOCK. */
 int fd_set_nonblock(int fd);
+
+/*
+ * Reads a kept-open file from its start without moving its offset, in one call.
+ * @size: of @buf, more than the file can have; the text is cut there and ends in NUL.
+ * Return: its length, or -errno; -ESRCH if the process whose file it is has ended.
+ */
+ssize_t pread_text(int fd, char *buf, size_t size);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collect/foreign_xml.h"
+#include "collect/libvirt/domain_xml.h"
 #include "fuzz.h"
 #include "util/cleanup.h"
 #include "util/limits.h"
@@ -12,12 +12,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	_cleanup_free_ char *text = xstrndup((const char *)data, size);
-	struct foreign_domain domain;
+	struct description domain;
 
-	if (foreign_domain_parse(text, "org.github.vhostmd.1", &domain) < 0)
+	if (domain_xml_parse(text, "org.github.vhostmd.1", &domain) < 0)
 		return 0;
 	if (domain.n_nics > LIMIT_DOMAIN_DEVICES || domain.n_disks > LIMIT_DOMAIN_DEVICES)
 		abort();
-	foreign_domain_done(&domain);
+	description_done(&domain);
 	return 0;
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collect/action_template.h"
+#include "collect/actions/template.h"
 #include "fuzz.h"
 #include "util/cleanup.h"
 #include "util/mem.h"

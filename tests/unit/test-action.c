@@ -9,11 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "collect/action_process.h"
-#include "collect/action_result.h"
-#include "collect/action_template.h"
-#include "collect/actions.h"
-#include "collect/board.h"
+#include "collect/actions/process.h"
+#include "collect/actions/result.h"
+#include "collect/actions/template.h"
+#include "collect/actions/actions.h"
+#include "model/board.h"
 #include "core/metric_list.h"
 #include "core/spec.h"
 #include "util/cleanup.h"

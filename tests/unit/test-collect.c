@@ -6,11 +6,11 @@
 #include <poll.h>
 #include <stdatomic.h>
 
-#include "collect/board.h"
-#include "collect/cycle.h"
-#include "collect/host.h"
-#include "collect/sampler.h"
-#include "collect/virt.h"
+#include "model/board.h"
+#include "model/cycle.h"
+#include "collect/kernel/host.h"
+#include "collect/kernel/sampler.h"
+#include "collect/libvirt/connection.h"
 #include "util/clock.h"
 
 static void add_host_fixture(struct fixture *f)

@@ -9,13 +9,13 @@
 #include <linux/rtnetlink.h>
 #include <stdatomic.h>
 
-#include "collect/domain_stats.h"
-#include "collect/fast_plan.h"
-#include "collect/fast_vm.h"
-#include "collect/foreign_xml.h"
-#include "collect/link_stats.h"
-#include "collect/qemu_proc.h"
-#include "collect/vm.h"
+#include "collect/libvirt/domain_stats.h"
+#include "collect/kernel/fast_plan.h"
+#include "collect/kernel/fast_vm.h"
+#include "collect/libvirt/domain_xml.h"
+#include "collect/kernel/link_stats.h"
+#include "collect/kernel/qemu_proc.h"
+#include "model/vm.h"
 #include "util/clock.h"
 
 #define ALL_NEEDS (~0u)
@@ -545,9 +545,9 @@ static const char domain_xml[] =
 static void descriptions_are_read(void **state)
 {
 	(void)state;
-	struct foreign_domain d;
+	struct description d;
 
-	assert_int_equal(foreign_domain_parse(domain_xml, "org.github.vhostmd.1", &d), 0);
+	assert_int_equal(domain_xml_parse(domain_xml, "org.github.vhostmd.1", &d), 0);
 	assert_string_equal(d.channel_path, "/run/a&b");
 	assert_int_equal(d.vcpus_max, 8);
 	assert_int_equal(d.limits[DOMAIN_MEMORY], 2048);
@@ -562,11 +562,11 @@ static void descriptions_are_read(void **state)
 	assert_string_equal(d.nics[1], "lo");
 	assert_int_equal(d.n_disks, 2);
 	assert_int_equal(d.disks[1].iotune[IOTUNE_TOTAL_BYTES], 1000);
-	foreign_domain_done(&d);
-	assert_int_equal(foreign_domain_parse("<domain/>", "x", &d), 0);
+	description_done(&d);
+	assert_int_equal(domain_xml_parse("<domain/>", "x", &d), 0);
 	assert_null(d.channel_path);
-	foreign_domain_done(&d);
-	assert_int_equal(foreign_domain_parse("<domain>", "x", &d), -EINVAL);
+	description_done(&d);
+	assert_int_equal(domain_xml_parse("<domain>", "x", &d), -EINVAL);
 }
 
 static void limits_become_metrics(void **state)
@@ -574,9 +574,9 @@ static void limits_become_metrics(void **state)
 	(void)state;
 	struct spec_set *specs = all_of(COLLECTOR_DOMAIN);
 	struct vm *vm = vm_new(&ident);
-	struct foreign_domain d;
+	struct description d;
 
-	assert_int_equal(foreign_domain_parse(domain_xml, "x", &d), 0);
+	assert_int_equal(domain_xml_parse(domain_xml, "x", &d), 0);
 	vm->shares = 100; /* of the cgroup; the description says more */
 	vm->session = domain_session("boot", vm, 7777);
 	atomic_store(&vm->vcpus, 4);
@@ -604,7 +604,7 @@ static void limits_become_metrics(void **state)
 	assert_int_equal(domain_session("boot", vm, 7777), session);
 	assert_true(domain_session("boot", vm, 7778) != session);
 	assert_true(domain_session("other", vm, 7777) != session);
-	foreign_domain_done(&d);
+	description_done(&d);
 	vm_unref(vm);
 	spec_set_unref(specs);
 }
@@ -614,7 +614,7 @@ static void a_vm_is_sampled_as_configured(void **state)
 	(void)state;
 	struct spec_set *specs = spec_set_new(16);
 	struct fixture f;
-	struct foreign_domain d;
+	struct description d;
 	struct vm_sample scratch = { 0 };
 	struct link_stats *links = link_stats_new();
 	bool changed = false;
@@ -649,7 +649,7 @@ static void a_vm_is_sampled_as_configured(void **state)
 	assert_false(find(list, "pressure")->available);
 	metric_list_unref(list);
 
-	assert_int_equal(foreign_domain_parse(domain_xml, "x", &d), 0);
+	assert_int_equal(domain_xml_parse(domain_xml, "x", &d), 0);
 	fast_vm_describe(fv, fast_description_new(f.fd, &d));
 	assert_int_equal(link_stats_dump(links), 0);
 	add_thread(&f, 4720, "CPU 2/KVM\n", "3000 30 1\n");
@@ -679,7 +679,7 @@ static void a_vm_is_sampled_as_configured(void **state)
 	vm_unref(vm);
 	fast_plan_free(plan);
 	spec_set_unref(specs);
-	foreign_domain_done(&d);
+	description_done(&d);
 	link_stats_free(links);
 	vm_sample_done(&scratch);
 	fixture_done(&f);

@@ -5,9 +5,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "collect/virt_stats.h"
-#include "collect/vm.h"
-#include "collect/vm_sample.h"
+#include "collect/libvirt/stats.h"
+#include "model/vm.h"
+#include "model/vm_sample.h"
 #include "util/clock.h"
 
 static void add(virDomainStatsRecord *record, const char *field, int type, uint64_t value)

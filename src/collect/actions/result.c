@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/actions/result.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "collect/actions/process.h"
+#include "collect/actions/output_xml.h"
+#include "core/metric_list.h"
+#include "core/snapshot.h"
+#include "core/spec.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/limits.h"
+#include "util/mem.h"
+#include "util/parse.h"
+#include "util/strbuf.h"
+
+#define SHOWN_BYTES 60
+
+static struct metric_list_builder *builder(struct spec_set *specs)
+{
+	return metric_list_builder_new(specs, clock_real_ns());
+}
+
+struct metric_list *action_result_none(struct spec_set *specs, uint32_t slot)
+{
+	const struct metric_spec *spec = &specs->specs[slot];
+	struct metric_list_builder *b = builder(specs);
+
+	if (spec->kind == SPEC_ACTION)
+		metric_list_builder_add(b, slot, NULL, NULL);
+	for (size_t i = 0; i < spec->n_variables; i++)
+		metric_list_builder_add_named(b, slot, spec->variables[i].name,
+			spec->variables[i].unit, spec->variables[i].type, NULL);
+	return metric_list_builder_finish(b);
+}
+
+/* Appends the start of @text; bytes that are no UTF-8 as \xNN. */
+static void show(const char *text, struct strbuf *why)
+{
+	size_t n = strnlen(text, SHOWN_BYTES);
+	bool valid = utf8_valid(text, strlen(text));
+
+	while (valid && ((unsigned char)text[n] & 0xc0) == 0x80)
+		n--; /* not in the middle of a character */
+	strbuf_adds(why, "'");
+	for (size_t i = 0; i < n; i++) {
+		if (!valid && (unsigned char)text[i] >= 0x80)
+			strbuf_addf(why, "\\x%02x", (unsigned char)text[i]);
+		else
+			strbuf_addc(why, text[i]);
+	}
+	strbuf_adds(why, text[n] ? "...'" : "'");
+}
+
+/* Return: true if the command itself failed. */
+static bool check_process(struct action_process *p, struct strbuf *why)
+{
+	p->err[p->err_len] = '\0';
+	char *err = str_trim(p->err);
+
+	if (p->timed_out)
+		strbuf_adds(why, "the action did not end in time and was killed");
+	else if (p->too_long)
+		strbuf_addf(why, "the action printed more than %u bytes",
+			LIMIT_ACTION_OUTPUT_BYTES);
+	else if (p->status)
+		strbuf_addf(why, "the action ended with status %d", p->status);
+	else if (memchr(p->out.data ? p->out.data : "", 0, p->out.len))
+		strbuf_adds(why, "the action printed a NUL byte");
+	else
+		return false;
+	if (*err) {
+		strbuf_adds(why, " and said ");
+		show(err, why);
+	} else if (p->out.len) {
+		strbuf_adds(why, " and printed ");
+		show(strbuf_str(&p->out), why);
+	}
+	return true;
+}
+
+static const char *reason(int r, const char *text)
+{
+	return r == -ERANGE                       ? " does not fit "
+		: !utf8_valid(text, strlen(text)) ? " is not UTF-8, and so no "
+						  : " is no ";
+}
+
+static bool read_value(enum metric_type type, const char *unit, char *text,
+	struct value *ret, struct strbuf *why)
+{
+	_cleanup_free_ char *before = xstrdup(text);
+	int r = value_parse(type, text, unit, ret);
+
+	if (r == 0)
+		return true;
+	strbuf_adds(why, "the output ");
+	show(before, why);
+	strbuf_addf(why, "%s%s", reason(r, before), metric_type_name(type));
+	return false;
+}
+
+static struct metric_list *read_single(
+	struct spec_set *specs, uint32_t slot, char *text, struct strbuf *why)
+{
+	const struct metric_spec *spec = &specs->specs[slot];
+	struct value v;
+
+	if (!read_value(spec->type, spec->unit, text, &v, why))
+		return NULL;
+	struct metric_list_builder *b = builder(specs);
+
+	metric_list_builder_add(b, slot, NULL, &v);
+	return metric_list_builder_finish(b);
+}
+
+static size_t count_parts(const char *text)
+{
+	size_t n = 1;
+
+	for (; *text; text++)
+		n += *text == ',';
+	return n;
+}
+
+static struct metric_list *read_group(
+	struct spec_set *specs, uint32_t slot, char *text, struct strbuf *why)
+{
+	const struct metric_spec *spec = &specs->specs[slot];
+
+	if (count_parts(text) != spec->n_variables) {
+		strbuf_addf(why, "the group has %zu variables, but the action printed ",
+			spec->n_variables);
+		show(text, why);
+		return NULL;
+	}
+	struct metric_list_builder *b = builder(specs);
+
+	for (size_t i = 0; i < spec->n_variables; i++) {
+		const struct spec_variable *var = &spec->variables[i];
+		char *comma = strchrnul(text, ',');
+		bool last = !*comma;
+		struct value v;
+
+		*comma = '\0';
+		if (!read_value(var->type, var->unit, text, &v, why)) {
+			strbuf_addf(why, " (variable %s)", var->name);
+			metric_list_builder_free(b);
+			return NULL;
+		}
+		metric_list_builder_add_named(
+			b, slot, var->name, var->unit, var->type, &v);
+		text = last ? comma : comma + 1;
+	}
+	return metric_list_builder_finish(b);
+}
+
+static struct metric_list *read_xml(struct spec_set *specs, uint32_t slot,
+	const struct vm_ident *vm, char *text, struct strbuf *why)
+{
+	struct output_metric *metrics = NULL;
+	char uuid[UUID_TEXT_LEN + 1];
+	size_t n = 0;
+
+	if (vm)
+		uuid_format(&vm->uuid, uuid);
+	text = str_trim(text);
+	if (output_metrics_parse(text, strlen(text), vm ? "vm" : "host", vm ? uuid : NULL,
+		    &metrics, &n, why) < 0) {
+		strbuf_adds(why, ": ");
+		show(text, why);
+		return NULL;
+	}
+	struct metric_list_builder *b = builder(specs);
+
+	for (size_t i = 0; i < n; i++)
+		metric_list_builder_add_named(b, slot, metrics[i].name, metrics[i].unit,
+			metrics[i].value.type, &metrics[i].value);
+	output_metrics_free(metrics, n);
+	return metric_list_builder_finish(b);
+}
+
+struct metric_list *action_result_read(struct spec_set *specs, uint32_t slot,
+	const struct vm_ident *vm, struct action_process *process, struct strbuf *why)
+{
+	struct metric_list *list = NULL;
+
+	if (!check_process(process, why)) {
+		char *text = process->out.data ? process->out.data : (char[]){ "" };
+
+		if (specs->specs[slot].kind == SPEC_GROUP)
+			list = read_group(specs, slot, text, why);
+		else if (specs->specs[slot].kind == SPEC_XML)
+			list = read_xml(specs, slot, vm, text, why);
+		else
+			list = read_single(specs, slot, text, why);
+	}
+	return list ? list : action_result_none(specs, slot);
+}

@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/kernel/host.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "collect/kernel/proc_text.h"
+#include "core/catalogue.h"
+#include "core/metric_list.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/fileio.h"
+#include "util/limits.h"
+#include "util/mem.h"
+#include "util/parse.h"
+#include "util/strbuf.h"
+
+#define MAX_CPUS 8192
+
+enum host_file {
+	FILE_STAT,
+	FILE_MEMINFO,
+	FILE_VMSTAT,
+	FILE_LOADAVG,
+	FILE_UPTIME,
+	FILE_PRESSURE_CPU,
+	FILE_PRESSURE_MEMORY,
+	FILE_PRESSURE_IO,
+	FILE_COUNT,
+};
+
+struct host {
+	int root_fd;
+	int fds[FILE_COUNT]; /* kept open; -1: not yet, or the file does not exist */
+	struct strbuf text;  /* of the file that is read */
+	struct fact facts[HOST_KEY_COUNT];
+	struct utsname uts;
+	char short_name[sizeof(((struct utsname *)NULL)->nodename)];
+	char os_name[sizeof(((struct utsname *)NULL)->sysname)];
+	char *vendor;
+	char *online; /* the CPUs that the counts below were taken for */
+	size_t cpus, sockets, cores;
+	uint64_t mhz; /* nominal; 0: not known */
+
+	/* for rates */
+	int64_t last_mono_ns;
+	uint64_t last_pgpgin, last_pgfault;
+};
+
+struct host *host_new(int root_fd)
+{
+	struct host *host = xcalloc(1, sizeof(*host));
+
+	host->root_fd = root_fd;
+	for (size_t i = 0; i < FILE_COUNT; i++)
+		host->fds[i] = -1;
+	return host;
+}
+
+void host_free(struct host *host)
+{
+	if (!host)
+		return;
+	for (size_t i = 0; i < FILE_COUNT; i++)
+		close_p(&host->fds[i]);
+	strbuf_done(&host->text);
+	free(host->vendor);
+	free(host->online);
+	free(host);
+}
+
+static void set(struct host *host, enum host_key key, struct value value)
+{
+	fact_set(&host->facts[key], value);
+}
+
+static bool get_u64(const struct host *host, enum host_key key, uint64_t *ret)
+{
+	if (!host->facts[key].have)
+		return false;
+	*ret = host->facts[key].value.u;
+	return true;
+}
+
+/* Reads a kept-open file from its start; "" if it cannot be had. */
+static const char *read_kept(struct host *host, enum host_file file)
+{
+	static const char *const paths[] = { "proc/stat", "proc/meminfo", "proc/vmstat",
+		"proc/loadavg", "proc/uptime", "proc/pressure/cpu",
+		"proc/pressure/memory", "proc/pressure/io" };
+
+	strbuf_clear(&host->text);
+	if (host->fds[file] < 0)
+		host->fds[file] =
+			openat(host->root_fd, paths[file], O_RDONLY | O_CLOEXEC);
+	if (host->fds[file] < 0 || lseek(host->fds[file], 0, SEEK_SET) < 0 ||
+		read_all(host->fds[file], LIMIT_PROC_FILE_BYTES, &host->text) < 0) {
+		strbuf_clear(&host->text);
+		close_p(&host->fds[file]);
+		host->fds[file] = -1;
+	}
+	return strbuf_str(&host->text);
+}
+
+static void set_counter(struct host *host, enum host_key key, const char *p)
+{
+	fact_set_u64(&host->facts[key], p);
+}
+
+/* proc(5), /proc/stat: "cpu" user nice system idle iowait irq softirq steal guest ... */
+static void parse_cpu_line(struct host *host, const char *p)
+{
+	enum {
+		USER,
+		NICE,
+		SYSTEM,
+		IDLE,
+		IOWAIT,
+		IRQ,
+		SOFTIRQ,
+		STEAL,
+		GUEST,
+		GUEST_NICE,
+		N
+	};
+	uint64_t ns[N] = { 0 };
+	const uint64_t ns_per_tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+	int n = 0;
+
+	for (; n < N && parse_u64_at(&p, &ns[n]) == 0; n++) {
+		ns[n] *= ns_per_tick;
+		p += strspn(p, " ");
+	}
+	if (n <= IDLE)
+		return;
+	set(host, HOST_CPU_USER, value_u64(ns[USER]));
+	set(host, HOST_CPU_NICE, value_u64(ns[NICE]));
+	set(host, HOST_CPU_SYSTEM, value_u64(ns[SYSTEM]));
+	set(host, HOST_CPU_TIME, value_u64(ns[USER] + ns[NICE] + ns[SYSTEM]));
+	set(host, HOST_CPU_IDLE, value_u64(ns[IDLE]));
+	set(host, HOST_CPU_IOWAIT, value_u64(ns[IOWAIT]));
+	set(host, HOST_CPU_IRQ, value_u64(ns[IRQ] + ns[SOFTIRQ]));
+	set(host, HOST_CPU_STEAL, value_u64(ns[STEAL]));
+	set(host, HOST_CPU_GUEST, value_u64(ns[GUEST] + ns[GUEST_NICE]));
+}
+
+static void sample_stat(struct host *host)
+{
+	for (const char *p = read_kept(host, FILE_STAT); *p; p = proc_next_line(p)) {
+		const char *v = NULL;
+
+		if (proc_line_is(p, "cpu", &v))
+			parse_cpu_line(host, v);
+		else if (proc_line_is(p, "ctxt", &v))
+			set_counter(host, HOST_CONTEXT_SWITCHES, v);
+		else if (proc_line_is(p, "procs_running", &v))
+			set_counter(host, HOST_PROCS_RUNNING, v);
+		else if (proc_line_is(p, "procs_blocked", &v))
+			set_counter(host, HOST_PROCS_BLOCKED, v);
+	}
+}
+
+/* Sets @key to the sum of @plus less the sum of @minus, if all of them are known. */
+static void set_difference(struct host *host, enum host_key key,
+	const enum host_key *plus, size_t n_plus, const enum host_key *minus,
+	size_t n_minus)
+{
+	uint64_t sum = 0, v = 0;
+
+	for (size_t i = 0; i < n_plus; i++) {
+		if (!get_u64(host, plus[i], &v))
+			return;
+		sum += v;
+	}
+	for (size_t i = 0; i < n_minus; i++) {
+		if (!get_u64(host, minus[i], &v))
+			return;
+		sum = sum > v ? sum - v : 0;
+	}
+	set(host, key, value_u64(sum));
+}
+
+#define KEYS(...)                                                                        \
+	(const enum host_key[]){ __VA_ARGS__ },                                          \
+		ARRAY_LEN(((const enum host_key[]){ __VA_ARGS__ }))
+
+static void sample_meminfo(struct host *host)
+{
+	static const struct {
+		const char *word;
+		enum host_key key;
+	} lines[] = { { "MemTotal", HOST_MEM_TOTAL }, { "MemFree", HOST_MEM_FREE },
+		{ "MemAvailable", HOST_MEM_AVAILABLE }, { "Buffers", HOST_MEM_BUFFERS },
+		{ "Cached", HOST_MEM_CACHED }, { "SwapCached", HOST_SWAP_CACHED },
+		{ "SwapTotal", HOST_SWAP_TOTAL }, { "SwapFree", HOST_SWAP_FREE },
+		{ "HugePages_Total", HOST_HUGEPAGES_TOTAL },
+		{ "HugePages_Free", HOST_HUGEPAGES_FREE },
+		{ "HugePages_Rsvd", HOST_HUGEPAGES_RESERVED },
+		{ "HugePages_Surp", HOST_HUGEPAGES_SURPLUS },
+		{ "Hugepagesize", HOST_HUGEPAGES_SIZE } };
+
+	for (const char *p = read_kept(host, FILE_MEMINFO); *p; p = proc_next_line(p))
+		for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+			const char *v = NULL;
+
+			if (proc_line_is(p, lines[i].word, &v))
+				set_counter(host, lines[i].key, v);
+		}
+	set_difference(host, HOST_MEM_USED, KEYS(HOST_MEM_TOTAL), KEYS(HOST_MEM_FREE));
+	set_difference(host, HOST_MEM_APPS, KEYS(HOST_MEM_TOTAL),
+		KEYS(HOST_MEM_FREE, HOST_MEM_BUFFERS, HOST_MEM_CACHED));
+	set_difference(host, HOST_SWAP_USED, KEYS(HOST_SWAP_TOTAL), KEYS(HOST_SWAP_FREE));
+	set_difference(
+		host, HOST_VMEM_FREE, KEYS(HOST_MEM_FREE, HOST_SWAP_FREE), NULL, 0);
+	set_difference(host, HOST_VMEM_USED, KEYS(HOST_MEM_TOTAL, HOST_SWAP_TOTAL),
+		KEYS(HOST_MEM_FREE, HOST_MEM_CACHED, HOST_MEM_BUFFERS, HOST_SWAP_CACHED));
+}
+
+static void sample_rates(struct host *host)
+{
+	uint64_t pgpgin = 0, pgfault = 0;
+	int64_t now = clock_mono_ns();
+
+	if (!get_u64(host, HOST_PAGE_IN, &pgpgin) ||
+		!get_u64(host, HOST_PAGE_FAULTS, &pgfault))
+		return;
+	double s = (double)(now - host->last_mono_ns) / 1e9;
+
+	if (host->last_mono_ns && s > 0 && pgpgin >= host->last_pgpgin &&
+		pgfault >= host->last_pgfault) {
+		set(host, HOST_PAGE_IN_RATE,
+			value_real((double)(pgpgin - host->last_pgpgin) / s));
+		set(host, HOST_PAGE_FAULT_RATE,
+			value_real((double)(pgfault - host->last_pgfault) / s));
+	}
+	host->last_mono_ns = now;
+	host->last_pgpgin = pgpgin;
+	host->last_pgfault = pgfault;
+}
+
+static void sample_vmstat(struct host *host)
+{
+	static const struct {
+		const char *word;
+		enum host_key key;
+	} lines[] = { { "pgpgin", HOST_PAGE_IN }, { "pgpgout", HOST_PAGE_OUT },
+		{ "pgfault", HOST_PAGE_FAULTS }, { "pgmajfault", HOST_PAGE_MAJOR_FAULTS },
+		{ "pswpin", HOST_SWAP_IN }, { "pswpout", HOST_SWAP_OUT } };
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	for (const char *p = read_kept(host, FILE_VMSTAT); *p; p = proc_next_line(p))
+		for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+			const char *v = NULL;
+
+			if (proc_line_is(p, lines[i].word, &v))
+				set_counter(host, lines[i].key, v);
+		}
+	host->facts[HOST_SWAP_IN].value.u *= page;
+	host->facts[HOST_SWAP_OUT].value.u *= page;
+	sample_rates(host);
+}
+
+static void sample_loadavg(struct host *host)
+{
+	static const enum host_key keys[] = { HOST_LOAD1, HOST_LOAD5, HOST_LOAD15 };
+	const char *p = read_kept(host, FILE_LOADAVG);
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		double v = 0;
+
+		if (!proc_take_real(&p, &v))
+			return;
+		set(host, keys[i], value_real(v));
+		p += strspn(p, " ");
+	}
+}
+
+static void sample_uptime(struct host *host)
+{
+	const char *p = read_kept(host, FILE_UPTIME);
+	double v = 0;
+
+	if (proc_take_real(&p, &v))
+		set(host, HOST_UPTIME, value_real(v));
+}
+
+static void sample_pressures(struct host *host)
+{
+	static const struct {
+		enum host_file file;
+		enum host_key some, full;
+	} files[] = {
+		{ FILE_PRESSURE_CPU, HOST_PRESSURE_CPU_SOME_AVG10,
+			HOST_PRESSURE_CPU_FULL_AVG10 },
+		{ FILE_PRESSURE_MEMORY, HOST_PRESSURE_MEMORY_SOME_AVG10,
+			HOST_PRESSURE_MEMORY_FULL_AVG10 },
+		{ FILE_PRESSURE_IO, HOST_PRESSURE_IO_SOME_AVG10,
+			HOST_PRESSURE_IO_FULL_AVG10 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		proc_parse_pressure(read_kept(host, files[i].file),
+			&host->facts[files[i].some], &host->facts[files[i].full]);
+}
+
+static void sample_identity(struct host *host)
+{
+	if (uname(&host->uts) < 0)
+		return;
+	memcpy(host->short_name, host->uts.nodename, sizeof(host->short_name));
+	host->short_name[strcspn(host->short_name, ".")] = '\0';
+	for (size_t i = 0; i < sizeof(host->os_name); i++)
+		host->os_name[i] = (char)tolower((unsigned char)host->uts.sysname[i]);
+	set(host, HOST_NAME, value_string(host->uts.nodename));
+	set(host, HOST_NAME_SHORT, value_string(host->short_name));
+	set(host, HOST_OS_NAME, value_string(host->os_name));
+	set(host, HOST_OS_RELEASE, value_string(host->uts.release));
+	set(host, HOST_OS_MACHINE, value_string(host->uts.machine));
+	set(host, HOST_TIME, value_u64((uint64_t)(clock_real_ns() / NS_PER_S)));
+}
+
+/* os-release(5): KEY=value or KEY="value". */
+static char *os_release_value(const char *text, const char *key)
+{
+	size_t n = strlen(key);
+
+	for (const char *p = text; *p; p = proc_next_line(p)) {
+		if (strncmp(p, key, n) != 0 || p[n] != '=')
+			continue;
+		p += n + 1;
+		size_t quote = *p == '"' || *p == '\'';
+		size_t len = quote ? strcspn(p + 1, *p == '"' ? "\"\n" : "'\n")
+				   : strcspn(p, "\n");
+
+		if (utf8_valid(p + quote, len))
+			return xstrndup(p + quote, len);
+	}
+	return NULL;
+}
+
+static void sample_vendor(struct host *host)
+{
+	if (!host->vendor &&
+		read_file_at(host->root_fd, "etc/os-release", LIMIT_PROC_FILE_BYTES,
+			&host->text) == 0) {
+		const char *text = strbuf_str(&host->text);
+
+		host->vendor = os_release_value(text, "VENDOR_NAME");
+		if (!host->vendor)
+			host->vendor = os_release_value(text, "NAME");
+	}
+	if (host->vendor)
+		set(host, HOST_VIRT_VENDOR, value_string(host->vendor));
+}
+
+/* Number in a one-line file of CPU @cpu's topology; false if there is none. */
+static bool topology(struct host *host, unsigned cpu, const char *file, uint64_t *ret)
+{
+	char path[96];
+	const char *p;
+
+	snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%u/topology/%s", cpu,
+		file);
+	if (read_file_at(host->root_fd, path, 64, &host->text) < 0)
+		return false;
+	p = strbuf_str(&host->text);
+	return parse_u64_at(&p, ret) == 0;
+}
+
+struct packages {
+	uint64_t ids[MAX_CPUS];
+	size_t n;
+};
+
+static void packages_add(struct packages *seen, uint64_t id)
+{
+	for (size_t i = 0; i < seen->n; i++)
+		if (seen->ids[i] == id)
+			return;
+	if (seen->n < MAX_CPUS)
+		seen->ids[seen->n++] = id;
+}
+
+/* Counts the CPUs of a list such as "0-3,8", and their packages and cores. */
+static size_t count_cpus(const char *p, struct host *host, struct packages *sockets,
+	struct packages *cores)
+{
+	size_t n = 0;
+	uint64_t first = 0, last = 0;
+
+	while (parse_u64_at(&p, &first) == 0) {
+		last = first;
+		if (*p == '-' && (p++, parse_u64_at(&p, &last) < 0))
+			break;
+		for (uint64_t cpu = first; cpu <= last && cpu < MAX_CPUS; cpu++, n++) {
+			uint64_t package = 0, core = 0;
+
+			if (topology(
+				    host, (unsigned)cpu, "physical_package_id", &package))
+				packages_add(sockets, package);
+			if (topology(host, (unsigned)cpu, "core_id", &core))
+				packages_add(cores, package << 32 | core);
+		}
+		if (*p++ != ',')
+			break;
+	}
+	return n;
+}
+
+/* A number in a file, divided; 0 if there is none. */
+static uint64_t read_number(int root_fd, const char *path, uint64_t divisor)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	uint64_t v = 0;
+
+	if (read_file_at(root_fd, path, 64, &text) < 0)
+		return 0;
+	const char *p = strbuf_str(&text);
+
+	return parse_u64_at(&p, &v) == 0 ? v / divisor : 0;
+}
+
+/*
+ * "model name : ... @ 2.50GHz".  "cpu MHz" is what a CPU runs at just now, unless the
+ * kernel cannot change it at all.
+ */
+static uint64_t cpuinfo_mhz(int root_fd)
+{
+	bool fixed =
+		faccessat(root_fd, "sys/devices/system/cpu/cpu0/cpufreq", F_OK, 0) != 0;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	double v = 0;
+
+	if (read_file_at(root_fd, "proc/cpuinfo", LIMIT_CPUINFO_BYTES, &text) < 0)
+		return 0;
+	for (const char *p = strbuf_str(&text); *p; p = proc_next_line(p)) {
+		const char *value = NULL;
+
+		if (proc_line_is(p, "model name", &value)) {
+			const char *at = strstr(value, "@ ");
+			const char *end = value + strcspn(value, "\n");
+
+			if (at && at < end && (at += 2, proc_take_real(&at, &v)) &&
+				!strncmp(at, "GHz", 3))
+				return (uint64_t)(v * 1000 + 0.5);
+		} else if (fixed && proc_line_is(p, "cpu MHz", &value) &&
+			proc_take_real(&value, &v)) {
+			return (uint64_t)(v + 0.5);
+		}
+	}
+	return 0;
+}
+
+uint64_t host_nominal_mhz(int root_fd)
+{
+	static const char cpu0[] = "sys/devices/system/cpu/cpu0";
+	_cleanup_free_ char *base = xasprintf("%s/cpufreq/base_frequency", cpu0);
+	_cleanup_free_ char *cppc = xasprintf("%s/acpi_cppc/nominal_freq", cpu0);
+	uint64_t mhz = read_number(root_fd, base, 1000);
+
+	if (!mhz)
+		mhz = read_number(root_fd, cppc, 1);
+	return mhz ? mhz : cpuinfo_mhz(root_fd);
+}
+
+/* Walks the topology only when the set of online CPUs changed. */
+static void sample_cpus(struct host *host)
+{
+	_cleanup_strbuf_ struct strbuf online = STRBUF_INIT;
+
+	if (read_file_at(host->root_fd, "sys/devices/system/cpu/online", 4096, &online) <
+		0)
+		return;
+	if (!host->online || strcmp(host->online, strbuf_str(&online)) != 0) {
+		_cleanup_free_ struct packages *seen = xcalloc(2, sizeof(*seen));
+
+		host->cpus = count_cpus(strbuf_str(&online), host, &seen[0], &seen[1]);
+		host->sockets = seen[0].n;
+		host->cores = seen[1].n;
+		host->mhz = host_nominal_mhz(host->root_fd);
+		free(host->online);
+		host->online = strbuf_steal(&online);
+	}
+	if (host->cpus)
+		set(host, HOST_CPU_COUNT, value_u64(host->cpus));
+	if (host->sockets)
+		set(host, HOST_CPU_SOCKETS, value_u64(host->sockets));
+	if (host->cores)
+		set(host, HOST_CPU_CORES, value_u64(host->cores));
+	if (host->mhz)
+		set(host, HOST_CPU_FREQUENCY, value_u64(host->mhz));
+}
+
+static bool key_between(int key, int first, int last)
+{
+	return key >= first && key <= last;
+}
+
+/* One bit for each group of figures that are read together. */
+enum {
+	NEED_IDENTITY = 1 << 0,
+	NEED_STAT = 1 << 1,
+	NEED_MEMINFO = 1 << 2,
+	NEED_VMSTAT = 1 << 3,
+	NEED_LOAD = 1 << 4,
+	NEED_PRESSURE = 1 << 5,
+	NEED_UPTIME = 1 << 6,
+	NEED_VENDOR = 1 << 7,
+	NEED_CPUS = 1 << 8,
+};
+
+static unsigned group_of(int key)
+{
+	switch (key) {
+	case HOST_UPTIME:
+		return NEED_UPTIME;
+	case HOST_VIRT_VENDOR:
+		return NEED_VENDOR;
+	case HOST_CPU_COUNT:
+	case HOST_CPU_SOCKETS:
+	case HOST_CPU_CORES:
+	case HOST_CPU_FREQUENCY:
+		return NEED_CPUS;
+	case HOST_SWAP_IN:
+	case HOST_SWAP_OUT:
+		return NEED_VMSTAT;
+	default:
+		break;
+	}
+	if (key_between(key, HOST_NAME, HOST_OS_MACHINE))
+		return NEED_IDENTITY;
+	if (key_between(key, HOST_CPU_TIME, HOST_PROCS_BLOCKED))
+		return NEED_STAT;
+	if (key_between(key, HOST_LOAD1, HOST_LOAD15))
+		return NEED_LOAD;
+	if (key_between(key, HOST_PAGE_IN, HOST_PAGE_FAULT_RATE))
+		return NEED_VMSTAT;
+	if (key_between(key, HOST_PRESSURE_CPU_SOME_AVG10, HOST_KEY_COUNT - 1))
+		return NEED_PRESSURE;
+	return NEED_MEMINFO;
+}
+
+static unsigned needed_groups(const struct spec_set *specs)
+{
+	unsigned need = 0;
+
+	for (size_t i = 0; i < specs->n; i++) {
+		const struct catalogue_entry *e = specs->specs[i].entry;
+
+		if (e && e->collector == COLLECTOR_HOST)
+			need |= group_of(e->key);
+		if (e && e->collector == COLLECTOR_FLEET)
+			need |= e->key == FLEET_OVERCOMMIT_CPU      ? NEED_CPUS
+				: e->key == FLEET_OVERCOMMIT_MEMORY ? NEED_MEMINFO
+								    : 0u;
+	}
+	return need;
+}
+
+static void sample_groups(struct host *host, unsigned need)
+{
+	memset(host->facts, 0, sizeof(host->facts));
+	if (need & NEED_IDENTITY)
+		sample_identity(host);
+	if (need & NEED_STAT)
+		sample_stat(host);
+	if (need & NEED_MEMINFO)
+		sample_meminfo(host);
+	if (need & NEED_VMSTAT)
+		sample_vmstat(host);
+	if (need & NEED_LOAD)
+		sample_loadavg(host);
+	if (need & NEED_PRESSURE)
+		sample_pressures(host);
+	if (need & NEED_UPTIME)
+		sample_uptime(host);
+	if (need & NEED_VENDOR)
+		sample_vendor(host);
+	if (need & NEED_CPUS)
+		sample_cpus(host);
+}
+
+struct fact host_fact(const struct host *host, enum host_key key)
+{
+	return host->facts[key];
+}
+
+struct metric_list *host_sample(struct host *host, struct spec_set *specs)
+{
+	struct metric_list_builder *b = metric_list_builder_new(specs, clock_real_ns());
+
+	sample_groups(host, needed_groups(specs));
+	for (size_t i = 0; i < specs->n; i++) {
+		const struct catalogue_entry *e = specs->specs[i].entry;
+
+		if (!e || e->collector != COLLECTOR_HOST)
+			continue;
+		const struct fact *fact = &host->facts[e->key];
+
+		metric_list_builder_add_source(
+			b, (uint32_t)i, NULL, fact->have ? &fact->value : NULL);
+	}
+	return metric_list_builder_finish(b);
+}

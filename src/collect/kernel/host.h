@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The host's own figures, from the kernel's files through descriptors that are kept open.
+ * Never blocks on anything but the kernel.  One thread at a time.  What a file does not
+ * offer is unavailable; that is no error.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/fact.h"
+#include "core/catalogue.h"
+
+struct host;
+struct metric_list;
+struct spec_set;
+
+/*
+ * @root_fd: the directory that holds proc, sys and etc, "/" or a fixture; borrowed for the
+ * host's life.
+ */
+struct host *host_new(int root_fd);
+void host_free(struct host *host); /* NULL is accepted */
+
+/*
+ * Samples what @specs names of COLLECTOR_HOST.  Rates need two samples; the first time they
+ * are unavailable.  Return: a list owned by the caller.
+ */
+struct metric_list *host_sample(struct host *host, struct spec_set *specs);
+
+/* A figure of the last sample; missing if nothing needed it. */
+struct fact host_fact(const struct host *host, enum host_key key);
+
+/*
+ * The processor's nominal frequency in MHz, 0 if it is not known.  Never what a processor
+ * runs at just now, which tells one guest what another does.
+ */
+uint64_t host_nominal_mhz(int root_fd);

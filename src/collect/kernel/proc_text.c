@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/kernel/proc_text.h"
+
+#include <string.h>
+
+#include "util/parse.h"
+
+void fact_set_u64(struct fact *fact, const char *p)
+{
+	uint64_t v = 0;
+
+	if (parse_u64_at(&p, &v) == 0)
+		fact_set(fact, value_u64(v));
+}
+
+const char *proc_next_line(const char *p)
+{
+	p += strcspn(p, "\n");
+	return *p ? p + 1 : p;
+}
+
+bool proc_line_is(const char *p, const char *word, const char **ret)
+{
+	size_t n = strlen(word);
+
+	if (strncmp(p, word, n) != 0 || !(p[n] == ' ' || p[n] == ':' || p[n] == '\t'))
+		return false;
+	p += n;
+	*ret = p + strspn(p, " \t:");
+	return true;
+}
+
+bool proc_find_u64(const char *text, const char *word, uint64_t *ret)
+{
+	for (const char *p = text; *p; p = proc_next_line(p)) {
+		const char *v = NULL;
+
+		if (proc_line_is(p, word, &v))
+			return parse_u64_at(&v, ret) == 0;
+	}
+	return false;
+}
+
+bool proc_take_real(const char **p, double *ret)
+{
+	char word[32];
+	size_t n = strspn(*p, "0123456789.");
+
+	if (!n || n >= sizeof(word))
+		return false;
+	memcpy(word, *p, n);
+	word[n] = '\0';
+	*p += n;
+	return parse_real(word, ret) == 0;
+}
+
+/* "avg10=0.00 avg60=0.00 avg300=0.00 total=0" */
+static void parse_pressure_line(const char *p, struct fact *facts)
+{
+	static const char *const words[] = { "avg10=", "avg60=", "avg300=", "total=" };
+
+	for (int i = 0; i < PRESSURE_COUNT; i++) {
+		double v = 0;
+
+		if (strncmp(p, words[i], strlen(words[i])) != 0)
+			return;
+		p += strlen(words[i]);
+		if (i == PRESSURE_TOTAL)
+			fact_set_u64(&facts[i], p);
+		else if (proc_take_real(&p, &v))
+			fact_set(&facts[i], value_real(v));
+		p += strspn(p, " ");
+	}
+}
+
+void proc_parse_pressure(const char *text, struct fact *some, struct fact *full)
+{
+	for (const char *p = text; *p; p = proc_next_line(p)) {
+		const char *v = NULL;
+
+		if (proc_line_is(p, "some", &v))
+			parse_pressure_line(v, some);
+		else if (proc_line_is(p, "full", &v))
+			parse_pressure_line(v, full);
+	}
+}

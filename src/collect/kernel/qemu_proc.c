@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/kernel/qemu_proc.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "collect/kernel/proc_text.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/fileio.h"
+#include "util/limits.h"
+#include "util/mem.h"
+#include "util/parse.h"
+#include "util/strbuf.h"
+
+/* The threads are listed again after so many samples, even if nothing seems changed. */
+#define RESCAN_SAMPLES 16u
+
+#define NAME_LOOKS 3u
+
+struct thread {
+	uint64_t tid;
+	int vcpu;      /* its number; -1: not a vCPU's */
+	int schedstat; /* descriptors; -1 */
+	int sched;
+	bool seen;
+	unsigned looks; /* at its name; a new thread names itself only after its start */
+};
+
+struct qemu_proc {
+	int root_fd; /* borrowed */
+	unsigned needs;
+	int dir; /* /proc/<pid> */
+	int stat, io;
+	uint64_t start_ticks;
+	uint64_t n_threads;     /* when they were listed */
+	unsigned age;           /* samples since then */
+	bool unsure;            /* new threads may not have their names yet */
+	struct thread *threads; /* vCPUs first, by number */
+	size_t n, cap, n_vcpus;
+	char *cgroup_text;
+	struct qemu_cgroup cgroup;
+};
+
+/* ---- finding the process ---- */
+
+static int read_pid(int root_fd, const char *name, uint64_t *ret)
+{
+	_cleanup_free_ char *path = xasprintf("run/libvirt/qemu/%s.pid", name);
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	int r = read_file_at(root_fd, path, 64, &text);
+
+	if (r < 0)
+		return r;
+	return text.len && parse_u64(str_trim(text.data), ret) == 0 ? 0 : -ENOENT;
+}
+
+/* True if the arguments hold "-uuid" and then the VM's. */
+static bool runs_vm(const struct strbuf *args, const struct uuid *uuid)
+{
+	char text[UUID_TEXT_LEN + 1];
+	bool next = false;
+
+	uuid_format(uuid, text);
+	for (size_t at = 0; at < args->len; at += strlen(args->data + at) + 1) {
+		if (next)
+			return !strcmp(args->data + at, text);
+		next = !strcmp(args->data + at, "-uuid");
+	}
+	return false;
+}
+
+/*
+ * The fields of a stat file behind the name, which may hold anything: proc(5).
+ * @ret: field 3 and following, as numbers, as far as they are there and fit; @state:
+ * field 3 itself, a letter.
+ */
+static void parse_stat(
+	const char *text, uint64_t *ret, bool *have, size_t max, char *state)
+{
+	const char *p = strrchr(text, ')');
+
+	if (!p || p[1] != ' ' || !p[2])
+		return;
+	*state = p[2];
+	p += 3;
+	for (size_t n = 1; n < max && *p == ' '; n++) {
+		p++;
+		bool negative = *p == '-';
+
+		p += negative;
+		const char *before = p;
+
+		/* a number at the text's end may have lost digits */
+		have[n] = parse_u64_at(&p, &ret[n]) == 0 && !negative && *p;
+		if (p == before)
+			return;
+	}
+}
+
+enum {
+	STAT_MINFLT = 10 - 3,
+	STAT_MAJFLT = 12 - 3,
+	STAT_UTIME = 14 - 3,
+	STAT_STIME = 15 - 3,
+	STAT_NUM_THREADS = 20 - 3,
+	STAT_STARTTIME = 22 - 3,
+	STAT_RSS = 24 - 3,
+	STAT_MAX,
+};
+
+struct stat_fields {
+	uint64_t v[STAT_MAX];
+	bool have[STAT_MAX];
+};
+
+static int read_stat(int fd, struct stat_fields *ret)
+{
+	char text[2048], state = 0;
+	ssize_t r = pread_text(fd, text, sizeof(text));
+
+	*ret = (struct stat_fields){ 0 };
+	if (r < 0)
+		return (int)r;
+	parse_stat(text, ret->v, ret->have, STAT_MAX, &state);
+	/* a zombie waits for its parent: it has ended */
+	return state == 'Z' || state == 'X' || state == 'x' ? -ESRCH : 0;
+}
+
+int qemu_proc_open(
+	int root_fd, const struct vm_ident *vm, unsigned needs, struct qemu_proc **ret)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct stat_fields stat;
+	uint64_t pid = 0;
+	int r = read_pid(root_fd, vm->name, &pid);
+
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *path = xasprintf("proc/%" PRIu64, pid);
+	_cleanup_close_ int dir =
+		openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return -errno;
+	r = read_file_at(dir, "cmdline", LIMIT_PROC_FILE_BYTES, &text);
+	if (r < 0)
+		return r;
+	if (!runs_vm(&text, &vm->uuid))
+		return -ESRCH;
+	_cleanup_close_ int stat_fd = openat(dir, "stat", O_RDONLY | O_CLOEXEC);
+
+	if (stat_fd < 0)
+		return -errno;
+	r = read_stat(stat_fd, &stat);
+	if (r < 0)
+		return r;
+	if (!stat.have[STAT_STARTTIME])
+		return -EIO;
+	struct qemu_proc *proc = xcalloc(1, sizeof(*proc));
+
+	*proc = (struct qemu_proc){ .root_fd = root_fd,
+		.needs = needs,
+		.dir = TAKE_FD(dir),
+		.stat = TAKE_FD(stat_fd),
+		.io = -1,
+		.start_ticks = stat.v[STAT_STARTTIME],
+		.cgroup = QEMU_CGROUP_INIT };
+	if (needs & NEED_PROC_IO)
+		proc->io = openat(proc->dir, "io", O_RDONLY | O_CLOEXEC);
+	if (read_file_at(proc->dir, "cgroup", LIMIT_PROC_FILE_BYTES, &text) == 0) {
+		proc->cgroup_text = xstrdup(strbuf_str(&text));
+		qemu_cgroup_open(root_fd, proc->cgroup_text, needs, &proc->cgroup);
+	}
+	*ret = proc;
+	return 0;
+}
+
+static void thread_done(struct thread *t)
+{
+	close_p(&t->schedstat);
+	close_p(&t->sched);
+}
+
+void qemu_proc_free(struct qemu_proc *proc)
+{
+	if (!proc)
+		return;
+	for (size_t i = 0; i < proc->n; i++)
+		thread_done(&proc->threads[i]);
+	free(proc->threads);
+	qemu_cgroup_done(&proc->cgroup);
+	free(proc->cgroup_text);
+	close_p(&proc->io);
+	close_p(&proc->stat);
+	close_p(&proc->dir);
+	free(proc);
+}
+
+unsigned qemu_proc_needs(const struct qemu_proc *proc)
+{
+	return proc->needs;
+}
+
+int qemu_proc_stat_fd(const struct qemu_proc *proc)
+{
+	return fcntl(proc->stat, F_DUPFD_CLOEXEC, 0);
+}
+
+uint64_t qemu_proc_start_ticks(const struct qemu_proc *proc)
+{
+	return proc->start_ticks;
+}
+
+int qemu_proc_shares(const struct qemu_proc *proc, uint64_t *ret)
+{
+	return proc->cgroup_text
+		? qemu_cgroup_shares(proc->root_fd, proc->cgroup_text, ret)
+		: -ENOENT;
+}
+
+/* ---- threads ---- */
+
+/* "CPU 12/KVM" -> 12; -1 if the thread is no vCPU. */
+static int vcpu_number(int task_fd, const char *tid)
+{
+	_cleanup_free_ char *path = xasprintf("%s/comm", tid);
+	_cleanup_strbuf_ struct strbuf comm = STRBUF_INIT;
+	uint64_t n = 0;
+
+	if (read_file_at(task_fd, path, 64, &comm) < 0)
+		return -1;
+	const char *p = strbuf_str(&comm);
+
+	if (strncmp(p, "CPU ", 4) != 0)
+		return -1;
+	p += 4;
+	return parse_u64_at(&p, &n) == 0 && *p == '/' && n < LIMIT_VCPUS ? (int)n : -1;
+}
+
+static struct thread *find_thread(struct qemu_proc *proc, uint64_t tid)
+{
+	for (size_t i = 0; i < proc->n; i++)
+		if (proc->threads[i].tid == tid)
+			return &proc->threads[i];
+	return NULL;
+}
+
+static int open_in_task(int task_fd, const char *tid, const char *file)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", tid, file);
+
+	return openat(task_fd, path, O_RDONLY | O_CLOEXEC);
+}
+
+/* Finds out whether a thread is a vCPU's, and opens what a vCPU's has. */
+static void look_at(
+	struct qemu_proc *proc, int task_fd, const char *name, struct thread *t)
+{
+	t->looks++;
+	t->vcpu = vcpu_number(task_fd, name);
+	if (t->vcpu < 0)
+		return;
+	t->schedstat = open_in_task(task_fd, name, "schedstat");
+	if (proc->needs & NEED_WAIT)
+		t->sched = open_in_task(task_fd, name, "sched");
+}
+
+static struct thread *add_thread(struct qemu_proc *proc, uint64_t tid)
+{
+	proc->threads = xgrow(proc->threads, proc->n, &proc->cap, sizeof(*proc->threads));
+	struct thread *t = &proc->threads[proc->n++];
+
+	*t = (struct thread){ .tid = tid, .vcpu = -1, .schedstat = -1, .sched = -1 };
+	return t;
+}
+
+static int compare_threads(const void *a, const void *b)
+{
+	const struct thread *x = a, *y = b;
+
+	/* -1 comes last */
+	return ((unsigned)x->vcpu > (unsigned)y->vcpu) -
+		((unsigned)x->vcpu < (unsigned)y->vcpu);
+}
+
+/* Lists the threads; those that are known keep their descriptors. */
+static void rescan(struct qemu_proc *proc)
+{
+	int fd = openat(proc->dir, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	size_t kept = 0;
+
+	proc->age = 0;
+	if (!dir) {
+		close_p(&fd);
+		return;
+	}
+	for (size_t i = 0; i < proc->n; i++)
+		proc->threads[i].seen = false;
+	for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+		uint64_t tid = 0;
+
+		if (parse_u64(e->d_name, &tid) < 0 || proc->n == LIMIT_THREADS)
+			continue;
+		struct thread *t = find_thread(proc, tid);
+
+		if (!t)
+			t = add_thread(proc, tid);
+		t->seen = true;
+		if (t->vcpu < 0 && t->looks < NAME_LOOKS)
+			look_at(proc, fd, e->d_name, t);
+	}
+	proc->n_vcpus = 0;
+	proc->unsure = false;
+	for (size_t i = 0; i < proc->n; i++) {
+		struct thread *t = &proc->threads[i];
+
+		if (!t->seen) {
+			thread_done(t);
+			continue;
+		}
+		proc->n_vcpus += t->vcpu >= 0;
+		proc->unsure |= t->vcpu < 0 && t->looks < NAME_LOOKS;
+		proc->threads[kept++] = *t;
+	}
+	proc->n = kept;
+	if (kept)
+		qsort(proc->threads, kept, sizeof(*proc->threads), compare_threads);
+}
+
+/* sched_debug's form: "wait_sum   :   12.345678", milliseconds. */
+static bool read_wait(int fd, uint64_t *ret)
+{
+	char text[8192];
+
+	if (fd < 0 || pread_text(fd, text, sizeof(text)) <= 0)
+		return false;
+	for (const char *p = text; *p; p = proc_next_line(p)) {
+		const char *v = NULL;
+		double ms = 0;
+
+		if (!proc_line_is(p, "wait_sum", &v) &&
+			!proc_line_is(p, "se.statistics.wait_sum", &v))
+			continue;
+		if (!proc_take_real(&v, &ms) || ms < 0 || ms > 1e13)
+			return false;
+		*ret = (uint64_t)(ms * 1e6);
+		return true;
+	}
+	return false;
+}
+
+/* Return: false if the thread is gone. */
+static bool sample_vcpu(const struct thread *t, struct vcpu_sample *out)
+{
+	char text[128];
+	const char *p = text;
+
+	if (t->schedstat < 0)
+		return true;
+	if (pread_text(t->schedstat, text, sizeof(text)) < 0)
+		return false;
+	/* run time, time on a run queue, time slices; the line's end shows it is whole */
+	if (!strchr(text, '\n'))
+		return true;
+	out->have_time = parse_u64_at(&p, &out->time_ns) == 0;
+	if (*p == ' ') {
+		p++;
+		out->have_delay = parse_u64_at(&p, &out->delay_ns) == 0;
+	}
+	out->have_wait = read_wait(t->sched, &out->wait_ns);
+	return true;
+}
+
+static bool sample_vcpus(struct qemu_proc *proc, struct vm_sample *out)
+{
+	bool whole = true;
+
+	for (size_t i = 0; i < proc->n_vcpus && whole; i++)
+		whole = sample_vcpu(&proc->threads[i],
+			vm_sample_add_vcpu(out, (unsigned)proc->threads[i].vcpu));
+	return whole;
+}
+
+static void sample_threads(
+	struct qemu_proc *proc, const struct stat_fields *stat, struct vm_sample *out)
+{
+	uint64_t now = stat->v[STAT_NUM_THREADS];
+
+	if (now != proc->n_threads || proc->unsure || ++proc->age >= RESCAN_SAMPLES)
+		rescan(proc);
+	proc->n_threads = now;
+	if (!sample_vcpus(proc, out)) {
+		/* one was unplugged just now */
+		rescan(proc);
+		out->n_vcpus = 0;
+		sample_vcpus(proc, out);
+	}
+	if (out->n_vcpus) {
+		fact_set(&out->facts[VM_VCPU_CURRENT], value_u64(out->n_vcpus));
+		out->cover |= COVER_VCPU;
+	}
+}
+
+/* ---- sampling ---- */
+
+static void set_field(struct fact *fact, const struct stat_fields *stat, int field)
+{
+	if (stat->have[field])
+		fact_set(fact, value_u64(stat->v[field]));
+}
+
+static void sample_io(const struct qemu_proc *proc, struct vm_sample *out)
+{
+	static const struct {
+		const char *word;
+		enum vm_key key;
+	} lines[] = { { "read_bytes", VM_IO_READ }, { "write_bytes", VM_IO_WRITE },
+		{ "syscr", VM_IO_READ_CALLS }, { "syscw", VM_IO_WRITE_CALLS } };
+	uint64_t v = 0, cancelled = 0;
+	char text[512];
+
+	if (proc->io < 0 || pread_text(proc->io, text, sizeof(text)) <= 0)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+		if (proc_find_u64(text, lines[i].word, &v))
+			fact_set(&out->facts[lines[i].key], value_u64(v));
+	struct fact *written = &out->facts[VM_IO_WRITE];
+
+	if (written->have && proc_find_u64(text, "cancelled_write_bytes", &cancelled))
+		written->value.u -=
+			cancelled < written->value.u ? cancelled : written->value.u;
+}
+
+static void set_ticks(struct fact *fact, uint64_t ticks)
+{
+	const uint64_t ns_per_tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+
+	if (!fact->have && ticks <= UINT64_MAX / ns_per_tick)
+		fact_set(fact, value_u64(ticks * ns_per_tick));
+}
+
+/* The cgroup, where there is one, knows the times better: vhost threads are in it, too. */
+static void set_times(const struct stat_fields *stat, struct vm_sample *out)
+{
+	if (stat->have[STAT_UTIME] && stat->have[STAT_STIME]) {
+		set_ticks(&out->facts[VM_CPU_USER], stat->v[STAT_UTIME]);
+		set_ticks(&out->facts[VM_CPU_SYSTEM], stat->v[STAT_STIME]);
+		set_ticks(&out->facts[VM_CPU_TIME],
+			stat->v[STAT_UTIME] + stat->v[STAT_STIME]);
+	}
+	if (out->facts[VM_CPU_TIME].have && out->facts[VM_CPU_USER].have)
+		out->cover |= COVER_CPU;
+}
+
+int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
+{
+	const uint64_t page_kib = (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
+	struct stat_fields stat;
+	int r = read_stat(proc->stat, &stat);
+
+	if (r < 0)
+		return -ESRCH;
+	qemu_cgroup_sample(&proc->cgroup, out);
+	set_times(&stat, out);
+	set_field(&out->facts[VM_THREADS], &stat, STAT_NUM_THREADS);
+	set_field(&out->facts[VM_MINOR_FAULTS], &stat, STAT_MINFLT);
+	set_field(&out->facts[VM_MAJOR_FAULTS], &stat, STAT_MAJFLT);
+	if (stat.have[STAT_RSS] && stat.v[STAT_RSS] <= UINT64_MAX / page_kib) {
+		fact_set(&out->facts[VM_RSS], value_u64(stat.v[STAT_RSS] * page_kib));
+		out->cover |= COVER_RSS;
+	}
+	sample_io(proc, out);
+	if (proc->needs & NEED_VCPUS)
+		sample_threads(proc, &stat, out);
+	return 0;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One QEMU process as the kernel shows it: the files of /proc/<pid> and of the VM's cgroup,
+ * found once and kept open, so that a sample is a few reads that nobody can hold up.  A kept
+ * descriptor belongs to that process for ever: after its end reads fail, whoever gets the
+ * pid next.  One thread at a time; may move from one thread to another.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "collect/kernel/qemu_cgroup.h"
+#include "core/snapshot.h"
+
+struct qemu_proc;
+
+/*
+ * Finds the process of a VM through run/libvirt/qemu/<name>.pid, makes sure by its command
+ * line that it runs the VM of that uuid, and opens what @needs (enum qemu_need) asks for.
+ * @root_fd: the directory that holds proc, run and sys, "/" or a fixture; borrowed for the
+ * result's life.
+ * Return: 0; -ENOENT (no pid file, or no such process); -ESRCH (the pid is another
+ * process'); -EACCES (hidden from us); -errno.
+ */
+int qemu_proc_open(
+	int root_fd, const struct vm_ident *vm, unsigned needs, struct qemu_proc **ret);
+void qemu_proc_free(struct qemu_proc *proc); /* NULL is accepted */
+
+/* What it was opened for. */
+unsigned qemu_proc_needs(const struct qemu_proc *proc);
+
+/* A descriptor of the process' stat file, the caller's to close; -1 if there is no more. */
+int qemu_proc_stat_fd(const struct qemu_proc *proc);
+
+/* When the process started, in clock ticks since the host booted. */
+uint64_t qemu_proc_start_ticks(const struct qemu_proc *proc);
+
+/*
+ * Adds the process' and the cgroup's figures to @out, and to its cover what they make up:
+ * COVER_CPU, COVER_RSS, and COVER_VCPU if the vCPUs' threads are known.  Threads that came
+ * or went are noticed.  Return: 0, or -ESRCH if the process has ended.
+ */
+int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out);
+
+/* The VM's weight for the processor; see qemu_cgroup_shares(). */
+int qemu_proc_shares(const struct qemu_proc *proc, uint64_t *ret);

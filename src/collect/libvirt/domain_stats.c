@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/libvirt/domain_stats.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model/description.h"
+#include "model/vm.h"
+#include "core/metric_list.h"
+#include "core/spec.h"
+#include "util/cleanup.h"
+#include "util/hash.h"
+#include "util/mem.h"
+#include "util/parse.h"
+#include "core/fact.h"
+
+/* The kernel's own periods where the description names none (kernel: sched-bwc.rst). */
+#define DEFAULT_PERIOD_US 100000.0
+
+uint64_t domain_session(const char *boot_id, const struct vm *vm, uint64_t start)
+{
+	char uuid[UUID_TEXT_LEN + 1];
+
+	uuid_format(&vm->ident.uuid, uuid);
+	_cleanup_free_ char *text = xasprintf("%s %s %" PRIu64, boot_id, uuid, start);
+	uint64_t hash = siphash24(text, strlen(text));
+
+	return hash ? hash : 1;
+}
+
+static double quota_share(uint64_t quota, uint64_t period)
+{
+	return (double)quota / (period ? (double)period : DEFAULT_PERIOD_US);
+}
+
+/* In CPUs; the formula is in the catalogue. */
+static double cpu_limit(const struct description *d, uint64_t vcpus)
+{
+	double limit = (double)vcpus;
+
+	if (d->limits[DOMAIN_CPUTUNE_QUOTA]) {
+		double each = quota_share(d->limits[DOMAIN_CPUTUNE_QUOTA],
+			d->limits[DOMAIN_CPUTUNE_PERIOD]);
+
+		if (each < 1)
+			limit *= each;
+	}
+	if (d->limits[DOMAIN_CPUTUNE_GLOBAL_QUOTA]) {
+		double all = quota_share(d->limits[DOMAIN_CPUTUNE_GLOBAL_QUOTA],
+			d->limits[DOMAIN_CPUTUNE_GLOBAL_PERIOD]);
+
+		if (all < limit)
+			limit = all;
+	}
+	return limit;
+}
+
+static void set_identity(const struct vm *vm, char *uuid, struct fact *facts)
+{
+	const struct vm_ident *ident = &vm->ident;
+
+	uuid_format(&ident->uuid, uuid);
+	fact_set(&facts[DOMAIN_UUID], value_string(uuid));
+	fact_set(&facts[DOMAIN_ID], value_i64(ident->id));
+	if (utf8_valid(ident->name, strlen(ident->name)))
+		fact_set(&facts[DOMAIN_NAME], value_string(ident->name));
+	if (vm->session)
+		fact_set(&facts[DOMAIN_SESSION], value_u64(vm->session));
+	if (vm->shares)
+		fact_set(&facts[DOMAIN_CPUTUNE_SHARES], value_u64(vm->shares));
+}
+
+static void set_limits(
+	struct vm *vm, const struct description *d, uint64_t host_mhz, struct fact *facts)
+{
+	uint64_t vcpus = atomic_load(&vm->vcpus);
+
+	for (size_t i = 0; i < DOMAIN_SCALAR_COUNT; i++)
+		if (d->limits[i])
+			fact_set(&facts[i], value_u64(d->limits[i]));
+	if (!vcpus)
+		vcpus = d->vcpus_max;
+	if (!vcpus)
+		return;
+	double limit = cpu_limit(d, vcpus);
+
+	fact_set(&facts[DOMAIN_CPU_LIMIT], value_real(limit));
+	if (host_mhz)
+		fact_set(&facts[DOMAIN_CPU_LIMIT_FREQUENCY],
+			value_u64((uint64_t)(limit * (double)host_mhz + 0.5)));
+}
+
+static void add_iotune(struct metric_list_builder *b, uint32_t slot,
+	const struct metric_spec *spec, const struct description *d)
+{
+	const char *digits = spec->source + strlen("block.");
+	int key = spec->entry->key - DOMAIN_IOTUNE_TOTAL_BYTES;
+	uint64_t wanted = 0;
+	bool one = parse_u64_at(&digits, &wanted) == 0, found = false;
+
+	for (size_t i = 0; d && i < d->n_disks; i++) {
+		struct value v = value_u64(d->disks[i].iotune[key]);
+		char index[24];
+
+		/* a disk without a limit has no file: 0 would read as "nothing at all" */
+		if (!v.u || (one && wanted != i))
+			continue;
+		snprintf(index, sizeof(index), "%zu", i);
+		metric_list_builder_add_source(b, slot, one ? NULL : index, &v);
+		found = true;
+	}
+	if (one && !found)
+		metric_list_builder_add_source(b, slot, NULL, NULL);
+}
+
+struct metric_list *domain_stats_list(struct spec_set *specs, struct vm *vm,
+	const struct description *domain, uint64_t host_mhz, int64_t time_ns)
+{
+	struct metric_list_builder *b = metric_list_builder_new(specs, time_ns);
+	struct fact facts[DOMAIN_SCALAR_COUNT] = { 0 };
+	char uuid[UUID_TEXT_LEN + 1];
+
+	set_identity(vm, uuid, facts);
+	if (domain)
+		set_limits(vm, domain, host_mhz, facts);
+	for (size_t i = 0; i < specs->n; i++) {
+		const struct metric_spec *spec = &specs->specs[i];
+		const struct catalogue_entry *e = spec->entry;
+
+		if (!e || e->collector != COLLECTOR_DOMAIN)
+			continue;
+		if (e->key >= DOMAIN_SCALAR_COUNT) {
+			add_iotune(b, (uint32_t)i, spec, domain);
+			continue;
+		}
+		metric_list_builder_add_source(b, (uint32_t)i, NULL,
+			facts[e->key].have ? &facts[e->key].value : NULL);
+	}
+	return metric_list_builder_finish(b);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/libvirt/domain_xml.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/unit.h"
+#include "util/cleanup.h"
+#include "util/limits.h"
+#include "util/mem.h"
+#include "util/parse.h"
+#include "foreign/foreign.h"
+
+/* The number in an element's text, 0 if there is none; libvirt's "-1" is no limit, too. */
+static uint64_t element_u64(xmlNode *node)
+{
+	xmlChar *content = node ? xmlNodeGetContent(node) : NULL;
+	uint64_t v = 0;
+
+	if (content && parse_u64(str_trim((char *)content), &v) < 0)
+		v = 0;
+	xmlFree(content);
+	return v;
+}
+
+/* The same in KiB, which libvirt prints, and the default of what people write. */
+static uint64_t element_kib(xmlNode *node)
+{
+	_cleanup_free_ char *symbol = node ? foreign_attribute(node, "unit") : NULL;
+	const struct unit *unit = unit_find(symbol ? symbol : "KiB");
+	struct value v = value_u64(element_u64(node));
+
+	/* larger ones stand for "unlimited" (libvirt: VIR_DOMAIN_MEMORY_PARAM_UNLIMITED) */
+	if (!unit || unit_convert(&v, unit, unit_find("KiB"), &v) < 0 ||
+		v.u >= UINT64_C(9007199254740991))
+		return 0;
+	return v.u;
+}
+
+static void read_limits(xmlNode *root, struct description *ret)
+{
+	static const struct {
+		const char *parent, *child;
+		enum domain_key key;
+	} elements[] = {
+		{ "cputune", "shares", DOMAIN_CPUTUNE_SHARES },
+		{ "cputune", "period", DOMAIN_CPUTUNE_PERIOD },
+		{ "cputune", "quota", DOMAIN_CPUTUNE_QUOTA },
+		{ "cputune", "global_period", DOMAIN_CPUTUNE_GLOBAL_PERIOD },
+		{ "cputune", "global_quota", DOMAIN_CPUTUNE_GLOBAL_QUOTA },
+		{ "cputune", "emulator_period", DOMAIN_CPUTUNE_EMULATOR_PERIOD },
+		{ "cputune", "emulator_quota", DOMAIN_CPUTUNE_EMULATOR_QUOTA },
+		{ "memtune", "hard_limit", DOMAIN_MEMTUNE_HARD_LIMIT },
+		{ "memtune", "soft_limit", DOMAIN_MEMTUNE_SOFT_LIMIT },
+		{ "memtune", "swap_hard_limit", DOMAIN_MEMTUNE_SWAP_HARD_LIMIT },
+		{ "memtune", "min_guarantee", DOMAIN_MEMTUNE_MIN_GUARANTEE },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(elements); i++) {
+		xmlNode *node = foreign_find_child(
+			foreign_find_child(root, elements[i].parent), elements[i].child);
+
+		ret->limits[elements[i].key] = !strcmp(elements[i].parent, "memtune")
+			? element_kib(node)
+			: element_u64(node);
+	}
+	ret->limits[DOMAIN_MEMORY] = element_kib(foreign_find_child(root, "memory"));
+	ret->memory_now_kib = element_kib(foreign_find_child(root, "currentMemory"));
+	ret->vcpus_max = element_u64(foreign_find_child(root, "vcpu"));
+}
+
+/* <interface type='bridge'><target dev='vnet0'/></interface> */
+static void read_nic(xmlNode *node, struct description *ret)
+{
+	xmlNode *target = foreign_find_child(node, "target");
+
+	if (ret->n_nics == LIMIT_DOMAIN_DEVICES)
+		return;
+	ret->nics = xreallocarray(ret->nics, ret->n_nics + 1, sizeof(*ret->nics));
+	ret->nics[ret->n_nics++] = target ? foreign_attribute(target, "dev") : NULL;
+}
+
+/* <disk><iotune><total_bytes_sec>10000000</total_bytes_sec></iotune></disk> */
+static void read_disk(xmlNode *node, struct description *ret)
+{
+#define IOTUNE_ELEMENT(key, name, element, ...) [IOTUNE_##key] = (element),
+	static const char *const elements[] = { IOTUNE_SOURCES(IOTUNE_ELEMENT) };
+#undef IOTUNE_ELEMENT
+	xmlNode *iotune = foreign_find_child(node, "iotune");
+
+	if (ret->n_disks == LIMIT_DOMAIN_DEVICES)
+		return;
+	ret->disks = xreallocarray(ret->disks, ret->n_disks + 1, sizeof(*ret->disks));
+	struct description_disk *disk = &ret->disks[ret->n_disks++];
+
+	for (size_t i = 0; i < ARRAY_LEN(elements); i++)
+		disk->iotune[i] = element_u64(foreign_find_child(iotune, elements[i]));
+}
+
+/* <channel type='unix'><source path=''/><target type='virtio' name=''/></channel> */
+static void read_channel(xmlNode *node, const char *wanted, struct description *ret)
+{
+	xmlNode *target = foreign_find_child(node, "target");
+	_cleanup_free_ char *name = target ? foreign_attribute(target, "name") : NULL;
+	xmlNode *source = foreign_find_child(node, "source");
+
+	if (!ret->channel_path && name && source && !strcmp(name, wanted))
+		ret->channel_path = foreign_attribute(source, "path");
+}
+
+int domain_xml_parse(const char *xml, const char *channel, struct description *ret)
+{
+	_cleanup_doc_ xmlDoc *doc = foreign_doc_parse(xml, strlen(xml));
+	xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
+	xmlNode *devices = foreign_find_child(root, "devices");
+
+	if (!root)
+		return -EINVAL;
+	*ret = (struct description){ 0 };
+	read_limits(root, ret);
+	for (xmlNode *node = devices ? devices->children : NULL; node;
+		node = node->next) {
+		if (foreign_is_element(node, "interface"))
+			read_nic(node, ret);
+		else if (foreign_is_element(node, "disk"))
+			read_disk(node, ret);
+		else if (foreign_is_element(node, "channel"))
+			read_channel(node, channel, ret);
+	}
+	return 0;
+}

@@ -1,0 +1,656 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/libvirt/slow.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libvirt/virterror.h>
+
+#include "model/board.h"
+#include "collect/libvirt/slow_job.h"
+#include "collect/libvirt/stats.h"
+#include "core/spec.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/search.h"
+#include "util/strbuf.h"
+#include "util/sync.h"
+
+#define MAX_ACTIVE 2u /* calls at once that are not abandoned */
+/*
+ * With abandoned ones.  libvirtd serves five requests of a client at once, and has twenty
+ * threads for all clients, each of which a hung VM holds: no more of them are for us.
+ */
+#define MAX_WORKERS 4u
+#define TICKS 4 /* of the period: VMs due in the same tick share calls */
+#define MIN_TICK_NS (10 * NS_PER_MS)
+
+/* A call that takes longer, and longer than several usual ones, is abandoned. */
+#define PATIENCE_MIN_NS (2 * NS_PER_S)
+#define PATIENCE_FACTOR 4
+#define PATIENCE_MAX_NS (10 * NS_PER_S)
+
+#define SILENT_PAUSE_NS NS_PER_S
+#define SUSPECT_PAUSE_NS (250 * NS_PER_MS)
+
+#define IDLE_NS NS_PER_S
+
+/* A VM, guarded by slow.lock. */
+struct slow_vm {
+	struct vm *vm;
+	uint64_t key;
+	virDomainPtr dom; /* NULL: no connection */
+	int64_t due_ns;
+	bool busy; /* in a job that is not abandoned */
+	struct slow_memory memory;
+};
+
+struct slow {
+	struct slow_params params;
+	pthread_t scheduler;
+	_Atomic bool no_nowait; /* the driver does not know NOWAIT */
+
+	/* scheduler only */
+	struct virt_plan *plan;
+	bool told_exhausted;
+	unsigned groups[COVER_COMBINATIONS];
+
+	pthread_mutex_t lock; /* guards the rest; taken alone */
+	pthread_cond_t wake;  /* the scheduler */
+	pthread_cond_t work;  /* idle workers */
+	pthread_cond_t ended; /* slow_stop() */
+	int64_t period_ns, slow_period_ns;
+	bool stopping;
+	bool stalled; /* even probes are not answered: libvirt itself hangs */
+	bool kicked;
+	struct slow_vm *vms; /* sorted by key */
+	size_t n_vms, cap_vms;
+	struct slow_job *pending;
+	struct slow_job *running; /* owned by a worker each */
+	unsigned n_pending, n_workers, n_idle, n_active;
+	struct slow_figures figures;
+};
+
+/* ---- VMs ---- */
+
+static uint64_t key_at(const void *vms, size_t i)
+{
+	return ((const struct slow_vm *)vms)[i].key;
+}
+
+static size_t place_locked(const struct slow *s, uint64_t key)
+{
+	return search_key(s->vms, s->n_vms, key_at, key);
+}
+
+static struct slow_vm *find_locked(const struct slow *s, const struct vm *vm)
+{
+	size_t i = place_locked(s, uuid_key(&vm->ident.uuid));
+
+	return i < s->n_vms && s->vms[i].vm == vm ? &s->vms[i] : NULL;
+}
+
+static void release(struct slow_vm *sv)
+{
+	if (sv->dom)
+		virDomainFree(sv->dom);
+	vm_unref(sv->vm);
+}
+
+static void kick_locked(struct slow *s)
+{
+	s->kicked = true;
+	pthread_cond_signal(&s->wake);
+}
+
+void slow_put(struct slow *s, struct vm *vm, virDomainPtr dom)
+{
+	uint64_t key = uuid_key(&vm->ident.uuid);
+
+	virDomainRef(dom);
+	pthread_mutex_lock(&s->lock);
+	size_t i = place_locked(s, key);
+	bool known = i < s->n_vms && s->vms[i].key == key;
+
+	if (!known) {
+		s->vms = xgrow(s->vms, s->n_vms, &s->cap_vms, sizeof(*s->vms));
+		memmove(&s->vms[i + 1], &s->vms[i], (s->n_vms - i) * sizeof(*s->vms));
+		s->n_vms++;
+	}
+	struct slow_vm *sv = &s->vms[i];
+
+	if (known && sv->vm == vm) {
+		virDomainPtr old = sv->dom;
+
+		sv->dom = dom;
+		dom = old;
+	} else {
+		if (known)
+			release(sv);
+		*sv = (struct slow_vm){ .vm = vm_ref(vm), .key = key, .dom = dom };
+		dom = NULL;
+	}
+	sv->due_ns = 0;
+	kick_locked(s);
+	pthread_mutex_unlock(&s->lock);
+	if (dom)
+		virDomainFree(dom);
+}
+
+void slow_remove(struct slow *s, const struct vm *vm)
+{
+	pthread_mutex_lock(&s->lock);
+	struct slow_vm *sv = find_locked(s, vm);
+
+	if (sv) {
+		release(sv);
+		size_t i = (size_t)(sv - s->vms);
+
+		memmove(sv, sv + 1, (--s->n_vms - i) * sizeof(*sv));
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+void slow_disconnect(struct slow *s)
+{
+	pthread_mutex_lock(&s->lock);
+	for (size_t i = 0; i < s->n_vms; i++) {
+		if (s->vms[i].dom)
+			virDomainFree(s->vms[i].dom);
+		s->vms[i].dom = NULL;
+	}
+	s->stalled = false;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- when ---- */
+
+static int64_t tick_ns(const struct slow *s)
+{
+	int64_t tick = s->period_ns / TICKS;
+
+	return tick > MIN_TICK_NS ? tick : MIN_TICK_NS;
+}
+
+/*
+ * Each VM has its own phase in the period, so that calls are spread over it; those of the
+ * same tick share calls.
+ */
+static int64_t next_due(
+	const struct slow_vm *sv, int64_t period, int64_t tick, int64_t now)
+{
+	int64_t phase = (int64_t)(sv->key % (uint64_t)period);
+	int64_t into = (now - phase) % period;
+	int64_t due = now - (into < 0 ? into + period : into) + period;
+
+	return due - due % tick + tick;
+}
+
+static bool covered(const struct slow_vm *sv)
+{
+	return atomic_load(&sv->vm->cover) != 0;
+}
+
+/* After a job of that kind. */
+static void plan_next_locked(
+	struct slow *s, struct slow_vm *sv, enum slow_job_kind kind, int64_t now)
+{
+	enum slow_doubt doubt = sv->memory.doubt;
+
+	if (doubt == DOUBT_SILENT)
+		sv->due_ns = now + SILENT_PAUSE_NS;
+	else if (doubt == DOUBT_STOPPED)
+		sv->due_ns = now + SUSPECT_PAUSE_NS;
+	else if (doubt == DOUBT_SUSPECT)
+		sv->due_ns = kind == JOB_PROBE ? now + SUSPECT_PAUSE_NS : now;
+	else if (kind == JOB_PROBE)
+		sv->due_ns = now;
+	else
+		sv->due_ns = next_due(sv, covered(sv) ? s->slow_period_ns : s->period_ns,
+			tick_ns(s), now);
+}
+
+/* ---- workers ---- */
+
+/* An answer came.  Return: false if nobody waits for it any more. */
+static bool claim(struct slow *s, struct slow_job *job)
+{
+	pthread_mutex_lock(&s->lock);
+	bool mine = !job->abandoned;
+
+	job->over = true;
+	/* whoever answers, libvirt is there */
+	if (job->n_asked || job->kind == JOB_PROBE)
+		s->stalled = false;
+	pthread_mutex_unlock(&s->lock);
+	return mine;
+}
+
+static void run_stats(struct slow *s, struct slow_job *job)
+{
+	slow_job_call(job, &s->no_nowait);
+	if (!claim(s, job) || !job->n_asked)
+		return;
+	if (job->n_records < 0) {
+		s->params.on_failure(
+			s->params.ctx, virDomainGetConnect(job->doms[0]), job->error);
+		return;
+	}
+	slow_job_store(job, s->params.board);
+	board_publish(s->params.board);
+	s->params.on_success(s->params.ctx);
+}
+
+static void run_probe(struct slow *s, struct slow_job *job)
+{
+	slow_job_probe(job);
+	claim(s, job);
+}
+
+/* What the job found out becomes the VMs' state. */
+static void settle_locked(struct slow *s, struct slow_job *job)
+{
+	int64_t now = clock_mono_ns();
+
+	for (size_t i = 0; i < job->n; i++) {
+		const struct slow_item *item = &job->items[i];
+		struct slow_vm *sv = find_locked(s, item->vm);
+
+		if (!sv)
+			continue; /* gone meanwhile */
+		if (job->abandoned) {
+			/* at last: the one that held it up may be there again */
+			if (sv->memory.doubt == DOUBT_SILENT)
+				sv->due_ns = now;
+			continue;
+		}
+		sv->busy = false;
+		sv->memory = item->memory;
+		plan_next_locked(s, sv, job->kind, now);
+	}
+	if (!job->abandoned) {
+		s->n_active--;
+		if (job->n_asked) {
+			s->figures.calls++;
+			s->figures.call_ns = now - job->start_mono_ns;
+		}
+	}
+	for (struct slow_job **at = &s->running; *at; at = &(*at)->next)
+		if (*at == job) {
+			*at = job->next;
+			break;
+		}
+	kick_locked(s);
+}
+
+static void *worker_main(void *arg)
+{
+	struct slow *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->stopping) {
+		struct slow_job *job = s->pending;
+
+		if (!job) {
+			s->n_idle++;
+			pthread_cond_wait(&s->work, &s->lock);
+			s->n_idle--;
+			continue;
+		}
+		s->pending = job->next;
+		s->n_pending--;
+		job->next = s->running;
+		s->running = job;
+		pthread_mutex_unlock(&s->lock);
+		if (job->kind == JOB_STATS)
+			run_stats(s, job);
+		else
+			run_probe(s, job);
+		pthread_mutex_lock(&s->lock);
+		settle_locked(s, job);
+		pthread_mutex_unlock(&s->lock);
+		slow_job_free(job);
+		pthread_mutex_lock(&s->lock);
+	}
+	s->n_workers--;
+	pthread_cond_signal(&s->ended);
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+static bool start_worker_locked(struct slow *s)
+{
+	pthread_t thread;
+
+	if (s->n_workers == MAX_WORKERS || pthread_create(&thread, NULL, worker_main, s))
+		return false;
+	pthread_setname_np(thread, "slow-worker");
+	pthread_detach(thread);
+	s->n_workers++;
+	return true;
+}
+
+/* ---- the scheduler ---- */
+
+static void refresh_plan(struct slow *s)
+{
+	struct spec_set *specs = board_specs(s->params.board);
+
+	if (!s->plan || specs != virt_plan_specs(s->plan)) {
+		virt_plan_unref(s->plan);
+		s->plan = virt_plan_new(specs);
+		for (unsigned cover = 0; cover < COVER_COMBINATIONS; cover++)
+			s->groups[cover] = virt_plan_groups(s->plan, cover);
+	}
+	spec_set_unref(specs);
+}
+
+static bool is_due(const struct slow_vm *sv, int64_t now)
+{
+	return sv->dom && !sv->busy && sv->due_ns <= now;
+}
+
+static bool needs_probe(const struct slow_vm *sv)
+{
+	return sv->memory.doubt == DOUBT_SUSPECT || sv->memory.doubt == DOUBT_SILENT;
+}
+
+static unsigned cover_of(const struct slow_vm *sv)
+{
+	return atomic_load(&sv->vm->cover) & (COVER_COMBINATIONS - 1);
+}
+
+static void job_add_locked(struct slow_job *job, struct slow_vm *sv)
+{
+	slow_job_add(job, sv->vm, sv->dom, &sv->memory);
+	sv->busy = true;
+}
+
+/* Those in doubt first, then who has waited longest: nobody waits for ever. */
+static struct slow_vm *first_due_locked(struct slow *s, int64_t now)
+{
+	struct slow_vm *best = NULL;
+
+	for (size_t i = 0; i < s->n_vms; i++) {
+		struct slow_vm *sv = &s->vms[i];
+
+		if (!is_due(sv, now))
+			continue;
+		if (!needs_probe(sv) && !s->groups[cover_of(sv)]) {
+			plan_next_locked(s, sv, JOB_STATS, now); /* nothing to ask */
+			continue;
+		}
+		bool in_doubt = sv->memory.doubt != DOUBT_NONE;
+
+		if (!best || (in_doubt && !best->memory.doubt) ||
+			(in_doubt == !!best->memory.doubt && sv->due_ns < best->due_ns))
+			best = sv;
+	}
+	return best;
+}
+
+/* True if a VM that is due can be asked by the same job as @first. */
+static bool fits(const struct slow_vm *first, const struct slow_vm *sv)
+{
+	if (needs_probe(first) || needs_probe(sv))
+		return needs_probe(first) && needs_probe(sv);
+	return sv->memory.doubt == first->memory.doubt &&
+		first->memory.doubt != DOUBT_ALONE && cover_of(sv) == cover_of(first);
+}
+
+/*
+ * Makes a job of the VM that comes first and those that can be asked with it.
+ * Return: NULL if none is due.
+ */
+static struct slow_job *make_job_locked(struct slow *s, int64_t now)
+{
+	struct slow_vm *first = first_due_locked(s, now);
+
+	if (!first)
+		return NULL;
+	unsigned cover = cover_of(first);
+	struct slow_job *job = slow_job_new(needs_probe(first) ? JOB_PROBE : JOB_STATS,
+		s->plan, s->groups[cover], cover);
+
+	job_add_locked(job, first);
+	for (size_t i = 0; i < s->n_vms && job->n < SLOW_BATCH_VMS; i++)
+		if (is_due(&s->vms[i], now) && fits(first, &s->vms[i]))
+			job_add_locked(job, &s->vms[i]);
+	return job;
+}
+
+/* Return: false if nothing more can be started now. */
+static bool start_job_locked(struct slow *s, int64_t now)
+{
+	/* an idle worker that was woken is still counted */
+	bool idle = s->n_idle > s->n_pending;
+
+	if (s->stalled || s->n_active == MAX_ACTIVE ||
+		(!idle && s->n_workers == MAX_WORKERS))
+		return false;
+	struct slow_job *job = make_job_locked(s, now);
+
+	if (!job)
+		return false;
+	job->start_mono_ns = now;
+	job->start_real_ns = clock_real_ns();
+	job->next = s->pending;
+	s->pending = job;
+	s->n_pending++;
+	s->n_active++;
+	if (idle)
+		pthread_cond_signal(&s->work);
+	else
+		start_worker_locked(s);
+	return true;
+}
+
+/* All workers wait for calls that were given up. */
+static bool exhausted_locked(const struct slow *s)
+{
+	return s->n_workers == MAX_WORKERS && !s->n_idle && !s->n_active;
+}
+
+/* Once, until it changes. */
+static void tell_exhausted(struct slow *s, bool exhausted)
+{
+	if (exhausted && !s->told_exhausted)
+		log_warning("libvirt does not answer %u calls: until it does, slow "
+			    "figures of all VMs stand still",
+			MAX_WORKERS);
+	s->told_exhausted = exhausted;
+}
+
+static int64_t patience_ns(const struct slow *s)
+{
+	int64_t ns = s->figures.call_ns * PATIENCE_FACTOR;
+
+	return ns > PATIENCE_MAX_NS    ? PATIENCE_MAX_NS
+		: ns < PATIENCE_MIN_NS ? PATIENCE_MIN_NS
+				       : ns;
+}
+
+static void abandon_locked(struct slow *s, struct slow_job *job, int64_t now)
+{
+	job->abandoned = true;
+	s->n_active--;
+	s->figures.abandoned++;
+	/* if not even probes are answered it is libvirt that hangs, and no VM */
+	if (job->kind == JOB_PROBE)
+		s->stalled = true;
+	for (size_t i = 0; i < job->n; i++) {
+		struct slow_vm *sv = find_locked(s, job->items[i].vm);
+
+		if (!sv)
+			continue;
+		sv->busy = false;
+		sv->due_ns = now;
+		if (job->kind == JOB_STATS && sv->memory.doubt != DOUBT_SILENT)
+			sv->memory.doubt = DOUBT_SUSPECT;
+	}
+}
+
+static void abandon_late_locked(struct slow *s, int64_t now)
+{
+	for (struct slow_job *job = s->running; job; job = job->next)
+		if (!job->over && !job->abandoned &&
+			now - job->start_mono_ns > patience_ns(s))
+			abandon_locked(s, job, now);
+}
+
+/* Until a VM is due, a call is late, or somebody kicks. */
+static void wait_locked(struct slow *s, int64_t now)
+{
+	int64_t next = now + IDLE_NS;
+
+	for (size_t i = 0; i < s->n_vms; i++) {
+		const struct slow_vm *sv = &s->vms[i];
+
+		/* those that are due already wait for a worker, who kicks */
+		if (sv->dom && !sv->busy && sv->due_ns > now && sv->due_ns < next)
+			next = sv->due_ns;
+	}
+	for (const struct slow_job *job = s->running; job; job = job->next) {
+		int64_t late = job->start_mono_ns + patience_ns(s) + 1;
+
+		if (!job->over && !job->abandoned && late < next)
+			next = late;
+	}
+	struct timespec until = ns_to_timespec(next);
+
+	while (!s->kicked && !s->stopping && clock_mono_ns() < next)
+		pthread_cond_timedwait(&s->wake, &s->lock, &until);
+	s->kicked = false;
+}
+
+static void *scheduler_main(void *arg)
+{
+	struct slow *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->stopping) {
+		pthread_mutex_unlock(&s->lock);
+		refresh_plan(s);
+		pthread_mutex_lock(&s->lock);
+		int64_t now = clock_mono_ns();
+
+		abandon_late_locked(s, now);
+		while (start_job_locked(s, now))
+			continue;
+		bool exhausted = exhausted_locked(s);
+
+		pthread_mutex_unlock(&s->lock);
+		tell_exhausted(s, exhausted);
+		pthread_mutex_lock(&s->lock);
+		wait_locked(s, now);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+/* ---- life ---- */
+
+struct slow *slow_start(const struct slow_params *params)
+{
+	struct slow *s = xcalloc(1, sizeof(*s));
+
+	s->params = *params;
+	s->period_ns = params->period_ns;
+	s->slow_period_ns = params->slow_period_ns;
+	pthread_mutex_init(&s->lock, NULL);
+	cond_init_monotonic(&s->wake);
+	cond_init_monotonic(&s->work);
+	cond_init_monotonic(&s->ended);
+	pthread_create(&s->scheduler, NULL, scheduler_main, s);
+	pthread_setname_np(s->scheduler, "slow");
+	return s;
+}
+
+bool slow_stop(struct slow *s, int64_t deadline_mono_ns)
+{
+	struct timespec until = ns_to_timespec(deadline_mono_ns);
+
+	pthread_mutex_lock(&s->lock);
+	s->stopping = true;
+	pthread_cond_signal(&s->wake);
+	pthread_cond_broadcast(&s->work);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->scheduler, NULL);
+	pthread_mutex_lock(&s->lock);
+	while (s->n_workers && clock_mono_ns() < deadline_mono_ns)
+		pthread_cond_timedwait(&s->ended, &s->lock, &until);
+	bool over = !s->n_workers;
+
+	pthread_mutex_unlock(&s->lock);
+	if (!over)
+		return false;
+	while (s->pending) {
+		struct slow_job *job = s->pending;
+
+		s->pending = job->next;
+		slow_job_free(job);
+	}
+	for (size_t i = 0; i < s->n_vms; i++)
+		release(&s->vms[i]);
+	virt_plan_unref(s->plan);
+	pthread_cond_destroy(&s->wake);
+	pthread_cond_destroy(&s->work);
+	pthread_cond_destroy(&s->ended);
+	pthread_mutex_destroy(&s->lock);
+	free(s->vms);
+	free(s);
+	return true;
+}
+
+void slow_reload(struct slow *s, int64_t period_ns, int64_t slow_period_ns)
+{
+	pthread_mutex_lock(&s->lock);
+	s->period_ns = period_ns;
+	s->slow_period_ns = slow_period_ns;
+	for (size_t i = 0; i < s->n_vms; i++) {
+		s->vms[i].due_ns = 0;
+		s->vms[i].memory.n_params = 0;
+	}
+	kick_locked(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void slow_get_figures(struct slow *s, struct slow_figures *ret)
+{
+	pthread_mutex_lock(&s->lock);
+	*ret = s->figures;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void slow_status(struct slow *s, struct strbuf *out)
+{
+	int64_t now = clock_mono_ns();
+
+	pthread_mutex_lock(&s->lock);
+	strbuf_addf(out,
+		"slow.calls: %" PRIu64 "\nslow.abandoned: %" PRIu64
+		"\nslow.call_us: %" PRId64 "\nslow.workers: %u\n",
+		s->figures.calls, s->figures.abandoned, s->figures.call_ns / 1000,
+		s->n_workers);
+	for (const struct slow_job *job = s->running; job; job = job->next)
+		strbuf_addf(out, "slow.waiting_ms: %" PRId64 "%s\n",
+			(now - job->start_mono_ns) / NS_PER_MS,
+			job->abandoned ? " abandoned" : "");
+	for (size_t i = 0; i < s->n_vms; i++) {
+		const struct vm *vm = s->vms[i].vm;
+		char uuid[UUID_TEXT_LEN + 1];
+		int64_t then = atomic_load(&vm->slow_mono_ns);
+
+		uuid_format(&vm->ident.uuid, uuid);
+		strbuf_addf(out, "vm.%s.slow_age_ms: %" PRId64 "%s\n", uuid,
+			then ? (now - then) / NS_PER_MS : -1,
+			atomic_load(&vm->silent) ? " silent" : "");
+	}
+	pthread_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/libvirt/slow_job.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/board.h"
+#include "collect/libvirt/stats.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/mem.h"
+
+struct slow_job *slow_job_new(
+	enum slow_job_kind kind, struct virt_plan *plan, unsigned groups, unsigned cover)
+{
+	struct slow_job *job = xcalloc(1, sizeof(*job));
+
+	job->kind = kind;
+	job->plan = virt_plan_ref(plan);
+	job->groups = groups;
+	job->cover = cover;
+	job->doms = xcalloc(SLOW_BATCH_VMS, sizeof(virDomainPtr));
+	job->items = xcalloc(SLOW_BATCH_VMS, sizeof(*job->items));
+	return job;
+}
+
+void slow_job_free(struct slow_job *job)
+{
+	for (size_t i = 0; i < job->n; i++) {
+		virDomainFree(job->doms[i]);
+		vm_unref(job->items[i].vm);
+	}
+	virDomainStatsRecordListFree(job->records);
+	virFreeError(job->error);
+	virt_plan_unref(job->plan);
+	free(job->doms);
+	free(job->items);
+	free(job);
+}
+
+void slow_job_add(struct slow_job *job, struct vm *vm, virDomainPtr dom,
+	const struct slow_memory *memory)
+{
+	virDomainRef(dom);
+	job->doms[job->n] = dom;
+	job->items[job->n++] = (struct slow_item){ .vm = vm_ref(vm), .memory = *memory };
+}
+
+static void set_silent(struct vm *vm)
+{
+	if (!atomic_exchange(&vm->silent, true))
+		log_warning("VM '%s' does not answer its monitor", vm->ident.name);
+}
+
+/* ---- a call ---- */
+
+/*
+ * A call waits for all that are asked, and one that waits cannot be taken back: so who is
+ * known not to answer is not asked.  Others are found out when they did not.
+ */
+static bool may_be_asked(struct slow_item *item)
+{
+	struct slow_memory *m = &item->memory;
+	int64_t now = clock_mono_ns();
+
+	if (!vm_is_stopped(item->vm)) {
+		m->stopped_ns = 0;
+		return true;
+	}
+	m->doubt = DOUBT_STOPPED;
+	if (!m->stopped_ns)
+		m->stopped_ns = now;
+	else if (now - m->stopped_ns > SLOW_SILENT_MS * NS_PER_MS)
+		set_silent(item->vm);
+	return false;
+}
+
+static int get_stats(struct slow_job *job, virDomainPtr *doms, _Atomic bool *no_nowait)
+{
+	if (!atomic_load(no_nowait)) {
+		int n = virDomainListGetStats(doms, job->groups, &job->records,
+			VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
+
+		if (n >= 0 || virGetLastErrorCode() != VIR_ERR_INVALID_ARG)
+			return n;
+		atomic_store(no_nowait, true);
+	}
+	return virDomainListGetStats(doms, job->groups, &job->records, 0);
+}
+
+void slow_job_call(struct slow_job *job, _Atomic bool *no_nowait)
+{
+	virDomainPtr doms[SLOW_BATCH_VMS + 1] = { NULL };
+
+	for (size_t i = 0; i < job->n; i++) {
+		job->items[i].asked = may_be_asked(&job->items[i]);
+		if (job->items[i].asked)
+			doms[job->n_asked++] = job->doms[i];
+	}
+	if (!job->n_asked)
+		return;
+	job->n_records = get_stats(job, doms, no_nowait);
+	/* a copy: any other call forgets it */
+	if (job->n_records < 0)
+		job->error = virSaveLastError();
+}
+
+static struct slow_item *find_item(struct slow_job *job, virDomainPtr dom, size_t *at)
+{
+	struct uuid uuid;
+
+	if (virDomainGetUUID(dom, uuid.b) < 0)
+		return NULL;
+	/* records come in the order of the question; those of VMs that ended are missing */
+	for (size_t i = *at; i < job->n; i++)
+		if (uuid_compare(&job->items[i].vm->ident.uuid, &uuid) == 0) {
+			*at = i + 1;
+			return &job->items[i];
+		}
+	return NULL;
+}
+
+/* A record that says less than the last: perhaps the monitor was passed by. */
+static bool lacks_something(
+	const struct slow_memory *m, const virDomainStatsRecord *record)
+{
+	return (m->doubt == DOUBT_NONE || m->doubt == DOUBT_STOPPED) &&
+		record->nparams < m->n_params;
+}
+
+static void store(struct slow_job *job, struct board *board, struct slow_item *item,
+	const virDomainStatsRecord *record)
+{
+	struct slow_memory *m = &item->memory;
+	struct vm *vm = item->vm;
+
+	if (lacks_something(m, record)) {
+		m->doubt = DOUBT_SUSPECT;
+		return;
+	}
+	m->doubt = DOUBT_NONE;
+	m->n_params = record->nparams;
+	board_update(board, &vm->ident, LANE_LIBVIRT,
+		virt_stats_convert(job->plan, vm, record, job->cover, &m->last,
+			job->start_real_ns, job->start_mono_ns));
+	atomic_store(&vm->slow_mono_ns, job->start_mono_ns);
+	if (atomic_exchange(&vm->silent, false))
+		log_info("VM '%s' answers again", vm->ident.name);
+}
+
+void slow_job_store(struct slow_job *job, struct board *board)
+{
+	size_t at = 0;
+
+	for (int i = 0; i < job->n_records; i++) {
+		struct slow_item *item = find_item(job, job->records[i]->dom, &at);
+
+		if (item)
+			store(job, board, item, job->records[i]);
+	}
+}
+
+/* ---- probes ---- */
+
+static void probe(struct slow_item *item, virDomainPtr dom)
+{
+	virDomainControlInfo info = { 0 };
+	struct slow_memory *m = &item->memory;
+
+	if (virDomainGetControlInfo(dom, &info, 0) < 0) {
+		/* it has ended, or the driver cannot tell: ask it as any other */
+		m->doubt = DOUBT_NONE;
+		m->n_params = 0;
+	} else if (info.state == VIR_DOMAIN_CONTROL_ERROR ||
+		(info.state == VIR_DOMAIN_CONTROL_OCCUPIED &&
+			info.stateTime > SLOW_SILENT_MS)) {
+		m->doubt = DOUBT_SILENT;
+		set_silent(item->vm);
+	} else if (info.state == VIR_DOMAIN_CONTROL_OK) {
+		m->doubt = m->doubt == DOUBT_SILENT ? DOUBT_ALONE : DOUBT_NONE;
+		m->n_params = 0; /* what it says next is all there is */
+	} /* else somebody else keeps it busy just now: its last figures stay */
+}
+
+void slow_job_probe(struct slow_job *job)
+{
+	for (size_t i = 0; i < job->n; i++)
+		probe(&job->items[i], job->doms[i]);
+}

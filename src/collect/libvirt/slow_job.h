@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One call of the slow lane to libvirt, or one round of probes: who is asked, and what came
+ * of it.  A job belongs to one thread at a time: the scheduler makes it, a worker carries it
+ * out.  Knows nothing of when and why (collect/slow.h).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include "model/vm.h"
+#include "model/vm_sample.h"
+
+struct board;
+struct virt_plan;
+
+#define SLOW_BATCH_VMS 64u /* in one job: bounds what one hung VM holds up */
+
+/* A monitor that is occupied, or a process that is stopped, for longer does not answer. */
+#define SLOW_SILENT_MS 2000
+
+enum slow_doubt {
+	DOUBT_NONE,
+	DOUBT_SUSPECT, /* it, or one that was asked with it, did not answer */
+	DOUBT_SILENT,  /* its monitor is occupied for too long */
+	DOUBT_ALONE,   /* it may answer again: ask nobody else with it */
+	DOUBT_STOPPED, /* its process did not run when it was to be asked */
+};
+
+/* What is remembered of a VM from one job to the next. */
+struct slow_memory {
+	enum slow_doubt doubt;
+	int64_t stopped_ns; /* monotonic time since when its process is stopped; 0: runs */
+	int n_params; /* libvirt named last time; fewer make it suspect; 0: not known */
+	struct vm_counters last;
+};
+
+struct slow_item {
+	struct vm *vm;
+	struct slow_memory memory;
+	bool asked; /* of a call: false: it was left out, as its process is stopped */
+};
+
+enum slow_job_kind { JOB_STATS, JOB_PROBE };
+
+struct slow_job {
+	enum slow_job_kind kind;
+	struct virt_plan *plan;
+	unsigned groups, cover;
+	int64_t start_mono_ns, start_real_ns;
+	size_t n;
+	virDomainPtr *doms;
+	struct slow_item *items;
+
+	/* of a call, once it was made */
+	size_t n_asked;
+	int n_records; /* -1: it failed */
+	virDomainStatsRecordPtr *records;
+	virErrorPtr error;
+
+	/* the scheduler's */
+	struct slow_job *next;
+	bool abandoned;
+	bool over; /* answered: may not be abandoned any more */
+};
+
+/* Takes a reference to @plan.  @groups, @cover: of all that are asked. */
+struct slow_job *slow_job_new(
+	enum slow_job_kind kind, struct virt_plan *plan, unsigned groups, unsigned cover);
+void slow_job_free(struct slow_job *job);
+
+/* Takes references.  At most SLOW_BATCH_VMS. */
+void slow_job_add(struct slow_job *job, struct vm *vm, virDomainPtr dom,
+	const struct slow_memory *memory);
+
+/*
+ * Makes the call, for as long as libvirt takes; VMs whose process is stopped, and would not
+ * answer, are left out.  @no_nowait: the driver does not know NOWAIT; may be set.
+ */
+void slow_job_call(struct slow_job *job, _Atomic bool *no_nowait);
+
+/* Puts the answers on the board and into the items' memories. */
+void slow_job_store(struct slow_job *job, struct board *board);
+
+/* Asks libvirt, and no monitor, whether monitors keep somebody waiting. */
+void slow_job_probe(struct slow_job *job);

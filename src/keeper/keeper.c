@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "keeper/keeper.h"
+
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "keeper/mount.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/pidfile.h"
+#include "util/strbuf.h"
+#include "util/wire.h"
+
+/* Messages: the worker sends a letter and a text, the keeper answers requests with an int. */
+#define MSG_READY 'R'
+#define MSG_CONNECT 'C'
+
+struct keeper {
+	const struct keeper_params *params;
+	char *target; /* of the link */
+	int pid_fd;
+	int fuse_fd;
+	int ready_fd;
+	bool created_dir;
+	bool mounted;
+	pid_t worker;
+	int socket; /* to the worker */
+	bool stopping;
+	bool ready;
+};
+
+static void notify_manager(const char *state)
+{
+#ifdef HAVE_SYSTEMD
+	sd_notify(0, state);
+#else
+	(void)state;
+#endif
+}
+
+/* ---- the link ---- */
+
+char *keeper_shared_disk(const char *mount)
+{
+	return xasprintf("%s/disk/vhostmd0.img", mount);
+}
+
+static bool link_is_ours(const char *link, const char *target)
+{
+	char is[PATH_MAX];
+	ssize_t n = readlink(link, is, sizeof(is) - 1);
+
+	if (n < 0)
+		return false;
+	is[n] = '\0';
+	return !strcmp(is, target);
+}
+
+int keeper_make_link(const char *link, const char *target)
+{
+	if (symlink(target, link) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	return link_is_ours(link, target) ? 0 : -EEXIST;
+}
+
+void keeper_remove_link(const char *link, const char *target)
+{
+	if (link_is_ours(link, target))
+		unlink(link);
+}
+
+static void make_link(const struct keeper *k)
+{
+	const char *link = k->params->link;
+	int r = link ? keeper_make_link(link, k->target) : 0;
+
+	if (r == -EEXIST)
+		log_error(
+			"%s exists and is not this daemon's: domains that use it will not see "
+			"metrics; move it away and restart vhostmd, or attach %s",
+			link, k->target);
+	else if (r < 0)
+		log_error(
+			"%s cannot be linked to the shared disk: %s", link, strerror(-r));
+}
+
+/* ---- connecting for the worker ---- */
+
+/* Through the inode, so that the name's length does not matter and cannot be exchanged. */
+static int connect_inode(int inode_fd)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	_cleanup_close_ int fd =
+		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d", inode_fd);
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+static int connect_path(const char *path)
+{
+	_cleanup_close_ int inode = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (inode < 0 || fstat(inode, &st) < 0)
+		return -errno;
+	return S_ISSOCK(st.st_mode) ? connect_inode(inode) : -ENOTSOCK;
+}
+
+/*
+ * A worker gone bad must not reach other sockets, a hypervisor's monitor for instance, so
+ * there is only one name that it may have connected.
+ */
+static bool is_channel(const char *path)
+{
+	const char *name = strrchr(path, '/');
+
+	return path[0] == '/' && name && !strcmp(name + 1, WIRE_CHANNEL_NAME);
+}
+
+static void answer(int socket, int result)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { &result, sizeof(result) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (result >= 0) {
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cmsg), &result, sizeof(int));
+	}
+	if (sendmsg(socket, &msg, MSG_NOSIGNAL) < 0)
+		log_error("answering the worker: %s", strerror(errno));
+	if (result >= 0)
+		close(result);
+}
+
+static void become_ready(struct keeper *k)
+{
+	char ok = 0;
+
+	if (k->ready)
+		return;
+	k->ready = true;
+	if (k->ready_fd >= 0 && write(k->ready_fd, &ok, 1) < 0)
+		log_error("reporting readiness: %s", strerror(errno));
+	close_p(&k->ready_fd);
+	k->ready_fd = -1;
+	notify_manager("READY=1");
+	log_info("serving %s", k->params->mount);
+}
+
+static void on_message(struct keeper *k)
+{
+	char msg[PATH_MAX + 1];
+	ssize_t n = recv(k->socket, msg, sizeof(msg) - 1, MSG_DONTWAIT);
+
+	if (n < 1)
+		return;
+	msg[n] = '\0';
+	if (msg[0] == MSG_READY)
+		become_ready(k);
+	else if (msg[0] == MSG_CONNECT)
+		answer(k->socket, is_channel(msg + 1) ? connect_path(msg + 1) : -EPERM);
+}
+
+/* ---- the worker's side ---- */
+
+static pthread_mutex_t request_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void keeper_report_ready(int keeper_fd)
+{
+	char msg = MSG_READY;
+
+	if (send(keeper_fd, &msg, 1, MSG_NOSIGNAL) < 0)
+		log_error("reporting readiness: %s", strerror(errno));
+}
+
+static int receive_answer(int keeper_fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	int result = 0;
+	struct iovec iov = { &result, sizeof(result) };
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control) };
+	ssize_t n = 0;
+
+	do
+		n = recvmsg(keeper_fd, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n != sizeof(result))
+		return n < 0 ? -errno : -ECONNRESET;
+	if (result < 0)
+		return result;
+	const struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
+		return -EPROTO;
+	memcpy(&result, CMSG_DATA(cmsg), sizeof(int));
+	return result;
+}
+
+static int request_connect(int keeper_fd, const char *path)
+{
+	_cleanup_free_ char *msg = xasprintf("%c%s", MSG_CONNECT, path);
+	int r = 0;
+
+	if (strlen(path) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	pthread_mutex_lock(&request_lock);
+	if (send(keeper_fd, msg, strlen(msg), MSG_NOSIGNAL) < 0)
+		r = -errno;
+	else
+		r = receive_answer(keeper_fd);
+	pthread_mutex_unlock(&request_lock);
+	return r;
+}
+
+int keeper_connect(int keeper_fd, const char *path)
+{
+	int fd = connect_path(path);
+
+	return fd == -EACCES || fd == -EPERM ? request_connect(keeper_fd, path) : fd;
+}
+
+/* ---- the keeper's life ---- */
+
+static int start_worker(struct keeper *k)
+{
+	int sockets[2];
+	pid_t parent = getpid();
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+		return -errno;
+	k->worker = fork();
+	if (k->worker == 0) {
+		close(sockets[0]);
+		close(k->pid_fd);
+		close_p(&k->ready_fd);
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		if (getppid() != parent)
+			_exit(1);
+		int status = k->params->worker(k->params->ctx, sockets[1], k->fuse_fd);
+
+		free(k->target);
+		free(k);
+		exit(status);
+	}
+	int r = k->worker < 0 ? -errno : 0;
+
+	close(sockets[1]);
+	close(TAKE_FD(k->fuse_fd)); /* the worker's alone: its end ends the session */
+	k->socket = sockets[0];
+	return r;
+}
+
+static sigset_t our_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (const int *s = (const int[]){ SIGTERM, SIGINT, SIGHUP, SIGCHLD, 0 }; *s; s++)
+		sigaddset(&set, *s);
+	return set;
+}
+
+static void on_signal(struct keeper *k, int signal_fd)
+{
+	struct signalfd_siginfo info;
+
+	if (read(signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGHUP) {
+		kill(k->worker, SIGHUP);
+	} else if (info.ssi_signo != SIGCHLD) {
+		/* who asks twice has waited long enough */
+		kill(k->worker, k->stopping ? SIGKILL : SIGTERM);
+		k->stopping = true;
+		notify_manager("STOPPING=1");
+	}
+}
+
+/* Return: true once the worker has ended; its wait status. */
+static bool worker_ended(struct keeper *k, int *ret_status)
+{
+	return waitpid(k->worker, ret_status, WNOHANG) == k->worker;
+}
+
+static int watch_worker(struct keeper *k)
+{
+	sigset_t set = our_signals();
+	int status = 0;
+	_cleanup_close_ int signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+
+	while (!worker_ended(k, &status)) {
+		struct pollfd fds[] = { { signal_fd, POLLIN, 0 },
+			{ k->socket, POLLIN, 0 } };
+
+		if (poll(fds, 2, -1) < 0)
+			continue;
+		if (fds[0].revents)
+			on_signal(k, signal_fd);
+		if (fds[1].revents & POLLIN)
+			on_message(k);
+		else if (fds[1].revents)
+			close(TAKE_FD(k->socket)); /* the worker is about to end */
+	}
+	if (WIFSIGNALED(status))
+		log_error("the worker was killed by signal %d", WTERMSIG(status));
+	else if (WEXITSTATUS(status) || !k->stopping)
+		log_error("the worker ended with status %d", WEXITSTATUS(status));
+	return k->stopping && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+}
+
+/* Undoes what keeper_open() did, and frees. */
+static void keeper_close(struct keeper *k)
+{
+	const struct keeper_params *params = k->params;
+
+	if (params->link)
+		keeper_remove_link(params->link, k->target);
+	int r = k->mounted ? mount_detach(params->mount) : 0;
+
+	if (r < 0)
+		log_error("%s cannot be unmounted: %s", params->mount, strerror(-r));
+	if (k->created_dir)
+		rmdir(params->mount);
+	pidfile_release(params->pid_file, k->pid_fd);
+	close_p(&k->fuse_fd);
+	close_p(&k->socket);
+	close_p(&k->ready_fd);
+	free(k->target);
+	free(k);
+}
+
+static int take_pid_file(struct keeper *k)
+{
+	pid_t pid = 0;
+	int r = pidfile_acquire(k->params->pid_file, &k->pid_fd, &pid);
+
+	if (r == -EEXIST)
+		log_error(
+			"a vhostmd is already running with pid %d, says %s; stop it, or choose "
+			"other places with --pid-file and --mount",
+			(int)pid, k->params->pid_file);
+	else if (r < 0)
+		log_error("pid file %s: %s", k->params->pid_file, strerror(-r));
+	return r;
+}
+
+static int take_mount(struct keeper *k)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	int r = mount_prepare(k->params->mount, &k->created_dir, &why);
+
+	if (r == 0)
+		r = mount_attach(k->params->mount, &k->fuse_fd, &why);
+	if (r < 0)
+		log_error("%s", strbuf_str(&why));
+	k->mounted = r == 0;
+	return r;
+}
+
+struct keeper *keeper_open(const struct keeper_params *params)
+{
+	struct keeper *k = xcalloc(1, sizeof(*k));
+	sigset_t set = our_signals();
+
+	/* from here on they wait for watch_worker(): nothing may be left behind */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	*k = (struct keeper){ .params = params,
+		.pid_fd = -1,
+		.fuse_fd = -1,
+		.ready_fd = -1,
+		.socket = -1,
+		.target = keeper_shared_disk(params->mount) };
+	if (take_pid_file(k) < 0 || take_mount(k) < 0) {
+		keeper_close(k);
+		return NULL;
+	}
+	make_link(k);
+	return k;
+}
+
+int keeper_run(struct keeper *k, int ready_fd)
+{
+	int status = EXIT_FAILURE;
+
+	k->ready_fd = ready_fd;
+	pidfile_write(k->pid_fd);
+	int r = start_worker(k);
+
+	if (r < 0)
+		log_error("the worker cannot be started: %s", strerror(-r));
+	else
+		status = watch_worker(k);
+	keeper_close(k);
+	return status;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "model/cycle.h"
+
+#include <errno.h>
+
+#include "util/clock.h"
+#include "util/sync.h"
+
+void cycle_init(struct cycle *c, int64_t period_ns)
+{
+	pthread_mutex_init(&c->lock, NULL);
+	cond_init_monotonic(&c->wake);
+	c->period_ns = period_ns;
+	c->next_mono_ns = clock_mono_ns();
+	c->overruns = 0;
+	c->kicked = false;
+	c->stopping = false;
+}
+
+void cycle_done(struct cycle *c)
+{
+	pthread_cond_destroy(&c->wake);
+	pthread_mutex_destroy(&c->lock);
+}
+
+/* Moves the next beat into the future, in whole periods. */
+static void advance_locked(struct cycle *c, int64_t now)
+{
+	int64_t missed = (now - c->next_mono_ns) / c->period_ns;
+
+	c->overruns += (uint64_t)missed;
+	c->next_mono_ns += (missed + 1) * c->period_ns;
+}
+
+bool cycle_wait(struct cycle *c)
+{
+	pthread_mutex_lock(&c->lock);
+	while (!c->stopping && !c->kicked && clock_mono_ns() < c->next_mono_ns) {
+		struct timespec until = ns_to_timespec(c->next_mono_ns);
+
+		pthread_cond_timedwait(&c->wake, &c->lock, &until);
+	}
+	int64_t now = clock_mono_ns();
+
+	c->kicked = false;
+	if (now >= c->next_mono_ns)
+		advance_locked(c, now);
+	bool go_on = !c->stopping;
+
+	pthread_mutex_unlock(&c->lock);
+	return go_on;
+}
+
+void cycle_kick(struct cycle *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->kicked = true;
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void cycle_set_period(struct cycle *c, int64_t period_ns)
+{
+	pthread_mutex_lock(&c->lock);
+	c->period_ns = period_ns;
+	c->next_mono_ns = clock_mono_ns();
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+}
+
+uint64_t cycle_overruns(struct cycle *c)
+{
+	pthread_mutex_lock(&c->lock);
+	uint64_t overruns = c->overruns;
+
+	pthread_mutex_unlock(&c->lock);
+	return overruns;
+}
+
+void cycle_stop(struct cycle *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->stopping = true;
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->lock);
+}

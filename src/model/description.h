@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the description of a running VM says of its devices and limits, whoever gave it.
+ * Owned by one thread.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/catalogue.h"
+
+struct description {
+	char *channel_path; /* the host's socket of the channel; NULL: there is none */
+	char **nics;        /* the host's name of each interface; NULL: it has none */
+	size_t n_nics;
+	struct description_disk {
+		uint64_t iotune[IOTUNE_KEY_COUNT]; /* 0: no limit */
+	} * disks;
+	size_t n_disks;
+	uint64_t vcpus_max;      /* 0: not said */
+	uint64_t memory_now_kib; /* what the balloon leaves; 0: not said */
+	/* DOMAIN_MEMORY, DOMAIN_CPUTUNE_* and DOMAIN_MEMTUNE_*; 0: no limit is set */
+	uint64_t limits[DOMAIN_SCALAR_COUNT];
+};
+
+void description_done(struct description *description);

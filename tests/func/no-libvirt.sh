@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A build without libvirt serves the host: its metrics, documents and disks.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+build "$top/build-nolibvirt" -Dlibvirt=disabled -Dtests=disabled -Dwerror=true
+build=$top/build-nolibvirt
+
+ldd "$build/vhostmd" | grep -q libvirt && fail "it is linked with libvirt all the same"
+start_daemon
+wait_for 10 has_value "$mnt/metrics/host/TotalCPUTime" || fail "no figure of the host"
+grep -q 'libvirt.state: not built in' "$mnt/status" || fail "status does not tell"
+assert_eq "VMs" "$(ls "$mnt/metrics/vm")" ""
+disk_content "$mnt/disk/$(cat /proc/sys/kernel/random/uuid).img" | grep -q "context='host'" ||
+	fail "a disk without the host's metrics"
+before=$(generation)
+kill -HUP "$(worker_pid)"
+wait_for 10 logged "is in force" || fail "no reload"
+grew() { [ "$(generation)" -gt "$before" ]; }
+wait_for 10 grew || fail "the figures stand still"
