@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "collect/actions/actions.h"
-#include "model/board.h"
 #include "collect/kernel/sampler.h"
 #include "collect/libvirt/connection.h"
 #include "conf/conf.h"
@@ -23,6 +22,9 @@
 #include "fs/serve.h"
 #include "keeper/keeper.h"
 #include "mdisk/disks.h"
+#include "model/board.h"
+#include "model/description.h"
+#include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -43,14 +45,17 @@ struct worker {
 	_Atomic int64_t period_ns;
 
 	struct tree *tree;
+	struct registry *registry;
 	struct board *board;
 	struct disks *disks;
 	struct content *content;
 	struct serve *serve;
 	struct channels *channels;
 	struct actions *actions;
-	struct virt *virt;
+	struct virt
+		*_Atomic virt; /* NULL where it is not built in, and until it starts */
 	struct sampler *sampler;
+	bool sampling;   /* sampler_start() succeeded */
 	_Atomic bool up; /* all of the above is there: status may ask them */
 };
 
@@ -133,19 +138,27 @@ static struct channels_config channels_config(const struct conf *conf)
 
 /* ---- wiring ---- */
 
-static void on_channel(void *ctx, const struct uuid *uuid, const char *path)
+static void on_registry(void *ctx, enum registry_event event, struct run *run)
 {
 	struct worker *w = ctx;
 
-	channels_set(w->channels, uuid, path);
-	actions_kick(w->actions);
+	if (event == RUN_DESCRIBED) {
+		_cleanup_description_ struct description *d =
+			registry_description(w->registry, run);
+
+		channels_set(w->channels, &run->ident.uuid, d->channel_path);
+	} else if (event == RUN_GONE) {
+		channels_set(w->channels, &run->ident.uuid, NULL);
+	} else if (event == RUN_APPEARED) {
+		actions_kick(w->actions);
+	}
 }
 
-static void on_gone(void *ctx, const struct uuid *uuid)
+static void on_connected(void *ctx)
 {
-	struct worker *w = ctx;
+	const struct worker *w = ctx;
 
-	channels_set(w->channels, uuid, NULL);
+	sampler_kick(w->sampler);
 }
 
 static int connect_channel(void *ctx, const char *path)
@@ -159,14 +172,9 @@ static bool fill(void *ctx, struct fact *facts, struct strbuf *product)
 {
 	const struct worker *w = ctx;
 
-	return virt_fill(w->virt, facts, product);
-}
+	struct virt *virt = atomic_load(&w->virt);
 
-static void rediscover(void *ctx, const struct uuid *uuid)
-{
-	const struct worker *w = ctx;
-
-	virt_rediscover(w->virt, uuid);
+	return virt && virt_fill(virt, facts, product);
 }
 
 /* ---- the status file ---- */
@@ -305,31 +313,40 @@ static int start(struct worker *w, int fuse_fd)
 	struct channels_config chc = channels_config(w->conf);
 	struct action_settings as = action_settings(w);
 	struct sampler_params sp = { .board = w->board,
+		.registry = w->registry,
 		.root_fd = w->root_fd,
 		.period_ns = w->conf->period_ns,
 		.slow_period_ns = w->conf->slow_period_ns };
 	struct virt_params vp = { .board = w->board,
+		.registry = w->registry,
 		.uri = w->params->uri,
 		.period_ns = w->conf->period_ns,
 		.slow_period_ns = w->conf->slow_period_ns,
-		.root_fd = w->root_fd,
-		.on_channel = on_channel,
-		.on_gone = on_gone,
+		.on_connected = on_connected,
 		.ctx = w };
 
 	w->disks = disks_new(w->conf->disk_size_bytes);
 	w->content = content_new(w->tree, w->disks, &cc, status, w);
 	w->sampler = sampler_new(&sp); /* the first reader finds something */
-	vp.sampler = w->sampler;
 	w->serve = serve_start(fuse_fd, w->content);
 	if (!w->serve)
 		return -EIO;
 	w->channels = channels_start(w->tree, &chc, connect_channel, w);
-	w->actions = actions_start(w->board, &as);
+	w->actions = actions_start(w->board, w->registry, &as);
 	if (!w->channels || !w->actions)
 		return -EIO;
-	w->virt = virt_start(&vp);
-	sampler_start(w->sampler, fill, rediscover, w);
+	int r = sampler_start(w->sampler, fill, w);
+
+	if (r < 0)
+		return r;
+	w->sampling = true;
+	registry_subscribe(w->registry, (struct registry_listener){ on_registry, w });
+	struct virt *virt = NULL;
+
+	r = virt_start(&vp, &virt);
+	if (r < 0)
+		return r;
+	atomic_store(&w->virt, virt);
 	atomic_store(&w->up, true);
 	return 0;
 }
@@ -339,18 +356,20 @@ static bool stop(struct worker *w)
 {
 	bool clean = serve_stop(w->serve);
 
-	if (atomic_load(&w->up)) {
-		sampler_stop(w->sampler);
-		clean = virt_stop(w->virt) && clean;
-	}
+	/* finders first: then nothing is reported any more */
+	clean = virt_stop(w->virt) && clean;
 	if (!clean)
 		return false;
+	if (w->sampling)
+		sampler_stop(w->sampler);
+	virt_free(w->virt);
 	actions_stop(w->actions);
 	channels_stop(w->channels);
 	content_free(w->content);
 	disks_free(w->disks);
 	sampler_free(w->sampler);
 	board_free(w->board);
+	registry_free(w->registry);
 	tree_free(w->tree);
 	return true;
 }
@@ -393,7 +412,8 @@ int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd)
 		return EXIT_FAILURE;
 	w.root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	w.tree = tree_new();
-	w.board = board_new(w.tree, w.conf->specs);
+	w.registry = registry_new();
+	w.board = board_new(w.tree, w.registry, w.conf->specs);
 	int r = start(&w, fuse_fd);
 
 	if (r == 0)

@@ -32,7 +32,7 @@ static void advance_locked(struct cycle *c, int64_t now)
 	c->next_mono_ns += (missed + 1) * c->period_ns;
 }
 
-bool cycle_wait(struct cycle *c)
+enum cycle_event cycle_wait(struct cycle *c)
 {
 	pthread_mutex_lock(&c->lock);
 	while (!c->stopping && !c->kicked && clock_mono_ns() < c->next_mono_ns) {
@@ -42,13 +42,15 @@ bool cycle_wait(struct cycle *c)
 	}
 	int64_t now = clock_mono_ns();
 
-	c->kicked = false;
-	if (now >= c->next_mono_ns)
-		advance_locked(c, now);
-	bool go_on = !c->stopping;
+	enum cycle_event event = c->stopping ? CYCLE_STOPPED
+		: now >= c->next_mono_ns     ? CYCLE_BEAT
+					     : CYCLE_KICK;
 
+	c->kicked = false;
+	if (event == CYCLE_BEAT)
+		advance_locked(c, now);
 	pthread_mutex_unlock(&c->lock);
-	return go_on;
+	return event;
 }
 
 void cycle_kick(struct cycle *c)

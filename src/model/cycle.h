@@ -24,13 +24,19 @@ struct cycle {
 void cycle_init(struct cycle *c, int64_t period_ns);
 void cycle_done(struct cycle *c);
 
-/* Waits for the next beat or kick.  Return: false once stopped. */
-bool cycle_wait(struct cycle *c);
+enum cycle_event {
+	CYCLE_STOPPED,
+	CYCLE_BEAT,
+	CYCLE_KICK, /* before the next beat */
+};
+
+/* Waits for the next beat or kick. */
+enum cycle_event cycle_wait(struct cycle *c);
 
 /* Makes the waiter run now, without moving the beats. */
 void cycle_kick(struct cycle *c);
 
-/* A new period, counted from now; also kicks. */
+/* A new period, counted from now, which is a beat. */
 void cycle_set_period(struct cycle *c, int64_t period_ns);
 
 /* Beats that were skipped because the cycle before took too long.  Any thread. */

@@ -1,14 +1,40 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "model/description.h"
 
+#include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
-void description_done(struct description *description)
+#include "util/mem.h"
+
+struct description *description_new(void)
 {
-	for (size_t i = 0; i < description->n_nics; i++)
-		free(description->nics[i]);
-	free(description->nics);
-	free(description->disks);
-	free(description->channel_path);
-	*description = (struct description){ 0 };
+	struct description *d = xcalloc(1, sizeof(*d));
+
+	atomic_init(&d->refs, 1);
+	return d;
+}
+
+struct description *description_ref(struct description *d)
+{
+	if (d)
+		atomic_fetch_add_explicit(&d->refs, 1, memory_order_relaxed);
+	return d;
+}
+
+void description_unref(struct description *d)
+{
+	if (!d)
+		return;
+	unsigned refs = atomic_fetch_sub_explicit(&d->refs, 1, memory_order_acq_rel);
+
+	assert(refs > 0);
+	if (refs != 1)
+		return;
+	for (size_t i = 0; i < d->n_nics; i++)
+		free(d->nics[i]);
+	free(d->nics);
+	free(d->disks);
+	free(d->channel_path);
+	free(d);
 }

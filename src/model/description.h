@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the description of a running VM says of its devices and limits, whoever gave it.
- * Owned by one thread.
+ * Filled by one thread, immutable from registry_describe() on, reference-counted.
  */
 #pragma once
 
@@ -11,6 +11,7 @@
 #include "core/catalogue.h"
 
 struct description {
+	_Atomic unsigned refs;
 	char *channel_path; /* the host's socket of the channel; NULL: there is none */
 	char **nics;        /* the host's name of each interface; NULL: it has none */
 	size_t n_nics;
@@ -24,4 +25,13 @@ struct description {
 	uint64_t limits[DOMAIN_SCALAR_COUNT];
 };
 
-void description_done(struct description *description);
+/* An empty one; the caller owns the one reference. */
+struct description *description_new(void);
+struct description *description_ref(struct description *d); /* NULL is accepted */
+void description_unref(struct description *d);              /* NULL is accepted */
+
+static inline void description_unref_p(struct description **d)
+{
+	description_unref(*d);
+}
+#define _cleanup_description_ _cleanup_(description_unref_p)

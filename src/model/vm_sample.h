@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/fact.h"
 #include "core/catalogue.h"
+#include "core/fact.h"
 
 struct vcpu_sample {
 	unsigned number;

@@ -12,8 +12,7 @@ declare -A allowed=(
 	[foreign]="foreign util"
 	[conf]="conf core util"
 	[collect/kernel]="collect/kernel model core util"
-	# discovery of processes still stands in the way of a wall between the two
-	[collect/libvirt]="collect/libvirt collect/kernel foreign model core util"
+	[collect/libvirt]="collect/libvirt foreign model core util"
 	[collect/actions]="collect/actions foreign model core util"
 	[mdisk]="mdisk core util"
 	[fs]="fs mdisk core util"

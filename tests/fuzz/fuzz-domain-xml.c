@@ -12,12 +12,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	_cleanup_free_ char *text = xstrndup((const char *)data, size);
-	struct description domain;
+	_cleanup_description_ struct description *domain = description_new();
 
-	if (domain_xml_parse(text, "org.github.vhostmd.1", &domain) < 0)
+	if (domain_xml_parse(text, "org.github.vhostmd.1", domain) < 0)
 		return 0;
-	if (domain.n_nics > LIMIT_DOMAIN_DEVICES || domain.n_disks > LIMIT_DOMAIN_DEVICES)
+	if (domain->n_nics > LIMIT_DOMAIN_DEVICES ||
+		domain->n_disks > LIMIT_DOMAIN_DEVICES)
 		abort();
-	description_done(&domain);
 	return 0;
 }

@@ -9,13 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collect/actions/actions.h"
 #include "collect/actions/process.h"
 #include "collect/actions/result.h"
 #include "collect/actions/template.h"
-#include "collect/actions/actions.h"
-#include "model/board.h"
 #include "core/metric_list.h"
 #include "core/spec.h"
+#include "model/board.h"
+#include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/mem.h"
@@ -400,13 +401,15 @@ static void slow_actions_delay_nothing_else(void **state)
 			.type = METRIC_INT32,
 			.guest = true,
 			.action = xstrdup(i < SLOW ? "sleep 1000" : "echo 1") };
-	struct board *board = board_new(tree, specs);
-	struct actions *actions = actions_start(board, &settings);
+	struct registry *registry = registry_new();
+	struct board *board = board_new(tree, registry, specs);
+	struct actions *actions = actions_start(board, registry, &settings);
 
 	assert_true(wait_available(tree, ALL - SLOW));
 	assert_true(clock_mono_ns() - start < 20 * NS_PER_S);
 	actions_stop(actions);
 	board_free(board);
+	registry_free(registry);
 	tree_free(tree);
 	spec_set_unref(specs);
 }

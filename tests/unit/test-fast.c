@@ -7,15 +7,16 @@
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <poll.h>
 #include <stdatomic.h>
 
-#include "collect/libvirt/domain_stats.h"
 #include "collect/kernel/fast_plan.h"
 #include "collect/kernel/fast_vm.h"
-#include "collect/libvirt/domain_xml.h"
 #include "collect/kernel/link_stats.h"
 #include "collect/kernel/qemu_proc.h"
-#include "model/vm.h"
+#include "collect/libvirt/domain_xml.h"
+#include "model/domain.h"
+#include "model/run.h"
 #include "util/clock.h"
 
 #define ALL_NEEDS (~0u)
@@ -210,6 +211,23 @@ static void a_reused_pid_is_not_mistaken(void **state)
 		assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), -ENOENT);
 	}
 	assert_null(proc);
+	fixture_done(&f);
+}
+
+/* libvirt names the pid file after the VM, as XML would write the name. */
+static void the_process_of_an_odd_name_is_found(void **state)
+{
+	(void)state;
+	struct vm_ident odd = ident;
+	struct qemu_proc *proc = NULL;
+	struct fixture f;
+
+	odd.name = "a'b\"<&>";
+	add_process(&f);
+	assert_int_equal(qemu_proc_open(f.fd, &odd, ALL_NEEDS, &proc), -ENOENT);
+	fixture_add(&f, "run/libvirt/qemu/a&apos;b&quot;&lt;&amp;&gt;.pid", "4711\n");
+	assert_int_equal(qemu_proc_open(f.fd, &odd, ALL_NEEDS, &proc), 0);
+	qemu_proc_free(proc);
 	fixture_done(&f);
 }
 
@@ -545,42 +563,43 @@ static const char domain_xml[] =
 static void descriptions_are_read(void **state)
 {
 	(void)state;
-	struct description d;
+	struct description *d = description_new();
 
-	assert_int_equal(domain_xml_parse(domain_xml, "org.github.vhostmd.1", &d), 0);
-	assert_string_equal(d.channel_path, "/run/a&b");
-	assert_int_equal(d.vcpus_max, 8);
-	assert_int_equal(d.limits[DOMAIN_MEMORY], 2048);
-	assert_int_equal(d.memory_now_kib, 1024);
-	assert_int_equal(d.limits[DOMAIN_CPUTUNE_QUOTA], 50000);
-	assert_int_equal(d.limits[DOMAIN_CPUTUNE_GLOBAL_QUOTA], 0);
-	assert_int_equal(d.limits[DOMAIN_MEMTUNE_HARD_LIMIT], 4096);
-	assert_int_equal(d.limits[DOMAIN_MEMTUNE_SOFT_LIMIT], 0);
-	assert_int_equal(d.limits[DOMAIN_MEMTUNE_MIN_GUARANTEE], 0);
-	assert_int_equal(d.n_nics, 2);
-	assert_null(d.nics[0]);
-	assert_string_equal(d.nics[1], "lo");
-	assert_int_equal(d.n_disks, 2);
-	assert_int_equal(d.disks[1].iotune[IOTUNE_TOTAL_BYTES], 1000);
-	description_done(&d);
-	assert_int_equal(domain_xml_parse("<domain/>", "x", &d), 0);
-	assert_null(d.channel_path);
-	description_done(&d);
-	assert_int_equal(domain_xml_parse("<domain>", "x", &d), -EINVAL);
+	assert_int_equal(domain_xml_parse(domain_xml, "org.github.vhostmd.1", d), 0);
+	assert_string_equal(d->channel_path, "/run/a&b");
+	assert_int_equal(d->vcpus_max, 8);
+	assert_int_equal(d->limits[DOMAIN_MEMORY], 2048);
+	assert_int_equal(d->memory_now_kib, 1024);
+	assert_int_equal(d->limits[DOMAIN_CPUTUNE_QUOTA], 50000);
+	assert_int_equal(d->limits[DOMAIN_CPUTUNE_GLOBAL_QUOTA], 0);
+	assert_int_equal(d->limits[DOMAIN_MEMTUNE_HARD_LIMIT], 4096);
+	assert_int_equal(d->limits[DOMAIN_MEMTUNE_SOFT_LIMIT], 0);
+	assert_int_equal(d->limits[DOMAIN_MEMTUNE_MIN_GUARANTEE], 0);
+	assert_int_equal(d->n_nics, 2);
+	assert_null(d->nics[0]);
+	assert_string_equal(d->nics[1], "lo");
+	assert_int_equal(d->n_disks, 2);
+	assert_int_equal(d->disks[1].iotune[IOTUNE_TOTAL_BYTES], 1000);
+	description_unref(d);
+	d = description_new();
+	assert_int_equal(domain_xml_parse("<domain/>", "x", d), 0);
+	assert_null(d->channel_path);
+	assert_int_equal(domain_xml_parse("<domain>", "x", d), -EINVAL);
+	description_unref(d);
 }
 
 static void limits_become_metrics(void **state)
 {
 	(void)state;
 	struct spec_set *specs = all_of(COLLECTOR_DOMAIN);
-	struct vm *vm = vm_new(&ident);
-	struct description d;
+	struct run *vm = run_new(&ident, HYPERVISOR_QEMU);
+	struct description *d = description_new();
 
-	assert_int_equal(domain_xml_parse(domain_xml, "x", &d), 0);
+	assert_int_equal(domain_xml_parse(domain_xml, "x", d), 0);
 	vm->shares = 100; /* of the cgroup; the description says more */
 	vm->session = domain_session("boot", vm, 7777);
 	atomic_store(&vm->vcpus, 4);
-	struct metric_list *list = domain_stats_list(specs, vm, &d, 2500, 1);
+	struct metric_list *list = domain_list(specs, vm, d, 2500, 1);
 
 	assert_string_equal(find(list, "domain.name")->value.s, "a b");
 	assert_string_equal(find(list, "domain.uuid")->value.s, UUID_TEXT);
@@ -594,7 +613,7 @@ static void limits_become_metrics(void **state)
 	assert_null(find_or_null(list, "block.0.iotune.total_bytes_sec"));
 	metric_list_unref(list);
 
-	list = domain_stats_list(specs, vm, NULL, 2500, 1);
+	list = domain_list(specs, vm, NULL, 2500, 1);
 	assert_u64(list, "cputune.shares", 100);
 	assert_false(find(list, "domain.cpu.limit")->available);
 	metric_list_unref(list);
@@ -604,8 +623,8 @@ static void limits_become_metrics(void **state)
 	assert_int_equal(domain_session("boot", vm, 7777), session);
 	assert_true(domain_session("boot", vm, 7778) != session);
 	assert_true(domain_session("other", vm, 7777) != session);
-	description_done(&d);
-	vm_unref(vm);
+	description_unref(d);
+	run_unref(vm);
 	spec_set_unref(specs);
 }
 
@@ -614,10 +633,9 @@ static void a_vm_is_sampled_as_configured(void **state)
 	(void)state;
 	struct spec_set *specs = spec_set_new(16);
 	struct fixture f;
-	struct description d;
+	struct description *d = description_new();
 	struct vm_sample scratch = { 0 };
 	struct link_stats *links = link_stats_new();
-	bool changed = false;
 
 	specs->n = 0;
 	want(specs, "rx*", "net.*.rx.bytes", METRIC_UINT64, NULL);
@@ -631,14 +649,18 @@ static void a_vm_is_sampled_as_configured(void **state)
 	want(specs, "age", "sample.slow.age", METRIC_REAL64, NULL);
 	want(specs, "stale", "sample.stale", METRIC_UINT32, NULL);
 	struct fast_plan *plan = fast_plan_new(specs);
-	struct vm *vm = vm_new(&ident);
+	struct run *vm = run_new(&ident, HYPERVISOR_QEMU);
 	struct fast_vm *fv = fast_vm_new(vm);
+	struct qemu_proc *proc = NULL;
 
 	add_process(&f);
 	fixture_add(&f, "sys/class/net/lo/ifindex", "1\n");
-	assert_null(fast_vm_sample(fv, plan, links, &scratch, &changed));
-	assert_int_equal(fast_vm_open(fv, f.fd, fast_plan_needs(plan)), 0);
-	struct metric_list *list = fast_vm_sample(fv, plan, links, &scratch, &changed);
+	assert_null(fast_vm_sample(fv, plan, links, &scratch));
+	assert_int_equal(fast_vm_take_in(fv), NEWS_FIRST);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, fast_plan_needs(plan), &proc), 0);
+	fast_vm_hand_process(fv, proc);
+	assert_int_equal(fast_vm_take_in(fv), NEWS_PROCESS);
+	struct metric_list *list = fast_vm_sample(fv, plan, links, &scratch);
 
 	assert_null(find_or_null(list, "blocks"));
 	assert_null(find_or_null(list, "max")); /* libvirt's, as long as nobody knows */
@@ -649,13 +671,13 @@ static void a_vm_is_sampled_as_configured(void **state)
 	assert_false(find(list, "pressure")->available);
 	metric_list_unref(list);
 
-	assert_int_equal(domain_xml_parse(domain_xml, "x", &d), 0);
-	fast_vm_describe(fv, fast_description_new(f.fd, &d));
+	assert_int_equal(domain_xml_parse(domain_xml, "x", d), 0);
+	fast_vm_hand_description(fv, fast_description_new(f.fd, d));
+	assert_int_equal(fast_vm_take_in(fv), NEWS_DESCRIPTION);
 	assert_int_equal(link_stats_dump(links), 0);
 	add_thread(&f, 4720, "CPU 2/KVM\n", "3000 30 1\n");
 	set_stat(&f, 5);
-	list = fast_vm_sample(fv, plan, links, &scratch, &changed);
-	assert_true(changed);
+	list = fast_vm_sample(fv, plan, links, &scratch);
 	assert_u64(list, "max", 8);
 	assert_u64(list, "balloon", 1024);
 	assert_true(find(list, "rx1")->available);
@@ -676,11 +698,71 @@ static void a_vm_is_sampled_as_configured(void **state)
 	assert_false(find(list, "pressure")->available);
 	metric_list_unref(list);
 	fast_vm_free(fv);
-	vm_unref(vm);
+	run_unref(vm);
 	fast_plan_free(plan);
 	spec_set_unref(specs);
-	description_done(&d);
+	description_unref(d);
 	link_stats_free(links);
+	vm_sample_done(&scratch);
+	fixture_done(&f);
+}
+
+static struct metric_list *sample_again(struct fast_vm *fv, struct fixture *f,
+	const struct fast_plan *plan, struct vm_sample *scratch, bool reopened)
+{
+	struct qemu_proc *proc = NULL;
+
+	poll(NULL, 0, 50); /* a rate needs time to pass, whatever else happens */
+	if (reopened) {
+		assert_int_equal(
+			qemu_proc_open(f->fd, &ident, fast_plan_needs(plan), &proc), 0);
+		fast_vm_hand_process(fv, proc);
+	}
+	assert_int_equal(fast_vm_take_in(fv), reopened ? NEWS_PROCESS : 0);
+	return fast_vm_sample(fv, plan, NULL, scratch);
+}
+
+/* A VM whose files are opened again goes on as if nothing had been. */
+static void looking_again_does_not_show(void **state)
+{
+	(void)state;
+	struct spec_set *specs = spec_set_new(4);
+	struct vm_sample scratch = { 0 };
+	struct description *d = description_new();
+	struct fixture f;
+
+	specs->n = 0;
+	want(specs, "cpu", "usage.cpu", METRIC_REAL64, NULL);
+	want(specs, "steal", "usage.steal", METRIC_REAL64, NULL);
+	want(specs, "balloon", "balloon.current", METRIC_UINT64, NULL);
+	want(specs, "max", "vcpu.maximum", METRIC_UINT32, NULL);
+	struct fast_plan *plan = fast_plan_new(specs);
+	struct run *run = run_new(&ident, HYPERVISOR_QEMU);
+	struct fast_vm *fv = fast_vm_new(run);
+	struct qemu_proc *proc = NULL;
+
+	add_process(&f);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, fast_plan_needs(plan), &proc), 0);
+	assert_int_equal(domain_xml_parse(domain_xml, "x", d), 0);
+	fast_vm_hand_process(fv, proc);
+	fast_vm_hand_description(fv, fast_description_new(f.fd, d));
+	assert_int_equal(
+		fast_vm_take_in(fv), NEWS_FIRST | NEWS_PROCESS | NEWS_DESCRIPTION);
+	metric_list_unref(fast_vm_sample(fv, plan, NULL, &scratch));
+	for (int i = 0; i < 4; i++) {
+		struct metric_list *list = sample_again(fv, &f, plan, &scratch, i % 2);
+
+		assert_true(find(list, "cpu")->available);
+		assert_true(find(list, "steal")->available);
+		assert_u64(list, "balloon", 1024);
+		assert_u64(list, "max", 8);
+		metric_list_unref(list);
+	}
+	fast_vm_free(fv);
+	run_unref(run);
+	fast_plan_free(plan);
+	spec_set_unref(specs);
+	description_unref(d);
 	vm_sample_done(&scratch);
 	fixture_done(&f);
 }
@@ -691,6 +773,7 @@ int main(void)
 		cmocka_unit_test(the_process_is_found_and_sampled),
 		cmocka_unit_test(threads_that_come_and_go_are_noticed),
 		cmocka_unit_test(a_reused_pid_is_not_mistaken),
+		cmocka_unit_test(the_process_of_an_odd_name_is_found),
 		cmocka_unit_test(an_ended_process_is_gone),
 		cmocka_unit_test(files_that_end_early_or_overflow_are_unavailable),
 		cmocka_unit_test(thousands_of_other_processes_do_not_matter),
@@ -703,6 +786,7 @@ int main(void)
 		cmocka_unit_test(descriptions_are_read),
 		cmocka_unit_test(limits_become_metrics),
 		cmocka_unit_test(a_vm_is_sampled_as_configured),
+		cmocka_unit_test(looking_again_does_not_show),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

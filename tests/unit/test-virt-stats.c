@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "collect/libvirt/stats.h"
-#include "model/vm.h"
+#include "model/run.h"
 #include "model/vm_sample.h"
 #include "util/clock.h"
 
@@ -30,7 +30,8 @@ static void parameters_become_metrics(void **state)
 	struct spec_set *specs = spec_set_new(16);
 	virTypedParameter params[32] = { 0 };
 	virDomainStatsRecord record = { .params = params };
-	struct vm *vm = vm_new(&(struct vm_ident){ .id = 4, .name = "vm" });
+	struct run *vm =
+		run_new(&(struct vm_ident){ .id = 4, .name = "vm" }, HYPERVISOR_OTHER);
 	struct vm_counters last = { 0 };
 
 	specs->n = 0;
@@ -94,7 +95,7 @@ static void parameters_become_metrics(void **state)
 	assert_true(find(list, "use")->value.real < 25.1);
 	metric_list_unref(list);
 	virt_plan_unref(plan);
-	vm_unref(vm);
+	run_unref(vm);
 	spec_set_unref(specs);
 }
 
@@ -105,7 +106,8 @@ static void what_is_covered_is_left_out(void **state)
 	struct spec_set *specs = spec_set_new(8);
 	virTypedParameter params[8] = { 0 };
 	virDomainStatsRecord record = { .params = params };
-	struct vm *vm = vm_new(&(struct vm_ident){ .id = 4, .name = "vm" });
+	struct run *vm =
+		run_new(&(struct vm_ident){ .id = 4, .name = "vm" }, HYPERVISOR_OTHER);
 	struct vm_counters last = { 0 };
 
 	specs->n = 0;
@@ -134,7 +136,7 @@ static void what_is_covered_is_left_out(void **state)
 	assert_u64(list, "blocks", 3);
 	metric_list_unref(list);
 	virt_plan_unref(plan);
-	vm_unref(vm);
+	run_unref(vm);
 	spec_set_unref(specs);
 }
 

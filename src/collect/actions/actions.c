@@ -11,9 +11,10 @@
 #include "collect/actions/process.h"
 #include "collect/actions/result.h"
 #include "collect/actions/template.h"
-#include "model/board.h"
 #include "core/metric_list.h"
 #include "core/spec.h"
+#include "model/board.h"
+#include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -31,8 +32,7 @@
 /* One command for one scope. */
 struct task {
 	uint32_t slot;
-	bool is_host;
-	struct vm_ident vm; /* owns the name */
+	struct run *run; /* a reference; NULL: the host */
 	bool queued;
 	int64_t queued_ns; /* since when; monotonic */
 	int64_t started_ns;
@@ -45,6 +45,7 @@ struct task {
 
 struct actions {
 	struct board *board;
+	struct registry *registry;
 	pthread_t thread;
 	int wake_fd;
 	_Atomic bool stopping;
@@ -93,7 +94,7 @@ static void task_free(struct actions *a, struct task *task)
 		free(task->process);
 		a->n_running--;
 	}
-	free((void *)(uintptr_t)task->vm.name);
+	run_unref(task->run);
 	free(task);
 }
 
@@ -133,32 +134,25 @@ static void refresh_specs(struct actions *a)
 				a->settings.connect);
 }
 
-static struct task *find_task(struct actions *a, uint32_t slot, const struct vm_ident *vm)
+static struct task *find_task(struct actions *a, uint32_t slot, const struct run *run)
 {
 	for (size_t i = 0; i < a->n_tasks; i++) {
 		struct task *t = a->tasks[i];
 
-		if (t->slot == slot && t->is_host == !vm &&
-			(!vm ||
-				(t->vm.id == vm->id &&
-					!uuid_compare(&t->vm.uuid, &vm->uuid))))
+		if (t->slot == slot && t->run == run)
 			return t;
 	}
 	return NULL;
 }
 
-static void keep_task(struct actions *a, uint32_t slot, const struct vm_ident *vm)
+static void keep_task(struct actions *a, uint32_t slot, struct run *run)
 {
-	struct task *task = find_task(a, slot, vm);
+	struct task *task = find_task(a, slot, run);
 
 	if (!task) {
 		task = xcalloc(1, sizeof(*task));
 		task->slot = slot;
-		task->is_host = !vm;
-		if (vm) {
-			task->vm = *vm;
-			task->vm.name = xstrdup(vm->name);
-		}
+		task->run = run ? run_ref(run) : NULL;
 		a->tasks = xgrow(a->tasks, a->n_tasks, &a->cap_tasks, sizeof(*a->tasks));
 		a->tasks[a->n_tasks++] = task;
 	}
@@ -168,8 +162,8 @@ static void keep_task(struct actions *a, uint32_t slot, const struct vm_ident *v
 /* One task for each action and scope; those of VMs that are gone are dropped. */
 static void sync_tasks(struct actions *a)
 {
-	struct vm_ident *vms = NULL;
-	size_t n_vms = board_vms(a->board, &vms), n = 0;
+	_cleanup_roster_ struct roster *roster = registry_roster(a->registry);
+	size_t n = 0;
 
 	for (size_t i = 0; i < a->n_tasks; i++)
 		a->tasks[i]->keep = false;
@@ -179,10 +173,9 @@ static void sync_tasks(struct actions *a)
 		if (a->specs->specs[slot].context == CONTEXT_HOST)
 			keep_task(a, slot, NULL);
 		else
-			for (size_t v = 0; v < n_vms; v++)
-				keep_task(a, slot, &vms[v]);
+			for (size_t v = 0; v < roster->n; v++)
+				keep_task(a, slot, roster->runs[v]);
 	}
-	board_vms_free(vms, n_vms);
 	for (size_t i = 0; i < a->n_tasks; i++) {
 		if (a->tasks[i]->keep)
 			a->tasks[n++] = a->tasks[i];
@@ -196,8 +189,8 @@ static void sync_tasks(struct actions *a)
 static void note_outcome(struct actions *a, struct task *task, const char *why)
 {
 	const struct metric_spec *spec = &a->specs->specs[task->slot];
-	const char *of = task->is_host ? "" : " of VM ",
-		   *vm = task->is_host ? "" : task->vm.name;
+	const char *of = task->run ? " of VM " : "",
+		   *vm = task->run ? task->run->ident.name : "";
 
 	if (why && !task->failing)
 		log_warning("metric %s%s%s is unavailable: %s", spec->name, of, vm, why);
@@ -208,8 +201,7 @@ static void note_outcome(struct actions *a, struct task *task, const char *why)
 
 static void store(struct actions *a, struct task *task, struct metric_list *list)
 {
-	board_update(a->board, task->is_host ? NULL : &task->vm,
-		LANE_ACTION_0 + task->slot, list);
+	board_update(a->board, task->run, LANE_ACTION_0 + task->slot, list);
 }
 
 static void refuse(struct actions *a, struct task *task, const char *why)
@@ -232,10 +224,12 @@ static char **make_env(struct actions *a, const struct task *task)
 		env[n++] = xasprintf("LIBVIRT_DEFAULT_URI=%s", a->settings.uri);
 	if (a->settings.connect)
 		env[n++] = xasprintf("VHOSTMD_URI=%s", a->settings.connect);
-	if (!task->is_host) {
-		uuid_format(&task->vm.uuid, uuid);
-		env[n++] = xasprintf("VHOSTMD_NAME=%s", task->vm.name);
-		env[n++] = xasprintf("VHOSTMD_ID=%d", task->vm.id);
+	if (task->run) {
+		const struct vm_ident *vm = &task->run->ident;
+
+		uuid_format(&vm->uuid, uuid);
+		env[n++] = xasprintf("VHOSTMD_NAME=%s", vm->name);
+		env[n++] = xasprintf("VHOSTMD_ID=%d", vm->id);
 		env[n++] = xasprintf("VHOSTMD_UUID=%s", uuid);
 	}
 	return env;
@@ -244,8 +238,8 @@ static char **make_env(struct actions *a, const struct task *task)
 static void start_task(struct actions *a, struct task *task)
 {
 	const struct action_template *t = a->templates[task->slot];
-	const char *why =
-		task->is_host ? NULL : action_template_refuses(t, task->vm.name);
+	const struct vm_ident *vm = task->run ? &task->run->ident : NULL;
+	const char *why = vm ? action_template_refuses(t, vm->name) : NULL;
 	_cleanup_strbuf_ struct strbuf script = STRBUF_INIT;
 
 	task->ran = true;
@@ -253,7 +247,7 @@ static void start_task(struct actions *a, struct task *task)
 		refuse(a, task, why);
 		return;
 	}
-	action_template_expand(t, &task->vm, &script);
+	action_template_expand(t, vm, &script);
 	char **env = make_env(a, task);
 
 	task->process = xcalloc(1, sizeof(*task->process));
@@ -276,8 +270,8 @@ static void finish_task(struct actions *a, struct task *task)
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
 
 	store(a, task,
-		action_result_read(a->specs, task->slot, task->is_host ? NULL : &task->vm,
-			task->process, &why));
+		action_result_read(a->specs, task->slot,
+			task->run ? &task->run->ident : NULL, task->process, &why));
 	if (why.len && a->settings.user.change)
 		strbuf_addf(&why, " (run as uid %u; <actions><user> chooses another)",
 			(unsigned)a->settings.user.uid);
@@ -451,11 +445,13 @@ static void *actions_main(void *arg)
 	return NULL;
 }
 
-struct actions *actions_start(struct board *board, const struct action_settings *settings)
+struct actions *actions_start(struct board *board, struct registry *registry,
+	const struct action_settings *settings)
 {
 	struct actions *a = xcalloc(1, sizeof(*a));
 
 	a->board = board;
+	a->registry = registry;
 	a->settings = settings_copy(settings);
 	a->next_mono_ns = clock_mono_ns();
 	pthread_mutex_init(&a->lock, NULL);

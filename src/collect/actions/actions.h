@@ -12,6 +12,7 @@
 
 struct actions;
 struct board;
+struct registry;
 struct strbuf;
 
 struct action_settings {
@@ -24,9 +25,9 @@ struct action_settings {
 	unsigned max_parallel;
 };
 
-/* @board outlives it.  Return: NULL with a logged error if the thread cannot be had. */
-struct actions *actions_start(
-	struct board *board, const struct action_settings *settings);
+/* Both outlive it.  Return: NULL with a logged error if the thread cannot be had. */
+struct actions *actions_start(struct board *board, struct registry *registry,
+	const struct action_settings *settings);
 
 /* Puts other settings in force and runs everything now; also after board_set_specs(). */
 void actions_reload(struct actions *actions, const struct action_settings *settings);

@@ -6,12 +6,12 @@
 #include <string.h>
 #include <strings.h>
 
+#include "foreign/foreign.h"
 #include "util/cleanup.h"
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/parse.h"
 #include "util/strbuf.h"
-#include "foreign/foreign.h"
 
 /* The trimmed text of a child element; NULL if there is no such child. */
 static char *child_text(xmlNode *parent, const char *name)

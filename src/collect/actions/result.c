@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "collect/actions/process.h"
 #include "collect/actions/output_xml.h"
+#include "collect/actions/process.h"
 #include "core/metric_list.h"
 #include "core/snapshot.h"
 #include "core/spec.h"

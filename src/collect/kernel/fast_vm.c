@@ -7,53 +7,67 @@
 #include <string.h>
 
 #include "collect/kernel/fast_plan.h"
-#include "model/description.h"
 #include "collect/kernel/qemu_proc.h"
-#include "model/vm.h"
+#include "core/spec.h"
+#include "model/description.h"
+#include "model/domain.h"
+#include "model/run.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/mem.h"
 
 struct nic {
-	char *name;
-	unsigned number; /* among all of the VM's interfaces */
+	const char *name; /* of the description */
+	unsigned number;  /* among all of the VM's interfaces */
 	int ifindex;
 	bool swapped; /* the guest is at the far end */
 };
 
 struct fast_description {
-	struct nic *nics; /* those that have a name */
+	struct description *from; /* a reference */
+	struct nic *nics;         /* those that have a name */
 	size_t n_nics;
-	uint64_t n_interfaces; /* all */
-	uint64_t vcpus_max, memory_kib, memory_now_kib;
 	bool links_known; /* the kernel knows all of nics */
 };
 
+/* What domain metrics are made of; they are made again when one of these differs. */
+struct domain_inputs {
+	struct spec_set *specs; /* a reference */
+	const struct fast_description *description;
+	uint64_t session, shares, vcpus;
+};
+
 struct fast_vm {
-	struct vm *vm;
+	struct run *run; /* which keeps this in its place */
+
+	/* finder thread only */
+	struct fast_search search;
+
+	/* handed over */
+	struct qemu_proc *_Atomic fresh_proc;
+	struct fast_description *_Atomic fresh_description;
+
+	/* sampler thread only */
+	bool known;
 	struct qemu_proc *proc;
 	struct fast_description *description;
 	struct vm_counters last;
-	uint64_t n_vcpus; /* of the last sample */
+	struct domain_inputs shown;
 };
 
-struct fast_description *fast_description_new(
-	int root_fd, const struct description *domain)
+struct fast_description *fast_description_new(int root_fd, struct description *from)
 {
 	struct fast_description *d = xcalloc(1, sizeof(*d));
 
-	d->nics = xcalloc(domain->n_nics, sizeof(*d->nics));
-	d->n_interfaces = domain->n_nics;
-	d->vcpus_max = domain->vcpus_max;
-	d->memory_kib = domain->limits[DOMAIN_MEMORY];
-	d->memory_now_kib = domain->memory_now_kib;
+	d->from = description_ref(from);
+	d->nics = xcalloc(from->n_nics, sizeof(*d->nics));
 	d->links_known = true;
-	for (size_t i = 0; i < domain->n_nics; i++) {
-		if (!domain->nics[i])
+	for (size_t i = 0; i < from->n_nics; i++) {
+		if (!from->nics[i])
 			continue;
 		struct nic *nic = &d->nics[d->n_nics++];
 
-		nic->name = xstrdup(domain->nics[i]);
+		nic->name = from->nics[i];
 		nic->number = (unsigned)i;
 		/* a vhost-user port, for one, is no interface of the kernel's */
 		if (link_find(root_fd, nic->name, &nic->ifindex, &nic->swapped) < 0)
@@ -66,42 +80,70 @@ void fast_description_free(struct fast_description *d)
 {
 	if (!d)
 		return;
-	for (size_t i = 0; i < d->n_nics; i++)
-		free(d->nics[i].name);
+	description_unref(d->from);
 	free(d->nics);
 	free(d);
 }
 
-struct fast_vm *fast_vm_new(struct vm *vm)
+struct fast_vm *fast_vm_new(struct run *run)
 {
 	struct fast_vm *fv = xcalloc(1, sizeof(*fv));
 
-	fv->vm = vm_ref(vm);
+	fv->run = run;
 	return fv;
 }
 
-void fast_vm_free(struct fast_vm *fv)
+void fast_vm_free(void *state)
 {
+	struct fast_vm *fv = state;
+
 	if (!fv)
 		return;
+	description_unref(fv->search.seen);
+	qemu_proc_free(atomic_load(&fv->fresh_proc));
+	fast_description_free(atomic_load(&fv->fresh_description));
 	qemu_proc_free(fv->proc);
 	fast_description_free(fv->description);
-	vm_unref(fv->vm);
+	spec_set_unref(fv->shown.specs);
 	free(fv);
 }
 
-struct vm *fast_vm_vm(const struct fast_vm *fv)
+/* ---- handing over ---- */
+
+struct fast_search *fast_vm_search(struct fast_vm *fv)
 {
-	return fv->vm;
+	return &fv->search;
 }
 
-int fast_vm_open(struct fast_vm *fv, int root_fd, unsigned needs)
+void fast_vm_hand_process(struct fast_vm *fv, struct qemu_proc *proc)
 {
-	int r = qemu_proc_open(root_fd, &fv->vm->ident, needs, &fv->proc);
+	qemu_proc_free(atomic_exchange(&fv->fresh_proc, proc));
+}
 
-	if (r == 0)
-		vm_set_process(fv->vm, qemu_proc_stat_fd(fv->proc));
-	return r;
+void fast_vm_hand_description(struct fast_vm *fv, struct fast_description *d)
+{
+	fast_description_free(atomic_exchange(&fv->fresh_description, d));
+}
+
+unsigned fast_vm_take_in(struct fast_vm *fv)
+{
+	struct qemu_proc *proc = atomic_exchange(&fv->fresh_proc, NULL);
+	struct fast_description *d = atomic_exchange(&fv->fresh_description, NULL);
+	unsigned news = fv->known ? 0 : NEWS_FIRST;
+
+	fv->known = true;
+	if (proc) {
+		qemu_proc_free(fv->proc);
+		fv->proc = proc;
+		news |= NEWS_PROCESS;
+	}
+	if (d) {
+		fast_description_free(fv->description);
+		fv->description = d;
+		fv->shown.description = NULL; /* another may lie where the old one lay */
+		news |= NEWS_DESCRIPTION;
+	}
+	return news;
 }
 
 bool fast_vm_has_process(const struct fast_vm *fv)
@@ -109,29 +151,12 @@ bool fast_vm_has_process(const struct fast_vm *fv)
 	return fv->proc != NULL;
 }
 
-uint64_t fast_vm_start_ticks(const struct fast_vm *fv)
+uint64_t fast_vm_memory_kib(const struct fast_vm *fv)
 {
-	return qemu_proc_start_ticks(fv->proc);
+	return fv->description ? fv->description->from->limits[DOMAIN_MEMORY] : 0;
 }
 
-int fast_vm_shares(const struct fast_vm *fv, uint64_t *ret)
-{
-	return qemu_proc_shares(fv->proc, ret);
-}
-
-void fast_vm_describe(struct fast_vm *fv, struct fast_description *d)
-{
-	fast_description_free(fv->description);
-	fv->description = d;
-}
-
-void fast_vm_inherit(struct fast_vm *fv, struct fast_vm *old)
-{
-	if (!fv->description)
-		fv->description = TAKE_PTR(old->description);
-	if (old->last.mono_ns > fv->last.mono_ns)
-		fv->last = old->last;
-}
+/* ---- sampling ---- */
 
 static void sample_nics(const struct fast_description *d, const struct link_stats *links,
 	struct vm_sample *s)
@@ -155,40 +180,40 @@ static void sample_nics(const struct fast_description *d, const struct link_stat
 		memcpy(out->counters, nic->swapped ? tx : rx, sizeof(rx));
 		memcpy(out->counters + ARRAY_LEN(rx), nic->swapped ? rx : tx, sizeof(tx));
 	}
-	fact_set(&s->facts[VM_NET_COUNT], value_u64(d->n_interfaces));
+	fact_set(&s->facts[VM_NET_COUNT], value_u64(d->from->n_nics));
 	s->cover |= COVER_NET;
 }
 
 static void sample_description(const struct fast_description *d,
 	const struct link_stats *links, struct vm_sample *s)
 {
+	const struct description *from = d->from;
+
 	sample_nics(d, links, s);
-	if (d->vcpus_max) {
-		fact_set(&s->facts[VM_VCPU_MAXIMUM], value_u64(d->vcpus_max));
+	if (from->vcpus_max) {
+		fact_set(&s->facts[VM_VCPU_MAXIMUM], value_u64(from->vcpus_max));
 		s->cover |= COVER_VCPU_MAXIMUM;
 	}
-	if (d->memory_kib && d->memory_now_kib) {
-		fact_set(&s->facts[VM_BALLOON_MAXIMUM], value_u64(d->memory_kib));
-		fact_set(&s->facts[VM_BALLOON_CURRENT], value_u64(d->memory_now_kib));
+	if (from->limits[DOMAIN_MEMORY] && from->memory_now_kib) {
+		fact_set(&s->facts[VM_BALLOON_MAXIMUM],
+			value_u64(from->limits[DOMAIN_MEMORY]));
+		fact_set(&s->facts[VM_BALLOON_CURRENT], value_u64(from->memory_now_kib));
 		s->cover |= COVER_BALLOON;
 	}
 }
 
-static void tell(struct fast_vm *fv, const struct vm_sample *s)
+static void tell(struct run *run, const struct vm_sample *s)
 {
-	struct vm *vm = fv->vm;
-
-	atomic_store(&vm->cover, s->cover);
+	atomic_store(&run->cover, s->cover);
 	if (s->facts[VM_VCPU_CURRENT].have)
-		atomic_store(&vm->vcpus, s->facts[VM_VCPU_CURRENT].value.u);
+		atomic_store(&run->vcpus, s->facts[VM_VCPU_CURRENT].value.u);
 	if (s->facts[VM_RSS].have)
-		atomic_store(&vm->rss_kib, s->facts[VM_RSS].value.u);
+		atomic_store(&run->rss_kib, s->facts[VM_RSS].value.u);
 }
 
 struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct fast_plan *plan,
-	const struct link_stats *links, struct vm_sample *scratch, bool *ret_changed)
+	const struct link_stats *links, struct vm_sample *scratch)
 {
-	*ret_changed = false;
 	if (!fv->proc)
 		return NULL;
 	vm_sample_clear(scratch);
@@ -197,14 +222,37 @@ struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct fast_plan *p
 	if (qemu_proc_sample(fv->proc, scratch) < 0) {
 		/* libvirt will tell that the VM has ended; until then nothing is new */
 		qemu_proc_free(TAKE_PTR(fv->proc));
-		atomic_store(&fv->vm->cover, 0);
+		atomic_store(&fv->run->cover, 0);
 		return NULL;
 	}
 	if (fv->description)
 		sample_description(fv->description, links, scratch);
 	vm_sample_derive(scratch, &fv->last);
-	tell(fv, scratch);
-	*ret_changed = fv->n_vcpus && fv->n_vcpus != scratch->n_vcpus;
-	fv->n_vcpus = scratch->n_vcpus;
+	tell(fv->run, scratch);
 	return fast_plan_list(plan, scratch);
+}
+
+static bool same_inputs(const struct domain_inputs *a, const struct domain_inputs *b)
+{
+	return a->specs == b->specs && a->description == b->description &&
+		a->session == b->session && a->shares == b->shares &&
+		a->vcpus == b->vcpus;
+}
+
+struct metric_list *fast_vm_domain(
+	struct fast_vm *fv, struct spec_set *specs, uint64_t host_mhz)
+{
+	struct domain_inputs now = { .specs = specs,
+		.description = fv->description,
+		.session = atomic_load(&fv->run->session),
+		.shares = atomic_load(&fv->run->shares),
+		.vcpus = atomic_load(&fv->run->vcpus) };
+
+	if (same_inputs(&now, &fv->shown))
+		return NULL;
+	spec_set_unref(fv->shown.specs);
+	fv->shown = now;
+	spec_set_ref(specs);
+	return domain_list(specs, fv->run, fv->description ? fv->description->from : NULL,
+		host_mhz, clock_real_ns());
 }

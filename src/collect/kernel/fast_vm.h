@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The fast lane's state of one VM: its process and cgroup through kept descriptors, and
- * its interfaces.  One thread at a time; made by discovery, then owned by the sampler.
+ * What the fast lane keeps of one run (PLACE_KERNEL): its process and cgroup through kept
+ * descriptors, its interfaces, and the counters that rates are made of.  The finder
+ * (collect/kernel/finder.h) hands over what it finds; the sampler takes it in and owns it
+ * from then on.  Whatever is handed over, counters go on: nobody can see that a VM was
+ * looked at again.
  */
 #pragma once
 
@@ -11,45 +14,71 @@
 #include "collect/kernel/link_stats.h"
 #include "model/vm_sample.h"
 
+struct description;
 struct fast_plan;
 struct fast_vm;
-struct description;
 struct metric_list;
-struct vm;
+struct qemu_proc;
+struct run;
+struct spec_set;
 
 /* What its description says, prepared for sampling; made by one thread, given to another. */
 struct fast_description;
+
+/* Takes a reference to @description. */
 struct fast_description *fast_description_new(
-	int root_fd, const struct description *domain);
+	int root_fd, struct description *description);
 void fast_description_free(struct fast_description *d); /* NULL is accepted */
 
-/* Takes a reference to @vm. */
-struct fast_vm *fast_vm_new(struct vm *vm);
-void fast_vm_free(struct fast_vm *fv); /* NULL is accepted */
+/* For @run, which outlives it. */
+struct fast_vm *fast_vm_new(struct run *run);
+void fast_vm_free(void *fv); /* NULL is accepted */
 
-/* Which VM; borrowed. */
-struct vm *fast_vm_vm(const struct fast_vm *fv);
+/* ---- the finder's side ---- */
 
-/* Finds its process: see qemu_proc_open().  Without one only libvirt serves this VM. */
-int fast_vm_open(struct fast_vm *fv, int root_fd, unsigned needs);
+/* What the finder remembers of a run; his thread only. */
+struct fast_search {
+	struct description *seen; /* the one that was handed over, with a reference */
+	unsigned needs;           /* enum qemu_need: what the process was opened for */
+	unsigned tries;           /* to find the process, in vain */
+	int64_t not_before_ns;    /* monotonic; the next try; INT64_MAX: none */
+	bool opened;              /* the process was found */
+};
 
-/* True once its process was found. */
+struct fast_search *fast_vm_search(struct fast_vm *fv);
+
+/* What is handed over moves; the sampler takes it in with his next sample. */
+void fast_vm_hand_process(struct fast_vm *fv, struct qemu_proc *proc);
+void fast_vm_hand_description(struct fast_vm *fv, struct fast_description *d);
+
+/* ---- the sampler's side ---- */
+
+enum fast_news {
+	NEWS_FIRST = 1 << 0, /* nobody asked before */
+	NEWS_PROCESS = 1 << 1,
+	NEWS_DESCRIPTION = 1 << 2,
+};
+
+/* Takes in what was handed over.  Return: what that is; 0: nothing. */
+unsigned fast_vm_take_in(struct fast_vm *fv);
+
+/* True once its process was taken in. */
 bool fast_vm_has_process(const struct fast_vm *fv);
 
-/* When its process started; see qemu_proc_start_ticks(). */
-uint64_t fast_vm_start_ticks(const struct fast_vm *fv);
-int fast_vm_shares(const struct fast_vm *fv, uint64_t *ret);
-
-/* Puts a description in the place of what was known; it moves here. */
-void fast_vm_describe(struct fast_vm *fv, struct fast_description *d);
-
-/* Takes over what an older state of the same run knows: rates go on. */
-void fast_vm_inherit(struct fast_vm *fv, struct fast_vm *old);
+/* What its description promises, KiB; 0: not known. */
+uint64_t fast_vm_memory_kib(const struct fast_vm *fv);
 
 /*
  * Samples.  @links: the last dump, NULL for none; @scratch: memory that is used again.
- * Tells the VM what is covered.  @ret_changed: vCPUs came or went since the last time.
+ * Tells the run what is covered.
  * Return: a list owned by the caller; NULL if there is no process (any more).
  */
 struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct fast_plan *plan,
-	const struct link_stats *links, struct vm_sample *scratch, bool *ret_changed);
+	const struct link_stats *links, struct vm_sample *scratch);
+
+/*
+ * Identity and limits, if they may differ from those of the last call: see domain_list().
+ * Return: a list owned by the caller; NULL if nothing is new.
+ */
+struct metric_list *fast_vm_domain(
+	struct fast_vm *fv, struct spec_set *specs, uint64_t host_mhz);

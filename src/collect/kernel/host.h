@@ -8,8 +8,8 @@
 
 #include <stdint.h>
 
-#include "core/fact.h"
 #include "core/catalogue.h"
+#include "core/fact.h"
 
 struct host;
 struct metric_list;

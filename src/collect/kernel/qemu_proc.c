@@ -49,7 +49,7 @@ struct qemu_proc {
 
 /* ---- finding the process ---- */
 
-static int read_pid(int root_fd, const char *name, uint64_t *ret)
+static int read_pid_file(int root_fd, const char *name, uint64_t *ret)
 {
 	_cleanup_free_ char *path = xasprintf("run/libvirt/qemu/%s.pid", name);
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
@@ -58,6 +58,27 @@ static int read_pid(int root_fd, const char *name, uint64_t *ret)
 	if (r < 0)
 		return r;
 	return text.len && parse_u64(str_trim(text.data), ret) == 0 ? 0 : -ENOENT;
+}
+
+/* The file has the VM's name, in which libvirt 9 escapes what XML would. */
+static int read_pid(int root_fd, const char *name, uint64_t *ret)
+{
+	static const char special[] = "&<>'\"";
+	static const char *const entities[] = { "&amp;", "&lt;", "&gt;", "&apos;",
+		"&quot;" };
+	_cleanup_strbuf_ struct strbuf escaped = STRBUF_INIT;
+
+	for (const char *p = name; *p; p++) {
+		const char *at = strchr(special, *p);
+
+		if (at)
+			strbuf_adds(&escaped, entities[at - special]);
+		else
+			strbuf_addc(&escaped, *p);
+	}
+	int r = read_pid_file(root_fd, strbuf_str(&escaped), ret);
+
+	return r == -ENOENT ? read_pid_file(root_fd, name, ret) : r;
 }
 
 /* True if the arguments hold "-uuid" and then the VM's. */

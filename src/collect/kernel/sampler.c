@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "collect/kernel/sampler.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -9,39 +10,37 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "model/board.h"
-#include "model/cycle.h"
 #include "collect/kernel/fast_plan.h"
 #include "collect/kernel/fast_vm.h"
+#include "collect/kernel/finder.h"
 #include "collect/kernel/host.h"
 #include "collect/kernel/link_stats.h"
 #include "collect/kernel/proc_text.h"
 #include "collect/kernel/qemu_cgroup.h"
 #include "core/metric_list.h"
 #include "core/spec.h"
+#include "model/board.h"
+#include "model/cycle.h"
+#include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/fileio.h"
+#include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
 
 /* Slow figures are stale after so many of their periods. */
 #define STALE_SLOW_PERIODS 3
 
-/* Something handed over that the next cycle takes in: one of the two, or a removal. */
-struct parcel {
-	struct vm *vm; /* a reference; NULL with fv */
-	struct fast_vm *fv;
-	struct fast_description *description;
-};
-
 struct sampler {
 	/* immutable after sampler_start() */
 	struct board *board;
+	struct registry *registry;
 	int root_fd;
+	uint64_t host_mhz;
 	bool (*fill)(void *ctx, struct fact *facts, struct strbuf *product);
-	void (*rediscover)(void *ctx, const struct uuid *uuid);
 	void *ctx;
+	struct finder *finder;
 	pthread_t thread;
 
 	struct cycle cycle;
@@ -53,113 +52,11 @@ struct sampler {
 	struct host *host;
 	struct link_stats *links;
 	struct fast_plan *plan;
-	struct fast_vm **vms;
-	size_t n, cap;
 	struct vm_sample scratch;
 	bool waits_counted; /* kernel.sched_schedstats was 1 */
-
-	pthread_mutex_t lock; /* guards the rest; taken alone */
-	struct parcel *parcels;
-	size_t n_parcels, cap_parcels;
 };
 
-/* ---- handing over ---- */
-
-static void add_parcel(struct sampler *s, struct parcel parcel)
-{
-	pthread_mutex_lock(&s->lock);
-	s->parcels =
-		xgrow(s->parcels, s->n_parcels, &s->cap_parcels, sizeof(*s->parcels));
-	s->parcels[s->n_parcels++] = parcel;
-	pthread_mutex_unlock(&s->lock);
-}
-
-void sampler_put(struct sampler *s, struct fast_vm *fv)
-{
-	add_parcel(s, (struct parcel){ .fv = fv });
-}
-
-void sampler_describe(
-	struct sampler *s, struct vm *vm, struct fast_description *description)
-{
-	add_parcel(s, (struct parcel){ .vm = vm_ref(vm), .description = description });
-}
-
-void sampler_remove(struct sampler *s, struct vm *vm)
-{
-	add_parcel(s, (struct parcel){ .vm = vm_ref(vm) });
-}
-
-static size_t find(const struct sampler *s, const struct vm *vm)
-{
-	for (size_t i = 0; i < s->n; i++)
-		if (fast_vm_vm(s->vms[i]) == vm)
-			return i;
-	return SIZE_MAX;
-}
-
-static void put(struct sampler *s, struct fast_vm *fv)
-{
-	size_t i = find(s, fast_vm_vm(fv));
-
-	if (i != SIZE_MAX) {
-		fast_vm_inherit(fv, s->vms[i]);
-		fast_vm_free(s->vms[i]);
-		s->vms[i] = fv;
-		return;
-	}
-	s->vms = xgrow(s->vms, s->n, &s->cap, sizeof(struct fast_vm *));
-	s->vms[s->n++] = fv;
-}
-
-static void take_in(struct sampler *s, struct parcel *p)
-{
-	size_t i = p->fv ? SIZE_MAX : find(s, p->vm);
-
-	if (p->fv) {
-		put(s, p->fv);
-	} else if (i != SIZE_MAX && p->description) {
-		fast_vm_describe(s->vms[i], TAKE_PTR(p->description));
-	} else if (i != SIZE_MAX) {
-		fast_vm_free(s->vms[i]);
-		s->vms[i] = s->vms[--s->n];
-	}
-	fast_description_free(p->description);
-	vm_unref(p->vm);
-}
-
-static void take_in_parcels(struct sampler *s)
-{
-	pthread_mutex_lock(&s->lock);
-	_cleanup_free_ struct parcel *parcels = TAKE_PTR(s->parcels);
-	size_t n = s->n_parcels;
-
-	s->n_parcels = s->cap_parcels = 0;
-	pthread_mutex_unlock(&s->lock);
-	for (size_t i = 0; i < n; i++)
-		take_in(s, &parcels[i]);
-}
-
 /* ---- a cycle ---- */
-
-/* The kernel counts waiting only if told so; what it does not count is not zero. */
-static bool waits_counted(const struct sampler *s)
-{
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-
-	return read_file_at(s->root_fd, "proc/sys/kernel/sched_schedstats", 16, &text) ==
-		0 &&
-		*strbuf_str(&text) == '1';
-}
-
-unsigned sampler_needs(struct sampler *s, struct spec_set *specs)
-{
-	struct fast_plan *plan = fast_plan_new(specs);
-	unsigned needs = fast_plan_needs(plan);
-
-	fast_plan_free(plan);
-	return waits_counted(s) ? needs : needs & ~(unsigned)NEED_WAIT;
-}
 
 static void refresh_plan(struct sampler *s)
 {
@@ -168,56 +65,94 @@ static void refresh_plan(struct sampler *s)
 	if (!s->plan || specs != fast_plan_specs(s->plan)) {
 		fast_plan_free(s->plan);
 		s->plan = fast_plan_new(specs);
-		s->waits_counted = waits_counted(s);
 	}
 	spec_set_unref(specs);
-	/* it may be switched at any time */
+	/* what the kernel does not count is not zero; that may be switched at any time */
 	if (fast_plan_needs(s->plan) & NEED_WAIT) {
-		bool counted = waits_counted(s);
+		bool counted = finder_waits_counted(s->root_fd);
 
-		if (counted != s->waits_counted && s->rediscover)
-			s->rediscover(s->ctx, NULL);
+		if (counted != s->waits_counted && s->finder)
+			finder_wake(s->finder);
 		s->waits_counted = counted;
 	}
 }
 
-static void sample_about(struct sampler *s, const struct fast_vm *fv)
+static void sample_about(struct sampler *s, struct run *run, const struct fast_vm *fv)
 {
-	const struct vm *vm = fast_vm_vm(fv);
-	int64_t then = atomic_load(&vm->slow_mono_ns);
+	int64_t then = atomic_load(&run->slow_mono_ns);
 	int64_t age = then ? clock_mono_ns() - then : -1;
-	bool stale = atomic_load(&vm->silent) ||
+	bool stale = atomic_load(&run->silent) ||
 		age > STALE_SLOW_PERIODS * atomic_load(&s->slow_period_ns);
 	struct metric_list *list = fast_plan_about(
 		s->plan, !fast_vm_has_process(fv), age, stale, clock_real_ns());
 
 	if (list)
-		board_update(s->board, &vm->ident, LANE_ABOUT, list);
+		board_update(s->board, run, LANE_ABOUT, list);
 }
 
-static void sample_vm(struct sampler *s, struct fast_vm *fv)
+static void sample_vm(struct sampler *s, struct run *run, struct fast_vm *fv)
 {
-	const struct vm *vm = fast_vm_vm(fv);
-	bool changed = false;
-	struct metric_list *list =
-		fast_vm_sample(fv, s->plan, s->links, &s->scratch, &changed);
+	struct metric_list *list = fast_vm_sample(fv, s->plan, s->links, &s->scratch);
 
 	if (list)
-		board_update(s->board, &vm->ident, LANE_FAST, list);
-	sample_about(s, fv);
-	if (changed && s->rediscover)
-		s->rediscover(s->ctx, &vm->ident.uuid);
+		board_update(s->board, run, LANE_FAST, list);
+	list = fast_vm_domain(fv, fast_plan_specs(s->plan), s->host_mhz);
+	if (list)
+		board_update(s->board, run, LANE_DOMAIN, list);
+	sample_about(s, run, fv);
 }
 
-static void add_vm(const struct vm *vm, struct fact *facts, uint64_t *promised_kib)
+/* Dumps the interfaces' counters, if any is asked for. */
+static void sample_links(struct sampler *s)
 {
-	uint64_t rss = atomic_load(&vm->rss_kib);
+	if (fast_plan_wants_links(s->plan))
+		(void)link_stats_dump(s->links); /* then no interface is known */
+}
+
+static void sample_vms(struct sampler *s, const struct roster *roster)
+{
+	if (roster->n)
+		sample_links(s);
+	for (size_t i = 0; i < roster->n; i++) {
+		struct fast_vm *fv = run_place(roster->runs[i], PLACE_KERNEL);
+
+		if (!fv)
+			continue;
+		(void)fast_vm_take_in(fv);
+		sample_vm(s, roster->runs[i], fv);
+	}
+}
+
+/* Only those of which something was found since they were last sampled. */
+static void sample_new_vms(struct sampler *s, const struct roster *roster)
+{
+	bool dumped = false;
+
+	for (size_t i = 0; i < roster->n; i++) {
+		struct fast_vm *fv = run_place(roster->runs[i], PLACE_KERNEL);
+		unsigned news = fv ? fast_vm_take_in(fv) : 0;
+
+		if (!news)
+			continue;
+		if ((news & NEWS_DESCRIPTION) && !dumped) {
+			sample_links(
+				s); /* an interface may be newer than the last dump */
+			dumped = true;
+		}
+		sample_vm(s, roster->runs[i], fv);
+	}
+}
+
+static void add_vm(const struct run *run, struct fact *facts, uint64_t *promised_kib)
+{
+	const struct fast_vm *fv = run_place(run, PLACE_KERNEL);
+	uint64_t rss = atomic_load(&run->rss_kib);
 
 	facts[FLEET_VMS_COUNT].value.u++;
-	facts[FLEET_VMS_VCPUS].value.u += atomic_load(&vm->vcpus);
-	facts[FLEET_VMS_MEMORY].value.u += rss ? rss : atomic_load(&vm->balloon_kib);
-	facts[FLEET_SELF_VMS_SILENT].value.u += atomic_load(&vm->silent);
-	*promised_kib += atomic_load(&vm->memory_kib);
+	facts[FLEET_VMS_VCPUS].value.u += atomic_load(&run->vcpus);
+	facts[FLEET_VMS_MEMORY].value.u += rss ? rss : atomic_load(&run->balloon_kib);
+	facts[FLEET_SELF_VMS_SILENT].value.u += atomic_load(&run->silent);
+	*promised_kib += fv ? fast_vm_memory_kib(fv) : 0;
 }
 
 static void set_ratio(struct fact *fact, uint64_t part, const struct fact *whole)
@@ -226,7 +161,7 @@ static void set_ratio(struct fact *fact, uint64_t part, const struct fact *whole
 		fact_set(fact, value_real((double)part / (double)whole->value.u));
 }
 
-static void count_vms(struct sampler *s, struct fact *facts)
+static void count_vms(struct sampler *s, const struct roster *roster, struct fact *facts)
 {
 	static const enum fleet_key counts[] = { FLEET_VMS_COUNT, FLEET_VMS_VCPUS,
 		FLEET_VMS_MEMORY, FLEET_SELF_VMS_SILENT };
@@ -234,8 +169,8 @@ static void count_vms(struct sampler *s, struct fact *facts)
 
 	for (size_t i = 0; i < ARRAY_LEN(counts); i++)
 		fact_set(&facts[counts[i]], value_u64(0));
-	for (size_t i = 0; i < s->n; i++)
-		add_vm(fast_vm_vm(s->vms[i]), facts, &promised_kib);
+	for (size_t i = 0; i < roster->n; i++)
+		add_vm(roster->runs[i], facts, &promised_kib);
 	struct fact cpus = host_fact(s->host, HOST_CPU_COUNT);
 	struct fact memory = host_fact(s->host, HOST_MEM_TOTAL);
 
@@ -270,8 +205,9 @@ static void measure_self(struct sampler *s, struct fact *facts)
 	fact_set(&facts[FLEET_SELF_FAST_OVERRUNS], value_u64(cycle_overruns(&s->cycle)));
 }
 
-static void sample_fleet(struct sampler *s, struct spec_set *specs)
+static void sample_fleet(struct sampler *s, const struct roster *roster)
 {
+	struct spec_set *specs = fast_plan_specs(s->plan);
 	struct metric_list_builder *b = metric_list_builder_new(specs, clock_real_ns());
 	struct fact facts[FLEET_KEY_COUNT] = { 0 };
 	_cleanup_strbuf_ struct strbuf product = STRBUF_INIT;
@@ -279,7 +215,7 @@ static void sample_fleet(struct sampler *s, struct spec_set *specs)
 	measure_self(s, facts);
 	/* before libvirt was ever there, no VM is known, which does not mean that there is none */
 	if (s->fill && s->fill(s->ctx, facts, &product))
-		count_vms(s, facts);
+		count_vms(s, roster, facts);
 	for (size_t i = 0; i < specs->n; i++) {
 		const struct catalogue_entry *e = specs->specs[i].entry;
 
@@ -290,89 +226,126 @@ static void sample_fleet(struct sampler *s, struct spec_set *specs)
 	board_update(s->board, NULL, LANE_FLEET, metric_list_builder_finish(b));
 }
 
-static void run_cycle(struct sampler *s)
+static void run_beat(struct sampler *s, const struct roster *roster)
 {
 	int64_t start = clock_mono_ns();
 
-	take_in_parcels(s);
-	refresh_plan(s);
-	struct spec_set *specs = fast_plan_specs(s->plan);
-
-	board_update(s->board, NULL, LANE_HOST, host_sample(s->host, specs));
-	if (s->n && fast_plan_wants_links(s->plan))
-		(void)link_stats_dump(s->links); /* then no interface is known */
-	for (size_t i = 0; i < s->n; i++)
-		sample_vm(s, s->vms[i]);
-	sample_fleet(s, specs);
+	board_update(s->board, NULL, LANE_HOST,
+		host_sample(s->host, fast_plan_specs(s->plan)));
+	sample_vms(s, roster);
+	sample_fleet(s, roster);
 	board_publish(s->board);
 	atomic_store(&s->last_cycle_ns, clock_mono_ns() - start);
 	atomic_store(&s->last_mono_ns, start);
 	atomic_fetch_add(&s->cycles, 1);
 }
 
+static void run_cycle(struct sampler *s, enum cycle_event event)
+{
+	_cleanup_roster_ struct roster *roster = registry_roster(s->registry);
+
+	refresh_plan(s);
+	if (event == CYCLE_BEAT) {
+		run_beat(s, roster);
+		return;
+	}
+	sample_new_vms(s, roster);
+	sample_fleet(s, roster);
+	board_publish(s->board);
+}
+
 static void *sampler_main(void *arg)
 {
 	struct sampler *s = arg;
+	enum cycle_event event;
 
-	while (cycle_wait(&s->cycle))
-		run_cycle(s);
+	while ((event = cycle_wait(&s->cycle)) != CYCLE_STOPPED)
+		run_cycle(s, event);
 	return NULL;
 }
 
 /* ---- life ---- */
+
+static void on_registry(void *ctx, enum registry_event event, struct run *run)
+{
+	struct sampler *s = ctx;
+
+	if (event == RUN_APPEARED)
+		run_set_place(run, PLACE_KERNEL, fast_vm_new(run), fast_vm_free);
+	else if (event == REGISTRY_SETTLED && s->finder)
+		finder_wake(s->finder);
+}
+
+static void on_found(void *ctx)
+{
+	sampler_kick(ctx);
+}
 
 struct sampler *sampler_new(const struct sampler_params *params)
 {
 	struct sampler *s = xcalloc(1, sizeof(*s));
 
 	s->board = params->board;
+	s->registry = params->registry;
 	s->root_fd = params->root_fd;
 	s->host = host_new(params->root_fd);
+	s->host_mhz = host_nominal_mhz(params->root_fd);
 	s->links = link_stats_new();
-	pthread_mutex_init(&s->lock, NULL);
 	atomic_store(&s->slow_period_ns, params->slow_period_ns);
 	cycle_init(&s->cycle, params->period_ns);
-	run_cycle(s);
+	run_cycle(s, CYCLE_BEAT);
 	return s;
 }
 
-void sampler_start(struct sampler *s,
-	bool (*fill)(void *ctx, struct fact *facts, struct strbuf *product),
-	void (*rediscover)(void *ctx, const struct uuid *uuid), void *ctx)
+int sampler_start(struct sampler *s,
+	bool (*fill)(void *ctx, struct fact *facts, struct strbuf *product), void *ctx)
 {
+	struct finder_params params = { .registry = s->registry,
+		.board = s->board,
+		.root_fd = s->root_fd,
+		.found = on_found,
+		.ctx = s };
+
 	s->fill = fill;
-	s->rediscover = rediscover;
 	s->ctx = ctx;
-	pthread_create(&s->thread, NULL, sampler_main, s);
+	s->finder = finder_start(&params);
+	if (!s->finder)
+		return -EAGAIN;
+	registry_subscribe(s->registry, (struct registry_listener){ on_registry, s });
+	int r = pthread_create(&s->thread, NULL, sampler_main, s);
+
+	if (r) {
+		log_error("nothing can be sampled: %s", strerror(r));
+		finder_stop(TAKE_PTR(s->finder));
+		return -r;
+	}
 	pthread_setname_np(s->thread, "fast");
+	return 0;
 }
 
 void sampler_stop(struct sampler *s)
 {
 	cycle_stop(&s->cycle);
 	pthread_join(s->thread, NULL);
+	finder_stop(TAKE_PTR(s->finder));
 }
 
 void sampler_free(struct sampler *s)
 {
 	if (!s)
 		return;
-	take_in_parcels(s);
-	for (size_t i = 0; i < s->n; i++)
-		fast_vm_free(s->vms[i]);
-	free(s->vms);
 	fast_plan_free(s->plan);
 	vm_sample_done(&s->scratch);
 	link_stats_free(s->links);
 	host_free(s->host);
 	cycle_done(&s->cycle);
-	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
 
 void sampler_reload(struct sampler *s, int64_t period_ns, int64_t slow_period_ns)
 {
 	atomic_store(&s->slow_period_ns, slow_period_ns);
+	finder_wake(s->finder); /* other files may have to be open */
 	cycle_set_period(&s->cycle, period_ns);
 }
 

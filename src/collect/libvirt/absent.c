@@ -6,10 +6,11 @@
 
 #include "util/strbuf.h"
 
-struct virt *virt_start(const struct virt_params *params)
+int virt_start(const struct virt_params *params, struct virt **ret)
 {
 	(void)params;
-	return NULL;
+	*ret = NULL;
+	return 0;
 }
 
 void virt_reload(struct virt *virt, int64_t period_ns, int64_t slow_period_ns)
@@ -25,18 +26,17 @@ bool virt_stop(struct virt *virt)
 	return true;
 }
 
+void virt_free(struct virt *virt)
+{
+	(void)virt;
+}
+
 bool virt_fill(struct virt *virt, struct fact *facts, struct strbuf *product)
 {
 	(void)virt;
 	(void)facts;
 	(void)product;
 	return false;
-}
-
-void virt_rediscover(struct virt *virt, const struct uuid *uuid)
-{
-	(void)virt;
-	(void)uuid;
 }
 
 void virt_status(struct virt *virt, struct strbuf *out)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "collect/libvirt/connection.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -9,11 +11,11 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
-#include "model/board.h"
-#include "model/cycle.h"
-#include "collect/libvirt/discover.h"
-#include "collect/kernel/sampler.h"
+#include "collect/libvirt/describe.h"
 #include "collect/libvirt/slow.h"
+#include "core/catalogue.h"
+#include "model/cycle.h"
+#include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -47,21 +49,21 @@ struct virt {
 	struct virt_params params;
 	char *uri;
 	pthread_t events_thread, connect_thread;
-	struct discover *discover;
+	struct describe *describe;
 	struct slow *slow;
 	int wake_timer;
 
 	struct cycle cycle;
 	_Atomic bool stopping;
-	_Atomic bool stats_failed; /* which was logged */
+	_Atomic bool stats_failed;          /* which was logged */
+	_Atomic enum hypervisor hypervisor; /* of the connection in force */
 
 	/* connect thread only */
-	virConnectPtr conn;
 	int callbacks[N_EVENTS];
 
 	pthread_mutex_t lock; /* guards all below; taken alone */
-	bool lost;            /* the connection is dead */
-	uint64_t event_seq;   /* lifecycle events so far */
+	virConnectPtr conn;   /* changed by the connect thread alone */
+	bool lost;            /* it is dead */
 	char *product;
 	enum virt_state state;
 };
@@ -86,18 +88,30 @@ static bool get_ident(virDomainPtr dom, struct vm_ident *ret)
 	return ret->name && virDomainGetUUID(dom, ret->uuid.b) == 0;
 }
 
-static void vm_runs(struct virt *virt, const struct vm_ident *ident, virDomainPtr dom)
+/*
+ * Reports a VM that runs as domain @dom, and hands that to who asks it.
+ * Return: its run, with a reference for the caller, or NULL: registry_report().
+ */
+static struct run *vm_runs(
+	struct virt *virt, uint64_t order, const struct vm_ident *ident, virDomainPtr dom)
 {
-	bool fresh = board_vm_start(virt->params.board, ident);
+	struct run *run = registry_report(
+		virt->params.registry, order, ident, atomic_load(&virt->hypervisor));
 
-	discover_vm(virt->discover, ident, fresh, dom);
+	if (run)
+		describe_put(virt->describe, run, dom);
+	return run;
 }
 
-static void vm_stopped(struct virt *virt, const struct uuid *uuid)
+/* Registry: lets go of what libvirt's side holds of a VM that is gone. */
+static void on_registry(void *ctx, enum registry_event event, struct run *run)
 {
-	discover_gone(virt->discover, uuid);
-	if (board_vm_stop(virt->params.board, uuid, -1))
-		virt->params.on_gone(virt->params.ctx, uuid);
+	struct virt *virt = ctx;
+
+	if (event != RUN_GONE)
+		return;
+	describe_gone(virt->describe, run);
+	slow_gone(virt->slow, run);
 }
 
 /* ---- events thread ---- */
@@ -106,39 +120,36 @@ static int on_lifecycle(
 	virConnectPtr conn, virDomainPtr dom, int event, int detail, void *data)
 {
 	struct virt *virt = data;
+	uint64_t order = registry_order(virt->params.registry);
 	struct vm_ident vm;
 
 	(void)conn;
 	(void)detail;
-	pthread_mutex_lock(&virt->lock);
-	virt->event_seq++;
-	pthread_mutex_unlock(&virt->lock);
 	if (!get_ident(dom, &vm))
 		return 0;
-	switch (event) {
-	case VIR_DOMAIN_EVENT_STOPPED:
-		vm_stopped(virt, &vm.uuid);
-		break;
-	case VIR_DOMAIN_EVENT_STARTED:
-		vm_runs(virt, &vm, dom);
-		break;
-	case VIR_DOMAIN_EVENT_RESUMED:
-	case VIR_DOMAIN_EVENT_SUSPENDED:
-		vm_runs(virt, &vm, dom);
-		virt_rediscover(virt, &vm.uuid); /* its state is to be told at once */
-		break;
-	default:
-		break;
+	if (event == VIR_DOMAIN_EVENT_STOPPED) {
+		registry_report_gone(virt->params.registry, order, &vm.uuid);
+	} else if (event == VIR_DOMAIN_EVENT_STARTED ||
+		event == VIR_DOMAIN_EVENT_RESUMED ||
+		event == VIR_DOMAIN_EVENT_SUSPENDED) {
+		_cleanup_run_ struct run *run = vm_runs(virt, order, &vm, dom);
+
+		/* its state is to be told at once */
+		if (run && event != VIR_DOMAIN_EVENT_STARTED)
+			slow_ask(virt->slow, run);
 	}
 	return 0;
 }
 
-static void look_again(virDomainPtr dom, struct virt *virt)
+/* Something of a running VM changed; @at_once: see describe_again(). */
+static void look_again(virDomainPtr dom, struct virt *virt, bool at_once)
 {
+	_cleanup_roster_ struct roster *roster = registry_roster(virt->params.registry);
 	struct vm_ident vm;
+	struct run *run = get_ident(dom, &vm) ? roster_find(roster, &vm.uuid) : NULL;
 
-	if (get_ident(dom, &vm))
-		virt_rediscover(virt, &vm.uuid);
+	if (run)
+		describe_again(virt->describe, run, at_once);
 }
 
 /* A channel, an interface or a disk was plugged or unplugged. */
@@ -146,7 +157,7 @@ static void on_device(virConnectPtr conn, virDomainPtr dom, const char *alias, v
 {
 	(void)conn;
 	(void)alias;
-	look_again(dom, data);
+	look_again(dom, data, true);
 }
 
 /* A limit was changed. */
@@ -156,15 +167,16 @@ static void on_tunable(virConnectPtr conn, virDomainPtr dom, virTypedParameterPt
 	(void)conn;
 	(void)params;
 	(void)n_params;
-	look_again(dom, data);
+	look_again(dom, data, true);
 }
 
+/* A guest can cause this as often as it likes. */
 static void on_balloon(
 	virConnectPtr conn, virDomainPtr dom, unsigned long long kib, void *data)
 {
 	(void)conn;
 	(void)kib;
-	look_again(dom, data);
+	look_again(dom, data, false);
 }
 
 static void on_close(virConnectPtr conn, int reason, void *data)
@@ -231,62 +243,38 @@ static void read_product(struct virt *virt, virConnectPtr conn)
 	pthread_mutex_unlock(&virt->lock);
 }
 
-static uint64_t event_seq(struct virt *virt)
-{
-	pthread_mutex_lock(&virt->lock);
-	uint64_t seq = virt->event_seq;
-
-	pthread_mutex_unlock(&virt->lock);
-	return seq;
-}
-
-static int compare_idents(const void *a, const void *b)
-{
-	const struct vm_ident *x = a, *y = b;
-
-	return uuid_compare(&x->uuid, &y->uuid);
-}
-
-/* Makes the board's VMs the @n domains in @doms. */
-static void reconcile(struct virt *virt, virDomainPtr *doms, size_t n)
-{
-	_cleanup_free_ struct vm_ident *running = xcalloc(n, sizeof(*running));
-	struct vm_ident *known = NULL;
-	size_t n_known = board_vms(virt->params.board, &known), n_running = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		n_running += get_ident(doms[i], &running[n_running]);
-		if (n_running && running[n_running - 1].id >= 0)
-			vm_runs(virt, &running[n_running - 1], doms[i]);
-	}
-	if (n_running)
-		qsort(running, n_running, sizeof(*running), compare_idents);
-	for (size_t i = 0; i < n_known; i++)
-		if (!n_running ||
-			!bsearch(&known[i], running, n_running, sizeof(*running),
-				compare_idents))
-			vm_stopped(virt, &known[i].uuid);
-	board_vms_free(known, n_known);
-}
-
 /* Events catch all changes; the list finds what they might have missed. */
 static bool list_domains(struct virt *virt, virConnectPtr conn)
 {
+	struct registry *registry = virt->params.registry;
 	virDomainPtr *doms = NULL;
-	uint64_t before = event_seq(virt);
+	uint64_t order = registry_list_order(registry);
 	int n = virConnectListAllDomains(conn, &doms, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
 
 	if (n < 0)
 		return false;
-	/* with an event meanwhile the list may be older than what the event told */
-	bool quiet = event_seq(virt) == before;
+	_cleanup_free_ struct vm_ident *idents = xcalloc((size_t)n, sizeof(*idents));
+	size_t n_idents = 0;
 
-	if (quiet)
-		reconcile(virt, doms, (size_t)n);
 	for (int i = 0; i < n; i++)
+		if (get_ident(doms[i], &idents[n_idents]) && idents[n_idents].id >= 0)
+			n_idents++;
+	registry_report_all(
+		registry, order, idents, n_idents, atomic_load(&virt->hypervisor));
+	_cleanup_roster_ struct roster *roster = registry_roster(registry);
+
+	for (int i = 0; i < n; i++) {
+		struct uuid uuid;
+		struct run *run = virDomainGetUUID(doms[i], uuid.b) == 0
+			? roster_find(roster, &uuid)
+			: NULL;
+
+		if (run)
+			describe_put(virt->describe, run, doms[i]);
 		virDomainFree(doms[i]);
+	}
 	free(doms);
-	return quiet;
+	return true;
 }
 
 static void register_events(struct virt *virt, virConnectPtr conn)
@@ -321,19 +309,19 @@ static void register_events(struct virt *virt, virConnectPtr conn)
 
 static void disconnect_virt(struct virt *virt)
 {
+	pthread_mutex_lock(&virt->lock);
 	virConnectPtr conn = TAKE_PTR(virt->conn);
 
-	pthread_mutex_lock(&virt->lock);
 	virt->lost = false;
 	pthread_mutex_unlock(&virt->lock);
 	if (!conn)
 		return;
-	discover_disconnect(virt->discover);
-	slow_disconnect(virt->slow);
 	for (size_t i = 0; i < N_EVENTS; i++)
 		if (virt->callbacks[i] >= 0)
 			virConnectDomainEventDeregisterAny(conn, virt->callbacks[i]);
 	virConnectUnregisterCloseCallback(conn, on_close);
+	describe_disconnect(virt->describe);
+	slow_disconnect(virt->slow);
 	virConnectClose(conn);
 }
 
@@ -345,15 +333,19 @@ static void connect_virt(struct virt *virt)
 		set_state(virt, VIRT_FAILED, virt_error());
 		return;
 	}
+	const char *type = virConnectGetType(conn);
+
+	atomic_store(&virt->hypervisor,
+		type && !strcmp(type, "QEMU") ? HYPERVISOR_QEMU : HYPERVISOR_OTHER);
+	pthread_mutex_lock(&virt->lock);
 	virt->conn = conn;
-	discover_connect(virt->discover, conn);
+	pthread_mutex_unlock(&virt->lock);
 	register_events(virt, conn);
 	read_product(virt, conn);
-	/* among many starts there may never be a quiet moment; the events tell, too */
-	for (int i = 0; i < LIST_CYCLES && !list_domains(virt, conn); i++)
-		continue;
+	(void)list_domains(
+		virt, conn); /* a failure shows with the connection's next use */
 	set_state(virt, VIRT_CONNECTED, NULL);
-	sampler_kick(virt->params.sampler); /* the hypervisor's version is known now */
+	virt->params.on_connected(virt->params.ctx);
 }
 
 static void *connect_main(void *arg)
@@ -361,7 +353,7 @@ static void *connect_main(void *arg)
 	struct virt *virt = arg;
 	unsigned cycles = 0;
 
-	while (cycle_wait(&virt->cycle)) {
+	while (cycle_wait(&virt->cycle) != CYCLE_STOPPED) {
 		pthread_mutex_lock(&virt->lock);
 		bool lost = virt->lost;
 
@@ -393,10 +385,15 @@ static void on_slow_failure(void *ctx, virConnectPtr conn, virErrorPtr error)
 			log_warning("libvirt: no statistics: %s", message);
 		return;
 	}
-	set_state(virt, VIRT_FAILED, message);
+	/* a call that comes back late may be of a connection before this one */
 	pthread_mutex_lock(&virt->lock);
-	virt->lost = true;
+	bool ours = conn == virt->conn;
+
+	virt->lost |= ours;
 	pthread_mutex_unlock(&virt->lock);
+	if (!ours)
+		return;
+	set_state(virt, VIRT_FAILED, message);
 	cycle_kick(&virt->cycle);
 }
 
@@ -409,10 +406,44 @@ static void on_slow_success(void *ctx)
 
 /* ---- start, reload, stop ---- */
 
-struct virt *virt_start(const struct virt_params *params)
+/* Return: 0 or -errno; nothing runs then. */
+static int start_threads(struct virt *virt)
+{
+	int r = pthread_create(&virt->events_thread, NULL, events_main, virt);
+
+	if (r)
+		return -r;
+	pthread_setname_np(virt->events_thread, "events");
+	r = pthread_create(&virt->connect_thread, NULL, connect_main, virt);
+	if (r) {
+		atomic_store(&virt->stopping, true);
+		virEventUpdateTimeout(virt->wake_timer, 0);
+		pthread_join(virt->events_thread, NULL);
+		return -r;
+	}
+	pthread_setname_np(virt->connect_thread, "connect");
+	return 0;
+}
+
+void virt_free(struct virt *virt)
+{
+	if (!virt)
+		return;
+	if (virt->wake_timer >= 0)
+		virEventRemoveTimeout(virt->wake_timer);
+	slow_free(virt->slow);
+	cycle_done(&virt->cycle);
+	pthread_mutex_destroy(&virt->lock);
+	free(virt->product);
+	free(virt->uri);
+	free(virt);
+}
+
+int virt_start(const struct virt_params *params, struct virt **ret)
 {
 	struct virt *virt = xcalloc(1, sizeof(*virt));
 	struct slow_params sp = { .board = params->board,
+		.registry = params->registry,
 		.period_ns = params->period_ns,
 		.slow_period_ns = params->slow_period_ns,
 		.on_failure = on_slow_failure,
@@ -430,18 +461,34 @@ struct virt *virt_start(const struct virt_params *params)
 	virEventRegisterDefaultImpl();
 	virt->wake_timer = virEventAddTimeout(-1, on_wake_timer, NULL, NULL);
 	virt->slow = slow_start(&sp);
-	virt->discover = discover_start(params, virt->slow);
-	pthread_create(&virt->events_thread, NULL, events_main, virt);
-	pthread_setname_np(virt->events_thread, "events");
-	pthread_create(&virt->connect_thread, NULL, connect_main, virt);
-	pthread_setname_np(virt->connect_thread, "connect");
-	return virt;
+	virt->describe = virt->slow
+		? describe_start(params->registry, virt->slow, params->period_ns)
+		: NULL;
+	registry_subscribe(
+		params->registry, (struct registry_listener){ on_registry, virt });
+	int r = virt->describe ? start_threads(virt) : -EAGAIN;
+
+	if (r == 0) {
+		*ret = virt;
+		return 0;
+	}
+	log_error("libvirt cannot be asked: %s", strerror(-r));
+	if (virt->describe)
+		(void)describe_stop(virt->describe, INT64_MAX);
+	if (virt->slow)
+		(void)slow_stop(virt->slow, INT64_MAX);
+	virt_free(virt);
+	return r;
 }
 
 void virt_reload(struct virt *virt, int64_t period_ns, int64_t slow_period_ns)
 {
-	/* descriptions serve other metrics now, and other files must be open */
-	virt_rediscover(virt, NULL);
+	_cleanup_roster_ struct roster *roster = registry_roster(virt->params.registry);
+
+	describe_set_period(virt->describe, period_ns);
+	/* some limits have no event: who wants them seen now reloads */
+	for (size_t i = 0; i < roster->n; i++)
+		describe_again(virt->describe, roster->runs[i], true);
 	slow_reload(virt->slow, period_ns, slow_period_ns);
 }
 
@@ -456,17 +503,9 @@ bool virt_stop(struct virt *virt)
 		return false;
 	atomic_store(&virt->stopping, true);
 	virEventUpdateTimeout(virt->wake_timer, 0);
-	if (!thread_join_until(virt->events_thread, deadline) ||
-		!discover_stop(virt->discover, deadline) ||
-		!slow_stop(virt->slow, deadline))
-		return false;
-	virEventRemoveTimeout(virt->wake_timer);
-	cycle_done(&virt->cycle);
-	pthread_mutex_destroy(&virt->lock);
-	free(virt->product);
-	free(virt->uri);
-	free(virt);
-	return true;
+	return thread_join_until(virt->events_thread, deadline) &&
+		describe_stop(virt->describe, deadline) &&
+		slow_stop(virt->slow, deadline);
 }
 
 bool virt_fill(struct virt *virt, struct fact *facts, struct strbuf *product)
@@ -488,11 +527,6 @@ bool virt_fill(struct virt *virt, struct fact *facts, struct strbuf *product)
 	return known;
 }
 
-void virt_rediscover(struct virt *virt, const struct uuid *uuid)
-{
-	discover_again(virt->discover, uuid);
-}
-
 void virt_status(struct virt *virt, struct strbuf *out)
 {
 	static const char *const states[] = { [VIRT_CONNECTING] = "connecting",
@@ -505,5 +539,7 @@ void virt_status(struct virt *virt, struct strbuf *out)
 	if (virt->product)
 		strbuf_addf(out, "libvirt.product: %s\n", virt->product);
 	pthread_mutex_unlock(&virt->lock);
+	strbuf_addf(out, "libvirt.descriptions: %" PRIu64 "\n",
+		describe_count(virt->describe));
 	slow_status(virt->slow, out);
 }

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What libvirt runs: a read-only connection that is made, lost and made again without
- * anybody else noticing, and VMs that appear and go by its events.  Each VM is discovered
- * once, and again when its devices or vCPUs change: its process first, for the fast lane
- * (collect/sampler), then its description, then it is handed to the slow lane
- * (collect/slow).  Three threads, so that a libvirt that does not answer costs news of VMs
- * and the slow lane's figures their freshness, and nothing else:
- *   events    runs libvirt's event loop; a VM appears on the board from here
- *   discover  finds processes, and asks for descriptions
- *   connect   connects, and compares the VMs with libvirt's list now and then
+ * libvirt as a finder: a read-only connection that is made, lost and made again without
+ * anybody else noticing, and VMs that it reports to the registry by libvirt's events and,
+ * now and then, its list.  Describing them (collect/libvirt/describe) and asking for their
+ * statistics (collect/libvirt/slow) have threads of their own, so that a libvirt that does
+ * not answer costs news of VMs and the slow lane's figures their freshness, and nothing
+ * else.  Two threads here:
+ *   events    runs libvirt's event loop; a VM appears and goes here
+ *   connect   connects, and asks for the list
  */
 #pragma once
 
@@ -16,50 +15,45 @@
 #include <stdint.h>
 
 #include "core/fact.h"
-#include "util/uuid.h"
 
 struct board;
-struct sampler;
+struct registry;
 struct strbuf;
 struct virt;
 
 struct virt_params {
 	struct board *board;
-	struct sampler *sampler;
+	struct registry *registry;
 	const char *uri; /* NULL: the hypervisor of this host */
 	int64_t period_ns, slow_period_ns;
-	int root_fd; /* holds proc, run and sys; borrowed */
 
-	/*
-	 * A VM's channel is known: @path of the host's socket, NULL if it has none.  From the
-	 * discover thread; must not block.
-	 */
-	void (*on_channel)(void *ctx, const struct uuid *uuid, const char *path);
-	/* A VM is gone.  From any of the threads; must not block. */
-	void (*on_gone)(void *ctx, const struct uuid *uuid);
+	/* The hypervisor's version is known.  From the connect thread; must not block. */
+	void (*on_connected)(void *ctx);
 	void *ctx;
 };
 
-/* Starts the threads; never fails for want of a libvirt. */
-struct virt *virt_start(const struct virt_params *params);
+/*
+ * Starts the threads; does not fail for want of a libvirt.
+ * Return: 0; -errno with a logged error if there are no threads to be had.  Where libvirt is
+ * not part of the build *@ret is NULL, which all others accept.
+ */
+int virt_start(const struct virt_params *params, struct virt **ret);
 
-/* Puts other periods in force and samples at once; also after board_set_specs(). */
+/* Puts other periods in force and asks at once; also after board_set_specs(). */
 void virt_reload(struct virt *virt, int64_t period_ns, int64_t slow_period_ns);
 
 /*
- * Stops and frees; waits for calls to libvirt for a bounded time.
+ * Stops: nothing is reported any more.  Waits for calls to libvirt for a bounded time.
  * Return: false if a call did not end: then threads and memory are left to process exit.
  */
 bool virt_stop(struct virt *virt);
+void virt_free(struct virt *virt); /* after virt_stop(), when nobody asks it any more */
 
 /*
  * For the sampler: sets FLEET_VIRT_PRODUCT, whose text is written to @product, and
  * FLEET_SELF_SLOW_*.  Any thread.  Return: false while libvirt was never reached.
  */
 bool virt_fill(struct virt *virt, struct fact *facts, struct strbuf *product);
-
-/* A VM must be discovered again; @uuid NULL: all of them.  Any thread. */
-void virt_rediscover(struct virt *virt, const struct uuid *uuid);
 
 /* Appends the lines of the status file. */
 void virt_status(struct virt *virt, struct strbuf *out);

@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "core/unit.h"
+#include "foreign/foreign.h"
 #include "util/cleanup.h"
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/parse.h"
-#include "foreign/foreign.h"
 
 /* The number in an element's text, 0 if there is none; libvirt's "-1" is no limit, too. */
 static uint64_t element_u64(xmlNode *node)
@@ -117,7 +117,6 @@ int domain_xml_parse(const char *xml, const char *channel, struct description *r
 
 	if (!root)
 		return -EINVAL;
-	*ret = (struct description){ 0 };
 	read_limits(root, ret);
 	for (xmlNode *node = devices ? devices->children : NULL; node;
 		node = node->next) {

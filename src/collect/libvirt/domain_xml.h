@@ -6,6 +6,6 @@
 
 /*
  * @xml: of bounded size; @channel: the name of the virtio-serial channel's target.
- * Return: 0, to be freed with description_done(); -EINVAL if it is not well-formed.
+ * @ret: empty.  Return: 0; -EINVAL if it is not well-formed.
  */
 int domain_xml_parse(const char *xml, const char *channel, struct description *ret);

@@ -10,15 +10,15 @@
 
 #include <libvirt/virterror.h>
 
-#include "model/board.h"
 #include "collect/libvirt/slow_job.h"
 #include "collect/libvirt/stats.h"
 #include "core/spec.h"
+#include "model/board.h"
+#include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/mem.h"
-#include "util/search.h"
 #include "util/strbuf.h"
 #include "util/sync.h"
 
@@ -41,11 +41,10 @@
 
 #define IDLE_NS NS_PER_S
 
-/* A VM, guarded by slow.lock. */
+/* What is kept of a run (PLACE_SLOW), guarded by slow.lock. */
 struct slow_vm {
-	struct vm *vm;
-	uint64_t key;
-	virDomainPtr dom; /* NULL: no connection */
+	struct run *run;  /* which keeps this in its place */
+	virDomainPtr dom; /* NULL: no connection, or it is gone */
 	int64_t due_ns;
 	bool busy; /* in a job that is not abandoned */
 	struct slow_memory memory;
@@ -61,16 +60,15 @@ struct slow {
 	bool told_exhausted;
 	unsigned groups[COVER_COMBINATIONS];
 
-	pthread_mutex_t lock; /* guards the rest; taken alone */
-	pthread_cond_t wake;  /* the scheduler */
-	pthread_cond_t work;  /* idle workers */
+	pthread_mutex_t
+		lock;        /* guards the rest and PLACE_SLOW; inside it registry.lock */
+	pthread_cond_t wake; /* the scheduler */
+	pthread_cond_t work; /* idle workers */
 	pthread_cond_t ended; /* slow_stop() */
 	int64_t period_ns, slow_period_ns;
 	bool stopping;
 	bool stalled; /* even probes are not answered: libvirt itself hangs */
 	bool kicked;
-	struct slow_vm *vms; /* sorted by key */
-	size_t n_vms, cap_vms;
 	struct slow_job *pending;
 	struct slow_job *running; /* owned by a worker each */
 	unsigned n_pending, n_workers, n_idle, n_active;
@@ -79,28 +77,18 @@ struct slow {
 
 /* ---- VMs ---- */
 
-static uint64_t key_at(const void *vms, size_t i)
+static void slow_vm_free(void *state)
 {
-	return ((const struct slow_vm *)vms)[i].key;
-}
+	struct slow_vm *sv = state;
 
-static size_t place_locked(const struct slow *s, uint64_t key)
-{
-	return search_key(s->vms, s->n_vms, key_at, key);
-}
-
-static struct slow_vm *find_locked(const struct slow *s, const struct vm *vm)
-{
-	size_t i = place_locked(s, uuid_key(&vm->ident.uuid));
-
-	return i < s->n_vms && s->vms[i].vm == vm ? &s->vms[i] : NULL;
-}
-
-static void release(struct slow_vm *sv)
-{
 	if (sv->dom)
 		virDomainFree(sv->dom);
-	vm_unref(sv->vm);
+	free(sv);
+}
+
+static struct slow_vm *slow_vm_of(const struct run *run)
+{
+	return run_place(run, PLACE_SLOW);
 }
 
 static void kick_locked(struct slow *s)
@@ -109,62 +97,60 @@ static void kick_locked(struct slow *s)
 	pthread_cond_signal(&s->wake);
 }
 
-void slow_put(struct slow *s, struct vm *vm, virDomainPtr dom)
+void slow_put(struct slow *s, struct run *run, virDomainPtr dom)
 {
-	uint64_t key = uuid_key(&vm->ident.uuid);
-
-	virDomainRef(dom);
 	pthread_mutex_lock(&s->lock);
-	size_t i = place_locked(s, key);
-	bool known = i < s->n_vms && s->vms[i].key == key;
+	struct slow_vm *sv = slow_vm_of(run);
+	virDomainPtr old = NULL;
 
-	if (!known) {
-		s->vms = xgrow(s->vms, s->n_vms, &s->cap_vms, sizeof(*s->vms));
-		memmove(&s->vms[i + 1], &s->vms[i], (s->n_vms - i) * sizeof(*s->vms));
-		s->n_vms++;
-	}
-	struct slow_vm *sv = &s->vms[i];
-
-	if (known && sv->vm == vm) {
-		virDomainPtr old = sv->dom;
-
+	if (!atomic_load(&run->gone)) {
+		if (!sv) {
+			sv = xcalloc(1, sizeof(*sv));
+			sv->run = run;
+			run_set_place(run, PLACE_SLOW, sv, slow_vm_free);
+		}
+		old = sv->dom;
+		virDomainRef(dom);
 		sv->dom = dom;
-		dom = old;
-	} else {
-		if (known)
-			release(sv);
-		*sv = (struct slow_vm){ .vm = vm_ref(vm), .key = key, .dom = dom };
-		dom = NULL;
+		sv->due_ns = 0;
+		kick_locked(s);
 	}
-	sv->due_ns = 0;
-	kick_locked(s);
+	pthread_mutex_unlock(&s->lock);
+	if (old)
+		virDomainFree(old);
+}
+
+void slow_ask(struct slow *s, const struct run *run)
+{
+	pthread_mutex_lock(&s->lock);
+	struct slow_vm *sv = slow_vm_of(run);
+
+	if (sv) {
+		sv->due_ns = 0;
+		kick_locked(s);
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* The domain is let go of at once: its last reference may close a connection. */
+void slow_gone(struct slow *s, const struct run *run)
+{
+	pthread_mutex_lock(&s->lock);
+	struct slow_vm *sv = slow_vm_of(run);
+	virDomainPtr dom = sv ? TAKE_PTR(sv->dom) : NULL;
+
 	pthread_mutex_unlock(&s->lock);
 	if (dom)
 		virDomainFree(dom);
 }
 
-void slow_remove(struct slow *s, const struct vm *vm)
-{
-	pthread_mutex_lock(&s->lock);
-	struct slow_vm *sv = find_locked(s, vm);
-
-	if (sv) {
-		release(sv);
-		size_t i = (size_t)(sv - s->vms);
-
-		memmove(sv, sv + 1, (--s->n_vms - i) * sizeof(*sv));
-	}
-	pthread_mutex_unlock(&s->lock);
-}
-
 void slow_disconnect(struct slow *s)
 {
+	_cleanup_roster_ struct roster *roster = registry_roster(s->params.registry);
+
+	for (size_t i = 0; i < roster->n; i++)
+		slow_gone(s, roster->runs[i]);
 	pthread_mutex_lock(&s->lock);
-	for (size_t i = 0; i < s->n_vms; i++) {
-		if (s->vms[i].dom)
-			virDomainFree(s->vms[i].dom);
-		s->vms[i].dom = NULL;
-	}
 	s->stalled = false;
 	pthread_mutex_unlock(&s->lock);
 }
@@ -185,7 +171,7 @@ static int64_t tick_ns(const struct slow *s)
 static int64_t next_due(
 	const struct slow_vm *sv, int64_t period, int64_t tick, int64_t now)
 {
-	int64_t phase = (int64_t)(sv->key % (uint64_t)period);
+	int64_t phase = (int64_t)(sv->run->key % (uint64_t)period);
 	int64_t into = (now - phase) % period;
 	int64_t due = now - (into < 0 ? into + period : into) + period;
 
@@ -194,7 +180,7 @@ static int64_t next_due(
 
 static bool covered(const struct slow_vm *sv)
 {
-	return atomic_load(&sv->vm->cover) != 0;
+	return atomic_load(&sv->run->cover) != 0;
 }
 
 /* After a job of that kind. */
@@ -260,10 +246,8 @@ static void settle_locked(struct slow *s, struct slow_job *job)
 
 	for (size_t i = 0; i < job->n; i++) {
 		const struct slow_item *item = &job->items[i];
-		struct slow_vm *sv = find_locked(s, item->vm);
+		struct slow_vm *sv = slow_vm_of(item->run);
 
-		if (!sv)
-			continue; /* gone meanwhile */
 		if (job->abandoned) {
 			/* at last: the one that held it up may be there again */
 			if (sv->memory.doubt == DOUBT_SILENT)
@@ -272,7 +256,8 @@ static void settle_locked(struct slow *s, struct slow_job *job)
 		}
 		sv->busy = false;
 		sv->memory = item->memory;
-		plan_next_locked(s, sv, job->kind, now);
+		if (sv->due_ns)
+			plan_next_locked(s, sv, job->kind, now);
 	}
 	if (!job->abandoned) {
 		s->n_active--;
@@ -363,24 +348,26 @@ static bool needs_probe(const struct slow_vm *sv)
 
 static unsigned cover_of(const struct slow_vm *sv)
 {
-	return atomic_load(&sv->vm->cover) & (COVER_COMBINATIONS - 1);
+	return atomic_load(&sv->run->cover) & (COVER_COMBINATIONS - 1);
 }
 
 static void job_add_locked(struct slow_job *job, struct slow_vm *sv)
 {
-	slow_job_add(job, sv->vm, sv->dom, &sv->memory);
+	slow_job_add(job, sv->run, sv->dom, &sv->memory);
 	sv->busy = true;
+	sv->due_ns = job->start_mono_ns; /* slow_ask() meanwhile makes it 0 */
 }
 
 /* Those in doubt first, then who has waited longest: nobody waits for ever. */
-static struct slow_vm *first_due_locked(struct slow *s, int64_t now)
+static struct slow_vm *first_due_locked(
+	struct slow *s, const struct roster *roster, int64_t now)
 {
 	struct slow_vm *best = NULL;
 
-	for (size_t i = 0; i < s->n_vms; i++) {
-		struct slow_vm *sv = &s->vms[i];
+	for (size_t i = 0; i < roster->n; i++) {
+		struct slow_vm *sv = slow_vm_of(roster->runs[i]);
 
-		if (!is_due(sv, now))
+		if (!sv || !is_due(sv, now))
 			continue;
 		if (!needs_probe(sv) && !s->groups[cover_of(sv)]) {
 			plan_next_locked(s, sv, JOB_STATS, now); /* nothing to ask */
@@ -410,7 +397,8 @@ static bool fits(const struct slow_vm *first, const struct slow_vm *sv)
  */
 static struct slow_job *make_job_locked(struct slow *s, int64_t now)
 {
-	struct slow_vm *first = first_due_locked(s, now);
+	_cleanup_roster_ struct roster *roster = registry_roster(s->params.registry);
+	struct slow_vm *first = first_due_locked(s, roster, now);
 
 	if (!first)
 		return NULL;
@@ -418,10 +406,15 @@ static struct slow_job *make_job_locked(struct slow *s, int64_t now)
 	struct slow_job *job = slow_job_new(needs_probe(first) ? JOB_PROBE : JOB_STATS,
 		s->plan, s->groups[cover], cover);
 
+	job->start_mono_ns = now;
+	job->start_real_ns = clock_real_ns();
 	job_add_locked(job, first);
-	for (size_t i = 0; i < s->n_vms && job->n < SLOW_BATCH_VMS; i++)
-		if (is_due(&s->vms[i], now) && fits(first, &s->vms[i]))
-			job_add_locked(job, &s->vms[i]);
+	for (size_t i = 0; i < roster->n && job->n < SLOW_BATCH_VMS; i++) {
+		struct slow_vm *sv = slow_vm_of(roster->runs[i]);
+
+		if (sv && is_due(sv, now) && fits(first, sv))
+			job_add_locked(job, sv);
+	}
 	return job;
 }
 
@@ -438,8 +431,6 @@ static bool start_job_locked(struct slow *s, int64_t now)
 
 	if (!job)
 		return false;
-	job->start_mono_ns = now;
-	job->start_real_ns = clock_real_ns();
 	job->next = s->pending;
 	s->pending = job;
 	s->n_pending++;
@@ -485,10 +476,8 @@ static void abandon_locked(struct slow *s, struct slow_job *job, int64_t now)
 	if (job->kind == JOB_PROBE)
 		s->stalled = true;
 	for (size_t i = 0; i < job->n; i++) {
-		struct slow_vm *sv = find_locked(s, job->items[i].vm);
+		struct slow_vm *sv = slow_vm_of(job->items[i].run);
 
-		if (!sv)
-			continue;
 		sv->busy = false;
 		sv->due_ns = now;
 		if (job->kind == JOB_STATS && sv->memory.doubt != DOUBT_SILENT)
@@ -507,13 +496,14 @@ static void abandon_late_locked(struct slow *s, int64_t now)
 /* Until a VM is due, a call is late, or somebody kicks. */
 static void wait_locked(struct slow *s, int64_t now)
 {
+	_cleanup_roster_ struct roster *roster = registry_roster(s->params.registry);
 	int64_t next = now + IDLE_NS;
 
-	for (size_t i = 0; i < s->n_vms; i++) {
-		const struct slow_vm *sv = &s->vms[i];
+	for (size_t i = 0; i < roster->n; i++) {
+		const struct slow_vm *sv = slow_vm_of(roster->runs[i]);
 
 		/* those that are due already wait for a worker, who kicks */
-		if (sv->dom && !sv->busy && sv->due_ns > now && sv->due_ns < next)
+		if (sv && sv->dom && !sv->busy && sv->due_ns > now && sv->due_ns < next)
 			next = sv->due_ns;
 	}
 	for (const struct slow_job *job = s->running; job; job = job->next) {
@@ -556,6 +546,24 @@ static void *scheduler_main(void *arg)
 
 /* ---- life ---- */
 
+void slow_free(struct slow *s)
+{
+	if (!s)
+		return;
+	while (s->pending) {
+		struct slow_job *job = s->pending;
+
+		s->pending = job->next;
+		slow_job_free(job);
+	}
+	virt_plan_unref(s->plan);
+	pthread_cond_destroy(&s->wake);
+	pthread_cond_destroy(&s->work);
+	pthread_cond_destroy(&s->ended);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
 struct slow *slow_start(const struct slow_params *params)
 {
 	struct slow *s = xcalloc(1, sizeof(*s));
@@ -567,7 +575,13 @@ struct slow *slow_start(const struct slow_params *params)
 	cond_init_monotonic(&s->wake);
 	cond_init_monotonic(&s->work);
 	cond_init_monotonic(&s->ended);
-	pthread_create(&s->scheduler, NULL, scheduler_main, s);
+	int r = pthread_create(&s->scheduler, NULL, scheduler_main, s);
+
+	if (r) {
+		log_error("slow figures cannot be had: %s", strerror(r));
+		slow_free(s);
+		return NULL;
+	}
 	pthread_setname_np(s->scheduler, "slow");
 	return s;
 }
@@ -588,34 +602,21 @@ bool slow_stop(struct slow *s, int64_t deadline_mono_ns)
 	bool over = !s->n_workers;
 
 	pthread_mutex_unlock(&s->lock);
-	if (!over)
-		return false;
-	while (s->pending) {
-		struct slow_job *job = s->pending;
-
-		s->pending = job->next;
-		slow_job_free(job);
-	}
-	for (size_t i = 0; i < s->n_vms; i++)
-		release(&s->vms[i]);
-	virt_plan_unref(s->plan);
-	pthread_cond_destroy(&s->wake);
-	pthread_cond_destroy(&s->work);
-	pthread_cond_destroy(&s->ended);
-	pthread_mutex_destroy(&s->lock);
-	free(s->vms);
-	free(s);
-	return true;
+	return over;
 }
 
 void slow_reload(struct slow *s, int64_t period_ns, int64_t slow_period_ns)
 {
+	_cleanup_roster_ struct roster *roster = registry_roster(s->params.registry);
+
 	pthread_mutex_lock(&s->lock);
 	s->period_ns = period_ns;
 	s->slow_period_ns = slow_period_ns;
-	for (size_t i = 0; i < s->n_vms; i++) {
-		s->vms[i].due_ns = 0;
-		s->vms[i].memory.n_params = 0;
+	for (size_t i = 0; i < roster->n; i++) {
+		struct slow_vm *sv = slow_vm_of(roster->runs[i]);
+
+		if (sv)
+			sv->due_ns = 0;
 	}
 	kick_locked(s);
 	pthread_mutex_unlock(&s->lock);
@@ -630,6 +631,7 @@ void slow_get_figures(struct slow *s, struct slow_figures *ret)
 
 void slow_status(struct slow *s, struct strbuf *out)
 {
+	_cleanup_roster_ struct roster *roster = registry_roster(s->params.registry);
 	int64_t now = clock_mono_ns();
 
 	pthread_mutex_lock(&s->lock);
@@ -642,15 +644,15 @@ void slow_status(struct slow *s, struct strbuf *out)
 		strbuf_addf(out, "slow.waiting_ms: %" PRId64 "%s\n",
 			(now - job->start_mono_ns) / NS_PER_MS,
 			job->abandoned ? " abandoned" : "");
-	for (size_t i = 0; i < s->n_vms; i++) {
-		const struct vm *vm = s->vms[i].vm;
+	for (size_t i = 0; i < roster->n; i++) {
+		const struct run *run = roster->runs[i];
 		char uuid[UUID_TEXT_LEN + 1];
-		int64_t then = atomic_load(&vm->slow_mono_ns);
+		int64_t then = atomic_load(&run->slow_mono_ns);
 
-		uuid_format(&vm->ident.uuid, uuid);
+		uuid_format(&run->ident.uuid, uuid);
 		strbuf_addf(out, "vm.%s.slow_age_ms: %" PRId64 "%s\n", uuid,
 			then ? (now - then) / NS_PER_MS : -1,
-			atomic_load(&vm->silent) ? " silent" : "");
+			atomic_load(&run->silent) ? " silent" : "");
 	}
 	pthread_mutex_unlock(&s->lock);
 }

@@ -14,14 +14,15 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
-#include "model/vm.h"
-
 struct board;
+struct registry;
+struct run;
 struct slow;
 struct strbuf;
 
 struct slow_params {
 	struct board *board;
+	struct registry *registry;
 	int64_t period_ns, slow_period_ns;
 
 	/* A call failed as a whole: is the connection still good?  From a worker. */
@@ -31,27 +32,33 @@ struct slow_params {
 	void *ctx;
 };
 
-/* Starts the scheduler; workers come when there is work. */
+/*
+ * Starts the scheduler; workers come when there is work.
+ * Return: NULL with a logged error if there is no thread to be had.
+ */
 struct slow *slow_start(const struct slow_params *params);
 
 /*
- * Stops and frees; waits for calls until @deadline_mono_ns.
+ * Stops; waits for calls until @deadline_mono_ns.
  * Return: false if a call did not end: then threads and memory are left to process exit.
  */
 bool slow_stop(struct slow *slow, int64_t deadline_mono_ns);
+void slow_free(struct slow *slow); /* after slow_stop(); NULL is accepted */
 
 /* After a reload, also of the board's specs; asks all VMs at once. */
 void slow_reload(struct slow *slow, int64_t period_ns, int64_t slow_period_ns);
 
 /*
  * Any thread; none of them waits for libvirt.
- *   put         a VM and its domain on the connection in force, references are taken; it
- *               is asked at once
- *   remove      a VM that is gone
+ *   put         a run and its domain on the connection in force, of which a reference is
+ *               taken; it is asked at once
+ *   ask         it is asked at once
+ *   gone        it has ended: its domain is let go of
  *   disconnect  all domains are of a connection that is lost
  */
-void slow_put(struct slow *slow, struct vm *vm, virDomainPtr dom);
-void slow_remove(struct slow *slow, const struct vm *vm);
+void slow_put(struct slow *slow, struct run *run, virDomainPtr dom);
+void slow_ask(struct slow *slow, const struct run *run);
+void slow_gone(struct slow *slow, const struct run *run);
 void slow_disconnect(struct slow *slow);
 
 struct slow_figures {

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/board.h"
 #include "collect/libvirt/stats.h"
+#include "model/board.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -30,7 +30,7 @@ void slow_job_free(struct slow_job *job)
 {
 	for (size_t i = 0; i < job->n; i++) {
 		virDomainFree(job->doms[i]);
-		vm_unref(job->items[i].vm);
+		run_unref(job->items[i].run);
 	}
 	virDomainStatsRecordListFree(job->records);
 	virFreeError(job->error);
@@ -40,18 +40,19 @@ void slow_job_free(struct slow_job *job)
 	free(job);
 }
 
-void slow_job_add(struct slow_job *job, struct vm *vm, virDomainPtr dom,
+void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
 	const struct slow_memory *memory)
 {
 	virDomainRef(dom);
 	job->doms[job->n] = dom;
-	job->items[job->n++] = (struct slow_item){ .vm = vm_ref(vm), .memory = *memory };
+	job->items[job->n++] =
+		(struct slow_item){ .run = run_ref(run), .memory = *memory };
 }
 
-static void set_silent(struct vm *vm)
+static void set_silent(struct run *run)
 {
-	if (!atomic_exchange(&vm->silent, true))
-		log_warning("VM '%s' does not answer its monitor", vm->ident.name);
+	if (!atomic_exchange(&run->silent, true))
+		log_warning("VM '%s' does not answer its monitor", run->ident.name);
 }
 
 /* ---- a call ---- */
@@ -65,7 +66,7 @@ static bool may_be_asked(struct slow_item *item)
 	struct slow_memory *m = &item->memory;
 	int64_t now = clock_mono_ns();
 
-	if (!vm_is_stopped(item->vm)) {
+	if (!run_is_stopped(item->run)) {
 		m->stopped_ns = 0;
 		return true;
 	}
@@ -73,7 +74,7 @@ static bool may_be_asked(struct slow_item *item)
 	if (!m->stopped_ns)
 		m->stopped_ns = now;
 	else if (now - m->stopped_ns > SLOW_SILENT_MS * NS_PER_MS)
-		set_silent(item->vm);
+		set_silent(item->run);
 	return false;
 }
 
@@ -115,7 +116,7 @@ static struct slow_item *find_item(struct slow_job *job, virDomainPtr dom, size_
 		return NULL;
 	/* records come in the order of the question; those of VMs that ended are missing */
 	for (size_t i = *at; i < job->n; i++)
-		if (uuid_compare(&job->items[i].vm->ident.uuid, &uuid) == 0) {
+		if (uuid_compare(&job->items[i].run->ident.uuid, &uuid) == 0) {
 			*at = i + 1;
 			return &job->items[i];
 		}
@@ -123,31 +124,32 @@ static struct slow_item *find_item(struct slow_job *job, virDomainPtr dom, size_
 }
 
 /* A record that says less than the last: perhaps the monitor was passed by. */
-static bool lacks_something(
-	const struct slow_memory *m, const virDomainStatsRecord *record)
+static bool lacks_something(const struct slow_job *job, const struct slow_memory *m,
+	const virDomainStatsRecord *record)
 {
 	return (m->doubt == DOUBT_NONE || m->doubt == DOUBT_STOPPED) &&
-		record->nparams < m->n_params;
+		m->groups == job->groups && record->nparams < m->n_params;
 }
 
 static void store(struct slow_job *job, struct board *board, struct slow_item *item,
 	const virDomainStatsRecord *record)
 {
 	struct slow_memory *m = &item->memory;
-	struct vm *vm = item->vm;
+	struct run *run = item->run;
 
-	if (lacks_something(m, record)) {
+	if (lacks_something(job, m, record)) {
 		m->doubt = DOUBT_SUSPECT;
 		return;
 	}
 	m->doubt = DOUBT_NONE;
 	m->n_params = record->nparams;
-	board_update(board, &vm->ident, LANE_LIBVIRT,
-		virt_stats_convert(job->plan, vm, record, job->cover, &m->last,
+	m->groups = job->groups;
+	board_update(board, run, LANE_LIBVIRT,
+		virt_stats_convert(job->plan, run, record, job->cover, &m->last,
 			job->start_real_ns, job->start_mono_ns));
-	atomic_store(&vm->slow_mono_ns, job->start_mono_ns);
-	if (atomic_exchange(&vm->silent, false))
-		log_info("VM '%s' answers again", vm->ident.name);
+	atomic_store(&run->slow_mono_ns, job->start_mono_ns);
+	if (atomic_exchange(&run->silent, false))
+		log_info("VM '%s' answers again", run->ident.name);
 }
 
 void slow_job_store(struct slow_job *job, struct board *board)
@@ -177,7 +179,7 @@ static void probe(struct slow_item *item, virDomainPtr dom)
 		(info.state == VIR_DOMAIN_CONTROL_OCCUPIED &&
 			info.stateTime > SLOW_SILENT_MS)) {
 		m->doubt = DOUBT_SILENT;
-		set_silent(item->vm);
+		set_silent(item->run);
 	} else if (info.state == VIR_DOMAIN_CONTROL_OK) {
 		m->doubt = m->doubt == DOUBT_SILENT ? DOUBT_ALONE : DOUBT_NONE;
 		m->n_params = 0; /* what it says next is all there is */

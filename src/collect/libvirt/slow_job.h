@@ -13,7 +13,7 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
-#include "model/vm.h"
+#include "model/run.h"
 #include "model/vm_sample.h"
 
 struct board;
@@ -37,11 +37,12 @@ struct slow_memory {
 	enum slow_doubt doubt;
 	int64_t stopped_ns; /* monotonic time since when its process is stopped; 0: runs */
 	int n_params; /* libvirt named last time; fewer make it suspect; 0: not known */
+	unsigned groups; /* that it was asked for then */
 	struct vm_counters last;
 };
 
 struct slow_item {
-	struct vm *vm;
+	struct run *run;
 	struct slow_memory memory;
 	bool asked; /* of a call: false: it was left out, as its process is stopped */
 };
@@ -75,7 +76,7 @@ struct slow_job *slow_job_new(
 void slow_job_free(struct slow_job *job);
 
 /* Takes references.  At most SLOW_BATCH_VMS. */
-void slow_job_add(struct slow_job *job, struct vm *vm, virDomainPtr dom,
+void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
 	const struct slow_memory *memory);
 
 /*

@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/vm.h"
-#include "model/vm_sample.h"
 #include "core/catalogue.h"
 #include "core/metric_list.h"
 #include "core/spec.h"
+#include "model/run.h"
+#include "model/vm_sample.h"
 #include "util/cleanup.h"
 #include "util/limits.h"
 #include "util/mem.h"
@@ -372,7 +372,7 @@ static void add_rest(struct conversion *cv)
 	}
 }
 
-static void tell(struct vm *vm, const struct conversion *cv)
+static void tell(struct run *vm, const struct conversion *cv)
 {
 	const struct fact *facts = cv->sample.facts;
 
@@ -382,7 +382,7 @@ static void tell(struct vm *vm, const struct conversion *cv)
 		atomic_store(&vm->rss_kib, facts[VM_RSS].value.u);
 }
 
-struct metric_list *virt_stats_convert(const struct virt_plan *plan, struct vm *vm,
+struct metric_list *virt_stats_convert(const struct virt_plan *plan, struct run *vm,
 	const virDomainStatsRecord *record, unsigned cover, struct vm_counters *last,
 	int64_t time_ns, int64_t mono_ns)
 {

@@ -14,7 +14,7 @@
 struct metric_list;
 struct spec_set;
 struct virt_plan;
-struct vm;
+struct run;
 struct vm_counters;
 
 /* Keeps a reference to @specs. */
@@ -37,6 +37,6 @@ unsigned virt_plan_groups(const struct virt_plan *plan, unsigned cover);
  * @last: counters of the sample before, moves on; @time_ns, @mono_ns: taken before libvirt
  * was asked.  Return: a list owned by the caller.
  */
-struct metric_list *virt_stats_convert(const struct virt_plan *plan, struct vm *vm,
+struct metric_list *virt_stats_convert(const struct virt_plan *plan, struct run *vm,
 	const virDomainStatsRecord *record, unsigned cover, struct vm_counters *last,
 	int64_t time_ns, int64_t mono_ns);

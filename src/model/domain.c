@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "collect/libvirt/domain_stats.h"
+#include "model/domain.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "model/description.h"
-#include "model/vm.h"
+#include "core/fact.h"
 #include "core/metric_list.h"
 #include "core/spec.h"
+#include "model/description.h"
+#include "model/run.h"
 #include "util/cleanup.h"
 #include "util/hash.h"
 #include "util/mem.h"
 #include "util/parse.h"
-#include "core/fact.h"
 
 /* The kernel's own periods where the description names none (kernel: sched-bwc.rst). */
 #define DEFAULT_PERIOD_US 100000.0
 
-uint64_t domain_session(const char *boot_id, const struct vm *vm, uint64_t start)
+uint64_t domain_session(const char *boot_id, const struct run *run, uint64_t start)
 {
 	char uuid[UUID_TEXT_LEN + 1];
 
-	uuid_format(&vm->ident.uuid, uuid);
+	uuid_format(&run->ident.uuid, uuid);
 	_cleanup_free_ char *text = xasprintf("%s %s %" PRIu64, boot_id, uuid, start);
 	uint64_t hash = siphash24(text, strlen(text));
 
@@ -57,25 +57,27 @@ static double cpu_limit(const struct description *d, uint64_t vcpus)
 	return limit;
 }
 
-static void set_identity(const struct vm *vm, char *uuid, struct fact *facts)
+static void set_identity(const struct run *run, char *uuid, struct fact *facts)
 {
-	const struct vm_ident *ident = &vm->ident;
+	const struct vm_ident *ident = &run->ident;
 
 	uuid_format(&ident->uuid, uuid);
 	fact_set(&facts[DOMAIN_UUID], value_string(uuid));
 	fact_set(&facts[DOMAIN_ID], value_i64(ident->id));
 	if (utf8_valid(ident->name, strlen(ident->name)))
 		fact_set(&facts[DOMAIN_NAME], value_string(ident->name));
-	if (vm->session)
-		fact_set(&facts[DOMAIN_SESSION], value_u64(vm->session));
-	if (vm->shares)
-		fact_set(&facts[DOMAIN_CPUTUNE_SHARES], value_u64(vm->shares));
+	uint64_t session = atomic_load(&run->session), shares = atomic_load(&run->shares);
+
+	if (session)
+		fact_set(&facts[DOMAIN_SESSION], value_u64(session));
+	if (shares)
+		fact_set(&facts[DOMAIN_CPUTUNE_SHARES], value_u64(shares));
 }
 
-static void set_limits(
-	struct vm *vm, const struct description *d, uint64_t host_mhz, struct fact *facts)
+static void set_limits(const struct run *run, const struct description *d,
+	uint64_t host_mhz, struct fact *facts)
 {
-	uint64_t vcpus = atomic_load(&vm->vcpus);
+	uint64_t vcpus = atomic_load(&run->vcpus);
 
 	for (size_t i = 0; i < DOMAIN_SCALAR_COUNT; i++)
 		if (d->limits[i])
@@ -115,16 +117,16 @@ static void add_iotune(struct metric_list_builder *b, uint32_t slot,
 		metric_list_builder_add_source(b, slot, NULL, NULL);
 }
 
-struct metric_list *domain_stats_list(struct spec_set *specs, struct vm *vm,
+struct metric_list *domain_list(struct spec_set *specs, const struct run *run,
 	const struct description *domain, uint64_t host_mhz, int64_t time_ns)
 {
 	struct metric_list_builder *b = metric_list_builder_new(specs, time_ns);
 	struct fact facts[DOMAIN_SCALAR_COUNT] = { 0 };
 	char uuid[UUID_TEXT_LEN + 1];
 
-	set_identity(vm, uuid, facts);
+	set_identity(run, uuid, facts);
 	if (domain)
-		set_limits(vm, domain, host_mhz, facts);
+		set_limits(run, domain, host_mhz, facts);
 	for (size_t i = 0; i < specs->n; i++) {
 		const struct metric_spec *spec = &specs->specs[i];
 		const struct catalogue_entry *e = spec->entry;

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/kernel/finder.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collect/kernel/fast_plan.h"
+#include "collect/kernel/fast_vm.h"
+#include "collect/kernel/qemu_proc.h"
+#include "core/spec.h"
+#include "model/board.h"
+#include "model/description.h"
+#include "model/domain.h"
+#include "model/registry.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/fileio.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/strbuf.h"
+#include "util/sync.h"
+
+/* libvirt may tell of a VM before its process is QEMU: pauses of 20 ms to 2.56 s. */
+#define MAX_TRIES 8u
+#define FIRST_PAUSE_NS (20 * NS_PER_MS)
+
+struct finder {
+	/* immutable after finder_start() */
+	struct finder_params params;
+	pthread_t thread;
+	char *boot_id;
+
+	/* finder thread only */
+	struct fast_plan *plan;
+	bool warned;
+
+	pthread_mutex_t lock; /* guards the rest; taken alone */
+	pthread_cond_t wake;
+	bool stopping, woken;
+};
+
+bool finder_waits_counted(int root_fd)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+	return read_file_at(root_fd, "proc/sys/kernel/sched_schedstats", 16, &text) ==
+		0 &&
+		*strbuf_str(&text) == '1';
+}
+
+/* What to open of a process for the configuration in force. */
+static unsigned current_needs(struct finder *f)
+{
+	struct spec_set *specs = board_specs(f->params.board);
+
+	if (!f->plan || specs != fast_plan_specs(f->plan)) {
+		fast_plan_free(f->plan);
+		f->plan = fast_plan_new(specs);
+	}
+	spec_set_unref(specs);
+	unsigned needs = fast_plan_needs(f->plan);
+
+	return needs & NEED_WAIT && !finder_waits_counted(f->params.root_fd)
+		? needs & ~(unsigned)NEED_WAIT
+		: needs;
+}
+
+/* Once: what holds for one VM holds for the others, too. */
+static void warn_process(struct finder *f, const struct run *run, int error)
+{
+	if (f->warned)
+		return;
+	f->warned = true;
+	log_warning("VM '%s': its process cannot be read: %s; libvirt's figures are used",
+		run->ident.name,
+		error == -ENOENT          ? "/run/libvirt/qemu names none that is there"
+			: error == -ESRCH ? "/run/libvirt/qemu names another one"
+					  : strerror(-error));
+}
+
+/* Set once and for all, so that it differs for another run alone. */
+static void set_session(struct finder *f, struct run *run, uint64_t start)
+{
+	uint64_t none = 0;
+
+	atomic_compare_exchange_strong(
+		&run->session, &none, domain_session(f->boot_id, run, start));
+}
+
+/* A process that cannot be opened just now: again later, or never. */
+static void put_off(struct finder *f, struct run *run, struct fast_search *search,
+	int error, int64_t now)
+{
+	if (search->tries < MAX_TRIES) {
+		search->not_before_ns = now + (FIRST_PAUSE_NS << search->tries++);
+		return;
+	}
+	search->not_before_ns = INT64_MAX;
+	set_session(f, run, (uint64_t)run->ident.id);
+	warn_process(f, run, error);
+}
+
+/* Return: true if something was handed over. */
+static bool find_process(struct finder *f, struct run *run, struct fast_vm *fv,
+	unsigned needs, int64_t now)
+{
+	struct fast_search *search = fast_vm_search(fv);
+	struct qemu_proc *proc = NULL;
+	uint64_t shares = 0;
+
+	if (search->opened && search->needs != needs)
+		search->not_before_ns = 0;
+	if (search->not_before_ns > now)
+		return false;
+	if (run->hypervisor != HYPERVISOR_QEMU) {
+		search->not_before_ns = INT64_MAX;
+		set_session(f, run, (uint64_t)run->ident.id);
+		return true;
+	}
+	int r = qemu_proc_open(f->params.root_fd, &run->ident, needs, &proc);
+
+	if (r < 0) {
+		put_off(f, run, search, r, now);
+		return false;
+	}
+	*search = (struct fast_search){ .seen = search->seen,
+		.needs = needs,
+		.not_before_ns = INT64_MAX,
+		.opened = true };
+	set_session(f, run, qemu_proc_start_ticks(proc));
+	if (qemu_proc_shares(proc, &shares) == 0)
+		atomic_store(&run->shares, shares);
+	run_set_process(run, qemu_proc_stat_fd(proc));
+	fast_vm_hand_process(fv, proc);
+	return true;
+}
+
+/* A changed description may come with other cgroups: the process is opened again. */
+static bool find_links(struct finder *f, struct run *run, struct fast_vm *fv)
+{
+	_cleanup_description_ struct description *d =
+		registry_description(f->params.registry, run);
+	struct fast_search *search = fast_vm_search(fv);
+
+	if (!d || d == search->seen)
+		return false;
+	if (search->seen) {
+		search->not_before_ns = 0;
+		search->tries = 0;
+	}
+	fast_vm_hand_description(fv, fast_description_new(f->params.root_fd, d));
+	description_unref(search->seen);
+	search->seen = TAKE_PTR(d);
+	return true;
+}
+
+/*
+ * Looks at all runs once; processes first, so that a new VM's figures are there at once
+ * even in a burst of starts.  Return: when to look again at the latest.
+ */
+static int64_t look(struct finder *f)
+{
+	_cleanup_roster_ struct roster *roster = registry_roster(f->params.registry);
+	unsigned needs = current_needs(f);
+	int64_t next = INT64_MAX;
+
+	for (size_t i = 0; i < roster->n; i++) {
+		struct fast_vm *fv = run_place(roster->runs[i], PLACE_KERNEL);
+
+		if (fv && find_process(f, roster->runs[i], fv, needs, clock_mono_ns()))
+			f->params.found(f->params.ctx);
+	}
+	for (size_t i = 0; i < roster->n; i++) {
+		struct fast_vm *fv = run_place(roster->runs[i], PLACE_KERNEL);
+
+		if (!fv)
+			continue;
+		if (find_links(f, roster->runs[i], fv))
+			f->params.found(f->params.ctx);
+		if (fast_vm_search(fv)->not_before_ns < next)
+			next = fast_vm_search(fv)->not_before_ns;
+	}
+	return next;
+}
+
+static void *finder_main(void *arg)
+{
+	struct finder *f = arg;
+
+	pthread_mutex_lock(&f->lock);
+	while (!f->stopping) {
+		f->woken = false;
+		pthread_mutex_unlock(&f->lock);
+		int64_t next = look(f);
+		struct timespec until = ns_to_timespec(next);
+
+		pthread_mutex_lock(&f->lock);
+		while (!f->stopping && !f->woken && clock_mono_ns() < next) {
+			if (next == INT64_MAX)
+				pthread_cond_wait(&f->wake, &f->lock);
+			else
+				pthread_cond_timedwait(&f->wake, &f->lock, &until);
+		}
+	}
+	pthread_mutex_unlock(&f->lock);
+	return NULL;
+}
+
+static void finder_free(struct finder *f)
+{
+	fast_plan_free(f->plan);
+	pthread_cond_destroy(&f->wake);
+	pthread_mutex_destroy(&f->lock);
+	free(f->boot_id);
+	free(f);
+}
+
+struct finder *finder_start(const struct finder_params *params)
+{
+	struct finder *f = xcalloc(1, sizeof(*f));
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+	f->params = *params;
+	(void)read_file_at(params->root_fd, "proc/sys/kernel/random/boot_id", 64, &text);
+	f->boot_id = xstrdup(strbuf_str(&text));
+	pthread_mutex_init(&f->lock, NULL);
+	cond_init_monotonic(&f->wake);
+	int r = pthread_create(&f->thread, NULL, finder_main, f);
+
+	if (r) {
+		log_error("processes of VMs cannot be found: %s", strerror(r));
+		finder_free(f);
+		return NULL;
+	}
+	pthread_setname_np(f->thread, "finder");
+	return f;
+}
+
+void finder_wake(struct finder *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->woken = true;
+	pthread_cond_signal(&f->wake);
+	pthread_mutex_unlock(&f->lock);
+}
+
+void finder_stop(struct finder *f)
+{
+	if (!f)
+		return;
+	pthread_mutex_lock(&f->lock);
+	f->stopping = true;
+	pthread_cond_signal(&f->wake);
+	pthread_mutex_unlock(&f->lock);
+	pthread_join(f->thread, NULL);
+	finder_free(f);
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "collect/libvirt/describe.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collect/libvirt/domain_xml.h"
+#include "collect/libvirt/slow.h"
+#include "model/description.h"
+#include "model/registry.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/limits.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/sync.h"
+#include "util/wire.h"
+
+/* Some limits (memtune) change without an event of libvirt's. */
+#define REFRESH_NS (300 * NS_PER_S)
+
+/* What is kept of a run (PLACE_DESCRIBE), guarded by describe.lock. */
+struct entry {
+	virDomainPtr dom; /* NULL: no connection, or it is gone */
+	int64_t due_ns;   /* monotonic */
+	int64_t last_ns;  /* when it was described last; 0: never */
+	bool failing;     /* which was logged */
+};
+
+struct describe {
+	/* immutable after describe_start() */
+	struct registry *registry;
+	struct slow *slow;
+	pthread_t thread;
+
+	_Atomic uint64_t count;
+
+	/* guards the rest and PLACE_DESCRIBE; inside it registry.lock */
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	int64_t period_ns;
+	bool stopping;
+};
+
+static struct entry *entry_of(const struct run *run)
+{
+	return run_place(run, PLACE_DESCRIBE);
+}
+
+static void entry_free(void *state)
+{
+	struct entry *e = state;
+
+	if (e->dom)
+		virDomainFree(e->dom);
+	free(e);
+}
+
+static void want_locked(struct describe *d, struct entry *e, bool at_once)
+{
+	int64_t soonest = at_once || !e->last_ns ? 0 : e->last_ns + d->period_ns;
+
+	if (soonest < e->due_ns)
+		e->due_ns = soonest;
+	pthread_cond_signal(&d->wake);
+}
+
+void describe_put(struct describe *d, struct run *run, virDomainPtr dom)
+{
+	pthread_mutex_lock(&d->lock);
+	struct entry *e = entry_of(run);
+
+	if (!e) {
+		e = xcalloc(1, sizeof(*e));
+		run_set_place(run, PLACE_DESCRIBE, e, entry_free);
+	}
+	if (!e->dom && !atomic_load(&run->gone)) {
+		virDomainRef(dom);
+		e->dom = dom;
+		want_locked(d, e, true);
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
+void describe_again(struct describe *d, const struct run *run, bool at_once)
+{
+	pthread_mutex_lock(&d->lock);
+	struct entry *e = entry_of(run);
+
+	if (e)
+		want_locked(d, e, at_once);
+	pthread_mutex_unlock(&d->lock);
+}
+
+/* At once: a domain's last reference may close a connection. */
+void describe_gone(struct describe *d, const struct run *run)
+{
+	pthread_mutex_lock(&d->lock);
+	struct entry *e = entry_of(run);
+	virDomainPtr dom = e ? TAKE_PTR(e->dom) : NULL;
+
+	pthread_mutex_unlock(&d->lock);
+	if (dom)
+		virDomainFree(dom);
+}
+
+void describe_disconnect(struct describe *d)
+{
+	_cleanup_roster_ struct roster *roster = registry_roster(d->registry);
+
+	for (size_t i = 0; i < roster->n; i++)
+		describe_gone(d, roster->runs[i]);
+}
+
+void describe_set_period(struct describe *d, int64_t period_ns)
+{
+	pthread_mutex_lock(&d->lock);
+	d->period_ns = period_ns;
+	pthread_mutex_unlock(&d->lock);
+}
+
+uint64_t describe_count(struct describe *d)
+{
+	return atomic_load(&d->count);
+}
+
+/* ---- the thread ---- */
+
+/* NULL if the domain has ended meanwhile, or cannot be read. */
+static struct description *read_description(
+	const struct run *run, virDomainPtr dom, bool *failing)
+{
+	_cleanup_description_ struct description *description = description_new();
+	_cleanup_free_ char *xml = virDomainGetXMLDesc(dom, 0);
+
+	if (!xml)
+		return NULL;
+	bool good = strlen(xml) <= LIMIT_DOMAIN_XML_BYTES &&
+		domain_xml_parse(xml, WIRE_CHANNEL_NAME, description) == 0;
+
+	if (!good && !*failing)
+		log_warning("VM '%s': its description cannot be read", run->ident.name);
+	*failing = !good;
+	return good ? TAKE_PTR(description) : NULL;
+}
+
+static void describe_run(
+	struct describe *d, struct run *run, virDomainPtr dom, bool *failing)
+{
+	struct description *description = read_description(run, dom, failing);
+
+	atomic_fetch_add(&d->count, 1);
+	if (description)
+		registry_describe(d->registry, run, description);
+	slow_put(d->slow, run, dom);
+}
+
+/* The run that is due first, with a reference; NULL if none is before *@ret_until. */
+static struct run *next_locked(struct describe *d, int64_t now, int64_t *ret_until)
+{
+	_cleanup_roster_ struct roster *roster = registry_roster(d->registry);
+	struct run *best = NULL;
+
+	*ret_until = now + REFRESH_NS;
+	for (size_t i = 0; i < roster->n; i++) {
+		const struct entry *e = entry_of(roster->runs[i]);
+
+		if (!e || !e->dom || e->due_ns > *ret_until)
+			continue;
+		*ret_until = e->due_ns;
+		best = roster->runs[i];
+	}
+	return best && *ret_until <= now ? run_ref(best) : NULL;
+}
+
+static void run_next_locked(struct describe *d, struct run *run, int64_t now)
+{
+	struct entry *e = entry_of(run);
+	virDomainPtr dom = e->dom;
+	bool failing = e->failing;
+
+	virDomainRef(dom);
+	e->last_ns = now;
+	e->due_ns = now + REFRESH_NS;
+	pthread_mutex_unlock(&d->lock);
+	describe_run(d, run, dom, &failing);
+	virDomainFree(dom);
+	pthread_mutex_lock(&d->lock);
+	e->failing = failing;
+}
+
+static void *describe_main(void *arg)
+{
+	struct describe *d = arg;
+
+	pthread_mutex_lock(&d->lock);
+	while (!d->stopping) {
+		int64_t until_ns = 0, now = clock_mono_ns();
+		_cleanup_run_ struct run *run = next_locked(d, now, &until_ns);
+		struct timespec until = ns_to_timespec(until_ns);
+
+		if (run)
+			run_next_locked(d, run, now);
+		else
+			pthread_cond_timedwait(&d->wake, &d->lock, &until);
+	}
+	pthread_mutex_unlock(&d->lock);
+	return NULL;
+}
+
+static void describe_free(struct describe *d)
+{
+	pthread_cond_destroy(&d->wake);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+struct describe *describe_start(
+	struct registry *registry, struct slow *slow, int64_t period_ns)
+{
+	struct describe *d = xcalloc(1, sizeof(*d));
+
+	d->registry = registry;
+	d->slow = slow;
+	d->period_ns = period_ns;
+	pthread_mutex_init(&d->lock, NULL);
+	cond_init_monotonic(&d->wake);
+	int r = pthread_create(&d->thread, NULL, describe_main, d);
+
+	if (r) {
+		log_error("VMs cannot be described: %s", strerror(r));
+		describe_free(d);
+		return NULL;
+	}
+	pthread_setname_np(d->thread, "describe");
+	return d;
+}
+
+bool describe_stop(struct describe *d, int64_t deadline_mono_ns)
+{
+	pthread_mutex_lock(&d->lock);
+	d->stopping = true;
+	pthread_cond_signal(&d->wake);
+	pthread_mutex_unlock(&d->lock);
+	if (!thread_join_until(d->thread, deadline_mono_ns))
+		return false;
+	describe_free(d);
+	return true;
+}

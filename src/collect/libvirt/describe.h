@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Reads the description of each run, its domain's XML, when it appears, when libvirt says
+ * that something of it changed, and now and then; reports it to the registry and hands the
+ * run to the slow lane.  However often a guest moves its balloon, it is described for that
+ * once in a period at most.  On a thread of its own, the only
+ * one that waits for libvirt here.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <libvirt/libvirt.h>
+
+struct describe;
+struct registry;
+struct run;
+struct slow;
+
+/* Return: NULL with a logged error if there is no thread to be had. */
+struct describe *describe_start(
+	struct registry *registry, struct slow *slow, int64_t period_ns);
+
+/* Return: false if a call to libvirt did not end until then; nothing may be freed. */
+bool describe_stop(struct describe *d, int64_t deadline_mono_ns);
+
+/* After a reload. */
+void describe_set_period(struct describe *d, int64_t period_ns);
+
+/*
+ * Any thread; none of them waits for libvirt.
+ *   put         a run and its domain on the connection in force, of which a reference is
+ *               taken; it is described if it never was on this connection
+ *   again       something of it changed; unless @at_once, which is for what only the host's
+ *               administrator can cause, no sooner than a period after the last time
+ *   gone        it has ended: its domain is let go of
+ *   disconnect  all domains are of a connection that is lost
+ */
+void describe_put(struct describe *d, struct run *run, virDomainPtr dom);
+void describe_again(struct describe *d, const struct run *run, bool at_once);
+void describe_gone(struct describe *d, const struct run *run);
+void describe_disconnect(struct describe *d);
+
+/* How many descriptions were asked for so far. */
+uint64_t describe_count(struct describe *d);

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "model/registry.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/description.h"
+#include "util/cleanup.h"
+#include "util/limits.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/search.h"
+
+#define MAX_LISTENERS 8u
+
+/* A VM that an event said is gone while a list was on its way. */
+struct farewell {
+	struct uuid uuid;
+	uint64_t order;
+};
+
+struct registry {
+	_Atomic uint64_t last_order;
+
+	/* one report at a time, with all that listeners do; outermost */
+	pthread_mutex_t reports; /* guards these */
+	struct registry_listener listeners[MAX_LISTENERS];
+	size_t n_listeners;
+	struct farewell *farewells; /* since the last list was asked for */
+	size_t n_farewells, cap_farewells;
+
+	pthread_mutex_t lock;  /* guards the rest and descriptions; innermost */
+	struct roster *roster; /* replaced by who holds reports */
+};
+
+/* ---- rosters ---- */
+
+static struct roster *roster_new(size_t n)
+{
+	struct roster *roster = xcalloc(1, sizeof(*roster) + n * sizeof(roster->runs[0]));
+
+	atomic_init(&roster->refs, 1);
+	return roster;
+}
+
+void roster_unref(struct roster *roster)
+{
+	if (!roster)
+		return;
+	unsigned refs = atomic_fetch_sub_explicit(&roster->refs, 1, memory_order_acq_rel);
+
+	assert(refs > 0);
+	if (refs != 1)
+		return;
+	for (size_t i = 0; i < roster->n; i++)
+		run_unref(roster->runs[i]);
+	free(roster);
+}
+
+struct roster *registry_roster(struct registry *registry)
+{
+	pthread_mutex_lock(&registry->lock);
+	struct roster *roster = registry->roster;
+
+	atomic_fetch_add_explicit(&roster->refs, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&registry->lock);
+	return roster;
+}
+
+static uint64_t key_at(const void *runs, size_t i)
+{
+	struct run *const *at = runs;
+
+	return at[i]->key;
+}
+
+struct run *roster_find(const struct roster *roster, const struct uuid *uuid)
+{
+	size_t i = search_key(roster->runs, roster->n, key_at, uuid_key(uuid));
+
+	return i < roster->n && !uuid_compare(&roster->runs[i]->ident.uuid, uuid)
+		? roster->runs[i]
+		: NULL;
+}
+
+static void put_in_force(struct registry *registry, struct roster *roster)
+{
+	pthread_mutex_lock(&registry->lock);
+	struct roster *old = registry->roster;
+
+	registry->roster = roster;
+	pthread_mutex_unlock(&registry->lock);
+	roster_unref(old);
+}
+
+/* ---- telling ---- */
+
+static void tell(struct registry *registry, enum registry_event event, struct run *run)
+{
+	for (size_t i = 0; i < registry->n_listeners; i++)
+		registry->listeners[i].on_event(registry->listeners[i].ctx, event, run);
+}
+
+static void tell_gone(struct registry *registry, struct run *run)
+{
+	atomic_store(&run->gone, true);
+	log_info("VM '%s' is gone", run->ident.name);
+	tell(registry, RUN_GONE, run);
+}
+
+static void tell_appeared(struct registry *registry, struct run *run)
+{
+	log_info("VM '%s' runs, id %d", run->ident.name, run->ident.id);
+	tell(registry, RUN_APPEARED, run);
+}
+
+/* ---- changes of the roster, by who holds reports ---- */
+
+struct change {
+	struct run **fresh; /* in any order */
+	struct run **gone;  /* in the order of the roster */
+	size_t n_fresh, cap_fresh, n_gone, cap_gone;
+};
+
+static void change_add_fresh(struct change *change, const struct vm_ident *ident,
+	enum hypervisor hypervisor, uint64_t order)
+{
+	struct run *run = run_new(ident, hypervisor);
+
+	run->order = order;
+	change->fresh = xgrow(
+		change->fresh, change->n_fresh, &change->cap_fresh, sizeof(struct run *));
+	change->fresh[change->n_fresh++] = run;
+}
+
+static void change_add_gone(struct change *change, struct run *run)
+{
+	change->gone = xgrow(
+		change->gone, change->n_gone, &change->cap_gone, sizeof(struct run *));
+	change->gone[change->n_gone++] = run_ref(run);
+}
+
+static void change_done(struct change *change)
+{
+	for (size_t i = 0; i < change->n_fresh; i++)
+		run_unref(change->fresh[i]);
+	for (size_t i = 0; i < change->n_gone; i++)
+		run_unref(change->gone[i]);
+	free(change->fresh);
+	free(change->gone);
+}
+
+static int compare_runs(const void *a, const void *b)
+{
+	struct run *const *x = a, *const *y = b;
+
+	return ((*x)->key > (*y)->key) - ((*x)->key < (*y)->key);
+}
+
+static struct roster *changed_roster(
+	const struct roster *old, const struct change *change)
+{
+	struct roster *roster = roster_new(old->n + change->n_fresh);
+	size_t gone = 0;
+
+	for (size_t i = 0; i < old->n; i++) {
+		if (gone < change->n_gone && change->gone[gone] == old->runs[i])
+			gone++;
+		else
+			roster->runs[roster->n++] = run_ref(old->runs[i]);
+	}
+	assert(gone == change->n_gone);
+	for (size_t i = 0; i < change->n_fresh; i++)
+		roster->runs[roster->n++] = run_ref(change->fresh[i]);
+	if (change->n_fresh)
+		qsort(roster->runs, roster->n, sizeof(struct run *), compare_runs);
+	return roster;
+}
+
+/* Puts the change in force and tells it. */
+static void apply(struct registry *registry, struct change *change)
+{
+	if (change->n_gone || change->n_fresh) {
+		put_in_force(registry, changed_roster(registry->roster, change));
+		for (size_t i = 0; i < change->n_gone; i++)
+			tell_gone(registry, change->gone[i]);
+		for (size_t i = 0; i < change->n_fresh; i++)
+			tell_appeared(registry, change->fresh[i]);
+		tell(registry, REGISTRY_SETTLED, NULL);
+	}
+	change_done(change);
+}
+
+/* ---- reports ---- */
+
+uint64_t registry_order(struct registry *registry)
+{
+	return atomic_fetch_add(&registry->last_order, 1) + 1;
+}
+
+uint64_t registry_list_order(struct registry *registry)
+{
+	pthread_mutex_lock(&registry->reports);
+	registry->n_farewells = 0;
+	uint64_t order = registry_order(registry);
+
+	pthread_mutex_unlock(&registry->reports);
+	return order;
+}
+
+/* True if it was said to be gone after that. */
+static bool left_after(
+	const struct registry *registry, const struct uuid *uuid, uint64_t order)
+{
+	for (size_t i = 0; i < registry->n_farewells; i++)
+		if (registry->farewells[i].order > order &&
+			!uuid_compare(&registry->farewells[i].uuid, uuid))
+			return true;
+	return false;
+}
+
+/* Tells a known run that it was reported.  Return: false if @ident is of none, or another. */
+static bool confirm(struct run *known, const struct vm_ident *ident, uint64_t order)
+{
+	if (!known || !run_is(known, ident))
+		return false;
+	if (order > known->order)
+		known->order = order;
+	return true;
+}
+
+struct run *registry_report(struct registry *registry, uint64_t order,
+	const struct vm_ident *ident, enum hypervisor hypervisor)
+{
+	struct change change = { 0 };
+	struct run *run = NULL;
+
+	pthread_mutex_lock(&registry->reports);
+	const struct roster *roster = registry->roster;
+	struct run *known = roster_find(roster, &ident->uuid);
+
+	if (confirm(known, ident, order)) {
+		run = run_ref(known);
+	} else if (!(known && known->order > order) &&
+		!left_after(registry, &ident->uuid, order) &&
+		(known || roster->n < LIMIT_VMS)) {
+		/* libvirt's names are unique: who had it before is gone */
+		for (size_t i = 0; i < roster->n; i++)
+			if (roster->runs[i] == known ||
+				!strcmp(roster->runs[i]->ident.name, ident->name))
+				change_add_gone(&change, roster->runs[i]);
+		change_add_fresh(&change, ident, hypervisor, order);
+		run = run_ref(change.fresh[0]);
+	}
+	apply(registry, &change);
+	pthread_mutex_unlock(&registry->reports);
+	return run;
+}
+
+void registry_report_gone(
+	struct registry *registry, uint64_t order, const struct uuid *uuid)
+{
+	struct change change = { 0 };
+
+	pthread_mutex_lock(&registry->reports);
+	struct run *known = roster_find(registry->roster, uuid);
+
+	registry->farewells = xgrow(registry->farewells, registry->n_farewells,
+		&registry->cap_farewells, sizeof(*registry->farewells));
+	registry->farewells[registry->n_farewells++] = (struct farewell){ *uuid, order };
+	if (known && known->order < order)
+		change_add_gone(&change, known);
+	apply(registry, &change);
+	pthread_mutex_unlock(&registry->reports);
+}
+
+void registry_report_all(struct registry *registry, uint64_t order,
+	const struct vm_ident *idents, size_t n, enum hypervisor hypervisor)
+{
+	struct change change = { 0 };
+
+	pthread_mutex_lock(&registry->reports);
+	const struct roster *roster = registry->roster;
+
+	for (size_t i = 0; i < n; i++)
+		(void)confirm(roster_find(roster, &idents[i].uuid), &idents[i], order);
+	/* those that were not confirmed, nor reported since */
+	for (size_t i = 0; i < roster->n; i++)
+		if (roster->runs[i]->order < order)
+			change_add_gone(&change, roster->runs[i]);
+	size_t room = LIMIT_VMS - (roster->n - change.n_gone);
+
+	for (size_t i = 0; i < n && change.n_fresh < room; i++) {
+		const struct run *known = roster_find(roster, &idents[i].uuid);
+
+		/* another run with a later report, or this one, stays */
+		if (!(known && known->order >= order) &&
+			!left_after(registry, &idents[i].uuid, order))
+			change_add_fresh(&change, &idents[i], hypervisor, order);
+	}
+	apply(registry, &change);
+	pthread_mutex_unlock(&registry->reports);
+}
+
+void registry_describe(
+	struct registry *registry, struct run *run, struct description *description)
+{
+	pthread_mutex_lock(&registry->reports);
+	if (!atomic_load(&run->gone)) {
+		pthread_mutex_lock(&registry->lock);
+		struct description *old = run->description;
+
+		run->description = TAKE_PTR(description);
+		pthread_mutex_unlock(&registry->lock);
+		description_unref(old);
+		tell(registry, RUN_DESCRIBED, run);
+		tell(registry, REGISTRY_SETTLED, NULL);
+	}
+	pthread_mutex_unlock(&registry->reports);
+	description_unref(description);
+}
+
+struct description *registry_description(struct registry *registry, struct run *run)
+{
+	pthread_mutex_lock(&registry->lock);
+	struct description *d = description_ref(run->description);
+
+	pthread_mutex_unlock(&registry->lock);
+	return d;
+}
+
+/* ---- life ---- */
+
+struct registry *registry_new(void)
+{
+	struct registry *registry = xcalloc(1, sizeof(*registry));
+
+	pthread_mutex_init(&registry->reports, NULL);
+	pthread_mutex_init(&registry->lock, NULL);
+	registry->roster = roster_new(0);
+	return registry;
+}
+
+void registry_free(struct registry *registry)
+{
+	if (!registry)
+		return;
+	roster_unref(registry->roster);
+	free(registry->farewells);
+	pthread_mutex_destroy(&registry->lock);
+	pthread_mutex_destroy(&registry->reports);
+	free(registry);
+}
+
+void registry_subscribe(struct registry *registry, struct registry_listener listener)
+{
+	pthread_mutex_lock(&registry->reports);
+	assert(registry->n_listeners < MAX_LISTENERS);
+	registry->listeners[registry->n_listeners++] = listener;
+	pthread_mutex_unlock(&registry->reports);
+}
