@@ -5,27 +5,14 @@
 . "$(dirname "$0")/lib.sh"
 need_guests
 
-# Every source that there is, a tenth of a second apart.
-every_source()
-{
-	cat <<-EOF2
-		<vhostmd><globals><disk><name>x</name><size unit='k'>1024</size></disk>
-		<update_period>0.1</update_period><slow_period>0.3</slow_period>
-		<transport>vbd</transport></globals><metrics>
-	EOF2
-	"$build/vhostmd" --list-sources | awk '$2 == "host" || $2 == "vm" {
-		print "<metric context=\"" $2 "\"><name>" $1 "</name><source>" $1 "</source></metric>"}'
-	echo "</metrics></vhostmd>"
-}
-every_source >"$tmp/conf"
+every_source 0.1 0.3 >"$tmp/conf"
 CONF=$tmp/conf
 start_daemon
 a=$(new_uuid)
 name=$guest_prefix-sampling
 dir=$mnt/metrics/vm/$name
-nic() { echo "<interface type='ethernet'><mac address='$1'/><model type='virtio'/></interface>"; }
 GUEST_VCPUS=4 GUEST_VCPUS_NOW=2 GUEST_MIB=192 guest_start "$name" "$a" \
-	"$(guest_disk_xml "$mnt/disk/$a.img"; nic 52:54:00:00:00:01)"
+	"$(guest_disk_xml "$mnt/disk/$a.img"; guest_nic_xml 52:54:00:00:00:01)"
 pid=$(cat "/run/libvirt/qemu/$name.pid")
 is() { [ "$(cat "$dir/$1" 2>/dev/null)" = "$2" ]; }
 wait_for 10 is net.count 1 || fail "no interface"
@@ -105,7 +92,7 @@ assert_eq "vcpu.maximum" "$(cat "$dir/vcpu.maximum")" 4
 assert_eq "domain.cpu.limit" "$(cat "$dir/domain.cpu.limit")" 2.000000
 
 # interfaces
-nic 52:54:00:00:00:02 >"$tmp/nic.xml"
+guest_nic_xml 52:54:00:00:00:02 >"$tmp/nic.xml"
 virsh_system attach-device "$a" "$tmp/nic.xml" --live || fail "no interface hot-plug"
 wait_for 10 is net.count 2 || fail "the new interface is not seen"
 wait_for 5 has_value "$dir/net.1.rx.bytes" || fail "no counters of the new interface"
