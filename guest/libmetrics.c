@@ -61,10 +61,16 @@ static int fetch_doc(xmlDoc **ret)
 
 	if (r < 0)
 		return r;
-	xmlSetStructuredErrorFunc(NULL, ignore_error);
-	*ret = xmlReadMemory(text.data, (int)text.len, "metrics", NULL,
+	xmlParserCtxt *ctxt = xmlNewParserCtxt();
+
+	if (!ctxt)
+		return -ENOMEM;
+	/* for this parser alone: the program may have settings of its own */
+	ctxt->sax->serror = ignore_error;
+	ctxt->sax->externalSubset = NULL;
+	*ret = xmlCtxtReadMemory(ctxt, text.data, (int)text.len, "metrics", NULL,
 		XML_PARSE_NONET | XML_PARSE_NOCDATA);
-	xmlSetStructuredErrorFunc(NULL, NULL);
+	xmlFreeParserCtxt(ctxt);
 	return *ret ? 0 : -EBADMSG;
 }
 

@@ -16,10 +16,17 @@ static void ignore_error(void *data, xmlErrorPtr error)
 /* Entities would need a DOCTYPE, which neither actions nor libvirt have cause to print. */
 xmlDoc *foreign_doc_parse(const char *text, size_t len)
 {
-	xmlSetStructuredErrorFunc(NULL, ignore_error);
-	xmlDoc *doc = xmlReadMemory(
-		text, (int)len, "input.xml", NULL, XML_PARSE_NONET | XML_PARSE_NOCDATA);
-	xmlSetStructuredErrorFunc(NULL, NULL);
+	xmlParserCtxt *ctxt = xmlNewParserCtxt();
+	xmlDoc *doc = NULL;
+
+	if (!ctxt)
+		return NULL;
+	/* for this parser alone: libvirt's own are in the same threads */
+	ctxt->sax->serror = ignore_error;
+	ctxt->sax->externalSubset = NULL;
+	doc = xmlCtxtReadMemory(ctxt, text, (int)len, "input.xml", NULL,
+		XML_PARSE_NONET | XML_PARSE_NOCDATA);
+	xmlFreeParserCtxt(ctxt);
 
 	if (doc && doc->intSubset) {
 		xmlFreeDoc(doc);

@@ -3,7 +3,12 @@
 #include "test.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <libxml/parser.h>
+#include <libxml/xmlerror.h>
 
 #include "conf/conf.h"
 #include "core/spec.h"
@@ -201,6 +206,88 @@ static void malformed_documents_are_refused(void **state)
 	}
 }
 
+static unsigned n_loaded;
+
+static xmlParserInputPtr count_loads(
+	const char *url, const char *id, xmlParserCtxtPtr ctxt)
+{
+	(void)url;
+	(void)id;
+	(void)ctxt;
+	n_loaded++;
+	return NULL;
+}
+
+/* Each names something to be fetched, in all the places where XML can. */
+static void nothing_is_ever_fetched(void **state)
+{
+	(void)state;
+	static const char *const asking[] = { legacy,
+		"<!DOCTYPE vhostmd PUBLIC '-//x' 'http://localhost/vhostmd.dtd'>"
+		"<vhostmd><globals/><metrics/></vhostmd>",
+		"<!DOCTYPE vhostmd [<!ENTITY e SYSTEM 'file:///etc/passwd'>]>"
+		"<vhostmd><globals><path>&e;</path></globals><metrics/></vhostmd>",
+		"<!DOCTYPE vhostmd [<!ENTITY e SYSTEM '/etc/passwd'>]>"
+		"<vhostmd a='&e;'><globals/><metrics/></vhostmd>",
+		"<!DOCTYPE vhostmd [<!ENTITY % e SYSTEM 'file:///etc/passwd'> %e;]>"
+		"<vhostmd><globals/><metrics/></vhostmd>",
+		"<!DOCTYPE vhostmd SYSTEM 'file:///etc/passwd'>"
+		"<vhostmd><globals><path>&undeclared;</path></globals><metrics/></vhostmd>",
+		"<vhostmd xmlns:xi='http://www.w3.org/2001/XInclude'>"
+		"<xi:include href='file:///etc/passwd'/><globals/><metrics/></vhostmd>" };
+	xmlExternalEntityLoader before = xmlGetExternalEntityLoader();
+
+	n_loaded = 0;
+	xmlSetExternalEntityLoader(count_loads);
+	for (size_t i = 0; i < ARRAY_LEN(asking); i++) {
+		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+		struct conf *conf = NULL;
+
+		(void)parse(asking[i], &text, &conf);
+		if (conf && conf->action_path)
+			assert_null(strstr(conf->action_path, "root:"));
+		assert_null(strstr(strbuf_str(&text), "root:"));
+		if (n_loaded)
+			fail_msg("something was fetched for: %s", asking[i]);
+		conf_unref(conf);
+	}
+	assert_ptr_equal(xmlGetExternalEntityLoader(), count_loads);
+	xmlSetExternalEntityLoader(before);
+}
+
+static void ignore_error(void *data, xmlErrorPtr error)
+{
+	(void)data;
+	(void)error;
+}
+
+/* libvirt's drivers read files by libxml2 in the daemon's threads, and set it as they like. */
+static void other_users_of_the_xml_parser_see_nothing_of_ours(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	char path[] = "/tmp/vhostmd-conf.XXXXXX";
+	_cleanup_close_ int fd = mkstemp(path);
+	struct conf *conf = NULL;
+	int mark;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "<domain/>", 9), 9);
+	xmlSetStructuredErrorFunc(&mark, ignore_error);
+	assert_int_equal(parse(legacy, &text, &conf), 0);
+	conf_unref(conf);
+	assert_int_equal(parse("<vhostmd>", &text, &conf), -EINVAL);
+	xmlDoc *doc = xmlReadFile(path, NULL, XML_PARSE_NONET);
+
+	unlink(path);
+	assert_non_null(doc);
+	assert_string_equal((const char *)xmlDocGetRootElement(doc)->name, "domain");
+	xmlFreeDoc(doc);
+	assert_ptr_equal(xmlStructuredError, ignore_error);
+	assert_ptr_equal(xmlStructuredErrorContext, &mark);
+	xmlSetStructuredErrorFunc(NULL, NULL);
+}
+
 static void a_missing_file_is_an_error(void **state)
 {
 	(void)state;
@@ -220,6 +307,8 @@ int main(void)
 		cmocka_unit_test(sizes_are_rounded_with_a_warning),
 		cmocka_unit_test(every_mistake_is_reported_by_line),
 		cmocka_unit_test(malformed_documents_are_refused),
+		cmocka_unit_test(nothing_is_ever_fetched),
+		cmocka_unit_test(other_users_of_the_xml_parser_see_nothing_of_ours),
 		cmocka_unit_test(a_missing_file_is_an_error),
 	};
 
