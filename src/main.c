@@ -15,6 +15,7 @@
 #include "keeper/keeper.h"
 #include "options.h"
 #include "util/cleanup.h"
+#include "util/fileio.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
@@ -213,6 +214,22 @@ static int run(const struct options *o, struct conf *conf)
 	return keeper_run(k, ready_fd);
 }
 
+/* Makes files those that were meant, wherever we are by the time of a reload or the end. */
+static int run_anywhere(const struct options *o, struct conf *conf)
+{
+	struct options options = *o;
+	_cleanup_free_ char *config_file = path_absolute(o->config_file);
+	_cleanup_free_ char *pid_file = path_absolute(o->pid_file);
+
+	if (!config_file || !pid_file) {
+		fprintf(stderr, "vhostmd: the working directory: %s\n", strerror(errno));
+		return EXIT_FAILURE;
+	}
+	options.config_file = config_file;
+	options.pid_file = pid_file;
+	return run(&options, conf);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -234,14 +251,10 @@ int main(int argc, char **argv)
 		break;
 	}
 	struct conf *conf = load(o.config_file);
-	_cleanup_free_ char *file = realpath(o.config_file, NULL);
 
-	if (!conf || !file) {
-		conf_unref(conf);
+	if (!conf)
 		return EXIT_FAILURE;
-	}
-	o.config_file = file; /* for reloads, wherever we are by then */
-	int status = run(&o, conf);
+	int status = run_anywhere(&o, conf);
 
 	conf_unref(conf);
 	return status;

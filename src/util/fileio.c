@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "util/cleanup.h"
+#include "util/mem.h"
 #include "util/strbuf.h"
 
 int read_all(int fd, size_t max, struct strbuf *out)
@@ -34,6 +35,15 @@ int read_file_at(int dirfd, const char *path, size_t max, struct strbuf *out)
 	if (fd < 0)
 		return -errno;
 	return read_all(fd, max, out);
+}
+
+char *path_absolute(const char *path)
+{
+	if (*path == '/')
+		return xstrdup(path);
+	_cleanup_free_ char *cwd = get_current_dir_name();
+
+	return cwd ? xasprintf("%s/%s", cwd, path) : NULL;
 }
 
 int fd_set_nonblock(int fd)

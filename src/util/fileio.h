@@ -16,6 +16,12 @@ int read_file_at(int dirfd, const char *path, size_t max, struct strbuf *out);
 /* Reads @fd to its end; the same limit. */
 int read_all(int fd, size_t max, struct strbuf *out);
 
+/*
+ * The same file's path for who has another working directory; links in it stay links.
+ * Return: the caller's to free; NULL with errno if the working directory has no name.
+ */
+char *path_absolute(const char *path);
+
 /* Sets O_NONBLOCK. */
 int fd_set_nonblock(int fd);
 

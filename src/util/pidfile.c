@@ -94,6 +94,8 @@ void pidfile_release(const char *path, int fd)
 {
 	if (fd < 0)
 		return;
-	unlink(path);
+	/* who removed ours has put one of his own there, perhaps */
+	if (still_there(path, fd))
+		unlink(path);
 	close(fd);
 }

@@ -164,6 +164,23 @@ kill "$pid"
 wait_for 10 process_gone "$pid" || fail "does not end"
 [ -e "$tmp/pid" ] && fail "the pid file stays"
 
+# a pid file without a directory is removed, too; a reload follows a link to another file
+(cd "$tmp" && ln -s rel.conf current.conf &&
+	"$vhostmd" -c $uri -f current.conf -p rel.pid -m "$mnt") || fail "does not start with a relative pid file"
+pid=$(cat "$tmp/rel.pid")
+at_exit "kill $pid 2>/dev/null"
+cat >"$tmp/switched.conf" <<'EOF'
+<vhostmd><globals/><metrics>
+<metric context="host"><name>Switched</name><source>host.name</source></metric>
+</metrics></vhostmd>
+EOF
+ln -sfn switched.conf "$tmp/current.conf"
+kill -HUP "$pid"
+wait_for 10 has_value "$mnt/metrics/host/Switched" || fail "a reload reads what the link led to before"
+kill "$pid"
+wait_for 10 process_gone "$pid" || fail "does not end"
+[ -e "$tmp/rel.pid" ] && fail "the relative pid file stays"
+
 # the shared disk and its link; a foreign file is never replaced
 cat >"$tmp/shared.conf" <<EOF
 <vhostmd><globals><disk><path>$tmp/vhostmd0</path><size unit="k">64</size></disk>
