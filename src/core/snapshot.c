@@ -338,9 +338,10 @@ void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
 	pthread_mutex_lock(&tree->lock);
 	struct view *old = tree->current;
 
-	fresh->vms_ns = old->vms_ns && old->vms_shape == fresh->vms_shape
-		? old->vms_ns
-		: clock_real_ns();
+	bool same = old->vms_ns && old->vms_shape == fresh->vms_shape;
+
+	fresh->vms_generation = same ? old->vms_generation : generation;
+	fresh->vms_ns = same ? old->vms_ns : clock_real_ns();
 	tree->current = fresh;
 	atomic_store(&tree->generation, generation);
 	pthread_cond_signal(&tree->changed);

@@ -62,7 +62,8 @@ struct view {
 	struct snapshot **vms; /* sorted by key */
 	size_t n_vms;
 	uint64_t vms_shape;        /* hash of the VMs' uuids, ids and names */
-	int64_t vms_ns;            /* real time since when that is so */
+	uint64_t vms_generation;   /* since when that is so */
+	int64_t vms_ns;            /* the same in real time */
 	struct blob *_Atomic xml;  /* cache of render_xml_view() */
 	struct blob *_Atomic prom; /* cache of render_prom_view() */
 };

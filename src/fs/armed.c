@@ -27,7 +27,7 @@
 
 struct record {
 	struct record *next; /* in the bucket */
-	struct record *next_in_group;
+	struct record *next_in_group, **before_in_group;
 	struct group *group;
 	uint64_t ino, parent;
 	int64_t version;
@@ -139,6 +139,34 @@ static void grow_locked(struct armed *a)
 	a->n_buckets = n;
 }
 
+static void enter_group(struct record *r, struct group *g)
+{
+	r->group = g;
+	r->next_in_group = g->records;
+	r->before_in_group = &g->records;
+	if (g->records)
+		g->records->before_in_group = &r->next_in_group;
+	g->records = r;
+}
+
+static void leave_group(struct record *r)
+{
+	*r->before_in_group = r->next_in_group;
+	if (r->next_in_group)
+		r->next_in_group->before_in_group = r->before_in_group;
+}
+
+/* @again_ns: when the record must be looked at there, 0: not before it changes. */
+static void move_to_group_locked(
+	struct armed *a, struct record *r, uint64_t key, int64_t again_ns)
+{
+	if (r->group->key != key) {
+		leave_group(r);
+		enter_group(r, group_locked(a, key));
+	}
+	r->group->again_ns = ns_earlier(r->group->again_ns, again_ns);
+}
+
 static struct record *add_locked(struct armed *a, const struct armed_node *node)
 {
 	if (a->n == LIMIT_ARMED)
@@ -150,9 +178,7 @@ static struct record *add_locked(struct armed *a, const struct armed_node *node)
 	struct record **at = place_locked(a, node->ino);
 
 	r->ino = node->ino;
-	r->group = g;
-	r->next_in_group = g->records;
-	g->records = r;
+	enter_group(r, g);
 	*at = r;
 	return r;
 }
@@ -167,6 +193,8 @@ bool armed_set(struct armed *a, const struct armed_node *node)
 	if (!r)
 		r = add_locked(a, node);
 	if (r) {
+		/* what it was to be looked at for in its group counts in the new one */
+		move_to_group_locked(a, r, node->group, r->group->again_ns);
 		r->mixed = r->node && (r->mixed || r->version != node->version);
 		/* a newer answer may have overtaken this one */
 		if (!r->node || node->generation >= r->generation) {
@@ -288,6 +316,7 @@ static void remove_locked(struct armed *a, struct record *r)
 {
 	struct record **at = place_locked(a, r->ino);
 
+	leave_group(r);
 	*at = r->next;
 	a->n--;
 	record_free(r);
@@ -315,65 +344,76 @@ static int64_t collect_record(struct record *r, enum armed_verdict verdict,
 }
 
 static void collect_group_locked(struct armed *a, struct group *g,
-	enum armed_verdict (*check)(
-		void *ctx, uint64_t ino, int64_t version, const char *name),
+	enum armed_verdict (*check)(void *ctx, uint64_t ino, int64_t version,
+		const char *name, uint64_t *group),
 	void *ctx, int64_t now_ns, struct collection *out)
 {
-	struct record **at = &g->records;
+	struct record *next;
 
 	g->again_ns = 0;
-	while (*at) {
-		struct record *r = *at;
-		enum armed_verdict verdict = check(ctx, r->ino, r->version, r->name);
+	for (struct record *r = g->records; r; r = next) {
+		uint64_t key = g->key;
+		enum armed_verdict verdict =
+			check(ctx, r->ino, r->version, r->name, &key);
 		bool drop = verdict == ARMED_GONE;
+		int64_t again_ns = 0;
 
 		if (verdict == ARMED_SAME && r->mixed)
 			verdict = ARMED_CHANGED;
 		if (drop) {
 			add_change(out, r, r->node, true);
 		} else if (verdict != ARMED_SAME) {
-			g->again_ns = ns_earlier(
-				g->again_ns, collect_record(r, verdict, now_ns, out));
+			again_ns = collect_record(r, verdict, now_ns, out);
 			/* what the kernel does not know any more, by no name */
 			drop = !r->node && !r->taking && !r->name && !r->lookups &&
 				now_ns >= r->moved_until_ns;
 		}
-		if (drop) {
-			*at = r->next_in_group;
+		next = r->next_in_group;
+		/* a group that it goes to may have been looked at already: this was its turn */
+		if (drop)
 			remove_locked(a, r);
-		} else {
-			at = &r->next_in_group;
-		}
+		else
+			move_to_group_locked(a, r, key, again_ns);
 	}
 }
 
-size_t armed_collect(struct armed *a, bool (*touched)(void *ctx, uint64_t group),
-	enum armed_verdict (*check)(
-		void *ctx, uint64_t ino, int64_t version, const char *name),
-	void *ctx, int64_t now_ns, struct armed_change **ret, int64_t *ret_again)
+/* Return: when any group must be looked at again, 0: not before something changes. */
+static int64_t drop_empty_groups_locked(struct armed *a)
 {
-	struct collection out = { 0 };
+	int64_t again_ns = 0;
 
-	*ret_again = 0;
-	pthread_mutex_lock(&a->lock);
 	for (size_t i = 0; i < GROUP_BUCKETS; i++) {
 		struct group **at = &a->groups[i];
 
 		while (*at) {
 			struct group *g = *at;
 
-			if ((g->again_ns && g->again_ns <= now_ns) ||
-				touched(ctx, g->key))
-				collect_group_locked(a, g, check, ctx, now_ns, &out);
-			*ret_again = ns_earlier(*ret_again, g->again_ns);
-			if (!g->records) {
+			if (g->records) {
+				again_ns = ns_earlier(again_ns, g->again_ns);
+				at = &g->next;
+			} else {
 				*at = g->next;
 				free(g);
-			} else {
-				at = &g->next;
 			}
 		}
 	}
+	return again_ns;
+}
+
+size_t armed_collect(struct armed *a, bool (*touched)(void *ctx, uint64_t group),
+	enum armed_verdict (*check)(void *ctx, uint64_t ino, int64_t version,
+		const char *name, uint64_t *group),
+	void *ctx, int64_t now_ns, struct armed_change **ret, int64_t *ret_again)
+{
+	struct collection out = { 0 };
+
+	pthread_mutex_lock(&a->lock);
+	for (size_t i = 0; i < GROUP_BUCKETS; i++)
+		for (struct group *g = a->groups[i]; g; g = g->next)
+			if ((g->again_ns && g->again_ns <= now_ns) ||
+				touched(ctx, g->key))
+				collect_group_locked(a, g, check, ctx, now_ns, &out);
+	*ret_again = drop_empty_groups_locked(a);
 	pthread_mutex_unlock(&a->lock);
 	*ret = out.at;
 	return out.n;

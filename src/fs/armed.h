@@ -81,12 +81,13 @@ enum armed_verdict {
  * the node a moment later.  All nodes must be taken back before any entry is, so
  * that no name leads to bytes that are older than those it led to before.
  * @check: of a node, given the version that was told and the name, NULL if it was told by
- * none or that was taken back.  Neither may call back.
+ * none or that was taken back; of one that is not gone it says whose change can change it
+ * now.  Neither may call back.
  * Return: how many; *@ret_again: when to look again for those left, 0: not for their sake.
  */
 size_t armed_collect(struct armed *armed, bool (*touched)(void *ctx, uint64_t group),
-	enum armed_verdict (*check)(
-		void *ctx, uint64_t ino, int64_t version, const char *name),
+	enum armed_verdict (*check)(void *ctx, uint64_t ino, int64_t version,
+		const char *name, uint64_t *group),
 	void *ctx, int64_t now_ns, struct armed_change **ret, int64_t *ret_again);
 /*
  * The kernel has taken a change of a node in.  Until then what was told is still what its

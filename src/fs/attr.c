@@ -74,12 +74,23 @@ void attr_stat(const struct attr_params *params, const struct view *view,
 	ret->st_blocks = (ret->st_size + 511) / 512;
 }
 
+/* Of the newest publication that may have changed what a disk shows. */
+static uint64_t disk_generation(const struct view *view, const struct node *node)
+{
+	/* an image that was made while the VM ran shows it */
+	uint64_t vm = node->scope ? node->scope->generation : view->vms_generation;
+	uint64_t host = view->host->generation;
+
+	return node->kind == NODE_SHARED_DISK ? view->generation : vm > host ? vm : host;
+}
+
 uint64_t attr_group(const struct node *node)
 {
-	return node->scope && !node->scope->is_host ? node->scope->key
-		: node->kind == NODE_HOST || node->metric || node_is_disk(node)
-		? 0
-		: ARMED_TREE;
+	if (node_is_disk(node))
+		return ARMED_TREE; /* the host's and a VM's, which may come and go */
+	if (node->scope && !node->scope->is_host)
+		return node->scope->key;
+	return node->kind == NODE_HOST || node->metric ? 0 : ARMED_TREE;
 }
 
 int64_t attr_version(const struct view *view, const struct node *node, uint64_t image)
@@ -100,15 +111,10 @@ int64_t attr_version(const struct view *view, const struct node *node, uint64_t 
 	case NODE_BY_UUID:
 	case NODE_BY_ID:
 	case NODE_DISKS:
-		return view->vms_ns;
+		return (int64_t)view->vms_generation;
 	case NODE_DISK:
-		return image &&
-				((scope && scope->generation > image) ||
-					view->host->generation > image)
-			? -1
-			: (int64_t)image;
 	case NODE_SHARED_DISK:
-		return image && view->generation > image ? -1 : (int64_t)image;
+		return image && disk_generation(view, node) > image ? -1 : (int64_t)image;
 	default:
 		return 0;
 	}

@@ -396,8 +396,7 @@ static struct disks_place disk_place(const struct place *at, bool direct, pid_t 
 static void arm_disk(struct content *c, const struct place *at, uint64_t image_generation)
 {
 	struct armed_node n = { .ino = at->node.id,
-		.group = at->node.kind == NODE_SHARED_DISK ? ARMED_TREE
-							   : attr_group(&at->node),
+		.group = attr_group(&at->node),
 		.version = (int64_t)image_generation,
 		.generation = at->view->generation };
 
@@ -617,7 +616,7 @@ static bool has_moved(struct comparison *cmp, const struct node *node, const cha
 }
 
 static enum armed_verdict check(
-	void *ctx, uint64_t ino, int64_t version, const char *name)
+	void *ctx, uint64_t ino, int64_t version, const char *name, uint64_t *group)
 {
 	struct comparison *cmp = ctx;
 	struct node node;
@@ -626,6 +625,7 @@ static enum armed_verdict check(
 
 	if (r < 0)
 		return ARMED_GONE;
+	*group = attr_group(&node);
 	if (!cmp->forget &&
 		attr_version(cmp->now.view, &node,
 			node_is_disk(&node) ? (uint64_t)version : 0) == version)

@@ -617,6 +617,113 @@ static void disks_have_a_constant_size(void **state)
 	fs_done(&fs);
 }
 
+/* With one VM or none; the host may stay as it was. */
+static void publish_beside(struct fs *fs, uint64_t generation, bool with_host,
+	unsigned n_vms, const char *name, uint64_t value)
+{
+	struct view *before = tree_view(fs->tree);
+	struct metric_list *list = make_list(value);
+	struct vm_ident vm = { .id = 1, .name = name };
+	struct snapshot *vms[1];
+
+	if (n_vms)
+		vms[0] = snapshot_new(&vm, generation, &list, 1, 1);
+	tree_publish(fs->tree, generation,
+		with_host ? snapshot_new(NULL, generation, &list, 1, 1)
+			  : snapshot_ref(before->host),
+		vms, n_vms);
+	metric_list_unref(list);
+	view_unref(before);
+}
+
+/* Reads a disk through the page cache, as the kernel does: if it has not got it yet. */
+static bool disk_holds(struct fs *fs, uint64_t ino, const char *text)
+{
+	struct content_bytes bytes;
+
+	assert_int_equal(content_read(fs->c, ino, false, 1, 0, 65536, &bytes), 0);
+	bool holds = memmem(bytes.data, bytes.size, text, strlen(text)) != NULL;
+
+	blob_unref(bytes.blob);
+	return holds;
+}
+
+static bool disk_taken_back(struct fs *fs, uint64_t ino)
+{
+	bool found = taken_back(fs, ino, NULL, 200);
+
+	content_taken(fs->c, ino, true);
+	content_settle(fs->c, ino);
+	return found;
+}
+
+/*
+ * A disk in the page cache belongs to the host and to a VM that may come and go: it must
+ * go on with each of them, whichever it showed when it was read.
+ */
+static void a_cached_disk_goes_on_without_its_vm_and_with_it(void **state)
+{
+	(void)state;
+	static const char name[] = "00000000-0000-0000-0000-000000000000.img";
+	struct fs fs;
+
+	fs_init(&fs);
+	publish_beside(&fs, 2, true, 1, "mine", 1111);
+	uint64_t ino = look_up(&fs, NODE_DISKS, name).id;
+
+	assert_true(disk_holds(&fs, ino, "context='vm'"));
+	/* the host's alone */
+	publish_beside(&fs, 3, false, 0, NULL, 0);
+	assert_true(disk_taken_back(&fs, ino));
+	assert_false(disk_holds(&fs, ino, "context='vm'"));
+	for (uint64_t i = 0; i < 3; i++) {
+		publish_beside(&fs, 4 + i, true, 0, NULL, 4000 + i);
+		assert_true(disk_taken_back(&fs, ino));
+		assert_true(disk_holds(&fs, ino, "<value>400"));
+	}
+	/* the VM's again, while nothing is new of the host */
+	publish_beside(&fs, 7, false, 1, "mine", 2222);
+	assert_true(disk_taken_back(&fs, ino));
+	assert_true(disk_holds(&fs, ino, "<value>2222"));
+	publish_beside(&fs, 8, false, 1, "mine", 3333);
+	assert_true(disk_taken_back(&fs, ino));
+	assert_true(disk_holds(&fs, ino, "<value>3333"));
+	fs_done(&fs);
+}
+
+/* A link by number that another VM got in the same moment goes on with that one. */
+static void a_number_goes_on_to_another_vm(void **state)
+{
+	(void)state;
+	struct fs fs;
+	struct metric_list *list = make_list(9);
+	uint64_t ino = 0;
+
+	fs_init(&fs);
+	for (uint64_t i = 0; i < 4; i++) {
+		/* the last one is the same VM under another name */
+		static const char *const names[] = { "one", "two", "three", "four" };
+		struct vm_ident vm = { .id = 7, .name = names[i] };
+		struct view *before = tree_view(fs.tree);
+
+		vm.uuid.b[0] = i < 2 ? (uint8_t)i : 2;
+		struct snapshot *vms[] = { snapshot_new(&vm, i + 2, &list, 1, 1) };
+
+		tree_publish(fs.tree, i + 2, snapshot_ref(before->host), vms, 1);
+		view_unref(before);
+		if (ino) {
+			assert_true(taken_back(&fs, ino, NULL, 1));
+			content_taken(fs.c, ino, true);
+		}
+		struct content_answer answer = look_up(&fs, NODE_BY_ID, "7");
+
+		assert_true(!ino || ino == answer.id);
+		ino = answer.id;
+	}
+	metric_list_unref(list);
+	fs_done(&fs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -631,6 +738,8 @@ int main(void)
 		cmocka_unit_test(a_name_that_a_vm_had_is_forgotten),
 		cmocka_unit_test(a_rendering_stays_what_it_is),
 		cmocka_unit_test(disks_have_a_constant_size),
+		cmocka_unit_test(a_cached_disk_goes_on_without_its_vm_and_with_it),
+		cmocka_unit_test(a_number_goes_on_to_another_vm),
 	};
 
 	return cmocka_run_group_tests(tests, make_specs, drop_specs);
