@@ -14,6 +14,8 @@
 #include <sys/statvfs.h>
 #include <sys/uio.h>
 
+#include <linux/fuse.h>
+
 #include <fuse_lowlevel.h>
 
 #include "core/blob.h"
@@ -300,6 +302,28 @@ static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
 /* ---- watching ---- */
 
 /*
+ * The kernel's number of the open file that this thread's request is about, if that is a
+ * poll.  libfuse keeps it to itself, but it stands in the request, which is in memory as
+ * all that are small (nothing is ever written here, so none is spliced).
+ */
+static _Thread_local uint64_t polled_file;
+
+static void note_polled_file(const struct fuse_buf *buf)
+{
+	struct fuse_in_header header;
+	struct fuse_poll_in body;
+	const char *at = buf->mem;
+
+	if (buf->size < sizeof(header) + sizeof(body) || (buf->flags & FUSE_BUF_IS_FD))
+		return;
+	memcpy(&header, at, sizeof(header));
+	if (header.opcode != FUSE_POLL)
+		return;
+	memcpy(&body, at + sizeof(header), sizeof(body));
+	polled_file = body.kh;
+}
+
+/*
  * As with files of sysfs: POLLPRI and POLLERR once the content differs from what it was
  * when this file was last polled.  POLLIN always: nobody waits to read.
  */
@@ -318,9 +342,12 @@ static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 		return;
 	}
 	content_watch(serve->content, ino);
-	bool changed = watch_poll(
-		serve->watch, ino, content_process(fuse_req_ctx(req)->pid), version, ph);
+	int64_t seen = version;
+	bool changed = watch_poll(serve->watch, polled_file, ino, version, ph);
 
+	/* it may have changed just before it was known that somebody waits */
+	if (content_version(serve->content, ino, &version) < 0 || version != seen)
+		content_wake(serve->content);
 	fuse_reply_poll(req, POLLIN | (changed ? POLLPRI | POLLERR : 0));
 }
 
@@ -357,6 +384,7 @@ static void *serve_main(void *arg)
 				log_error("reading requests: %s", strerror(-r));
 			break;
 		}
+		note_polled_file(&buf);
 		fuse_session_process_buf(serve->session, &buf);
 	}
 	free(buf.mem);

@@ -3,6 +3,7 @@
 
 #include "fs/watch.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -11,34 +12,65 @@
 #include "util/cleanup.h"
 #include "util/mem.h"
 
-/* More than polls at once; who is pushed out misses a change at worst. */
-#define N_SEEN 4096u
-#define MAX_WAITING 4096u
+#define N_BUCKETS 16384u
+static_assert((N_BUCKETS & (N_BUCKETS - 1)) == 0, "a bucket is found by a mask");
 
-struct seen {
-	uint64_t ino;
-	pid_t process;
-	int64_t version;
+/* In the order of polling. */
+struct ring {
+	struct ring *older, *newer;
 };
 
-struct waiter {
+struct watcher {
+	struct ring ring;     /* must be first */
+	struct watcher *next; /* in the bucket of its file */
+	uint64_t file, ino;
+	int64_t version;                /* seen last */
+	struct fuse_pollhandle *handle; /* NULL: nobody waits */
+	struct waited *waited;          /* NULL: the same */
+	struct watcher *next_waiting, **at_waiting;
+};
+
+/* A node that somebody waits for. */
+struct waited {
+	struct waited *next; /* in the bucket of its node */
 	uint64_t ino;
-	int64_t version;
-	struct fuse_pollhandle *handle;
+	struct watcher *waiting; /* never empty */
 };
 
 struct watch {
 	pthread_mutex_t lock; /* guards all below */
-	struct seen seen[N_SEEN];
-	struct waiter *waiters;
-	size_t n, cap;
+	struct watcher *files[N_BUCKETS];
+	struct waited *nodes[N_BUCKETS];
+	size_t n_files, n_nodes;
+	struct ring looked, waiting; /* heads: newer is the oldest */
+	uint64_t pushed_out;         /* the greatest file of any that was */
 };
+
+static size_t bucket_of(uint64_t key)
+{
+	return (size_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 40) & (N_BUCKETS - 1);
+}
+
+static void ring_remove(struct ring *r)
+{
+	r->older->newer = r->newer;
+	r->newer->older = r->older;
+}
+
+static void ring_add_newest(struct ring *head, struct ring *r)
+{
+	*r = (struct ring){ .older = head->older, .newer = head };
+	r->older->newer = r;
+	head->older = r;
+}
 
 struct watch *watch_new(void)
 {
 	struct watch *w = xcalloc(1, sizeof(*w));
 
 	pthread_mutex_init(&w->lock, NULL);
+	w->looked = (struct ring){ &w->looked, &w->looked };
+	w->waiting = (struct ring){ &w->waiting, &w->waiting };
 	return w;
 }
 
@@ -46,61 +78,204 @@ void watch_free(struct watch *w)
 {
 	if (!w)
 		return;
-	for (size_t i = 0; i < w->n; i++)
-		fuse_pollhandle_destroy(w->waiters[i].handle);
-	free(w->waiters);
+	for (size_t i = 0; i < N_BUCKETS; i++) {
+		while (w->files[i]) {
+			struct watcher *watcher = w->files[i];
+
+			w->files[i] = watcher->next;
+			if (watcher->handle)
+				fuse_pollhandle_destroy(watcher->handle);
+			free(watcher);
+		}
+		while (w->nodes[i]) {
+			struct waited *node = w->nodes[i];
+
+			w->nodes[i] = node->next;
+			free(node);
+		}
+	}
 	pthread_mutex_destroy(&w->lock);
 	free(w);
 }
 
-bool watch_poll(struct watch *w, uint64_t ino, pid_t process, int64_t version,
+static struct watcher **find_file_locked(struct watch *w, uint64_t file, uint64_t ino)
+{
+	struct watcher **at = &w->files[bucket_of(file)];
+
+	while (*at && ((*at)->file != file || (*at)->ino != ino))
+		at = &(*at)->next;
+	return at;
+}
+
+static struct waited **find_node_locked(struct watch *w, uint64_t ino)
+{
+	struct waited **at = &w->nodes[bucket_of(ino)];
+
+	while (*at && (*at)->ino != ino)
+		at = &(*at)->next;
+	return at;
+}
+
+/* looked -> waiting */
+static void wait_locked(struct watch *w, struct watcher *watcher)
+{
+	struct waited **at = find_node_locked(w, watcher->ino);
+
+	if (!*at) {
+		*at = xcalloc(1, sizeof(**at));
+		(*at)->ino = watcher->ino;
+		w->n_nodes++;
+	}
+	watcher->waited = *at;
+	watcher->next_waiting = (*at)->waiting;
+	watcher->at_waiting = &(*at)->waiting;
+	if (watcher->next_waiting)
+		watcher->next_waiting->at_waiting = &watcher->next_waiting;
+	(*at)->waiting = watcher;
+}
+
+/* waiting -> looked.  Return: its handle. */
+static struct fuse_pollhandle *end_wait_locked(struct watch *w, struct watcher *watcher)
+{
+	struct waited *node = TAKE_PTR(watcher->waited);
+
+	assert(node && watcher->handle);
+	*watcher->at_waiting = watcher->next_waiting;
+	if (watcher->next_waiting)
+		watcher->next_waiting->at_waiting = watcher->at_waiting;
+	if (!node->waiting) {
+		struct waited **at = find_node_locked(w, node->ino);
+
+		*at = node->next;
+		w->n_nodes--;
+		free(node);
+	}
+	return TAKE_PTR(watcher->handle);
+}
+
+/* Makes room.  Return: whom to wake, or NULL. */
+static struct fuse_pollhandle *push_out_locked(struct watch *w)
+{
+	struct ring *head = w->looked.newer != &w->looked ? &w->looked : &w->waiting;
+	struct watcher *watcher = (struct watcher *)head->newer;
+	struct watcher **at = find_file_locked(w, watcher->file, watcher->ino);
+	struct fuse_pollhandle *handle = NULL;
+
+	if (watcher->handle)
+		handle = end_wait_locked(w, watcher);
+	if (watcher->file > w->pushed_out)
+		w->pushed_out = watcher->file;
+	*at = watcher->next;
+	ring_remove(&watcher->ring);
+	free(watcher);
+	w->n_files--;
+	return handle;
+}
+
+static void wake(struct fuse_pollhandle *handle)
+{
+	if (!handle)
+		return;
+	/* who has closed the file meanwhile is nobody, which is no error */
+	fuse_lowlevel_notify_poll(handle);
+	fuse_pollhandle_destroy(handle);
+}
+
+/* @ret_out: who was pushed out for it, or NULL.  Its version is not set. */
+static struct watcher *add_locked(
+	struct watch *w, uint64_t file, uint64_t ino, struct fuse_pollhandle **ret_out)
+{
+	if (w->n_files == WATCH_MAX)
+		*ret_out = push_out_locked(w);
+	struct watcher **at = &w->files[bucket_of(file)];
+	struct watcher *watcher = xcalloc(1, sizeof(*watcher));
+
+	watcher->file = file;
+	watcher->ino = ino;
+	watcher->next = *at;
+	*at = watcher;
+	w->n_files++;
+	ring_add_newest(&w->looked, &watcher->ring);
+	return watcher;
+}
+
+bool watch_poll(struct watch *w, uint64_t file, uint64_t ino, int64_t version,
 	struct fuse_pollhandle *handle)
 {
-	struct fuse_pollhandle *drop = NULL;
+	struct fuse_pollhandle *old = NULL, *out = NULL;
 
 	pthread_mutex_lock(&w->lock);
-	struct seen *seen = &w->seen[(ino + (uint64_t)process * 61) % N_SEEN];
-	bool known = seen->ino == ino && seen->process == process;
-	bool changed = known && seen->version != version;
+	struct watcher *watcher = *find_file_locked(w, file, ino);
+	bool changed = watcher ? watcher->version != version : file <= w->pushed_out;
 
-	*seen = (struct seen){ ino, process, version };
-	if (handle && w->n == MAX_WAITING) {
-		/* the oldest is most likely one that is not there any more */
-		drop = w->waiters[0].handle;
-		w->waiters[0] = w->waiters[--w->n];
-	}
+	if (!watcher)
+		watcher = add_locked(w, file, ino, &out);
+	watcher->version = version;
 	if (handle) {
-		w->waiters = xgrow(w->waiters, w->n, &w->cap, sizeof(*w->waiters));
-		w->waiters[w->n++] = (struct waiter){ ino, version, handle };
+		if (watcher->handle)
+			old = end_wait_locked(w, watcher);
+		watcher->handle = handle;
+		wait_locked(w, watcher);
+	}
+	ring_remove(&watcher->ring);
+	ring_add_newest(watcher->handle ? &w->waiting : &w->looked, &watcher->ring);
+	pthread_mutex_unlock(&w->lock);
+	/* one notification is for all who wait for a file: the newest handle will do */
+	if (old)
+		fuse_pollhandle_destroy(old);
+	wake(out);
+	return changed;
+}
+
+/* The nodes that somebody waits for; the caller frees. */
+static uint64_t *waited_nodes(struct watch *w, size_t *ret_n)
+{
+	pthread_mutex_lock(&w->lock);
+	uint64_t *inos = xcalloc(w->n_nodes, sizeof(*inos));
+
+	*ret_n = 0;
+	for (size_t i = 0; i < N_BUCKETS && *ret_n < w->n_nodes; i++)
+		for (struct waited *node = w->nodes[i]; node; node = node->next)
+			inos[(*ret_n)++] = node->ino;
+	pthread_mutex_unlock(&w->lock);
+	return inos;
+}
+
+/* Wakes who has seen another version of a node than @version. */
+static void wake_node(struct watch *w, uint64_t ino, bool gone, int64_t version)
+{
+	struct fuse_pollhandle **handles = NULL;
+	size_t n = 0, cap = 0;
+
+	pthread_mutex_lock(&w->lock);
+	struct waited *node = *find_node_locked(w, ino);
+	struct watcher *next;
+
+	for (struct watcher *at = node ? node->waiting : NULL; at; at = next) {
+		next = at->next_waiting;
+		if (!gone && at->version == version)
+			continue;
+		handles = xgrow(handles, n, &cap, sizeof(struct fuse_pollhandle *));
+		handles[n++] = end_wait_locked(w, at);
+		ring_remove(&at->ring);
+		ring_add_newest(&w->looked, &at->ring);
 	}
 	pthread_mutex_unlock(&w->lock);
-	if (drop)
-		fuse_pollhandle_destroy(drop);
-	return changed;
+	for (size_t i = 0; i < n; i++)
+		wake(handles[i]);
+	free(handles);
 }
 
 void watch_notify(
 	struct watch *w, int (*version)(void *ctx, uint64_t ino, int64_t *ret), void *ctx)
 {
-	pthread_mutex_lock(&w->lock);
-	_cleanup_free_ struct waiter *waiters = TAKE_PTR(w->waiters);
-	size_t n = w->n;
+	size_t n = 0;
+	_cleanup_free_ uint64_t *inos = waited_nodes(w, &n);
 
-	w->n = w->cap = 0;
-	pthread_mutex_unlock(&w->lock);
 	for (size_t i = 0; i < n; i++) {
 		int64_t now = 0;
+		bool gone = version(ctx, inos[i], &now) < 0;
 
-		if (version(ctx, waiters[i].ino, &now) == 0 &&
-			now == waiters[i].version) {
-			pthread_mutex_lock(&w->lock);
-			w->waiters =
-				xgrow(w->waiters, w->n, &w->cap, sizeof(*w->waiters));
-			w->waiters[w->n++] = waiters[i];
-			pthread_mutex_unlock(&w->lock);
-			continue;
-		}
-		fuse_lowlevel_notify_poll(waiters[i].handle);
-		fuse_pollhandle_destroy(waiters[i].handle);
+		wake_node(w, inos[i], gone, now);
 	}
 }

@@ -192,4 +192,32 @@ kill -HUP "$keeper"
 mode() { [ "$(stat -c %a "$host/name")" = 400 ]; }
 wait_for 5 mode || fail "the mode is old: $(stat -c %a "$host/name")"
 stop_daemon || exit 1
+
+# whoever watches many files, and one file many times, is woken for each of them
+conf 0.5
+for i in {1..400}; do
+	echo "<metric context='host'><name>many $i</name><source>vhostmd.fast.cycles</source></metric>"
+done >"$tmp/many"
+sed -i "/<metrics>/r $tmp/many" "$tmp/conf"
+CONF=$tmp/conf start_daemon --connect test:///default
+wait_for 10 has_value "$host/many 400" || fail "no sample"
+cat >"$tmp/many.py" <<'EOF2'
+import os, resource, select, sys, time
+host, n = sys.argv[1], int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_NOFILE, (n + 100, n + 100))
+p, asleep = select.poll(), set()
+for i in range(n):
+    fd = os.open(f"{host}/many {1 + i % 400}", os.O_RDONLY)
+    p.register(fd, select.POLLPRI)
+    asleep.add(fd)
+p.poll(0)
+end = time.monotonic() + 20
+while asleep:
+    assert time.monotonic() < end, f"{len(asleep)} of {n} not woken"
+    for fd, _ in p.poll(1000):
+        asleep.discard(fd)
+EOF2
+python3 "$tmp/many.py" "$host" 400 || fail "400 watched files"
+python3 "$tmp/many.py" "$host" 10000 || fail "10000 watched files"
+stop_daemon || exit 1
 exit 0
