@@ -153,14 +153,17 @@ static char *canonical_mount(const char *path)
 	return xasprintf("%s/%s", strcmp(parent, "/") ? parent : "", slash + 1);
 }
 
-static bool user_exists(const char *name)
+/* @ret_uid: of --user, else our own. */
+static bool user_exists(const char *name, uid_t *ret_uid)
 {
-	struct user user;
+	struct user user = { .uid = geteuid() };
 
-	if (!name || user_resolve(name, &user) == 0)
-		return true;
-	log_error("--user: there is no user '%s'", name);
-	return false;
+	if (name && user_resolve(name, &user) < 0) {
+		log_error("--user: there is no user '%s'", name);
+		return false;
+	}
+	*ret_uid = user.uid;
+	return true;
 }
 
 static int run_worker(void *ctx, int keeper_fd, int fuse_fd)
@@ -199,7 +202,7 @@ static int run(const struct options *o, struct conf *conf)
 
 	_cleanup_free_ char *mount = canonical_mount(o->mount);
 
-	if (!user_exists(o->user) || !mount)
+	if (!user_exists(o->user, &keeper.worker_uid) || !mount)
 		return EXIT_FAILURE;
 	worker.mount = keeper.mount = mount;
 	struct keeper *k = keeper_open(&keeper);

@@ -247,18 +247,15 @@ static void log_report(const struct strbuf *text)
 		log_warning("%s", line);
 }
 
-/* The keeper made the first link; another one is ours to make, as far as we may. */
+/* The keeper, root, made the first link; another one is made as far as we may. */
 static void move_link(struct worker *w, const struct conf *from, const struct conf *to)
 {
-	_cleanup_free_ char *target = keeper_shared_disk(w->params->mount);
 	const char *old = conf_has_shared_disk(from) ? from->disk_path : NULL;
 	const char *new = conf_has_shared_disk(to) ? to->disk_path : NULL;
 
-	if (old && new && !strcmp(old, new))
+	if (old == new || (old && new && !strcmp(old, new)))
 		return;
-	if (old)
-		keeper_remove_link(old, target);
-	int r = new ? keeper_make_link(new, target) : 0;
+	int r = keeper_move_link(w->keeper_fd, w->params->mount, new);
 
 	if (r < 0)
 		log_error("%s cannot be linked to the shared disk: %s%s", new,

@@ -32,9 +32,11 @@
 /* Messages: the worker sends a letter and a text, the keeper answers requests with an int. */
 #define MSG_READY 'R'
 #define MSG_CONNECT 'C'
+#define MSG_LINK 'L' /* where the shared disk is linked from, "" for nowhere */
 
 struct keeper {
 	const struct keeper_params *params;
+	char *link;   /* to be removed in the end; NULL */
 	char *target; /* of the link */
 	int pid_fd;
 	int fuse_fd;
@@ -58,42 +60,57 @@ static void notify_manager(const char *state)
 
 /* ---- the link ---- */
 
-char *keeper_shared_disk(const char *mount)
+/* The shared disk's path within the mount; the caller frees. */
+static char *shared_disk(const char *mount)
 {
 	return xasprintf("%s/disk/vhostmd0.img", mount);
 }
 
-static bool link_is_ours(const char *link, const char *target)
+/* Anybody can make a link with our text where others may write: root's or @uid's are ours. */
+static bool link_is_ours(const char *link, const char *target, uid_t uid)
 {
 	char is[PATH_MAX];
+	struct stat st;
 	ssize_t n = readlink(link, is, sizeof(is) - 1);
 
-	if (n < 0)
+	if (n < 0 || lstat(link, &st) < 0 || (st.st_uid != 0 && st.st_uid != uid))
 		return false;
 	is[n] = '\0';
 	return !strcmp(is, target);
 }
 
-int keeper_make_link(const char *link, const char *target)
+static int place_link(const char *link, const char *target)
 {
 	if (symlink(target, link) == 0)
 		return 0;
 	if (errno != EEXIST)
 		return -errno;
-	return link_is_ours(link, target) ? 0 : -EEXIST;
+	return link_is_ours(link, target, geteuid()) ? 0 : -EEXIST;
 }
 
-void keeper_remove_link(const char *link, const char *target)
+static void remove_link(struct keeper *k)
 {
-	if (link_is_ours(link, target))
-		unlink(link);
+	if (k->link && link_is_ours(k->link, k->target, k->params->worker_uid))
+		unlink(k->link);
+	free(TAKE_PTR(k->link));
 }
 
-static void make_link(const struct keeper *k)
+/* @link: where the worker is about to make one; "": nowhere. */
+static void replace_link(struct keeper *k, const char *link)
+{
+	if (k->link && !strcmp(k->link, link))
+		return;
+	remove_link(k);
+	k->link = *link ? xstrdup(link) : NULL;
+}
+
+static void make_link(struct keeper *k)
 {
 	const char *link = k->params->link;
-	int r = link ? keeper_make_link(link, k->target) : 0;
+	int r = link ? place_link(link, k->target) : 0;
 
+	if (r == 0 && link)
+		k->link = xstrdup(link);
 	if (r == -EEXIST)
 		log_error(
 			"%s exists and is not this daemon's: domains that use it will not see "
@@ -191,6 +208,10 @@ static void on_message(struct keeper *k)
 		become_ready(k);
 	else if (msg[0] == MSG_CONNECT)
 		answer(k->socket, is_channel(msg + 1) ? connect_path(msg + 1) : -EPERM);
+	else if (msg[0] == MSG_LINK) {
+		replace_link(k, msg + 1);
+		answer(k->socket, -ENOENT); /* done, with no descriptor to give */
+	}
 }
 
 /* ---- the worker's side ---- */
@@ -231,9 +252,9 @@ static int receive_answer(int keeper_fd)
 	return result;
 }
 
-static int request_connect(int keeper_fd, const char *path)
+static int request(int keeper_fd, char kind, const char *path)
 {
-	_cleanup_free_ char *msg = xasprintf("%c%s", MSG_CONNECT, path);
+	_cleanup_free_ char *msg = xasprintf("%c%s", kind, path);
 	int r = 0;
 
 	if (strlen(path) >= PATH_MAX)
@@ -251,7 +272,16 @@ int keeper_connect(int keeper_fd, const char *path)
 {
 	int fd = connect_path(path);
 
-	return fd == -EACCES || fd == -EPERM ? request_connect(keeper_fd, path) : fd;
+	return fd == -EACCES || fd == -EPERM ? request(keeper_fd, MSG_CONNECT, path) : fd;
+}
+
+int keeper_move_link(int keeper_fd, const char *mount, const char *link)
+{
+	_cleanup_free_ char *target = shared_disk(mount);
+
+	/* answered, so that what is removed for it is never the link made after it */
+	(void)request(keeper_fd, MSG_LINK, link ? link : "");
+	return link ? place_link(link, target) : 0;
 }
 
 /* ---- the keeper's life ---- */
@@ -273,6 +303,7 @@ static int start_worker(struct keeper *k)
 			_exit(1);
 		int status = k->params->worker(k->params->ctx, sockets[1], k->fuse_fd);
 
+		free(k->link);
 		free(k->target);
 		free(k);
 		exit(status);
@@ -348,8 +379,7 @@ static void keeper_close(struct keeper *k)
 {
 	const struct keeper_params *params = k->params;
 
-	if (params->link)
-		keeper_remove_link(params->link, k->target);
+	remove_link(k);
 	int r = k->mounted ? mount_detach(params->mount) : 0;
 
 	if (r < 0)
@@ -404,7 +434,7 @@ struct keeper *keeper_open(const struct keeper_params *params)
 		.fuse_fd = -1,
 		.ready_fd = -1,
 		.socket = -1,
-		.target = keeper_shared_disk(params->mount) };
+		.target = shared_disk(params->mount) };
 	if (take_pid_file(k) < 0 || take_mount(k) < 0) {
 		keeper_close(k);
 		return NULL;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct keeper;
 
@@ -15,6 +16,7 @@ struct keeper_params {
 	const char *mount; /* where the file system appears */
 	const char *link;  /* where the shared disk is expected; NULL: nowhere */
 	const char *pid_file;
+	uid_t worker_uid; /* whose links are ours, too */
 
 	/* The worker's life.  @keeper_fd, @fuse_fd: taken over.  Return: its exit status. */
 	int (*worker)(void *ctx, int keeper_fd, int fuse_fd);
@@ -48,13 +50,8 @@ void keeper_report_ready(int keeper_fd);
 int keeper_connect(int keeper_fd, const char *path);
 
 /*
- * Makes @link point to @target unless something else is there.
+ * The shared disk is expected at @link from now on, NULL: nowhere.  Makes the link there with
+ * our own rights; the keeper, who may, removes the one before now and this one in the end.
  * Return: 0, -EEXIST if a foreign file is there, or another -errno.
  */
-int keeper_make_link(const char *link, const char *target);
-
-/* Removes it if it still points there. */
-void keeper_remove_link(const char *link, const char *target);
-
-/* The shared disk's path within the mount; the caller frees. */
-char *keeper_shared_disk(const char *mount);
+int keeper_move_link(int keeper_fd, const char *mount, const char *link);
