@@ -55,8 +55,9 @@ struct worker {
 	struct virt
 		*_Atomic virt; /* NULL where it is not built in, and until it starts */
 	struct sampler *sampler;
-	bool sampling;   /* sampler_start() succeeded */
-	_Atomic bool up; /* all of the above is there: status may ask them */
+	bool sampling;     /* sampler_start() succeeded */
+	_Atomic bool lost; /* the file system: unmounted or aborted by somebody else */
+	_Atomic bool up;   /* all of the above is there: status may ask them */
 };
 
 /* ---- rights ---- */
@@ -159,6 +160,15 @@ static void on_connected(void *ctx)
 	const struct worker *w = ctx;
 
 	sampler_kick(w->sampler);
+}
+
+/* Any thread of the session's: nobody can read any more. */
+static void on_lost(void *ctx)
+{
+	struct worker *w = ctx;
+
+	atomic_store(&w->lost, true);
+	kill(getpid(), SIGTERM); /* for the main thread, which waits for it */
 }
 
 static int connect_channel(void *ctx, const char *path)
@@ -325,7 +335,7 @@ static int start(struct worker *w, int fuse_fd)
 	w->disks = disks_new(w->conf->disk_size_bytes);
 	w->content = content_new(w->tree, w->disks, &cc, status, w);
 	w->sampler = sampler_new(&sp); /* the first reader finds something */
-	w->serve = serve_start(fuse_fd, w->content);
+	w->serve = serve_start(fuse_fd, w->content, on_lost, w);
 	if (!w->serve)
 		return -EIO;
 	w->channels = channels_start(w->tree, &chc, connect_channel, w);
@@ -417,6 +427,11 @@ int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd)
 		keeper_report_ready(keeper_fd);
 	while (r == 0 && sigwait(&signals, &sig) == 0 && sig == SIGHUP)
 		reload(&w);
+	if (atomic_load(&w.lost)) {
+		log_error("%s was unmounted or its connection aborted: ending",
+			params->mount);
+		r = -ENOTCONN;
+	}
 	if (!stop(&w)) {
 		log_warning("libvirt does not answer: ending without waiting for it");
 		_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);

@@ -49,6 +49,9 @@ struct serve {
 	pthread_t threads[N_THREADS], notifier, entries_thread;
 	unsigned n_threads;
 	_Atomic bool stopping;
+	_Atomic bool lost; /* which was told */
+	void (*on_lost)(void *ctx);
+	void *ctx;
 
 	pthread_mutex_t lock;         /* guards all below */
 	pthread_cond_t wake;          /* entries_thread */
@@ -369,6 +372,13 @@ static const struct fuse_lowlevel_ops ops = {
 	.poll = op_poll,
 };
 
+/* A thread has met the session's end: somebody else's doing, unless we are stopping. */
+static void session_ended(struct serve *serve)
+{
+	if (!atomic_load(&serve->stopping) && !atomic_exchange(&serve->lost, true))
+		serve->on_lost(serve->ctx);
+}
+
 static void *serve_main(void *arg)
 {
 	struct serve *serve = arg;
@@ -387,6 +397,7 @@ static void *serve_main(void *arg)
 		note_polled_file(&buf);
 		fuse_session_process_buf(serve->session, &buf);
 	}
+	session_ended(serve);
 	free(buf.mem);
 	return NULL;
 }
@@ -499,7 +510,8 @@ static void serve_free(struct serve *serve)
 	free(serve);
 }
 
-struct serve *serve_start(int fuse_fd, struct content *content)
+struct serve *serve_start(
+	int fuse_fd, struct content *content, void (*on_lost)(void *ctx), void *ctx)
 {
 	char name[] = "vhostmd", mountpoint[32];
 	char *argv[] = { name, NULL };
@@ -508,6 +520,8 @@ struct serve *serve_start(int fuse_fd, struct content *content)
 	struct serve *serve = xcalloc(1, sizeof(*serve));
 
 	serve->content = content;
+	serve->on_lost = on_lost;
+	serve->ctx = ctx;
 	serve->watch = watch_new();
 	pthread_mutex_init(&serve->lock, NULL);
 	pthread_cond_init(&serve->wake, NULL);

@@ -13,9 +13,12 @@ struct serve;
 /*
  * Starts serving a mounted file system.
  * @fuse_fd: /dev/fuse, mounted; taken over.  @content outlives the session.
+ * @on_lost: the kernel has ended the session, it was unmounted or aborted; from any of our
+ * threads, once, must not block.
  * Return: NULL with a logged error.
  */
-struct serve *serve_start(int fuse_fd, struct content *content);
+struct serve *serve_start(
+	int fuse_fd, struct content *content, void (*on_lost)(void *ctx), void *ctx);
 
 /*
  * Ends the session and frees.  Readers that still wait get an error.

@@ -43,6 +43,7 @@ struct keeper {
 	int ready_fd;
 	bool created_dir;
 	bool mounted;
+	bool lost; /* somebody unmounted it */
 	pid_t worker;
 	int socket; /* to the worker */
 	bool stopping;
@@ -342,6 +343,19 @@ static void on_signal(struct keeper *k, int signal_fd)
 	}
 }
 
+/*
+ * Something was mounted or unmounted in our name space.  As long as somebody has a file of ours
+ * open the kernel goes on asking the worker, which cannot know that nobody finds us any more.
+ */
+static void on_mounts_changed(struct keeper *k)
+{
+	if (k->lost || k->stopping || mount_is_listed(k->params->mount))
+		return;
+	k->lost = true;
+	log_error("%s was unmounted by somebody else: ending", k->params->mount);
+	kill(k->worker, SIGTERM);
+}
+
 /* Return: true once the worker has ended; its wait status. */
 static bool worker_ended(struct keeper *k, int *ret_status)
 {
@@ -353,12 +367,14 @@ static int watch_worker(struct keeper *k)
 	sigset_t set = our_signals();
 	int status = 0;
 	_cleanup_close_ int signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	_cleanup_close_ int mounts_fd =
+		open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
 
 	while (!worker_ended(k, &status)) {
 		struct pollfd fds[] = { { signal_fd, POLLIN, 0 },
-			{ k->socket, POLLIN, 0 } };
+			{ k->socket, POLLIN, 0 }, { mounts_fd, POLLPRI, 0 } };
 
-		if (poll(fds, 2, -1) < 0)
+		if (poll(fds, ARRAY_LEN(fds), -1) < 0)
 			continue;
 		if (fds[0].revents)
 			on_signal(k, signal_fd);
@@ -366,10 +382,12 @@ static int watch_worker(struct keeper *k)
 			on_message(k);
 		else if (fds[1].revents)
 			close(TAKE_FD(k->socket)); /* the worker is about to end */
+		if (fds[2].revents)
+			on_mounts_changed(k);
 	}
 	if (WIFSIGNALED(status))
 		log_error("the worker was killed by signal %d", WTERMSIG(status));
-	else if (WEXITSTATUS(status) || !k->stopping)
+	else if (!k->lost && (WEXITSTATUS(status) || !k->stopping))
 		log_error("the worker ended with status %d", WEXITSTATUS(status));
 	return k->stopping && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
@@ -380,7 +398,9 @@ static void keeper_close(struct keeper *k)
 	const struct keeper_params *params = k->params;
 
 	remove_link(k);
-	int r = k->mounted ? mount_detach(params->mount) : 0;
+	/* what somebody mounted there instead is his */
+	bool ours = k->mounted && mount_is_listed(params->mount);
+	int r = ours ? mount_detach(params->mount) : 0;
 
 	if (r < 0)
 		log_error("%s cannot be unmounted: %s", params->mount, strerror(-r));

@@ -74,6 +74,13 @@ static char *mounted_type(const char *path)
 	return found;
 }
 
+bool mount_is_listed(const char *path)
+{
+	_cleanup_free_ char *type = mounted_type(path);
+
+	return type && !strcmp(type, FSTYPE);
+}
+
 /*
  * Whether a mounted vhostmd answers; asked in another process, which may hang.  The kernel
  * remembers attributes of a file system whose server is gone, but not this.

@@ -24,5 +24,8 @@ int mount_prepare(const char *path, bool *ret_created, struct strbuf *why);
  */
 int mount_attach(const char *path, int *ret_fd, struct strbuf *why);
 
+/* Whether a vhostmd is what is mounted there, alive or dead.  @path: as the kernel lists it. */
+bool mount_is_listed(const char *path);
+
 /* Unmounts; what is still open stays readable as long as somebody serves. */
 int mount_detach(const char *path);
