@@ -39,21 +39,28 @@ struct nic_sample *vm_sample_add_nic(struct vm_sample *s, unsigned number)
 	return &s->nics[s->n_nics++];
 }
 
-static void add_to(struct fact *sum, bool have, uint64_t v)
-{
-	if (have)
-		fact_set(sum, value_u64(sum->value.u + v));
-}
-
+/* A vCPU that is missing for a moment would come back as a leap: no sum without each part. */
 static void add_up_vcpus(struct vm_sample *s)
 {
+	bool have_time = s->n_vcpus, have_delay = s->n_vcpus, have_wait = s->n_vcpus;
+	uint64_t time_ns = 0, delay_ns = 0, wait_ns = 0;
+
 	for (size_t i = 0; i < s->n_vcpus; i++) {
 		const struct vcpu_sample *v = &s->vcpus[i];
 
-		add_to(&s->facts[VM_VCPUS_TIME], v->have_time, v->time_ns);
-		add_to(&s->facts[VM_VCPUS_DELAY], v->have_delay, v->delay_ns);
-		add_to(&s->facts[VM_VCPUS_WAIT], v->have_wait, v->wait_ns);
+		have_time &= v->have_time;
+		have_delay &= v->have_delay;
+		have_wait &= v->have_wait;
+		time_ns += v->time_ns;
+		delay_ns += v->delay_ns;
+		wait_ns += v->wait_ns;
 	}
+	if (have_time)
+		fact_set(&s->facts[VM_VCPUS_TIME], value_u64(time_ns));
+	if (have_delay)
+		fact_set(&s->facts[VM_VCPUS_DELAY], value_u64(delay_ns));
+	if (have_wait)
+		fact_set(&s->facts[VM_VCPUS_WAIT], value_u64(wait_ns));
 }
 
 /* 100 * (@now - @then) / @whole */

@@ -12,6 +12,7 @@
 #include "model/cycle.h"
 #include "model/description.h"
 #include "model/registry.h"
+#include "model/vm_sample.h"
 #include "samples.h"
 #include "util/clock.h"
 #include "util/limits.h"
@@ -401,6 +402,47 @@ static void missed_beats_are_skipped_and_counted(void **state)
 	cycle_done(&c);
 }
 
+/* A rate from two samples, the second with vCPU 1 as told. */
+static void derive_with_vcpu_1(
+	struct vm_sample *s, struct vm_counters *last, bool have, uint64_t delay_ns)
+{
+	int64_t mono_ns = s->mono_ns + NS_PER_S;
+
+	vm_sample_clear(s);
+	s->mono_ns = mono_ns;
+	fact_set(&s->facts[VM_VCPU_CURRENT], value_u64(2));
+	*vm_sample_add_vcpu(s, 0) =
+		(struct vcpu_sample){ .delay_ns = (uint64_t)mono_ns / 10,
+			.have_delay = true };
+	*vm_sample_add_vcpu(s, 1) =
+		(struct vcpu_sample){ .delay_ns = delay_ns, .have_delay = have };
+	vm_sample_derive(s, last);
+}
+
+static void a_vcpu_missing_for_a_moment_makes_no_spike(void **state)
+{
+	(void)state;
+	struct vm_sample s = { 0 };
+	struct vm_counters last = { 0 };
+	const uint64_t hours = UINT64_C(3600) * NS_PER_S;
+
+	derive_with_vcpu_1(&s, &last, true, hours);
+	derive_with_vcpu_1(&s, &last, true, hours);
+	assert_int_equal((int)(s.facts[VM_USAGE_STEAL].value.real + 0.5), 5);
+	/* what is called a counter does not fall */
+	derive_with_vcpu_1(&s, &last, false, 0);
+	assert_false(s.facts[VM_VCPUS_DELAY].have);
+	assert_false(s.facts[VM_USAGE_STEAL].have);
+	for (int i = 0; i < 3; i++) {
+		derive_with_vcpu_1(&s, &last, true, hours);
+		assert_true(s.facts[VM_VCPUS_DELAY].have);
+		assert_true(!s.facts[VM_USAGE_STEAL].have ||
+			s.facts[VM_USAGE_STEAL].value.real < 6);
+	}
+	assert_true(s.facts[VM_USAGE_STEAL].have);
+	vm_sample_done(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -414,6 +456,7 @@ int main(void)
 		cmocka_unit_test(the_first_lane_serves_a_metric),
 		cmocka_unit_test(board_knows_runs_and_configurations),
 		cmocka_unit_test(missed_beats_are_skipped_and_counted),
+		cmocka_unit_test(a_vcpu_missing_for_a_moment_makes_no_spike),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,11 +20,15 @@
 #include "util/parse.h"
 #include "util/strbuf.h"
 
+/* Interfaces that come and go interrupt a dump; it is asked for again so many times. */
+#define MAX_DUMPS 4
+
 #define BUFFER_BYTES 65536u /* the kernel fills at most 32 KiB of it */
 
 struct link_stats {
 	int fd; /* -1: not open */
 	uint32_t sequence;
+	bool interrupted; /* the dump: some interfaces may not be in it */
 	char *buffer;
 	struct link_counters *links; /* sorted by ifindex once a dump is whole */
 	size_t n, cap;
@@ -103,6 +107,8 @@ int link_stats_parse(struct link_stats *ls, const void *buf, size_t len)
 
 	while (len >= sizeof(*h) && h->nlmsg_len >= sizeof(*h) && h->nlmsg_len <= len) {
 		if (h->nlmsg_seq == ls->sequence) {
+			/* on the message after the change, at the latest on the last one */
+			ls->interrupted |= (h->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
 			if (h->nlmsg_type == NLMSG_DONE)
 				return 0;
 			if (h->nlmsg_type == NLMSG_ERROR) {
@@ -162,13 +168,12 @@ static int compare_links(const void *a, const void *b)
 	return (x->ifindex > y->ifindex) - (x->ifindex < y->ifindex);
 }
 
-int link_stats_dump(struct link_stats *ls)
+static int dump_once(struct link_stats *ls)
 {
-	int r = ls->fd < 0 ? open_socket(ls) : 0;
+	int r = request_dump(ls);
 
 	ls->n = 0;
-	if (r == 0)
-		r = request_dump(ls);
+	ls->interrupted = false;
 	for (bool more = r == 0; more;) {
 		ssize_t n = recv(ls->fd, ls->buffer, BUFFER_BYTES, 0);
 
@@ -177,6 +182,18 @@ int link_stats_dump(struct link_stats *ls)
 		r = n < 0 ? -errno : link_stats_parse(ls, ls->buffer, (size_t)n);
 		more = r > 0;
 	}
+	return r;
+}
+
+int link_stats_dump(struct link_stats *ls)
+{
+	int r = ls->fd < 0 ? open_socket(ls) : 0;
+
+	ls->n = 0;
+	ls->interrupted = r == 0;
+	/* the last one is taken as it is: what it tells is true, but it may not tell all */
+	for (int i = 0; i < MAX_DUMPS && r == 0 && ls->interrupted; i++)
+		r = dump_once(ls);
 	if (r < 0) {
 		/* what is left of the answer must not meet the next question */
 		ls->n = 0;

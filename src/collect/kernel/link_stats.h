@@ -22,7 +22,10 @@ struct link_counters {
 struct link_stats *link_stats_new(void);
 void link_stats_free(struct link_stats *ls); /* NULL is accepted */
 
-/* Replaces what is known with a new dump.  Return: 0, or -errno; then nothing is known. */
+/*
+ * Replaces what is known with a new dump, which is repeated if interfaces came or went
+ * meanwhile.  Return: 0, or -errno; then nothing is known.
+ */
 int link_stats_dump(struct link_stats *ls);
 
 /* The interface's counters as of the last dump; NULL if it did not exist then. */

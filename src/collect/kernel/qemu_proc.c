@@ -279,16 +279,20 @@ static int open_in_task(int task_fd, const char *tid, const char *file)
 	return openat(task_fd, path, O_RDONLY | O_CLOEXEC);
 }
 
-/* Finds out whether a thread is a vCPU's, and opens what a vCPU's has. */
-static void look_at(
-	struct qemu_proc *proc, int task_fd, const char *name, struct thread *t)
+/* Finds out whether a thread is a vCPU's. */
+static void look_at(int task_fd, const char *name, struct thread *t)
 {
 	t->looks++;
 	t->vcpu = vcpu_number(task_fd, name);
-	if (t->vcpu < 0)
-		return;
-	t->schedstat = open_in_task(task_fd, name, "schedstat");
-	if (proc->needs & NEED_WAIT)
+}
+
+/* What could not be opened, for want of descriptors perhaps, is tried again. */
+static void open_files(
+	const struct qemu_proc *proc, int task_fd, const char *name, struct thread *t)
+{
+	if (t->schedstat < 0)
+		t->schedstat = open_in_task(task_fd, name, "schedstat");
+	if (t->sched < 0 && proc->needs & NEED_WAIT)
 		t->sched = open_in_task(task_fd, name, "sched");
 }
 
@@ -335,7 +339,9 @@ static void rescan(struct qemu_proc *proc)
 			t = add_thread(proc, tid);
 		t->seen = true;
 		if (t->vcpu < 0 && t->looks < NAME_LOOKS)
-			look_at(proc, fd, e->d_name, t);
+			look_at(fd, e->d_name, t);
+		if (t->vcpu >= 0)
+			open_files(proc, fd, e->d_name, t);
 	}
 	proc->n_vcpus = 0;
 	proc->unsure = false;
@@ -377,16 +383,19 @@ static bool read_wait(int fd, uint64_t *ret)
 	return false;
 }
 
-/* Return: false if the thread is gone. */
-static bool sample_vcpu(const struct thread *t, struct vcpu_sample *out)
+/* Return: false if the thread is gone, or its files cannot be read. */
+static bool sample_vcpu(struct thread *t, struct vcpu_sample *out)
 {
 	char text[128];
 	const char *p = text;
 
 	if (t->schedstat < 0)
 		return true;
-	if (pread_text(t->schedstat, text, sizeof(text)) < 0)
+	if (pread_text(t->schedstat, text, sizeof(text)) < 0) {
+		close_p(&t->schedstat);
+		t->schedstat = -1;
 		return false;
+	}
 	/* run time, time on a run queue, time slices; the line's end shows it is whole */
 	if (!strchr(text, '\n'))
 		return true;
@@ -403,8 +412,8 @@ static bool sample_vcpus(struct qemu_proc *proc, struct vm_sample *out)
 {
 	bool whole = true;
 
-	for (size_t i = 0; i < proc->n_vcpus && whole; i++)
-		whole = sample_vcpu(&proc->threads[i],
+	for (size_t i = 0; i < proc->n_vcpus; i++)
+		whole &= sample_vcpu(&proc->threads[i],
 			vm_sample_add_vcpu(out, (unsigned)proc->threads[i].vcpu));
 	return whole;
 }
@@ -418,7 +427,7 @@ static void sample_threads(
 		rescan(proc);
 	proc->n_threads = now;
 	if (!sample_vcpus(proc, out)) {
-		/* one was unplugged just now */
+		/* one was unplugged just now, or has to be opened again */
 		rescan(proc);
 		out->n_vcpus = 0;
 		sample_vcpus(proc, out);
