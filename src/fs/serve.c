@@ -48,6 +48,7 @@ struct serve {
 	struct watch *watch;
 	pthread_t threads[N_THREADS], notifier, entries_thread;
 	unsigned n_threads;
+	bool notifying, taking_back; /* those threads run */
 	_Atomic bool stopping;
 	_Atomic bool lost; /* which was told */
 	void (*on_lost)(void *ctx);
@@ -510,6 +511,32 @@ static void serve_free(struct serve *serve)
 	free(serve);
 }
 
+/* Return: 0 or -errno; some may run then. */
+static int start_threads(struct serve *serve)
+{
+	int r = 0;
+
+	for (; r == 0 && serve->n_threads < N_THREADS; serve->n_threads += r == 0) {
+		pthread_t *thread = &serve->threads[serve->n_threads];
+
+		r = pthread_create(thread, NULL, serve_main, serve);
+		if (r == 0)
+			pthread_setname_np(*thread, "serve");
+	}
+	if (r == 0)
+		r = pthread_create(&serve->notifier, NULL, notifier_main, serve);
+	if (r)
+		return -r;
+	serve->notifying = true;
+	pthread_setname_np(serve->notifier, "notify");
+	r = pthread_create(&serve->entries_thread, NULL, entries_main, serve);
+	if (r)
+		return -r;
+	serve->taking_back = true;
+	pthread_setname_np(serve->entries_thread, "entries");
+	return 0;
+}
+
 struct serve *serve_start(
 	int fuse_fd, struct content *content, void (*on_lost)(void *ctx), void *ctx)
 {
@@ -537,18 +564,13 @@ struct serve *serve_start(
 	}
 	sigaction(
 		WAKE_SIGNAL, &wake, NULL); /* without SA_RESTART: read() returns EINTR */
-	for (; serve->n_threads < N_THREADS; serve->n_threads++) {
-		pthread_t *thread = &serve->threads[serve->n_threads];
+	int r = start_threads(serve);
 
-		if (pthread_create(thread, NULL, serve_main, serve) != 0)
-			break;
-		pthread_setname_np(*thread, "serve");
-	}
-	pthread_create(&serve->notifier, NULL, notifier_main, serve);
-	pthread_setname_np(serve->notifier, "notify");
-	pthread_create(&serve->entries_thread, NULL, entries_main, serve);
-	pthread_setname_np(serve->entries_thread, "entries");
-	return serve;
+	if (r == 0)
+		return serve;
+	log_error("the file system cannot be served: %s", strerror(-r));
+	(void)serve_stop(serve);
+	return NULL;
 }
 
 /* A signal may come just before the thread waits, so it is repeated until it worked. */
@@ -570,11 +592,13 @@ bool serve_stop(struct serve *serve)
 	/* while answers are still given, which a notification may wait for */
 	atomic_store(&serve->stopping, true);
 	content_wake(serve->content);
-	pthread_join(serve->notifier, NULL);
+	if (serve->notifying)
+		pthread_join(serve->notifier, NULL);
 	pthread_mutex_lock(&serve->lock);
 	pthread_cond_signal(&serve->wake);
 	pthread_mutex_unlock(&serve->lock);
-	bool over = thread_join_until(serve->entries_thread, clock_mono_ns() + STOP_NS);
+	bool over = !serve->taking_back ||
+		thread_join_until(serve->entries_thread, clock_mono_ns() + STOP_NS);
 
 	fuse_session_exit(serve->session);
 	for (unsigned i = 0; i < serve->n_threads; i++)

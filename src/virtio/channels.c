@@ -393,13 +393,17 @@ struct channels *channels_start(struct tree *tree, const struct channels_config 
 	pthread_mutex_init(&cs->lock, NULL);
 	cs->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	cs->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (cs->epoll_fd >= 0 && cs->wake_fd >= 0 &&
-		epoll_ctl(cs->epoll_fd, EPOLL_CTL_ADD, cs->wake_fd, &ev) == 0 &&
-		pthread_create(&cs->thread, NULL, channels_main, cs) == 0)
+	int r = cs->epoll_fd < 0 || cs->wake_fd < 0 ||
+			epoll_ctl(cs->epoll_fd, EPOLL_CTL_ADD, cs->wake_fd, &ev) < 0
+		? errno
+		: pthread_create(&cs->thread, NULL, channels_main, cs);
+
+	if (r == 0)
 		return cs;
-	log_error("channels cannot be served: %s", strerror(errno));
+	log_error("channels cannot be served: %s", strerror(r));
 	close_p(&cs->epoll_fd);
 	close_p(&cs->wake_fd);
+	pthread_mutex_destroy(&cs->lock);
 	free(cs);
 	return NULL;
 }

@@ -473,10 +473,13 @@ int virt_start(const struct virt_params *params, struct virt **ret)
 		return 0;
 	}
 	log_error("libvirt cannot be asked: %s", strerror(-r));
+	int64_t deadline = clock_mono_ns() + STOP_PATIENCE_NS;
+
+	/* nothing was asked yet, so that they end */
 	if (virt->describe)
-		(void)describe_stop(virt->describe, INT64_MAX);
+		(void)describe_stop(virt->describe, deadline);
 	if (virt->slow)
-		(void)slow_stop(virt->slow, INT64_MAX);
+		(void)slow_stop(virt->slow, deadline);
 	virt_free(virt);
 	return r;
 }

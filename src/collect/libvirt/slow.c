@@ -57,7 +57,7 @@ struct slow {
 
 	/* scheduler only */
 	struct virt_plan *plan;
-	bool told_exhausted;
+	bool told_exhausted, told_no_thread;
 	unsigned groups[COVER_COMBINATIONS];
 
 	pthread_mutex_t
@@ -69,6 +69,7 @@ struct slow {
 	bool stopping;
 	bool stalled; /* even probes are not answered: libvirt itself hangs */
 	bool kicked;
+	bool no_thread; /* a worker was wanted and could not be started */
 	struct slow_job *pending;
 	struct slow_job *running; /* owned by a worker each */
 	unsigned n_pending, n_workers, n_idle, n_active;
@@ -313,7 +314,10 @@ static bool start_worker_locked(struct slow *s)
 {
 	pthread_t thread;
 
-	if (s->n_workers == MAX_WORKERS || pthread_create(&thread, NULL, worker_main, s))
+	if (s->n_workers == MAX_WORKERS)
+		return false;
+	s->no_thread = pthread_create(&thread, NULL, worker_main, s) != 0;
+	if (s->no_thread)
 		return false;
 	pthread_setname_np(thread, "slow-worker");
 	pthread_detach(thread);
@@ -418,6 +422,14 @@ static struct slow_job *make_job_locked(struct slow *s, int64_t now)
 	return job;
 }
 
+/* Nobody can be had to do it: its VMs stay due. */
+static void drop_job_locked(struct slow_job *job)
+{
+	for (size_t i = 0; i < job->n; i++)
+		slow_vm_of(job->items[i].run)->busy = false;
+	slow_job_free(job);
+}
+
 /* Return: false if nothing more can be started now. */
 static bool start_job_locked(struct slow *s, int64_t now)
 {
@@ -431,14 +443,16 @@ static bool start_job_locked(struct slow *s, int64_t now)
 
 	if (!job)
 		return false;
+	if (!idle && !start_worker_locked(s)) {
+		drop_job_locked(job);
+		return false;
+	}
 	job->next = s->pending;
 	s->pending = job;
 	s->n_pending++;
 	s->n_active++;
 	if (idle)
 		pthread_cond_signal(&s->work);
-	else
-		start_worker_locked(s);
 	return true;
 }
 
@@ -456,6 +470,14 @@ static void tell_exhausted(struct slow *s, bool exhausted)
 			    "figures of all VMs stand still",
 			MAX_WORKERS);
 	s->told_exhausted = exhausted;
+}
+
+static void tell_no_thread(struct slow *s, bool no_thread)
+{
+	if (no_thread && !s->told_no_thread)
+		log_warning(
+			"no thread can be had to ask libvirt: slow figures stand still");
+	s->told_no_thread = no_thread;
 }
 
 static int64_t patience_ns(const struct slow *s)
@@ -533,10 +555,11 @@ static void *scheduler_main(void *arg)
 		abandon_late_locked(s, now);
 		while (start_job_locked(s, now))
 			continue;
-		bool exhausted = exhausted_locked(s);
+		bool exhausted = exhausted_locked(s), no_thread = s->no_thread;
 
 		pthread_mutex_unlock(&s->lock);
 		tell_exhausted(s, exhausted);
+		tell_no_thread(s, no_thread);
 		pthread_mutex_lock(&s->lock);
 		wait_locked(s, now);
 	}
