@@ -361,11 +361,17 @@ static int start(struct worker *w, int fuse_fd)
 /* Return: false if something could not be stopped, so that nothing may be freed. */
 static bool stop(struct worker *w)
 {
-	bool clean = serve_stop(w->serve);
-
+	bool served = serve_stop(w->serve);
 	/* finders first: then nothing is reported any more */
-	clean = virt_stop(w->virt) && clean;
-	if (!clean)
+	bool asked = virt_stop(w->virt);
+
+	if (!served)
+		log_warning("somebody keeps a directory of %s locked: ending without "
+			    "waiting for them",
+			w->params->mount);
+	if (!asked)
+		log_warning("libvirt does not answer: ending without waiting for it");
+	if (!served || !asked)
 		return false;
 	if (w->sampling)
 		sampler_stop(w->sampler);
@@ -432,10 +438,8 @@ int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd)
 			params->mount);
 		r = -ENOTCONN;
 	}
-	if (!stop(&w)) {
-		log_warning("libvirt does not answer: ending without waiting for it");
+	if (!stop(&w))
 		_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
-	}
 	conf_unref(w.conf);
 	close_p(&w.root_fd);
 	close_p(&w.keeper_fd);

@@ -23,11 +23,15 @@
 
 #include "keeper/mount.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/pidfile.h"
 #include "util/strbuf.h"
 #include "util/wire.h"
+
+/* What an end in good order takes at most; who asks twice does not cut it short. */
+#define PATIENCE_NS (5 * NS_PER_S)
 
 /* Messages: the worker sends a letter and a text, the keeper answers requests with an int. */
 #define MSG_READY 'R'
@@ -47,6 +51,8 @@ struct keeper {
 	pid_t worker;
 	int socket; /* to the worker */
 	bool stopping;
+	int64_t kill_mono_ns; /* asked twice: when the worker's time is up; 0 */
+	int64_t asked_mono_ns;
 	bool ready;
 };
 
@@ -327,20 +333,42 @@ static sigset_t our_signals(void)
 	return set;
 }
 
+static void stop_worker(struct keeper *k)
+{
+	if (k->stopping) {
+		k->kill_mono_ns = k->asked_mono_ns + PATIENCE_NS;
+		return;
+	}
+	k->stopping = true;
+	k->asked_mono_ns = clock_mono_ns();
+	kill(k->worker, SIGTERM);
+	notify_manager("STOPPING=1");
+}
+
+/* Kills the worker if its time is up.  Return: until then, for poll(). */
+static int patience_ms(struct keeper *k)
+{
+	int64_t left = k->kill_mono_ns - clock_mono_ns();
+
+	if (!k->kill_mono_ns)
+		return -1;
+	if (left > 0)
+		return (int)(left / NS_PER_MS) + 1;
+	kill(k->worker, SIGKILL);
+	k->kill_mono_ns = 0;
+	return -1;
+}
+
 static void on_signal(struct keeper *k, int signal_fd)
 {
 	struct signalfd_siginfo info;
 
 	if (read(signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGHUP) {
+	if (info.ssi_signo == SIGHUP)
 		kill(k->worker, SIGHUP);
-	} else if (info.ssi_signo != SIGCHLD) {
-		/* who asks twice has waited long enough */
-		kill(k->worker, k->stopping ? SIGKILL : SIGTERM);
-		k->stopping = true;
-		notify_manager("STOPPING=1");
-	}
+	else if (info.ssi_signo != SIGCHLD)
+		stop_worker(k);
 }
 
 /*
@@ -374,7 +402,7 @@ static int watch_worker(struct keeper *k)
 		struct pollfd fds[] = { { signal_fd, POLLIN, 0 },
 			{ k->socket, POLLIN, 0 }, { mounts_fd, POLLPRI, 0 } };
 
-		if (poll(fds, ARRAY_LEN(fds), -1) < 0)
+		if (poll(fds, ARRAY_LEN(fds), patience_ms(k)) <= 0)
 			continue;
 		if (fds[0].revents)
 			on_signal(k, signal_fd);

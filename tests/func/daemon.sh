@@ -143,7 +143,33 @@ for _ in 1 2 3 4 5; do
 	[ -e "$tmp/pid" ] && fail "the pid file stays after an early stop"
 done
 
-# a worker that does not react: the second request ends it
+# asked twice in a hurry, as by a terminal that sends it to all, it ends in good order
+cat >"$tmp/sleep.conf" <<EOF
+<vhostmd><globals><disk><path>$tmp/hurried</path></disk></globals><metrics>
+<metric type="string" context="host"><name>Slow</name>
+<action>echo \$\$ &gt;$tmp/sleeper; exec sleep 1000</action></metric>
+</metrics></vhostmd>
+EOF
+mkdir -m 1777 "$tmp/open"
+sed -i "s|$tmp/sleeper|$tmp/open/sleeper|" "$tmp/sleep.conf"
+for _ in 1 2 3; do
+	rm -f "$tmp/open/sleeper"
+	CONF=$tmp/sleep.conf start_daemon -c $uri
+	wait_for 10 test -s "$tmp/open/sleeper" || fail "no action runs"
+	kill -INT "$keeper" "$(worker_pid)"
+	kill -INT "$keeper"
+	kill -TERM "$keeper"
+	r=0
+	wait "$keeper" || r=$?
+	keeper=''
+	assert_eq "status when asked in a hurry" $r 0
+	process_gone "$(cat "$tmp/open/sleeper")" || fail "a command outlives a hurried end"
+	grep -q " $mnt " /proc/mounts && fail "still mounted after a hurried end"
+	[ -e "$tmp/pid" ] && fail "the pid file stays after a hurried end"
+	[ -L "$tmp/hurried" ] && fail "the link stays after a hurried end"
+done
+
+# a worker that does not react: after a second request it has a while, and no more
 start_daemon -c $uri
 kill -STOP "$(worker_pid)"
 kill -TERM "$keeper"
