@@ -50,6 +50,12 @@ r=0
 assert_eq "status for an unknown user" $r 1
 grep -q "no user 'no-such-user'" "$tmp/err" || fail "unknown user: $(cat "$tmp/err")"
 
+# a URI that libvirt has no driver for is said once, with the remedy
+start_daemon -c test+nosuch:///default
+wait_for 10 logged "error: libvirt: nothing serves test+nosuch:///default.*--connect" || fail "no word on the URI"
+grep -q '^libvirt.state: hopeless' "$mnt/status" || fail "status does not tell"
+stop_daemon || exit 1
+
 # a living daemon is not disturbed by a second one
 start_daemon -c $uri
 r=0

@@ -15,6 +15,8 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <libvirt/libvirt.h>
+
 #include "collect/actions/actions.h"
 #include "collect/kernel/sampler.h"
 #include "collect/libvirt/connection.h"
@@ -296,11 +298,67 @@ static void a_refused_worker_is_asked_for_again(void **state)
 	parts_done(&p);
 }
 
+/* ---- a URI that is none ---- */
+
+static atomic_uint n_connects;
+
+virConnectPtr __real_virConnectOpenReadOnly(const char *uri);
+virConnectPtr __wrap_virConnectOpenReadOnly(const char *uri);
+
+virConnectPtr __wrap_virConnectOpenReadOnly(const char *uri)
+{
+	atomic_fetch_add(&n_connects, 1);
+	return __real_virConnectOpenReadOnly(uri);
+}
+
+/* Return: how often it was tried until the state was known and three periods were over. */
+static unsigned try_to_connect(const char *uri, const char *state)
+{
+	struct virt *virt = NULL;
+	struct parts p;
+	bool known = false;
+
+	parts_init(&p);
+	struct virt_params params = { .board = p.board,
+		.registry = p.registry,
+		.uri = uri,
+		.period_ns = PERIOD_NS,
+		.slow_period_ns = PERIOD_NS,
+		.on_connected = on_connected };
+
+	atomic_store(&n_connects, 0);
+	assert_int_equal(virt_start(&params, &virt), 0);
+	int64_t least = clock_mono_ns() + 3500 * NS_PER_MS;
+	int64_t deadline = clock_mono_ns() + 20 * NS_PER_S;
+
+	while ((!known || clock_mono_ns() < least) && clock_mono_ns() < deadline) {
+		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+		virt_status(virt, &text);
+		known = strstr(strbuf_str(&text), state) != NULL;
+		poll(NULL, 0, 20);
+	}
+	assert_true(known);
+	assert_true(virt_stop(virt));
+	virt_free(virt);
+	parts_done(&p);
+	return atomic_load(&n_connects);
+}
+
+static void a_uri_without_a_driver_is_not_tried_for_ever(void **state)
+{
+	(void)state;
+	assert_int_equal(try_to_connect("test+nosuch:///default", ": hopeless\n"), 1);
+	/* one that may come to life is */
+	assert_true(try_to_connect("test:///nonexistent/file", ": failed\n") > 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_refused_thread_or_descriptor_is_an_error_of_the_start),
 		cmocka_unit_test(a_refused_worker_is_asked_for_again),
+		cmocka_unit_test(a_uri_without_a_driver_is_not_tried_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "collect/libvirt/connection.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -33,7 +34,10 @@
 #define CONNECT_PERIOD_NS NS_PER_S
 #define LIST_CYCLES 10
 
-enum virt_state { VIRT_CONNECTING, VIRT_CONNECTED, VIRT_FAILED };
+/* A URI that libvirt has no driver for is tried so seldom: one might be installed. */
+#define HOPELESS_PERIOD_NS (60 * NS_PER_S)
+
+enum virt_state { VIRT_CONNECTING, VIRT_CONNECTED, VIRT_FAILED, VIRT_HOPELESS };
 
 enum {
 	ON_LIFECYCLE,
@@ -60,6 +64,7 @@ struct virt {
 
 	/* connect thread only */
 	int callbacks[N_EVENTS];
+	int64_t retry_mono_ns; /* no attempt to connect before */
 
 	pthread_mutex_t lock; /* guards all below; taken alone */
 	virConnectPtr conn;   /* changed by the connect thread alone */
@@ -223,6 +228,11 @@ static void set_state(struct virt *virt, enum virt_state state, const char *erro
 		return;
 	if (state == VIRT_CONNECTED)
 		log_info("libvirt: connected to %s", uri);
+	else if (state == VIRT_HOPELESS)
+		log_error(
+			"libvirt: nothing serves %s, there will be no VMs: %s; give the URI "
+			"that 'virsh uri' shows with --connect",
+			uri, error);
 	else
 		log_warning(
 			"libvirt: %s does not answer, VM metrics keep their last values: %s",
@@ -325,12 +335,26 @@ static void disconnect_virt(struct virt *virt)
 	virConnectClose(conn);
 }
 
+/* The error of a connection that no waiting will make: the URI itself is wrong. */
+static bool is_hopeless(void)
+{
+	int code = virGetLastErrorCode();
+
+	return code == VIR_ERR_NO_CONNECT || code == VIR_ERR_INVALID_ARG ||
+		code == VIR_ERR_CONFIG_UNSUPPORTED;
+}
+
 static void connect_virt(struct virt *virt)
 {
+	if (clock_mono_ns() < virt->retry_mono_ns)
+		return;
 	virConnectPtr conn = virConnectOpenReadOnly(virt->uri);
 
 	if (!conn) {
-		set_state(virt, VIRT_FAILED, virt_error());
+		bool hopeless = is_hopeless();
+
+		virt->retry_mono_ns = hopeless ? clock_mono_ns() + HOPELESS_PERIOD_NS : 0;
+		set_state(virt, hopeless ? VIRT_HOPELESS : VIRT_FAILED, virt_error());
 		return;
 	}
 	const char *type = virConnectGetType(conn);
@@ -534,7 +558,9 @@ void virt_status(struct virt *virt, struct strbuf *out)
 {
 	static const char *const states[] = { [VIRT_CONNECTING] = "connecting",
 		[VIRT_CONNECTED] = "connected",
-		[VIRT_FAILED] = "failed" };
+		[VIRT_FAILED] = "failed",
+		[VIRT_HOPELESS] = "hopeless" };
+	static_assert(ARRAY_LEN(states) == VIRT_HOPELESS + 1, "a word for each state");
 
 	pthread_mutex_lock(&virt->lock);
 	strbuf_addf(
