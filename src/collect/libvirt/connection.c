@@ -335,11 +335,16 @@ static void disconnect_virt(struct virt *virt)
 	virConnectClose(conn);
 }
 
-/* The error of a connection that no waiting will make: the URI itself is wrong. */
-static bool is_hopeless(void)
+/*
+ * The error of a connection that no waiting will make: the URI itself is wrong.  Without one
+ * libvirt looks for a daemon that runs, and there may be one soon.
+ */
+static bool is_hopeless(const struct virt *virt)
 {
 	int code = virGetLastErrorCode();
 
+	if (!virt->uri)
+		return false;
 	return code == VIR_ERR_NO_CONNECT || code == VIR_ERR_INVALID_ARG ||
 		code == VIR_ERR_CONFIG_UNSUPPORTED;
 }
@@ -351,7 +356,7 @@ static void connect_virt(struct virt *virt)
 	virConnectPtr conn = virConnectOpenReadOnly(virt->uri);
 
 	if (!conn) {
-		bool hopeless = is_hopeless();
+		bool hopeless = is_hopeless(virt);
 
 		virt->retry_mono_ns = hopeless ? clock_mono_ns() + HOPELESS_PERIOD_NS : 0;
 		set_state(virt, hopeless ? VIRT_HOPELESS : VIRT_FAILED, virt_error());
