@@ -6,8 +6,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "core/render_xml.h"
@@ -16,23 +14,26 @@
 #include "util/clock.h"
 #include "util/limits.h"
 #include "util/log.h"
+#include "util/loop.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
 #include "util/wire.h"
 
 #define RETRY_MIN_NS (100 * NS_PER_MS)
 #define RETRY_MAX_NS (30 * NS_PER_S)
-#define N_EVENTS 64
 
 struct channel {
+	struct channels *channels;
 	struct uuid uuid;
 	char *path;
-	int fd;           /* -1: not connected */
-	int64_t retry_ns; /* monotonic; when to connect */
+	int fd; /* -1: not connected */
+	uint64_t watch;
+	uint64_t retry;   /* the timer that connects; set unless it is connected */
 	int64_t pause_ns; /* before the retry after that */
 	int64_t since_ns; /* monotonic; when the VM was first heard of */
 	bool failing;     /* the failure was logged */
 	bool expired;
+	bool waiting; /* for one of max_channels, instead of for the timer */
 	char in[LIMIT_REQUEST_BYTES + 1];
 	size_t in_len;
 	struct strbuf out;
@@ -50,42 +51,64 @@ struct channels {
 	int (*connect)(void *ctx, const char *path);
 	void *ctx;
 	pthread_t thread;
-	int epoll_fd, wake_fd;
-	_Atomic bool stopping;
+	struct loop *loop;
 	_Atomic unsigned n_connected;
 
-	pthread_mutex_t lock; /* guards the orders and the configuration */
+	pthread_mutex_t lock; /* guards what is to come */
 	struct order *orders;
 	size_t n_orders, cap_orders;
-	struct channels_config config;
+	struct channels_config new_config;
+	bool has_new_config;
 
 	/* channels thread only */
+	struct channels_config config;
 	struct channel **list;
 	size_t n, cap;
-	bool full; /* max_channels was logged */
+	uint64_t check; /* the timer that looks for expired VMs */
+	bool full;      /* max_channels was logged; some may be waiting */
 };
+
+/* A place is free: those that wait may try. */
+static void offer_place(struct channels *cs)
+{
+	for (size_t i = 0; cs->full && i < cs->n; i++)
+		if (TAKE_VALUE(cs->list[i]->waiting, false))
+			loop_set_timer(cs->loop, cs->list[i]->retry, 0);
+	cs->full = false;
+}
 
 static void disconnect(struct channels *cs, struct channel *c)
 {
 	if (c->fd < 0)
 		return;
-	close(TAKE_FD(c->fd)); /* leaves the epoll set by itself */
+	/* first this: a child about to run a command may hold a copy for a moment */
+	loop_del(cs->loop, &c->watch);
+	close(TAKE_FD(c->fd));
 	atomic_fetch_sub(&cs->n_connected, 1);
-	cs->full = false;
+	offer_place(cs);
 	c->in_len = 0;
 	c->out_sent = 0;
 	strbuf_done(&c->out);
 }
 
-static void retry_later(struct channel *c, int64_t now)
+/* It is not to be connected for now. */
+static void detach(struct channels *cs, struct channel *c)
 {
-	c->retry_ns = now + c->pause_ns;
+	c->waiting = false;
+	disconnect(cs, c);
+	loop_set_timer(cs->loop, c->retry, LOOP_NEVER);
+}
+
+static void retry_later(struct channels *cs, struct channel *c)
+{
+	loop_set_timer(cs->loop, c->retry, clock_mono_ns() + c->pause_ns);
 	c->pause_ns = c->pause_ns * 2 < RETRY_MAX_NS ? c->pause_ns * 2 : RETRY_MAX_NS;
 }
 
 static void channel_free(struct channels *cs, struct channel *c)
 {
 	disconnect(cs, c);
+	loop_del(cs->loop, &c->retry);
 	free(c->path);
 	free(c);
 }
@@ -94,10 +117,7 @@ static void channel_free(struct channels *cs, struct channel *c)
 
 static void watch(struct channels *cs, struct channel *c)
 {
-	struct epoll_event ev = { .events = c->out.len ? EPOLLOUT : EPOLLIN,
-		.data.ptr = c };
-
-	epoll_ctl(cs->epoll_fd, EPOLL_CTL_MOD, c->fd, &ev);
+	loop_set_events(cs->loop, c->watch, c->out.len ? EPOLLOUT : EPOLLIN);
 }
 
 /* Return: 0, or -errno when the channel is lost. */
@@ -191,8 +211,10 @@ static int talk(struct channels *cs, struct channel *c, uint32_t events)
 	return r;
 }
 
-static void on_event(struct channels *cs, struct channel *c, uint32_t events)
+static void on_event(void *ctx, uint32_t events)
 {
+	struct channel *c = ctx;
+	struct channels *cs = c->channels;
 	int r = talk(cs, c, events);
 
 	if (r == 0)
@@ -200,7 +222,7 @@ static void on_event(struct channels *cs, struct channel *c, uint32_t events)
 	log_debug("channel %s: %s", c->path, strerror(-r));
 	disconnect(cs, c);
 	c->pause_ns = RETRY_MIN_NS;
-	retry_later(c, clock_mono_ns());
+	retry_later(cs, c);
 }
 
 /* ---- connecting ---- */
@@ -214,20 +236,32 @@ static void note_failure(struct channel *c, int r)
 	}
 }
 
-static void try_connect(struct channels *cs, struct channel *c, int64_t now)
+static bool has_place(struct channels *cs)
 {
+	if (atomic_load(&cs->n_connected) < cs->config.max_channels)
+		return true;
+	if (!cs->full)
+		log_warning("<max_channels> %u is reached: other VMs must wait",
+			cs->config.max_channels);
+	cs->full = true;
+	return false;
+}
+
+static void try_connect(void *ctx)
+{
+	struct channel *c = ctx;
+	struct channels *cs = c->channels;
+
+	c->waiting = !has_place(cs);
+	if (c->waiting)
+		return;
 	int fd = cs->connect(cs->ctx, c->path);
-	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
+	int r = fd < 0 ? fd : loop_add_fd(cs->loop, fd, EPOLLIN, on_event, c, &c->watch);
 
-	if (fd >= 0 && epoll_ctl(cs->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
-		int r = -errno;
-
-		close(fd);
-		fd = r;
-	}
-	if (fd < 0) {
-		note_failure(c, fd);
-		retry_later(c, now);
+	if (r < 0) {
+		close_p(&fd);
+		note_failure(c, r);
+		retry_later(cs, c);
 		return;
 	}
 	if (c->failing)
@@ -238,60 +272,47 @@ static void try_connect(struct channels *cs, struct channel *c, int64_t now)
 	atomic_fetch_add(&cs->n_connected, 1);
 }
 
-static bool is_expired(const struct view *view, const struct channel *c,
-	const struct channels_config *config, int64_t now)
+static void connect_soon(struct channels *cs, struct channel *c)
+{
+	if (c->fd < 0 && !c->expired && cs->config.enabled)
+		loop_set_timer(cs->loop, c->retry, 0);
+}
+
+static bool is_expired(
+	const struct channels *cs, const struct view *view, const struct channel *c)
 {
 	const struct snapshot *vm = view_find_uuid(view, &c->uuid);
 	int64_t updated = vm && vm->updated_mono_ns > c->since_ns ? vm->updated_mono_ns
 								  : c->since_ns;
 
-	return now - updated > config->expiration_ns;
+	return clock_mono_ns() - updated > cs->config.expiration_ns;
 }
 
 static void check_expiration(struct channels *cs, struct channel *c, bool expired)
 {
-	if (expired && !c->expired) {
+	if (expired == c->expired)
+		return;
+	c->expired = expired;
+	if (expired) {
 		log_warning("channel %s is detached: its VM got no update for too long",
 			c->path);
-		disconnect(cs, c);
-	} else if (!expired && c->expired) {
+		detach(cs, c);
+	} else {
 		log_info("channel %s is attached again", c->path);
-		c->retry_ns = 0;
+		connect_soon(cs, c);
 	}
-	c->expired = expired;
 }
 
-/* Connects and detaches what is due.  Return: how long until the next, in ms. */
-static int maintain(struct channels *cs, const struct channels_config *config)
+/* Detaches and attaches what is due; again after a quarter of the time that VMs have. */
+static void check_all(void *ctx)
 {
+	struct channels *cs = ctx;
 	_cleanup_view_ struct view *view = tree_view(cs->tree);
-	int64_t now = clock_mono_ns();
-	int64_t next = now + config->expiration_ns / 4;
 
-	for (size_t i = 0; i < cs->n; i++) {
-		struct channel *c = cs->list[i];
-
-		check_expiration(cs, c, is_expired(view, c, config, now));
-		if (!config->enabled)
-			disconnect(cs, c);
-		if (c->fd >= 0 || c->expired || !config->enabled)
-			continue;
-		if (atomic_load(&cs->n_connected) >= config->max_channels) {
-			if (!cs->full)
-				log_warning(
-					"<max_channels> %u is reached: other VMs must wait",
-					config->max_channels);
-			cs->full = true;
-			continue;
-		}
-		if (now >= c->retry_ns)
-			try_connect(cs, c, now);
-		if (c->fd < 0 && c->retry_ns < next)
-			next = c->retry_ns;
-	}
-	if (!cs->n)
-		return -1;
-	return next <= now ? 0 : (int)((next - now) / NS_PER_MS + 1);
+	for (size_t i = 0; i < cs->n; i++)
+		check_expiration(cs, cs->list[i], is_expired(cs, view, cs->list[i]));
+	loop_set_timer(cs->loop, cs->check,
+		cs->n ? clock_mono_ns() + cs->config.expiration_ns / 4 : LOOP_NEVER);
 }
 
 /* ---- orders ---- */
@@ -314,7 +335,7 @@ static void obey(struct channels *cs, struct order *order)
 
 	if (c && order->path && !strcmp(c->path, order->path)) {
 		/* perhaps another run of the VM: do not wait for the next retry */
-		c->retry_ns = 0;
+		connect_soon(cs, c);
 		return;
 	}
 	if (c) {
@@ -324,85 +345,82 @@ static void obey(struct channels *cs, struct order *order)
 	if (!order->path)
 		return;
 	c = xcalloc(1, sizeof(*c));
-	*c = (struct channel){ .uuid = order->uuid,
+	*c = (struct channel){ .channels = cs,
+		.uuid = order->uuid,
 		.path = TAKE_PTR(order->path),
 		.fd = -1,
+		.retry = loop_add_timer(cs->loop, LOOP_NEVER, try_connect, c),
 		.pause_ns = RETRY_MIN_NS,
 		.since_ns = clock_mono_ns() };
 	cs->list = xgrow(cs->list, cs->n, &cs->cap, sizeof(*cs->list));
 	cs->list[cs->n++] = c;
+	connect_soon(cs, c);
 }
 
-static struct channels_config take_orders(struct channels *cs)
+/* Channels are switched on or off, or there are more or fewer places. */
+static void apply(struct channels *cs, const struct channels_config *config)
 {
+	cs->config = *config;
+	for (size_t i = 0; i < cs->n; i++) {
+		if (config->enabled)
+			connect_soon(cs, cs->list[i]);
+		else
+			detach(cs, cs->list[i]);
+	}
+	cs->full = false;
+}
+
+static void take_orders(void *ctx)
+{
+	struct channels *cs = ctx;
+
 	pthread_mutex_lock(&cs->lock);
 	struct order *orders = TAKE_PTR(cs->orders);
 	size_t n = cs->n_orders;
-	struct channels_config config = cs->config;
+	struct channels_config config = cs->new_config;
+	bool configured = TAKE_VALUE(cs->has_new_config, false);
 
 	cs->n_orders = cs->cap_orders = 0;
 	pthread_mutex_unlock(&cs->lock);
+	if (configured)
+		apply(cs, &config);
 	for (size_t i = 0; i < n; i++) {
 		obey(cs, &orders[i]);
 		free(orders[i].path);
 	}
 	free(orders);
-	return config;
+	check_all(cs);
 }
 
 static void *channels_main(void *arg)
 {
 	struct channels *cs = arg;
-	struct epoll_event events[N_EVENTS];
-	uint64_t count = 0;
 
-	while (!atomic_load(&cs->stopping)) {
-		struct channels_config config = take_orders(cs);
-		int n = epoll_wait(cs->epoll_fd, events, N_EVENTS, maintain(cs, &config));
-
-		for (int i = 0; i < n; i++) {
-			if (events[i].data.ptr)
-				on_event(cs, events[i].data.ptr, events[i].events);
-			else if (read(cs->wake_fd, &count, sizeof(count)) < 0)
-				continue;
-		}
-	}
+	loop_run(cs->loop);
 	return NULL;
 }
 
 /* ---- the others' side ---- */
 
-static void wake(struct channels *cs)
-{
-	uint64_t one = 1;
-
-	if (write(cs->wake_fd, &one, sizeof(one)) < 0)
-		return; /* the counter is full: it is awake */
-}
-
 struct channels *channels_start(struct tree *tree, const struct channels_config *config,
 	int (*connect)(void *ctx, const char *path), void *ctx)
 {
 	struct channels *cs = xcalloc(1, sizeof(*cs));
-	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = NULL };
+	int r = loop_new(take_orders, cs, &cs->loop);
 
 	cs->tree = tree;
 	cs->connect = connect;
 	cs->ctx = ctx;
 	cs->config = *config;
 	pthread_mutex_init(&cs->lock, NULL);
-	cs->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	cs->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int r = cs->epoll_fd < 0 || cs->wake_fd < 0 ||
-			epoll_ctl(cs->epoll_fd, EPOLL_CTL_ADD, cs->wake_fd, &ev) < 0
-		? errno
-		: pthread_create(&cs->thread, NULL, channels_main, cs);
-
+	if (r == 0) {
+		cs->check = loop_add_timer(cs->loop, LOOP_NEVER, check_all, cs);
+		r = -pthread_create(&cs->thread, NULL, channels_main, cs);
+	}
 	if (r == 0)
 		return cs;
-	log_error("channels cannot be served: %s", strerror(r));
-	close_p(&cs->epoll_fd);
-	close_p(&cs->wake_fd);
+	log_error("channels cannot be served: %s", strerror(-r));
+	loop_free(cs->loop);
 	pthread_mutex_destroy(&cs->lock);
 	free(cs);
 	return NULL;
@@ -412,15 +430,15 @@ void channels_stop(struct channels *cs)
 {
 	if (!cs)
 		return;
-	atomic_store(&cs->stopping, true);
-	wake(cs);
+	loop_stop(cs->loop);
 	pthread_join(cs->thread, NULL);
-	take_orders(cs);
-	for (size_t i = 0; i < cs->n; i++)
-		channel_free(cs, cs->list[i]);
+	while (cs->n)
+		channel_free(cs, cs->list[--cs->n]);
 	free(cs->list);
-	close(cs->epoll_fd);
-	close(cs->wake_fd);
+	for (size_t i = 0; i < cs->n_orders; i++)
+		free(cs->orders[i].path);
+	free(cs->orders);
+	loop_free(cs->loop);
 	pthread_mutex_destroy(&cs->lock);
 	free(cs);
 }
@@ -428,9 +446,10 @@ void channels_stop(struct channels *cs)
 void channels_set_config(struct channels *cs, const struct channels_config *config)
 {
 	pthread_mutex_lock(&cs->lock);
-	cs->config = *config;
+	cs->new_config = *config;
+	cs->has_new_config = true;
 	pthread_mutex_unlock(&cs->lock);
-	wake(cs);
+	loop_wake(cs->loop);
 }
 
 void channels_set(struct channels *cs, const struct uuid *uuid, const char *path)
@@ -440,7 +459,7 @@ void channels_set(struct channels *cs, const struct uuid *uuid, const char *path
 		xgrow(cs->orders, cs->n_orders, &cs->cap_orders, sizeof(*cs->orders));
 	cs->orders[cs->n_orders++] = (struct order){ *uuid, path ? xstrdup(path) : NULL };
 	pthread_mutex_unlock(&cs->lock);
-	wake(cs);
+	loop_wake(cs->loop);
 }
 
 void channels_status(struct channels *cs, struct strbuf *out)

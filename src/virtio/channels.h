@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The virtio-serial channels (formats: virtio-serial): one thread that serves all VMs' with
- * epoll.  Connects when a VM's socket is known, tries again with growing pauses, and keeps
+ * a loop.  Connects when a VM's socket is known, tries again with growing pauses, and keeps
  * each channel's troubles to itself.  Guest bytes are never trusted: a bounded request, a
  * bounded reply, nothing read while a reply is not taken.
  */

@@ -309,6 +309,103 @@ static void a_vm_without_updates_is_detached(void **state)
 	tree_free(tree);
 }
 
+static void wait_connected(struct channels *cs, unsigned n)
+{
+	int64_t deadline = clock_mono_ns() + PATIENCE_MS * NS_PER_MS;
+	_cleanup_free_ char *expected = xasprintf("channels.connected: %u\n", n);
+	_cleanup_strbuf_ struct strbuf status = STRBUF_INIT;
+
+	do {
+		strbuf_done(&status);
+		channels_status(cs, &status);
+		poll(NULL, 0, 1);
+	} while (
+		strcmp(strbuf_str(&status), expected) != 0 && clock_mono_ns() < deadline);
+	assert_string_equal(strbuf_str(&status), expected);
+}
+
+/* Keeps a copy of the connection, as a child that is about to run another program does. */
+static int connect_copied(void *ctx, const char *path)
+{
+	int *copy = ctx;
+	int fd = connect_unix(NULL, path);
+
+	if (fd >= 0 && *copy < 0)
+		*copy = dup(fd);
+	return fd;
+}
+
+static void a_dropped_channel_whose_socket_lives_on_hears_nothing(void **state)
+{
+	(void)state;
+	struct tree *tree = make_tree();
+	int copy = -1;
+	struct channels *cs = channels_start(tree, &usual, connect_copied, &copy);
+	struct guest a, b;
+
+	guest_init(&a, 1);
+	guest_init(&b, 2);
+	guest_listen(&a);
+	guest_listen(&b);
+	channels_set(cs, &a.uuid, a.path);
+	guest_accept(&a);
+	channels_set(cs, &b.uuid, b.path);
+	guest_accept(&b);
+	assert_answer(&a, GET, "<metrics>");
+	channels_set(cs, &a.uuid, NULL);
+	wait_connected(cs, 1);
+	for (int i = 0; i < 10; i++) {
+		guest_send(&a, GET);
+		assert_answer(&b, GET, "<metrics>");
+	}
+	assert_true(readable(copy, 0)); /* nobody took it */
+	close(copy);
+	channels_stop(cs);
+	guest_done(&a);
+	guest_done(&b);
+	tree_free(tree);
+}
+
+/* Places that become free go to those that wait, also past one that does not listen. */
+static void a_free_place_goes_to_whoever_can_be_connected(void **state)
+{
+	(void)state;
+	struct tree *tree = make_tree();
+	struct channels_config one = usual;
+	struct guest guests[4];
+
+	one.max_channels = 1;
+	struct channels *cs = channels_start(tree, &one, connect_unix, NULL);
+
+	for (uint8_t i = 0; i < 4; i++) {
+		guest_init(&guests[i], i);
+		if (i != 1)
+			guest_listen(&guests[i]);
+		channels_set(cs, &guests[i].uuid, guests[i].path);
+		if (i == 0)
+			guest_accept(&guests[0]);
+	}
+	assert_false(readable(guests[2].listener, 100));
+	channels_set(cs, &guests[0].uuid, NULL);
+	struct pollfd fds[] = { { guests[2].listener, POLLIN, 0 },
+		{ guests[3].listener, POLLIN, 0 } };
+
+	assert_int_equal(poll(fds, 2, PATIENCE_MS), 1);
+	struct guest *first = &guests[fds[0].revents ? 2 : 3],
+		     *other = &guests[fds[0].revents ? 3 : 2];
+
+	guest_accept(first);
+	assert_answer(first, GET, "<metrics>");
+	close(TAKE_FD(first->listener)); /* does not listen again */
+	close(TAKE_FD(first->fd));
+	guest_accept(other);
+	assert_answer(other, GET, "<metrics>");
+	channels_stop(cs);
+	for (int i = 0; i < 4; i++)
+		guest_done(&guests[i]);
+	tree_free(tree);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +414,8 @@ int main(void)
 		cmocka_unit_test(a_lost_channel_is_connected_again),
 		cmocka_unit_test(no_more_than_max_channels_are_served),
 		cmocka_unit_test(a_vm_without_updates_is_detached),
+		cmocka_unit_test(a_dropped_channel_whose_socket_lives_on_hears_nothing),
+		cmocka_unit_test(a_free_place_goes_to_whoever_can_be_connected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
