@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "options.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -9,42 +10,63 @@
 #include "conf/conf.h"
 #include "util/cleanup.h"
 
-enum { OPT_CHECK = 256, OPT_LIST, OPT_VERSION };
+enum option_id {
+	OPTION_VERBOSE,
+	OPTION_FOREGROUND,
+	OPTION_CONFIG,
+	OPTION_PIDFILE,
+	OPTION_USER,
+	OPTION_CONNECT,
+	OPTION_MOUNT,
+	OPTION_CHECK,
+	OPTION_LIST,
+	OPTION_VERSION,
+	OPTION_HELP,
+	OPTION_COUNT,
+};
 
 static const struct {
-	int key; /* the short option, or one of the above */
+	char letter; /* 0: none */
 	const char *name;
 	const char *arg; /* NULL: none; in [] if optional */
 	const char *help;
 } table[] = {
-	{ 'v', "verbose", NULL, "log more" },
-	{ 'd', "no-daemonize", NULL, "stay in the foreground, log to standard error" },
-	{ 'f', "config", "FILE", "configuration (" CONF_DEFAULT_FILE ")" },
-	{ 'p', "pid-file", "FILE", "pid file (" OPTIONS_DEFAULT_PIDFILE ")" },
-	{ 'u', "user", "USER", "run as USER after the file system is mounted" },
-	{ 'c', "connect", "URI", "libvirt's URI (the hypervisor of this host)" },
-	{ 'm', "mount", "DIR",
+	[OPTION_VERBOSE] = { 'v', "verbose", NULL, "log more" },
+	[OPTION_FOREGROUND] = { 'd', "no-daemonize", NULL,
+		"stay in the foreground, log to standard error" },
+	[OPTION_CONFIG] = { 'f', "config", "FILE",
+		"configuration (" CONF_DEFAULT_FILE ")" },
+	[OPTION_PIDFILE] = { 'p', "pid-file", "FILE",
+		"pid file (" OPTIONS_DEFAULT_PIDFILE ")" },
+	[OPTION_USER] = { 'u', "user", "USER",
+		"run as USER after the file system is mounted" },
+	[OPTION_CONNECT] = { 'c', "connect", "URI",
+		"libvirt's URI (the hypervisor of this host)" },
+	[OPTION_MOUNT] = { 'm', "mount", "DIR",
 		"where the file system appears (" OPTIONS_DEFAULT_MOUNT ")" },
-	{ OPT_CHECK, "check-config", "FILE",
+	[OPTION_CHECK] = { 0, "check-config", "FILE",
 		"say what FILE would do, or what is wrong with it" },
-	{ OPT_LIST, "list-sources", "[markdown]", "list the native sources of metrics" },
-	{ OPT_VERSION, "version", NULL, "print the version" },
-	{ 'h', "help", NULL, "print this" },
+	[OPTION_LIST] = { 0, "list-sources", "[markdown]",
+		"list the native sources of metrics" },
+	[OPTION_VERSION] = { 0, "version", NULL, "print the version" },
+	[OPTION_HELP] = { 'h', "help", NULL, "print this" },
 };
+static_assert(ARRAY_LEN(table) == OPTION_COUNT, "a line for each option");
 
-#define N_OPTIONS ARRAY_LEN(table)
+/* What getopt_long() tells of a long option: this, and its id. */
+#define LONG_KEY 256
 
 void options_help(void)
 {
 	printf("Usage: vhostmd [OPTION]...\n"
 	       "Gives virtual machines a read-only window on the metrics of their host.\n\n");
-	for (size_t i = 0; i < N_OPTIONS; i++) {
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		char left[64];
 
 		snprintf(left, sizeof(left), "%s%c%s --%s%s%s",
-			table[i].key < 256 ? "-" : " ",
-			table[i].key < 256 ? table[i].key : ' ',
-			table[i].key < 256 ? "," : " ", table[i].name,
+			table[i].letter ? "-" : " ",
+			table[i].letter ? table[i].letter : ' ',
+			table[i].letter ? "," : " ", table[i].name,
 			table[i].arg ? " " : "", table[i].arg ? table[i].arg : "");
 		printf("  %-28s %s\n", left, table[i].help);
 	}
@@ -54,19 +76,19 @@ void options_help(void)
 static void build_tables(struct option *longs, char *shorts)
 {
 	*shorts++ = ':';
-	for (size_t i = 0; i < N_OPTIONS; i++) {
+	for (int i = 0; i < OPTION_COUNT; i++) {
 		int arg = !table[i].arg          ? no_argument
 			: table[i].arg[0] == '[' ? optional_argument
 						 : required_argument;
 
-		longs[i] = (struct option){ table[i].name, arg, NULL, table[i].key };
-		if (table[i].key >= 256)
+		longs[i] = (struct option){ table[i].name, arg, NULL, LONG_KEY + i };
+		if (!table[i].letter)
 			continue;
-		*shorts++ = (char)table[i].key;
+		*shorts++ = table[i].letter;
 		if (arg == required_argument)
 			*shorts++ = ':';
 	}
-	longs[N_OPTIONS] = (struct option){ 0 };
+	longs[OPTION_COUNT] = (struct option){ 0 };
 	*shorts = '\0';
 }
 
@@ -91,56 +113,80 @@ static void complain(int key, char **argv)
 		fprintf(stderr, "vhostmd: unknown option '%s'\n", word);
 }
 
+/* What getopt_long() returned; OPTION_COUNT if that is none. */
+static enum option_id option_of(int key)
+{
+	int id = 0;
+
+	if (key >= LONG_KEY)
+		return (enum option_id)(key - LONG_KEY);
+	while (id < OPTION_COUNT && table[id].letter != key)
+		id++;
+	return (enum option_id)id;
+}
+
+/* One with an argument has it in optarg. */
+static void set_option(struct options *o, enum option_id id, int *r)
+{
+	switch (id) {
+	case OPTION_VERBOSE:
+		o->verbose = true;
+		break;
+	case OPTION_FOREGROUND:
+		o->foreground = true;
+		break;
+	case OPTION_CONFIG:
+		o->config_file = optarg;
+		break;
+	case OPTION_PIDFILE:
+		o->pid_file = optarg;
+		break;
+	case OPTION_USER:
+		o->user = optarg;
+		break;
+	case OPTION_CONNECT:
+		o->uri = optarg;
+		break;
+	case OPTION_MOUNT:
+		o->mount = optarg;
+		break;
+	case OPTION_CHECK:
+		o->action = ACTION_CHECK_CONFIG;
+		o->config_file = optarg;
+		break;
+	case OPTION_LIST:
+		set_list_sources(o, optarg, r);
+		break;
+	case OPTION_VERSION:
+		o->action = ACTION_VERSION;
+		break;
+	case OPTION_HELP:
+		o->action = ACTION_HELP;
+		break;
+	case OPTION_COUNT:
+		break;
+	}
+}
+
 int options_parse(int argc, char **argv, struct options *ret)
 {
 	struct options o = { .config_file = CONF_DEFAULT_FILE,
 		.pid_file = OPTIONS_DEFAULT_PIDFILE,
 		.mount = OPTIONS_DEFAULT_MOUNT };
-	struct option longs[N_OPTIONS + 1];
-	char shorts[2 * N_OPTIONS + 2];
+	struct option longs[OPTION_COUNT + 1];
+	char shorts[2 * OPTION_COUNT + 2];
 	int key = 0, r = 0;
 
 	build_tables(longs, shorts);
 	opterr = 0;
 	while ((key = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
-		switch (key) {
-		case 'v':
-			o.verbose = true;
-			break;
-		case 'd':
-			o.foreground = true;
-			break;
-		case 'f':
-			o.config_file = optarg;
-			break;
-		case 'p':
-			o.pid_file = optarg;
-			break;
-		case 'u':
-			o.user = optarg;
-			break;
-		case 'c':
-			o.uri = optarg;
-			break;
-		case 'm':
-			o.mount = optarg;
-			break;
-		case OPT_CHECK:
-			o.action = ACTION_CHECK_CONFIG;
-			o.config_file = optarg;
-			break;
-		case OPT_LIST:
-			set_list_sources(&o, optarg, &r);
-			break;
-		case OPT_VERSION:
-			o.action = ACTION_VERSION;
-			break;
-		case 'h':
-			o.action = ACTION_HELP;
-			break;
-		default:
+		enum option_id id = option_of(key);
+
+		if (id == OPTION_COUNT) {
 			complain(key, argv);
 			r = -EINVAL;
+		} else {
+			set_option(&o, id, &r);
 		}
 	}
 	for (; optind < argc; optind++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "conf/conf.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <grp.h>
 #include <inttypes.h>
@@ -473,6 +474,7 @@ static void describe_metric(const struct metric_spec *spec, struct strbuf *out)
 		[SPEC_ACTION] = "action",
 		[SPEC_GROUP] = "group",
 		[SPEC_XML] = "xml" };
+	static_assert(ARRAY_LEN(kinds) == SPEC_KIND_COUNT, "a word for each kind");
 	bool typed = spec->kind == SPEC_SOURCE || spec->kind == SPEC_ACTION;
 
 	strbuf_addf(out, "  %-4s %-32s %-6s %s",

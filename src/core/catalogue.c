@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/catalogue.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "util/cleanup.h"
@@ -309,6 +310,8 @@ static const char *const collector_titles[] = {
 	[COLLECTOR_SAMPLE] = "About a VM's samples",
 	[COLLECTOR_SNAPSHOT] = "About what is published",
 };
+static_assert(
+	ARRAY_LEN(collector_titles) == COLLECTOR_COUNT, "a section for each collector");
 
 static void print_section(
 	enum catalogue_collector collector, struct strbuf *out, bool markdown)

@@ -26,6 +26,7 @@ enum catalogue_collector {
 	COLLECTOR_USAGE,    /* calculated from either lane's figures */
 	COLLECTOR_SAMPLE,   /* collect/kernel/sampler: about the VM's samples */
 	COLLECTOR_SNAPSHOT, /* core/snapshot: about what is published */
+	COLLECTOR_COUNT,
 };
 
 enum catalogue_kind {
@@ -430,7 +431,7 @@ enum vm_key {
 enum sample_key { SAMPLE_SOURCES(CATALOGUE_KEY) SAMPLE_KEY_COUNT };
 #undef CATALOGUE_KEY
 
-enum snapshot_key { SNAPSHOT_GENERATION, SNAPSHOT_UNAVAILABLE };
+enum snapshot_key { SNAPSHOT_GENERATION, SNAPSHOT_UNAVAILABLE, SNAPSHOT_KEY_COUNT };
 
 /* What must be known of a VM for the fast lane to serve an entry in libvirt's place. */
 enum vm_cover {

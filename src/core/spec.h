@@ -21,6 +21,7 @@ enum spec_kind {
 	SPEC_ACTION, /* a command that prints one value */
 	SPEC_GROUP,  /* a command that prints one value for each variable */
 	SPEC_XML,    /* a command that prints <metric> elements */
+	SPEC_KIND_COUNT,
 };
 
 struct spec_variable {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/xattr.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -9,16 +10,20 @@
 #include "util/mem.h"
 #include "util/strbuf.h"
 
-static const char *const names[] = { "user.vhostmd.type", "user.vhostmd.unit",
-	"user.vhostmd.source" };
+enum { ATTR_TYPE, ATTR_UNIT, ATTR_SOURCE, ATTR_COUNT };
+
+static const char *const names[] = { [ATTR_TYPE] = "user.vhostmd.type",
+	[ATTR_UNIT] = "user.vhostmd.unit",
+	[ATTR_SOURCE] = "user.vhostmd.source" };
+static_assert(ARRAY_LEN(names) == ATTR_COUNT, "a name for each attribute");
 
 /* Attribute @i of a metric; NULL if it has none. */
 static const char *value_of(const struct metric *metric, size_t i)
 {
 	switch (i) {
-	case 0:
+	case ATTR_TYPE:
 		return metric_type_name(metric->value.type);
-	case 1:
+	case ATTR_UNIT:
 		return metric->label->unit;
 	default:
 		return metric->label->source;

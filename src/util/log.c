@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "util/log.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <syslog.h>
@@ -35,8 +36,17 @@ static void add_printable(struct strbuf *out, const char *s)
 
 void log_write(enum log_level level, const char *fmt, ...)
 {
-	static const int priority[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
-	static const char *const word[] = { "error: ", "warning: ", "", "debug: " };
+	static const int priority[] = { [LOG_LEVEL_ERROR] = LOG_ERR,
+		[LOG_LEVEL_WARNING] = LOG_WARNING,
+		[LOG_LEVEL_INFO] = LOG_INFO,
+		[LOG_LEVEL_DEBUG] = LOG_DEBUG };
+	static const char *const word[] = { [LOG_LEVEL_ERROR] = "error: ",
+		[LOG_LEVEL_WARNING] = "warning: ",
+		[LOG_LEVEL_INFO] = "",
+		[LOG_LEVEL_DEBUG] = "debug: " };
+	static_assert(ARRAY_LEN(priority) == LOG_LEVEL_COUNT &&
+			ARRAY_LEN(word) == LOG_LEVEL_COUNT,
+		"a priority and a word for each level");
 	_cleanup_strbuf_ struct strbuf raw = STRBUF_INIT;
 	_cleanup_strbuf_ struct strbuf line = STRBUF_INIT;
 	va_list ap;

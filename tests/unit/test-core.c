@@ -265,6 +265,45 @@ static void *reader(void *arg)
 	return NULL;
 }
 
+/* What a collector knows under a key is shown by one entry: none is lost, none is there twice. */
+static void each_key_has_one_entry(void **state)
+{
+	(void)state;
+	static const struct {
+		enum catalogue_collector collector;
+		int n;
+	} enums[] = { { COLLECTOR_HOST, HOST_KEY_COUNT },
+		{ COLLECTOR_FLEET, FLEET_KEY_COUNT },
+		{ COLLECTOR_DOMAIN, DOMAIN_KEY_COUNT },
+		{ COLLECTOR_KERNEL, VM_KEY_COUNT }, /* and two more with an enum vm_key */
+		{ COLLECTOR_SAMPLE, SAMPLE_KEY_COUNT },
+		{ COLLECTOR_SNAPSHOT, SNAPSHOT_KEY_COUNT } };
+
+	assert_int_equal(ARRAY_LEN(enums) + 2, COLLECTOR_COUNT);
+	for (size_t i = 0; i < ARRAY_LEN(enums); i++) {
+		for (int key = 0; key < enums[i].n; key++) {
+			unsigned n = 0;
+
+			for (size_t at = 0; catalogue_at(at); at++) {
+				const struct catalogue_entry *e = catalogue_at(at);
+				bool vm_key = e->collector == COLLECTOR_LIBVIRT ||
+					e->collector == COLLECTOR_USAGE;
+
+				n += e->key == key &&
+					(e->collector == enums[i].collector ||
+						(vm_key &&
+							enums[i].collector ==
+								COLLECTOR_KERNEL));
+			}
+			/* a snapshot's stand in the host's scope and in a VM's */
+			if (n != 1 && enums[i].collector != COLLECTOR_SNAPSHOT)
+				fail_msg("collector %d, key %d: %u entries",
+					enums[i].collector, key, n);
+			assert_true(n >= 1);
+		}
+	}
+}
+
 static void readers_race_with_a_publisher(void **state)
 {
 	(void)state;
@@ -298,6 +337,7 @@ int main(void)
 		cmocka_unit_test(prom_names_are_snake_case),
 		cmocka_unit_test(lists_merge_in_slot_order),
 		cmocka_unit_test(catalogue_finds_numbered_sources),
+		cmocka_unit_test(each_key_has_one_entry),
 		cmocka_unit_test(readers_race_with_a_publisher),
 	};
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "collect/kernel/fast_vm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -177,6 +178,8 @@ static void sample_nics(const struct fast_description *d, const struct link_stat
 		const uint64_t tx[] = { c->tx_bytes, c->tx_packets, c->tx_errors,
 			c->tx_dropped };
 
+		static_assert(sizeof(rx) + sizeof(tx) == sizeof(out->counters),
+			"each has a counter");
 		memcpy(out->counters, nic->swapped ? tx : rx, sizeof(rx));
 		memcpy(out->counters + ARRAY_LEN(rx), nic->swapped ? rx : tx, sizeof(tx));
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "collect/kernel/host.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -90,9 +91,17 @@ static bool get_u64(const struct host *host, enum host_key key, uint64_t *ret)
 /* Reads a kept-open file from its start; "" if it cannot be had. */
 static const char *read_kept(struct host *host, enum host_file file)
 {
-	static const char *const paths[] = { "proc/stat", "proc/meminfo", "proc/vmstat",
-		"proc/loadavg", "proc/uptime", "proc/pressure/cpu",
-		"proc/pressure/memory", "proc/pressure/io" };
+	static const char *const paths[] = {
+		[FILE_STAT] = "proc/stat",
+		[FILE_MEMINFO] = "proc/meminfo",
+		[FILE_VMSTAT] = "proc/vmstat",
+		[FILE_LOADAVG] = "proc/loadavg",
+		[FILE_UPTIME] = "proc/uptime",
+		[FILE_PRESSURE_CPU] = "proc/pressure/cpu",
+		[FILE_PRESSURE_MEMORY] = "proc/pressure/memory",
+		[FILE_PRESSURE_IO] = "proc/pressure/io",
+	};
+	static_assert(ARRAY_LEN(paths) == FILE_COUNT, "a path for each file");
 
 	strbuf_clear(&host->text);
 	if (host->fds[file] < 0)

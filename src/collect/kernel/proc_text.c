@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "collect/kernel/proc_text.h"
 
+#include <assert.h>
 #include <string.h>
 
+#include "util/cleanup.h"
 #include "util/parse.h"
 
 void fact_set_u64(struct fact *fact, const char *p)
@@ -57,7 +59,11 @@ bool proc_take_real(const char **p, double *ret)
 /* "avg10=0.00 avg60=0.00 avg300=0.00 total=0" */
 static void parse_pressure_line(const char *p, struct fact *facts)
 {
-	static const char *const words[] = { "avg10=", "avg60=", "avg300=", "total=" };
+	static const char *const words[] = { [PRESSURE_AVG10] = "avg10=",
+		[PRESSURE_AVG60] = "avg60=",
+		[PRESSURE_AVG300] = "avg300=",
+		[PRESSURE_TOTAL] = "total=" };
+	static_assert(ARRAY_LEN(words) == PRESSURE_COUNT, "a word for each figure");
 
 	for (int i = 0; i < PRESSURE_COUNT; i++) {
 		double v = 0;

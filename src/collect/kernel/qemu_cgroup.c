@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "collect/kernel/qemu_cgroup.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -156,6 +157,7 @@ void qemu_cgroup_open(
 {
 	static const char *const pressure[] = { "cpu.pressure", "memory.pressure",
 		"io.pressure" };
+	static_assert(ARRAY_LEN(pressure) == ARRAY_LEN(cg->pressure), "a file for each");
 	_cleanup_close_ int unified = open_vm_dir(root_fd, text, NULL);
 	_cleanup_close_ int cpu = open_vm_dir(root_fd, text, "cpu");
 	_cleanup_close_ int cpuacct = open_vm_dir(root_fd, text, "cpuacct");
@@ -266,6 +268,9 @@ void qemu_cgroup_sample(const struct qemu_cgroup *cg, struct vm_sample *out)
 		VM_PRESSURE_MEMORY_SOME_AVG10, VM_PRESSURE_IO_SOME_AVG10 };
 	static const enum vm_key full[] = { VM_PRESSURE_CPU_FULL_AVG10,
 		VM_PRESSURE_MEMORY_FULL_AVG10, VM_PRESSURE_IO_FULL_AVG10 };
+	static_assert(ARRAY_LEN(some) == ARRAY_LEN(cg->pressure) &&
+			ARRAY_LEN(full) == ARRAY_LEN(cg->pressure),
+		"keys for each file");
 	char text[512];
 
 	sample_cpu(cg, out);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "collect/libvirt/domain_xml.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,7 @@ static void read_disk(xmlNode *node, struct description *ret)
 #define IOTUNE_ELEMENT(key, name, element, ...) [IOTUNE_##key] = (element),
 	static const char *const elements[] = { IOTUNE_SOURCES(IOTUNE_ELEMENT) };
 #undef IOTUNE_ELEMENT
+	static_assert(ARRAY_LEN(elements) == IOTUNE_KEY_COUNT, "an element for each key");
 	xmlNode *iotune = foreign_find_child(node, "iotune");
 
 	if (ret->n_disks == LIMIT_DOMAIN_DEVICES)
