@@ -317,7 +317,6 @@ void registry_describe(
 		pthread_mutex_unlock(&registry->lock);
 		description_unref(old);
 		tell(registry, RUN_DESCRIBED, run);
-		tell(registry, REGISTRY_SETTLED, NULL);
 	}
 	pthread_mutex_unlock(&registry->reports);
 	description_unref(description);

@@ -42,7 +42,7 @@ enum registry_event {
 	RUN_APPEARED,
 	RUN_DESCRIBED,   /* it has a description, or another one */
 	RUN_GONE,        /* not in the roster any more */
-	REGISTRY_SETTLED /* behind one or more of these; the roster shows them all */
+	REGISTRY_SETTLED /* the roster is another: behind all that appeared or are gone */
 };
 
 /*

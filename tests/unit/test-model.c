@@ -90,7 +90,7 @@ static void listeners_hear_each_change_once(void **state)
 	registry_describe(registry, a, description_new()); /* too late: it is gone */
 	ends(registry, &again);
 	ends(registry, &again);
-	assert_string_equal(heard.text, "+.d.-+.-.");
+	assert_string_equal(heard.text, "+.d-+.-.");
 	run_unref(a);
 	registry_free(registry);
 }
@@ -206,6 +206,46 @@ static void many_vms_start_with_one_publication(void **state)
 	registry_free(registry);
 }
 
+static struct spec_set *two_actions(const char *second)
+{
+	struct spec_set *specs = spec_set_new(2);
+
+	specs->specs[0] = (struct metric_spec){ .name = xstrdup("a"),
+		.kind = SPEC_ACTION,
+		.type = METRIC_INT32,
+		.guest = true,
+		.action = xstrdup("echo 1") };
+	specs->specs[1] = (struct metric_spec){ .name = xstrdup("b"),
+		.kind = SPEC_ACTION,
+		.context = CONTEXT_VM,
+		.type = METRIC_INT32,
+		.guest = true,
+		.action = xstrdup(second) };
+	return specs;
+}
+
+/* What a VM is made of changes no figure by itself: nothing is published for it. */
+static void a_description_publishes_nothing(void **state)
+{
+	(void)state;
+	struct spec_set *specs = two_actions("echo 2");
+	struct tree *tree = tree_new();
+	struct registry *registry = registry_new();
+	struct board *board = board_new(tree, registry, specs);
+	struct run *a = starts(registry, &vm_a);
+	uint64_t generation = tree_generation(tree);
+
+	registry_describe(registry, a, description_new());
+	assert_int_equal(tree_generation(tree), generation);
+	ends(registry, &vm_a);
+	assert_int_equal(tree_generation(tree), generation + 1);
+	run_unref(a);
+	board_free(board);
+	registry_free(registry);
+	tree_free(tree);
+	spec_set_unref(specs);
+}
+
 static int freed;
 
 static void count_freed(void *state)
@@ -234,24 +274,6 @@ static void places_live_as_long_as_their_run(void **state)
 }
 
 /* ---- the board ---- */
-
-static struct spec_set *two_actions(const char *second)
-{
-	struct spec_set *specs = spec_set_new(2);
-
-	specs->specs[0] = (struct metric_spec){ .name = xstrdup("a"),
-		.kind = SPEC_ACTION,
-		.type = METRIC_INT32,
-		.guest = true,
-		.action = xstrdup("echo 1") };
-	specs->specs[1] = (struct metric_spec){ .name = xstrdup("b"),
-		.kind = SPEC_ACTION,
-		.context = CONTEXT_VM,
-		.type = METRIC_INT32,
-		.guest = true,
-		.action = xstrdup(second) };
-	return specs;
-}
 
 static void board_update_one(
 	struct board *board, struct spec_set *specs, struct run *run, uint32_t slot)
@@ -452,6 +474,7 @@ int main(void)
 		cmocka_unit_test(an_earlier_report_never_wins),
 		cmocka_unit_test(a_name_has_one_owner),
 		cmocka_unit_test(many_vms_start_with_one_publication),
+		cmocka_unit_test(a_description_publishes_nothing),
 		cmocka_unit_test(places_live_as_long_as_their_run),
 		cmocka_unit_test(the_first_lane_serves_a_metric),
 		cmocka_unit_test(board_knows_runs_and_configurations),

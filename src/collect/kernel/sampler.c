@@ -272,7 +272,7 @@ static void on_registry(void *ctx, enum registry_event event, struct run *run)
 
 	if (event == RUN_APPEARED)
 		run_set_place(run, PLACE_KERNEL, fast_vm_new(run), fast_vm_free);
-	else if (event == REGISTRY_SETTLED && s->finder)
+	else if (event == RUN_DESCRIBED || event == REGISTRY_SETTLED)
 		finder_wake(s->finder);
 }
 
