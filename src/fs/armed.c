@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/armed.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,24 +24,36 @@
 #define MISSED_NS NS_PER_MS
 #define MISSED_DOUBLINGS 10u
 
+/* A time to look again that has come already. */
+#define DUE 1
+
 #define FIRST_BUCKETS 1024u
+
+/* Entries of one node: more are aliases (vm-by-id/007), and told without a time. */
+#define MAX_NAMES 8u
+
+enum state { IDLE, TOLD, MIXED, TAKING, RETAKING };
+
+struct name {
+	struct name *next;
+	char text[];
+};
 
 struct record {
 	struct record *next; /* in the bucket */
 	struct record *next_in_group, **before_in_group;
 	struct group *group;
-	uint64_t ino, parent;
+	uint64_t ino, parent; /* parent: of all names */
 	int64_t version;
 	uint64_t generation;
 	uint64_t lookups;  /* by an entry, less those that the kernel has forgotten */
 	struct blob *told; /* last, also when it was taken back */
-	char *name;
-	int64_t moved_until_ns; /* its name stands for another node; until then it stays */
-	bool node;              /* the kernel may have its attributes or bytes */
-	bool taking;            /* they are being taken back: told is still in force */
-	bool recalled;          /* and was told again */
-	bool mixed;             /* the kernel may have bytes of more than one version */
-	bool watched;           /* armed_watch() */
+	struct name *names;
+	int64_t moved_until_ns; /* it has moved; until then it stays; 0: it has not */
+	enum state state;
+	bool watched;    /* armed_watch() */
+	bool doubted;    /* was told since it had its names: they may be old */
+	bool gone;       /* when it was looked at last */
 	unsigned missed; /* how often the kernel did not know it, one after another */
 };
 
@@ -72,8 +85,13 @@ struct armed *armed_new(void)
 
 static void record_free(struct record *r)
 {
+	while (r->names) {
+		struct name *name = r->names;
+
+		r->names = name->next;
+		free(name);
+	}
 	blob_unref(r->told);
-	free(r->name);
 	free(r);
 }
 
@@ -183,36 +201,76 @@ static struct record *add_locked(struct armed *a, const struct armed_node *node)
 	return r;
 }
 
-bool armed_set(struct armed *a, const struct armed_node *node)
+/* Return: whether there is room for it. */
+static bool add_name_locked(struct record *r, const struct armed_node *node)
+{
+	size_t n = 0, size = strlen(node->name) + 1;
+
+	for (const struct name *at = r->names; at; at = at->next, n++)
+		if (!strcmp(at->text, node->name))
+			return true;
+	if (n == MAX_NAMES)
+		return false;
+	assert(!n || r->parent == node->parent);
+	struct name *name = xmalloc(sizeof(*name) + size);
+
+	memcpy(name->text, node->name, size);
+	name->next = r->names;
+	r->names = name;
+	r->parent = node->parent;
+	r->moved_until_ns = 0;
+	return true;
+}
+
+static enum state told_state(const struct record *r, int64_t version)
+{
+	if (r->state == MIXED || r->state == RETAKING)
+		return MIXED;
+	return r->state == TOLD && r->version != version ? MIXED : TOLD;
+}
+
+/* Return: what was told before, to be unreferenced, or NULL. */
+static struct blob *tell_locked(
+	struct armed *a, struct record *r, const struct armed_node *node)
+{
+	struct blob *old = NULL;
+	bool told = r->state == TOLD || r->state == MIXED;
+	enum state state = told_state(r, node->version);
+
+	if (r->names && (node->moved || r->version != node->version))
+		r->doubted = true;
+	/* what it was to be looked at for in its group counts in the new one */
+	move_to_group_locked(a, r, node->group, r->group->again_ns);
+	/* a newer answer may have overtaken this one */
+	if (!told || node->generation >= r->generation) {
+		old = r->told;
+		r->told = node->told ? blob_ref(node->told) : NULL;
+		r->version = node->version;
+		r->generation = node->generation;
+	}
+	r->state = state;
+	r->gone = false;
+	r->lookups += node->entered;
+	if (node->moved && !r->moved_until_ns)
+		r->moved_until_ns = DUE;
+	if (node->old)
+		r->group->again_ns = DUE;
+	return old;
+}
+
+bool armed_set(struct armed *a, const struct armed_node *node, bool *ret_entry)
 {
 	struct blob *old = NULL;
 
+	*ret_entry = false;
 	pthread_mutex_lock(&a->lock);
 	struct record *r = *place_locked(a, node->ino);
 
 	if (!r)
 		r = add_locked(a, node);
 	if (r) {
-		/* what it was to be looked at for in its group counts in the new one */
-		move_to_group_locked(a, r, node->group, r->group->again_ns);
-		r->mixed = r->node && (r->mixed || r->version != node->version);
-		/* a newer answer may have overtaken this one */
-		if (!r->node || node->generation >= r->generation) {
-			old = r->told;
-			r->told = node->told ? blob_ref(node->told) : NULL;
-			r->version = node->version;
-			r->generation = node->generation;
-		}
-		r->node = true;
-		r->taking = false;
-		r->lookups += node->entered;
-		if (node->moved && !r->moved_until_ns)
-			r->moved_until_ns = 1;
-		if (node->parent && !r->name) {
-			r->moved_until_ns = 0;
-			r->parent = node->parent;
-			r->name = xstrdup(node->name);
-		}
+		old = tell_locked(a, r, node);
+		*ret_entry = node->parent && add_name_locked(r, node);
 	}
 	pthread_mutex_unlock(&a->lock);
 	blob_unref(old);
@@ -229,13 +287,47 @@ void armed_watch(struct armed *a, uint64_t ino)
 	pthread_mutex_unlock(&a->lock);
 }
 
+static void remove_locked(struct armed *a, struct record *r)
+{
+	struct record **at = place_locked(a, r->ino);
+
+	assert(*at == r && r->state == IDLE && !r->names && !r->lookups);
+	leave_group(r);
+	*at = r->next;
+	a->n--;
+	record_free(r);
+}
+
+/* True if the kernel neither has anything of it nor can come to have it. */
+static bool is_over(const struct record *r, int64_t now_ns)
+{
+	return r->state == IDLE && !r->names && !r->lookups &&
+		now_ns >= r->moved_until_ns;
+}
+
+/*
+ * The kernel may have evicted the node, and with it the memory of what was taken back, while
+ * an answer about it is out.
+ */
+static void doubt_locked(struct record *r)
+{
+	r->state = r->state == TAKING || r->state == RETAKING ? RETAKING : MIXED;
+	r->group->again_ns = DUE;
+}
+
 void armed_forgotten(struct armed *a, uint64_t ino, uint64_t n)
 {
 	pthread_mutex_lock(&a->lock);
 	struct record *r = *place_locked(a, ino);
 
-	if (r)
+	if (r) {
 		r->lookups -= n < r->lookups ? n : r->lookups;
+		if (r->lookups && n)
+			doubt_locked(r);
+		/* its group may never be looked at again */
+		if (r->gone && is_over(r, INT64_MAX))
+			remove_locked(a, r);
+	}
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -245,13 +337,14 @@ bool armed_recall(
 	pthread_mutex_lock(&a->lock);
 	struct record *r = *place_locked(a, ino);
 	bool told = r &&
-		(r->node || r->taking ||
-			(moved && (r->name || now_ns < r->moved_until_ns)));
+		(r->state != IDLE || (moved && (r->names || now_ns < r->moved_until_ns)));
 
 	if (told) {
 		*ret_told = r->told ? blob_ref(r->told) : NULL;
-		r->recalled = r->taking;
-		r->node |= !r->taking;
+		if (r->state == IDLE)
+			r->state = TOLD;
+		else if (r->state == TAKING)
+			r->state = RETAKING;
 	}
 	pthread_mutex_unlock(&a->lock);
 	return told;
@@ -262,35 +355,59 @@ struct collection {
 	size_t n, cap;
 };
 
-/* A change of the node, of the entry, or of both; the name moves. */
-static void add_change(struct collection *c, struct record *r, bool node, bool entry)
+static struct armed_change *add_change(struct collection *c, const struct record *r)
 {
 	c->at = xgrow(c->at, c->n, &c->cap, sizeof(*c->at));
-	c->at[c->n++] = (struct armed_change){ .ino = r->ino,
-		.node = node,
-		.parent = entry ? r->parent : 0,
-		.name = entry ? r->name : NULL };
-	if (entry)
-		r->name = NULL;
-	if (node) {
-		r->taking = r->node;
-		r->recalled = false;
-		r->node = false;
-		r->mixed = false;
-		r->watched = false; /* who goes on watching says so again */
+	c->at[c->n] = (struct armed_change){ .ino = r->ino };
+	return &c->at[c->n++];
+}
+
+static void take_node(struct collection *c, struct record *r)
+{
+	if (r->state != TOLD && r->state != MIXED)
+		return;
+	add_change(c, r)->node = true;
+	r->state = TAKING;
+	r->watched = false; /* who goes on watching says so again */
+}
+
+/* Those that do not stand for it any more.  Return: whether there were any. */
+static bool take_names(struct collection *c, struct record *r,
+	const struct armed_now *now, enum armed_verdict verdict)
+{
+	bool all = verdict == ARMED_MOVED || verdict == ARMED_GONE || r->moved_until_ns;
+	bool any = false;
+	struct name **at = &r->names;
+
+	r->doubted = false;
+	while (*at) {
+		struct name *name = *at;
+
+		if (!all && now->stands(now->ctx, r->ino, name->text)) {
+			at = &name->next;
+			continue;
+		}
+		struct armed_change *change = add_change(c, r);
+
+		change->parent = r->parent;
+		change->name = xstrdup(name->text);
+		*at = name->next;
+		free(name);
+		any = true;
 	}
+	return any;
 }
 
 /* When what was taken back must be taken back again, 0: need not. */
 static int64_t again_locked(struct record *r, bool known, int64_t now_ns)
 {
-	/* maybe after the kernel had dropped that page */
-	bool recalled = r->taking && r->recalled;
 	bool missed = !known && r->lookups;
 	unsigned doublings = r->missed < MISSED_DOUBLINGS ? r->missed : MISSED_DOUBLINGS;
 
 	r->missed = missed ? r->missed + 1 : 0;
-	return recalled ? now_ns : missed ? now_ns + (MISSED_NS << doublings) : 0;
+	if (r->state == RETAKING)
+		return now_ns;
+	return missed ? now_ns + (MISSED_NS << doublings) : 0;
 }
 
 int64_t armed_taken(struct armed *a, uint64_t ino, bool known, int64_t now_ns)
@@ -302,51 +419,40 @@ int64_t armed_taken(struct armed *a, uint64_t ino, bool known, int64_t now_ns)
 
 	if (r) {
 		again_ns = again_locked(r, known, now_ns);
-		r->taking = false;
-	}
-	if (again_ns) {
-		r->node = r->mixed = true;
+		if (again_ns)
+			r->state = MIXED;
+		else if (r->state == TAKING)
+			r->state = IDLE;
+		assert(r->state != TAKING && r->state != RETAKING);
 		r->group->again_ns = ns_earlier(r->group->again_ns, again_ns);
+		if (r->gone && is_over(r, INT64_MAX))
+			remove_locked(a, r);
 	}
 	pthread_mutex_unlock(&a->lock);
 	return again_ns;
 }
 
-static void remove_locked(struct armed *a, struct record *r)
-{
-	struct record **at = place_locked(a, r->ino);
-
-	leave_group(r);
-	*at = r->next;
-	a->n--;
-	record_free(r);
-}
-
 /*
- * What changes by @verdict is taken back: the node, the entry, or both.
+ * What changes by @verdict is taken back: the node, entries, or both.
  * Return: when the node must be looked at again, 0: not before it changes.
  */
 static int64_t collect_record(struct record *r, enum armed_verdict verdict,
-	int64_t now_ns, struct collection *out)
+	const struct armed_now *now, struct collection *out)
 {
-	bool entry = verdict == ARMED_MOVED && r->name;
+	bool names = take_names(out, r, now, verdict);
 
-	if (entry)
-		r->moved_until_ns = now_ns + MOVED_NS;
-	if (verdict == ARMED_MOVED && !r->watched && now_ns < r->moved_until_ns) {
-		if (entry)
-			add_change(out, r, false, true);
+	if (verdict == ARMED_MOVED && names)
+		r->moved_until_ns = now->ns + MOVED_NS;
+	if (verdict == ARMED_MOVED && !r->watched && now->ns < r->moved_until_ns)
 		return r->moved_until_ns;
-	}
-	if (entry || r->node)
-		add_change(out, r, r->node, entry);
+	/* a name may be in doubt and nothing else */
+	if (verdict != ARMED_SAME || r->state == MIXED)
+		take_node(out, r);
 	return 0;
 }
 
 static void collect_group_locked(struct armed *a, struct group *g,
-	enum armed_verdict (*check)(void *ctx, uint64_t ino, int64_t version,
-		const char *name, uint64_t *group),
-	void *ctx, int64_t now_ns, struct collection *out)
+	const struct armed_now *now, struct collection *out)
 {
 	struct record *next;
 
@@ -354,23 +460,15 @@ static void collect_group_locked(struct armed *a, struct group *g,
 	for (struct record *r = g->records; r; r = next) {
 		uint64_t key = g->key;
 		enum armed_verdict verdict =
-			check(ctx, r->ino, r->version, r->name, &key);
-		bool drop = verdict == ARMED_GONE;
+			now->check(now->ctx, r->ino, r->version, &key);
 		int64_t again_ns = 0;
 
-		if (verdict == ARMED_SAME && r->mixed)
-			verdict = ARMED_CHANGED;
-		if (drop) {
-			add_change(out, r, r->node, true);
-		} else if (verdict != ARMED_SAME) {
-			again_ns = collect_record(r, verdict, now_ns, out);
-			/* what the kernel does not know any more, by no name */
-			drop = !r->node && !r->taking && !r->name && !r->lookups &&
-				now_ns >= r->moved_until_ns;
-		}
 		next = r->next_in_group;
+		r->gone = verdict == ARMED_GONE;
+		if (verdict != ARMED_SAME || r->state == MIXED || r->doubted)
+			again_ns = collect_record(r, verdict, now, out);
 		/* a group that it goes to may have been looked at already: this was its turn */
-		if (drop)
+		if (verdict != ARMED_SAME && is_over(r, now->ns))
 			remove_locked(a, r);
 		else
 			move_to_group_locked(a, r, key, again_ns);
@@ -400,19 +498,17 @@ static int64_t drop_empty_groups_locked(struct armed *a)
 	return again_ns;
 }
 
-size_t armed_collect(struct armed *a, bool (*touched)(void *ctx, uint64_t group),
-	enum armed_verdict (*check)(void *ctx, uint64_t ino, int64_t version,
-		const char *name, uint64_t *group),
-	void *ctx, int64_t now_ns, struct armed_change **ret, int64_t *ret_again)
+size_t armed_collect(struct armed *a, const struct armed_now *now,
+	struct armed_change **ret, int64_t *ret_again)
 {
 	struct collection out = { 0 };
 
 	pthread_mutex_lock(&a->lock);
 	for (size_t i = 0; i < GROUP_BUCKETS; i++)
 		for (struct group *g = a->groups[i]; g; g = g->next)
-			if ((g->again_ns && g->again_ns <= now_ns) ||
-				touched(ctx, g->key))
-				collect_group_locked(a, g, check, ctx, now_ns, &out);
+			if ((g->again_ns && g->again_ns <= now->ns) ||
+				now->touched(now->ctx, g->key))
+				collect_group_locked(a, g, now, &out);
 	*ret_again = drop_empty_groups_locked(a);
 	pthread_mutex_unlock(&a->lock);
 	*ret = out.at;

@@ -2,11 +2,50 @@
 /*
  * What the kernel may have in its caches.  It is told everything with timeouts that never
  * end, so that nothing is asked twice; what changes must be taken back, and only what was
- * told.  A record says what was told of a node (its attributes and bytes belong together:
- * the bytes that are read later are those whose size was told) and under which name.
- * A name may move on to another node; the old one then stays as it is for a moment, for a
- * reader who has it open and has not come to its end.
- * Nothing of FUSE.  Any thread.
+ * told.  Nothing of FUSE.  Any thread.
+ *
+ * Theory of operation.  Words: a *node* is told (its attributes and bytes belong together:
+ * the bytes that are read later are those whose size was told), and under which *entry*, a
+ * name in a directory.  A *record* says so of one node.  What was told is *taken back* by
+ * a notification, and the kernel has *taken* that in when the notification returns.
+ *
+ * A record is in one of these states:
+ *   IDLE      the kernel has nothing of the node but maybe its number
+ *   TOLD      it may have attributes or bytes, of one version
+ *   MIXED     it may have them of several versions: to be taken back in any case
+ *   TAKING    a notification is under way; what was told is still in force for reads
+ *   RETAKING  and something was read meanwhile: maybe after the kernel dropped the rest
+ *
+ *             armed_set()            armed_recall()  armed_collect()  armed_taken()
+ *   IDLE      TOLD                   TOLD (1)        -                - (2)
+ *   TOLD      TOLD, MIXED if newer   -               TAKING           - (2)
+ *   MIXED     -                      -               TAKING           - (2)
+ *   TAKING    TOLD                   RETAKING        -                IDLE (2)
+ *   RETAKING  MIXED                  -               -                MIXED, again at once
+ *   (1) only what has moved: its old bytes, for a moment
+ *   (2) MIXED, again later, if the kernel did not know the node and yet was given answers
+ *       about it: one of them is still on its way to whom it is for
+ *
+ * armed_forgotten() leads to MIXED, again at once, if answers are left: the kernel may have
+ * evicted the node and remember no notification when one of them comes.
+ *
+ * Beside the state there are the names: each entry that was told, until it is taken back.
+ * All of them are when the node is gone or has *moved*, that is when they stand for another
+ * node.  A node that has moved stays TOLD for a moment, for a reader who has it open and
+ * has not come to its end.
+ * A record is dropped when it is IDLE, has no names, no answers are out and the node is
+ * gone or has changed; then the kernel cannot come to have anything of it.
+ *
+ * A record stands in the *group* of those that can change by the same publications.  It
+ * goes to another when it is told or looked at and belongs there: groups are of VMs, and a
+ * node may go from one to another.
+ *
+ * What must never be:
+ *  - that the kernel has something of a node, or will have by an answer that is out, whose
+ *    record is IDLE or was dropped
+ *  - that it has an entry that is in no record
+ *  - that a record stands in a group that does not change when the node does
+ * tests/unit/test-armed.c holds this against a kernel.
  */
 #pragma once
 
@@ -31,12 +70,16 @@ struct armed_node {
 	const char *name;    /* of the entry */
 	bool entered;        /* told by an entry, be it one that never changes */
 	bool moved;          /* its name stands for another node: ARMED_MOVED was */
+	bool old;            /* it has changed already: to be taken back soon */
 };
 
 #define ARMED_TREE UINT64_MAX
 
-/* Return: false if there is no room: then it must be told without timeouts. */
-bool armed_set(struct armed *armed, const struct armed_node *node);
+/*
+ * @ret_entry: whether the entry can be taken back; if not, it must be told without a time.
+ * Return: false if there is no room for the node: then it must be told without any times.
+ */
+bool armed_set(struct armed *armed, const struct armed_node *node, bool *ret_entry);
 
 /*
  * The kernel has forgotten @n answers with armed_node.entered, or was not given them after
@@ -71,24 +114,33 @@ struct armed_change {
 enum armed_verdict {
 	ARMED_SAME,
 	ARMED_CHANGED,
-	ARMED_MOVED, /* changed, and its name stands for another node now */
+	ARMED_MOVED, /* changed, and all its names stand for another node now */
 	ARMED_GONE,
 };
 
+/* What is so now.  None may call back. */
+struct armed_now {
+	void *ctx;
+	int64_t ns;
+	/* whether anything of a group may have changed since it was asked last */
+	bool (*touched)(void *ctx, uint64_t group);
+	/* a node of which @version was told; *@ret_group, unless it is gone: its group now */
+	enum armed_verdict (*check)(
+		void *ctx, uint64_t ino, int64_t version, uint64_t *ret_group);
+	/* whether a name stands for a node that is neither gone nor moved */
+	bool (*stands)(void *ctx, uint64_t ino, const char *name);
+};
+
 /*
- * Goes through the records of the groups that @touched says may have changed, and takes out
- * what @check finds changed or gone.  Of what has moved the entry is taken back at once and
- * the node a moment later.  All nodes must be taken back before any entry is, so
- * that no name leads to bytes that are older than those it led to before.
- * @check: of a node, given the version that was told and the name, NULL if it was told by
- * none or that was taken back; of one that is not gone it says whose change can change it
- * now.  Neither may call back.
+ * Goes through the records of the groups that were touched, and takes out what is changed
+ * or gone.  Of what has moved the entries are taken back at once and the node a moment
+ * later.  All nodes must be taken back before any entry is, so that no name leads to bytes
+ * that are older than those it led to before.
  * Return: how many; *@ret_again: when to look again for those left, 0: not for their sake.
  */
-size_t armed_collect(struct armed *armed, bool (*touched)(void *ctx, uint64_t group),
-	enum armed_verdict (*check)(void *ctx, uint64_t ino, int64_t version,
-		const char *name, uint64_t *group),
-	void *ctx, int64_t now_ns, struct armed_change **ret, int64_t *ret_again);
+size_t armed_collect(struct armed *armed, const struct armed_now *now,
+	struct armed_change **ret, int64_t *ret_again);
+
 /*
  * The kernel has taken a change of a node in.  Until then what was told is still what its
  * reads must get, for it goes by the size that it was told.

@@ -26,6 +26,13 @@ static void fill_times(struct stat *st, struct timespec ts)
 	st->st_mtim = st->st_ctim = st->st_atim = ts;
 }
 
+static struct timespec later(struct timespec a, struct timespec b)
+{
+	bool a_is = a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
+
+	return a_is ? a : b;
+}
+
 static struct timespec node_time(const struct attr_params *params,
 	const struct view *view, const struct node *node)
 {
@@ -34,18 +41,19 @@ static struct timespec node_time(const struct attr_params *params,
 	switch (node->kind) {
 	case NODE_HOST:
 	case NODE_VM:
-		return scope->shape_ns ? ns_to_timespec(scope->shape_ns) : params->start;
+		return scope->shape_ns ? ns_to_timespec(scope->shape_ns) : params->since;
 	case NODE_VMS:
 	case NODE_BY_UUID:
 	case NODE_BY_ID:
+		return view->vms_ns ? ns_to_timespec(view->vms_ns) : params->since;
 	case NODE_DISKS:
-		return view->vms_ns ? ns_to_timespec(view->vms_ns) : params->start;
+		return later(ns_to_timespec(view->vms_ns), params->since);
 	case NODE_DISK:
 	case NODE_SHARED_DISK:
-		return scope->time_ns ? ns_to_timespec(scope->time_ns) : params->start;
+		return scope->time_ns ? ns_to_timespec(scope->time_ns) : params->since;
 	default:
 		return node->metric ? ns_to_timespec(node->metric->changed_ns)
-				    : params->start;
+				    : params->since;
 	}
 }
 

@@ -16,7 +16,8 @@ struct view;
 struct attr_params {
 	mode_t mode; /* of files; directories can be searched by whom they can be read */
 	gid_t gid;
-	struct timespec start; /* of the daemon: the time of what never changes */
+	struct timespec
+		since; /* the configuration is in force: what else would change? */
 	uint64_t disk_bytes;
 };
 

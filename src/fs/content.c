@@ -45,7 +45,7 @@ struct content {
 	struct pinned *pinned;
 	void (*status)(void *ctx, struct strbuf *out);
 	void *ctx;
-	struct timespec start;
+	_Atomic int64_t since_ns;      /* the configuration is in force, in real time */
 	_Atomic uint64_t n_renderings; /* of status so far */
 
 	/* of the thread that asks for changes */
@@ -74,7 +74,7 @@ struct content *content_new(struct tree *tree, struct disks *disks,
 	c->status = status;
 	c->ctx = ctx;
 	c->config = *config;
-	c->start = ns_to_timespec(clock_real_ns());
+	atomic_init(&c->since_ns, clock_real_ns());
 	pthread_mutex_init(&c->lock, NULL);
 	return c;
 }
@@ -96,6 +96,8 @@ void content_set_config(struct content *c, const struct content_config *config)
 	pthread_mutex_lock(&c->lock);
 	c->config = *config;
 	pthread_mutex_unlock(&c->lock);
+	/* a listing that comes later than this is known by its directory's time */
+	atomic_store(&c->since_ns, clock_real_ns());
 	/* modes, groups and sizes are in no version: everything is told anew */
 	atomic_store(&c->reconfigured, true);
 	tree_wake(c->tree);
@@ -182,7 +184,7 @@ static void fill_stat(const struct content *c, const struct place *at,
 {
 	const struct attr_params params = { .mode = at->config.mode,
 		.gid = at->config.gid,
-		.start = c->start,
+		.since = ns_to_timespec(atomic_load(&c->since_ns)),
 		.disk_bytes = disks_size(c->disks) };
 
 	attr_stat(&params, at->view, node, blob, ret);
@@ -194,15 +196,16 @@ static uint64_t sized_id(uint64_t id, const struct blob *blob)
 	return node_sized(id, blob ? blob->size : 0);
 }
 
-/* True if its name is for ever. */
+/* True if its name is for ever; the disks may be switched off by a reload. */
 static bool is_fixed(const struct node *node)
 {
-	return node->kind < NODE_FIXED_END && node_type(node->kind) == S_IFDIR;
+	return node->kind < NODE_FIXED_END && node->kind != NODE_DISKS &&
+		node_type(node->kind) == S_IFDIR;
 }
 
 /* @parent, @name: of the entry, 0 and NULL: none. */
 static bool arm(struct content *c, const struct place *at, const struct node *node,
-	struct blob *told, uint64_t parent, const char *name)
+	struct blob *told, uint64_t parent, const char *name, bool *ret_entry)
 {
 	struct armed_node n = { .ino = node->id,
 		.group = attr_group(node),
@@ -214,7 +217,7 @@ static bool arm(struct content *c, const struct place *at, const struct node *no
 		.entered = parent,
 		.moved = node->metric && node->id != sized_id(node->id, told) };
 
-	return armed_set(c->armed, &n);
+	return armed_set(c->armed, &n, ret_entry);
 }
 
 /* A rendering that the kernel learns of; its id is in @ret. */
@@ -249,8 +252,8 @@ static void answer(struct content *c, const struct place *at, const struct node 
 		ret->keep_attr = true;
 		return;
 	}
-	ret->keep_attr = arm(c, at, node, blob, parent, name);
-	ret->keep_entry = is_fixed(node) || (ret->keep_attr && parent);
+	ret->keep_attr = arm(c, at, node, blob, parent, name, &ret->keep_entry);
+	ret->keep_entry |= is_fixed(node);
 }
 
 /* What an entry stands for now. */
@@ -398,9 +401,13 @@ static void arm_disk(struct content *c, const struct place *at, uint64_t image_g
 	struct armed_node n = { .ino = at->node.id,
 		.group = attr_group(&at->node),
 		.version = (int64_t)image_generation,
+		/* its latch may hold it, long after the last publication */
+		.old = attr_version(at->view, &at->node, image_generation) < 0,
 		.generation = at->view->generation };
 
-	armed_set(c->armed, &n);
+	bool entry;
+
+	armed_set(c->armed, &n, &entry);
 }
 
 /* The image of a disk, referenced. */
@@ -420,14 +427,14 @@ static struct blob *disk_image(struct content *c, const struct place *at, bool d
 /* The bytes of a metric; -ENODATA if there are none. */
 static int metric_bytes(struct content *c, const struct place *at, struct blob **ret)
 {
-	bool told;
+	bool told, entry;
 
 	*ret = told_or_newest(c, at, &told);
 	if (!*ret)
 		return -ENODATA;
 	/* asked for without the size: from now on the kernel has the bytes */
 	if (!told)
-		arm(c, at, &at->node, *ret, 0, NULL);
+		arm(c, at, &at->node, *ret, 0, NULL, &entry);
 	return 0;
 }
 
@@ -476,16 +483,21 @@ int content_read(struct content *c, uint64_t id, bool direct, pid_t reader,
 	return 0;
 }
 
-int content_readlink(struct content *c, uint64_t id, struct strbuf *out)
+int content_readlink(
+	struct content *c, uint64_t id, struct strbuf *out, uint64_t *ret_generation)
 {
 	_cleanup_place_ struct place at = { 0 };
 	int r = find_place(c, id, &at);
+	bool entry;
 
 	if (r < 0)
 		return r;
 	if (node_type(at.node.kind) != S_IFLNK)
 		return -EINVAL;
 	node_link_target(&at.node, out);
+	/* also asked for when nothing else is known of it any more */
+	arm(c, &at, &at.node, NULL, 0, NULL, &entry);
+	*ret_generation = at.view->generation;
 	return 0;
 }
 
@@ -508,12 +520,13 @@ int content_list(struct content *c, uint64_t id, uint64_t after, bool with_stats
 {
 	_cleanup_place_ struct place at = { 0 };
 	int r = find_place(c, id, &at);
+	bool entry;
 
 	if (r == 0) {
 		r = node_list(
 			c->index, &at.config.nodes, at.view, &at.node, after, ret, ret_n);
 		if (r == 0)
-			arm(c, &at, &at.node, NULL, 0, NULL);
+			arm(c, &at, &at.node, NULL, 0, NULL, &entry);
 	} else if (r == -ENOENT && node_is_vm(id)) {
 		list_nothing(id, after, ret, ret_n);
 		r = 0;
@@ -596,27 +609,31 @@ static bool touched(void *ctx, uint64_t group)
 	return view_find_key(seen, group) != view_find_key(now, group);
 }
 
-/* True if the name stands for another node than what was told under it. */
-static bool has_moved(struct comparison *cmp, const struct node *node, const char *name)
+/* True if the metric's names stand for another node than they did. */
+static bool has_moved(struct comparison *cmp, const struct node *node)
+{
+	if (!node->metric)
+		return false;
+	_cleanup_blob_ struct blob *blob = newest(cmp->c, cmp->now.view, node);
+
+	return sized_id(node->id, blob) != node->id;
+}
+
+/* The same VM may run again under another name; all else has its name by its number. */
+static bool stands(void *ctx, uint64_t ino, const char *name)
 {
 	static const struct node vms = { .kind = NODE_VMS, .id = NODE_VMS };
-	struct place *now = &cmp->now;
-	struct node other;
+	struct comparison *cmp = ctx;
+	struct node node;
 
-	if (node->metric) {
-		_cleanup_blob_ struct blob *blob = newest(cmp->c, now->view, node);
-
-		return sized_id(node->id, blob) != node->id;
-	}
-	/* the same VM may run again under another name */
-	return node->kind == NODE_VM && name &&
-		(node_lookup(cmp->c->index, &now->config.nodes, now->view, &vms, name,
-			 &other) < 0 ||
-			other.id != node->id);
+	return !node_is_vm(ino) ||
+		(node_lookup(cmp->c->index, &cmp->now.config.nodes, cmp->now.view, &vms,
+			 name, &node) == 0 &&
+			node.id == ino);
 }
 
 static enum armed_verdict check(
-	void *ctx, uint64_t ino, int64_t version, const char *name, uint64_t *group)
+	void *ctx, uint64_t ino, int64_t version, uint64_t *ret_group)
 {
 	struct comparison *cmp = ctx;
 	struct node node;
@@ -625,12 +642,12 @@ static enum armed_verdict check(
 
 	if (r < 0)
 		return ARMED_GONE;
-	*group = attr_group(&node);
+	*ret_group = attr_group(&node);
 	if (!cmp->forget &&
 		attr_version(cmp->now.view, &node,
 			node_is_disk(&node) ? (uint64_t)version : 0) == version)
 		return ARMED_SAME;
-	return has_moved(cmp, &node, name) ? ARMED_MOVED : ARMED_CHANGED;
+	return has_moved(cmp, &node) ? ARMED_MOVED : ARMED_CHANGED;
 }
 
 /*
@@ -692,8 +709,13 @@ size_t content_changes(struct content *c, struct armed_change **ret)
 		(c->retry_ns && c->retry_ns <= clock_mono_ns());
 	if (cmp.all)
 		c->retry_ns = 0;
-	size_t n = armed_collect(
-		c->armed, touched, check, &cmp, clock_mono_ns(), ret, &c->again_ns);
+	const struct armed_now now = { .ctx = &cmp,
+		.ns = clock_mono_ns(),
+		.touched = touched,
+		.check = check,
+		.stands = stands };
+	size_t n = armed_collect(c->armed, &now, ret, &c->again_ns);
+
 	n = move_disks(c, &cmp.now, *ret, n);
 	uint64_t *dropped = NULL;
 	size_t n_dropped = pinned_expire(c->pinned, clock_mono_ns(), &dropped);

@@ -90,8 +90,9 @@ void content_told(struct content *content, uint64_t generation);
  */
 void content_forgotten(struct content *content, uint64_t id, uint64_t n);
 
-/* Appends a link's target. */
-int content_readlink(struct content *content, uint64_t id, struct strbuf *out);
+/* Appends a link's target, which the kernel keeps.  Return: 0; then content_told() as above. */
+int content_readlink(struct content *content, uint64_t id, struct strbuf *out,
+	uint64_t *ret_generation);
 
 /*
  * A directory's entries behind @after; with answers that the kernel may keep if

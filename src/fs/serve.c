@@ -140,12 +140,16 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	_cleanup_strbuf_ struct strbuf target = STRBUF_INIT;
-	int r = content_readlink(content_of(req), ino, &target);
+	struct content *content = content_of(req);
+	uint64_t generation = 0;
+	int r = content_readlink(content, ino, &target, &generation);
 
-	if (r < 0)
+	if (r < 0) {
 		fuse_reply_err(req, -r);
-	else
-		fuse_reply_readlink(req, strbuf_str(&target));
+		return;
+	}
+	fuse_reply_readlink(req, strbuf_str(&target));
+	content_told(content, generation);
 }
 
 /* Once answered so, the kernel opens by itself. */

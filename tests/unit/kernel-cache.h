@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A kernel's caches of one FUSE file system, as far as a file system can see them: entries
+ * by name, nodes with attributes, pages and listings.  What of Linux it goes by:
+ *  - an answer is taken in by who asked, whenever he gets a processor; requests that were
+ *    not sent yet, sent, and answered stand beside each other
+ *  - attributes in an answer to a request that is older than the node's newest attributes,
+ *    or than a notification about it, are dropped
+ *  - a page is locked from the request to the answer, and a notification waits for that
+ *  - a directory is locked for look-ups and listings in it, and taking an entry back waits
+ *    for them
+ *  - a listing is good while the directory's time is what it was
+ *  - a node that nothing refers to may be evicted, and its look-ups are given back later
+ * Here only the state; test-armed.c moves it.
+ */
+#pragma once
+
+#include "test.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "util/mem.h"
+
+/* So small that a disk has several. */
+#define PAGE_BYTES 256u
+#define N_PAGES 64u
+
+struct page {
+	bool cached;
+	size_t size;
+	char data[PAGE_BYTES];
+};
+
+struct inode {
+	struct inode *next;
+	uint64_t ino, lookups;
+	uint64_t attr_stamp; /* of the newest attributes, or notification */
+	bool attr_valid;
+	struct stat st;
+	struct page pages[N_PAGES];
+	char *listing; /* names, each with a newline; NULL: not cached */
+	struct timespec listing_time;
+};
+
+struct entry {
+	uint64_t parent, ino;
+	char name[64];
+};
+
+#define MAX_ENTRIES 1024u
+#define INODE_BUCKETS 256u
+
+struct kernel {
+	struct inode *inodes[INODE_BUCKETS];
+	struct entry entries[MAX_ENTRIES];
+	size_t n_entries, n_inodes;
+	uint64_t stamp; /* of the last change of any attributes */
+};
+
+static inline struct inode **inode_at(struct kernel *k, uint64_t ino)
+{
+	struct inode **at = &k->inodes[(ino ^ ino >> 54) % INODE_BUCKETS];
+
+	while (*at && (*at)->ino != ino)
+		at = &(*at)->next;
+	return at;
+}
+
+static inline struct inode *inode_get(struct kernel *k, uint64_t ino)
+{
+	return *inode_at(k, ino);
+}
+
+static inline void drop_pages(struct inode *node)
+{
+	for (size_t i = 0; i < N_PAGES; i++)
+		node->pages[i].cached = false;
+	free(node->listing);
+	node->listing = NULL;
+}
+
+static inline struct inode *inode_make(struct kernel *k, uint64_t ino)
+{
+	struct inode **at = inode_at(k, ino);
+
+	if (!*at) {
+		*at = xcalloc(1, sizeof(**at));
+		(*at)->ino = ino;
+		k->n_inodes++;
+	}
+	return *at;
+}
+
+static inline struct entry *entry_get(struct kernel *k, uint64_t parent, const char *name)
+{
+	for (size_t i = 0; i < k->n_entries; i++)
+		if (k->entries[i].parent == parent && !strcmp(k->entries[i].name, name))
+			return &k->entries[i];
+	return NULL;
+}
+
+static inline void entry_drop(struct kernel *k, struct entry *e)
+{
+	*e = k->entries[--k->n_entries];
+}
+
+static inline void entry_set(
+	struct kernel *k, uint64_t parent, const char *name, uint64_t ino)
+{
+	struct entry *e = entry_get(k, parent, name);
+
+	if (!e) {
+		assert_true(k->n_entries < MAX_ENTRIES);
+		e = &k->entries[k->n_entries++];
+		e->parent = parent;
+		snprintf(e->name, sizeof(e->name), "%s", name);
+	}
+	e->ino = ino;
+}
+
+/* Attributes that came with an answer to a request that was sent at @stamp. */
+static inline void attr_take(struct kernel *k, struct inode *node, const struct stat *st,
+	bool keep, uint64_t stamp)
+{
+	if (node->attr_stamp > stamp)
+		return;
+	if (node->st.st_size != st->st_size)
+		drop_pages(node);
+	node->st = *st;
+	node->attr_valid = keep;
+	node->attr_stamp = ++k->stamp;
+}
+
+static inline void attr_drop(struct kernel *k, struct inode *node)
+{
+	node->attr_valid = false;
+	node->attr_stamp = ++k->stamp;
+}
+
+/* Forgets a node and all names that lead to it or are in it.  Return: its look-ups. */
+static inline uint64_t inode_evict(struct kernel *k, uint64_t ino)
+{
+	struct inode **at = inode_at(k, ino), *node = *at;
+	uint64_t lookups = node->lookups;
+
+	for (size_t i = k->n_entries; i > 0; i--)
+		if (k->entries[i - 1].ino == ino || k->entries[i - 1].parent == ino)
+			entry_drop(k, &k->entries[i - 1]);
+	*at = node->next;
+	drop_pages(node);
+	free(node);
+	k->n_inodes--;
+	return lookups;
+}
+
+static inline void kernel_done(struct kernel *k)
+{
+	for (size_t i = 0; i < INODE_BUCKETS; i++)
+		while (k->inodes[i])
+			inode_evict(k, k->inodes[i]->ino);
+}
