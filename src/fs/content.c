@@ -2,7 +2,6 @@
 #include "fs/content.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -15,16 +14,13 @@
 #include "core/render_xml.h"
 #include "core/snapshot.h"
 #include "fs/attr.h"
+#include "fs/disk.h"
 #include "fs/pinned.h"
 #include "fs/xattr.h"
 #include "mdisk/disks.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
-#include "util/fileio.h"
-#include "util/hash.h"
-#include "util/limits.h"
 #include "util/mem.h"
-#include "util/parse.h"
 #include "util/strbuf.h"
 
 /* How often renderings that nobody uses any more are looked for. */
@@ -35,7 +31,6 @@
 
 /* A disk in the page cache that may not move on yet is looked at again. */
 #define DISK_RETRY_NS (50 * NS_PER_MS)
-#define OLDEST_GENERATION 1u
 
 struct content {
 	struct tree *tree;
@@ -116,23 +111,6 @@ static bool is_document(const struct node *node)
 {
 	return node->kind == NODE_METRICS_XML || node->kind == NODE_METRICS_PROM ||
 		node->kind == NODE_STATUS;
-}
-
-/* Second field of "Tgid:" in proc(5)'s status file. */
-pid_t content_process(pid_t thread)
-{
-	_cleanup_free_ char *path = xasprintf("/proc/%d/status", (int)thread);
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	uint64_t tgid = 0;
-
-	if (thread <= 0 || read_file_at(AT_FDCWD, path, LIMIT_PROC_FILE_BYTES, &text) < 0)
-		return thread;
-	const char *p = strstr(strbuf_str(&text), "\nTgid:\t");
-
-	if (!p)
-		return thread;
-	p += strlen("\nTgid:\t");
-	return parse_u64_at(&p, &tgid) == 0 && tgid <= INT32_MAX ? (pid_t)tgid : thread;
 }
 
 /* The newest bytes of a file that is no disk, referenced; NULL if there are none. */
@@ -377,53 +355,6 @@ void content_forgotten(struct content *c, uint64_t id, uint64_t n)
 	armed_forgotten(c->armed, id, n);
 }
 
-/*
- * Each process that reads the shared disk past the page cache has a latch of its own; QEMU
- * is the usual one, for its VM.  The page cache of a disk is one reader more.
- */
-static struct disks_place disk_place(const struct place *at, bool direct, pid_t reader)
-{
-	const struct node *node = &at->node;
-	bool shared = node->kind == NODE_SHARED_DISK;
-	uint64_t latch[2] = { node->id,
-		!direct          ? UINT64_MAX
-			: shared ? (uint64_t)content_process(reader)
-				 : 0 };
-
-	return (struct disks_place){ .key = siphash24(latch, sizeof(latch)),
-		.view = at->view,
-		.vm = node->scope,
-		.shared = shared };
-}
-
-static void arm_disk(struct content *c, const struct place *at, uint64_t image_generation)
-{
-	struct armed_node n = { .ino = at->node.id,
-		.group = attr_group(&at->node),
-		.version = (int64_t)image_generation,
-		/* its latch may hold it, long after the last publication */
-		.old = attr_version(at->view, &at->node, image_generation) < 0,
-		.generation = at->view->generation };
-
-	bool entry;
-
-	armed_set(c->armed, &n, &entry);
-}
-
-/* The image of a disk, referenced. */
-static struct blob *disk_image(struct content *c, const struct place *at, bool direct,
-	pid_t reader, uint64_t offset)
-{
-	struct disks_place place = disk_place(at, direct, reader);
-
-	if (direct)
-		return disks_read(c->disks, &place, offset == 0, clock_mono_ns());
-	struct blob *image = disks_read_cached(c->disks, &place, clock_mono_ns());
-
-	arm_disk(c, at, image->generation);
-	return image;
-}
-
 /* The bytes of a metric; -ENODATA if there are none. */
 static int metric_bytes(struct content *c, const struct place *at, struct blob **ret)
 {
@@ -468,7 +399,8 @@ int content_read(struct content *c, uint64_t id, bool direct, pid_t reader,
 	if (r < 0)
 		return r;
 	if (node_is_disk(&at.node))
-		blob = disk_image(c, &at, direct, reader, offset);
+		blob = disk_read(
+			c->disks, c->armed, at.view, &at.node, direct, reader, offset);
 	else if (is_document(&at.node))
 		blob = find_rendering(c, &at, id, &at.node);
 	else if (at.node.metric)
@@ -650,31 +582,22 @@ static enum armed_verdict check(
 	return has_moved(cmp, &node) ? ARMED_MOVED : ARMED_CHANGED;
 }
 
-/*
- * Moves disks on whose pages must be forgotten; those that may not move yet stay as they
- * are for a while.  Return: how many changes are left.
- */
+/* Those that may not move on yet are left out for a while.  Return: how many are left. */
 static size_t move_disks(
 	struct content *c, struct place *now, struct armed_change *changes, size_t n)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		struct place at = { now->view, now->config, { 0 } };
+		struct node node;
 		int r = node_resolve(
-			c->index, &at.config.nodes, at.view, changes[i].ino, &at.node);
-		bool disk = r == 0 && node_is_disk(&at.node);
-		struct disks_place place =
-			disk ? disk_place(&at, false, 0) : (struct disks_place){ 0 };
+			c->index, &now->config.nodes, now->view, changes[i].ino, &node);
 
-		changes[i].disk = disk && changes[i].node;
-		if (changes[i].disk &&
-			!disks_move_cached(c->disks, &place, clock_mono_ns())) {
-			arm_disk(c, &at, OLDEST_GENERATION);
+		changes[i].disk = r == 0 && node_is_disk(&node) && changes[i].node;
+		if (changes[i].disk && !disk_move(c->disks, c->armed, now->view, &node))
 			c->retry_ns = clock_mono_ns() + DISK_RETRY_NS;
-			continue;
-		}
-		changes[kept++] = changes[i];
+		else
+			changes[kept++] = changes[i];
 	}
 	return kept;
 }
@@ -689,11 +612,8 @@ void content_settle(struct content *c, uint64_t id)
 {
 	_cleanup_place_ struct place at = { 0 };
 
-	if (find_place(c, id, &at) < 0 || !node_is_disk(&at.node))
-		return;
-	struct disks_place place = disk_place(&at, false, 0);
-
-	disks_settle(c->disks, place.key);
+	if (find_place(c, id, &at) == 0 && node_is_disk(&at.node))
+		disk_settle(c->disks, at.view, &at.node);
 }
 
 size_t content_changes(struct content *c, struct armed_change **ret)

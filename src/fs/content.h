@@ -108,9 +108,6 @@ int content_getxattr(
 /* Appends the names, each with a NUL. */
 int content_listxattr(struct content *content, uint64_t id, struct strbuf *out);
 
-/* The process of a thread; the thread itself if that cannot be seen. */
-pid_t content_process(pid_t thread);
-
 /* A number that differs after the file's content changed; -ENOENT. */
 int content_version(struct content *content, uint64_t id, int64_t *ret);
 
