@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,6 +24,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/loop.h"
 #include "util/mem.h"
 #include "util/pidfile.h"
 #include "util/strbuf.h"
@@ -49,9 +49,13 @@ struct keeper {
 	bool mounted;
 	bool lost; /* somebody unmounted it */
 	pid_t worker;
-	int socket; /* to the worker */
+	int worker_status; /* once it has ended: as loop_add_child() says */
+	int socket;        /* to the worker; -1: one end is shut */
+	struct loop *loop;
+	uint64_t socket_watch;
+	uint64_t patience; /* the timer that kills the worker; set when asked twice */
+	int signal_fd, mounts_fd;
 	bool stopping;
-	int64_t kill_mono_ns; /* asked twice: when the worker's time is up; 0 */
 	int64_t asked_mono_ns;
 	bool ready;
 };
@@ -203,13 +207,21 @@ static void become_ready(struct keeper *k)
 	log_info("serving %s", k->params->mount);
 }
 
-static void on_message(struct keeper *k)
+static void on_message(void *ctx, uint32_t events)
 {
+	struct keeper *k = ctx;
 	char msg[PATH_MAX + 1];
 	ssize_t n = recv(k->socket, msg, sizeof(msg) - 1, MSG_DONTWAIT);
 
-	if (n < 1)
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (n < 1) {
+		/* the worker is about to end, or has nothing more to ask for */
+		loop_del(k->loop, &k->socket_watch);
+		close(TAKE_FD(k->socket));
+		return;
+	}
 	msg[n] = '\0';
 	if (msg[0] == MSG_READY)
 		become_ready(k);
@@ -293,6 +305,14 @@ int keeper_move_link(int keeper_fd, const char *mount, const char *link)
 
 /* ---- the keeper's life ---- */
 
+static void close_loop(struct keeper *k)
+{
+	loop_free(TAKE_PTR(k->loop));
+	close_p(&k->signal_fd);
+	close_p(&k->mounts_fd);
+	k->signal_fd = k->mounts_fd = -1;
+}
+
 static int start_worker(struct keeper *k)
 {
 	int sockets[2];
@@ -308,6 +328,7 @@ static int start_worker(struct keeper *k)
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		if (getppid() != parent)
 			_exit(1);
+		close_loop(k);
 		int status = k->params->worker(k->params->ctx, sockets[1], k->fuse_fd);
 
 		free(k->link);
@@ -336,7 +357,7 @@ static sigset_t our_signals(void)
 static void stop_worker(struct keeper *k)
 {
 	if (k->stopping) {
-		k->kill_mono_ns = k->asked_mono_ns + PATIENCE_NS;
+		loop_set_timer(k->loop, k->patience, k->asked_mono_ns + PATIENCE_NS);
 		return;
 	}
 	k->stopping = true;
@@ -345,29 +366,41 @@ static void stop_worker(struct keeper *k)
 	notify_manager("STOPPING=1");
 }
 
-/* Kills the worker if its time is up.  Return: until then, for poll(). */
-static int patience_ms(struct keeper *k)
+static void on_patience_end(void *ctx)
 {
-	int64_t left = k->kill_mono_ns - clock_mono_ns();
+	const struct keeper *k = ctx;
 
-	if (!k->kill_mono_ns)
-		return -1;
-	if (left > 0)
-		return (int)(left / NS_PER_MS) + 1;
 	kill(k->worker, SIGKILL);
-	k->kill_mono_ns = 0;
-	return -1;
 }
 
-static void on_signal(struct keeper *k, int signal_fd)
+/*
+ * Orphans of actions become our children, since the first process of a container may reap
+ * none.  The worker's own end is told by itself.
+ */
+static void reap_adopted(const struct keeper *k)
 {
+	siginfo_t info = { 0 };
+
+	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid &&
+		info.si_pid != k->worker) {
+		waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
+		info.si_pid = 0;
+	}
+}
+
+static void on_signal(void *ctx, uint32_t events)
+{
+	struct keeper *k = ctx;
 	struct signalfd_siginfo info;
 
-	if (read(signal_fd, &info, sizeof(info)) != sizeof(info))
+	(void)events;
+	if (read(k->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGHUP)
 		kill(k->worker, SIGHUP);
-	else if (info.ssi_signo != SIGCHLD)
+	else if (info.ssi_signo == SIGCHLD)
+		reap_adopted(k);
+	else
 		stop_worker(k);
 }
 
@@ -375,8 +408,11 @@ static void on_signal(struct keeper *k, int signal_fd)
  * Something was mounted or unmounted in our name space.  As long as somebody has a file of ours
  * open the kernel goes on asking the worker, which cannot know that nobody finds us any more.
  */
-static void on_mounts_changed(struct keeper *k)
+static void on_mounts_changed(void *ctx, uint32_t events)
 {
+	struct keeper *k = ctx;
+
+	(void)events;
 	if (k->lost || k->stopping || mount_is_listed(k->params->mount))
 		return;
 	k->lost = true;
@@ -384,40 +420,53 @@ static void on_mounts_changed(struct keeper *k)
 	kill(k->worker, SIGTERM);
 }
 
-/* Return: true once the worker has ended; its wait status. */
-static bool worker_ended(struct keeper *k, int *ret_status)
+static void on_worker_end(void *ctx, int status)
 {
-	return waitpid(k->worker, ret_status, WNOHANG) == k->worker;
+	struct keeper *k = ctx;
+
+	k->worker_status = status;
+	loop_stop(k->loop);
+}
+
+/* Before the worker is started: then nothing is in the way of watching it. */
+static int open_loop(struct keeper *k)
+{
+	sigset_t set = our_signals();
+	uint64_t watch = 0;
+	int r = loop_new(NULL, NULL, &k->loop);
+
+	if (r < 0)
+		return r;
+	k->patience = loop_add_timer(k->loop, LOOP_NEVER, on_patience_end, k);
+	k->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	r = k->signal_fd < 0
+		? -errno
+		: loop_add_fd(k->loop, k->signal_fd, EPOLLIN, on_signal, k, &watch);
+	k->mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	if (k->mounts_fd >= 0)
+		loop_add_fd(
+			k->loop, k->mounts_fd, EPOLLPRI, on_mounts_changed, k, &watch);
+	return r;
 }
 
 static int watch_worker(struct keeper *k)
 {
-	sigset_t set = our_signals();
-	int status = 0;
-	_cleanup_close_ int signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
-	_cleanup_close_ int mounts_fd =
-		open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	int r = loop_add_fd(k->loop, k->socket, EPOLLIN, on_message, k, &k->socket_watch);
 
-	while (!worker_ended(k, &status)) {
-		struct pollfd fds[] = { { signal_fd, POLLIN, 0 },
-			{ k->socket, POLLIN, 0 }, { mounts_fd, POLLPRI, 0 } };
-
-		if (poll(fds, ARRAY_LEN(fds), patience_ms(k)) <= 0)
-			continue;
-		if (fds[0].revents)
-			on_signal(k, signal_fd);
-		if (fds[1].revents & POLLIN)
-			on_message(k);
-		else if (fds[1].revents)
-			close(TAKE_FD(k->socket)); /* the worker is about to end */
-		if (fds[2].revents)
-			on_mounts_changed(k);
+	if (r < 0) {
+		log_error("the worker cannot be heard: %s", strerror(-r));
+		kill(k->worker, SIGKILL);
 	}
-	if (WIFSIGNALED(status))
-		log_error("the worker was killed by signal %d", WTERMSIG(status));
-	else if (!k->lost && (WEXITSTATUS(status) || !k->stopping))
-		log_error("the worker ended with status %d", WEXITSTATUS(status));
-	return k->stopping && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+	loop_add_child(k->loop, k->worker, on_worker_end, k);
+	loop_run(k->loop);
+	int status = k->worker_status;
+
+	/* its own statuses are small */
+	if (status > 128)
+		log_error("the worker was killed by signal %d", status - 128);
+	else if (!k->lost && (status || !k->stopping))
+		log_error("the worker ended with status %d", status);
+	return k->stopping && status >= 0 && status <= 128 ? status : EXIT_FAILURE;
 }
 
 /* Undoes what keeper_open() did, and frees. */
@@ -435,6 +484,7 @@ static void keeper_close(struct keeper *k)
 	if (k->created_dir)
 		rmdir(params->mount);
 	pidfile_release(params->pid_file, k->pid_fd);
+	close_loop(k);
 	close_p(&k->fuse_fd);
 	close_p(&k->socket);
 	close_p(&k->ready_fd);
@@ -482,6 +532,8 @@ struct keeper *keeper_open(const struct keeper_params *params)
 		.fuse_fd = -1,
 		.ready_fd = -1,
 		.socket = -1,
+		.signal_fd = -1,
+		.mounts_fd = -1,
 		.target = shared_disk(params->mount) };
 	if (take_pid_file(k) < 0 || take_mount(k) < 0) {
 		keeper_close(k);
@@ -497,8 +549,11 @@ int keeper_run(struct keeper *k, int ready_fd)
 
 	k->ready_fd = ready_fd;
 	pidfile_write(k->pid_fd);
-	int r = start_worker(k);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	int r = open_loop(k);
 
+	if (r == 0)
+		r = start_worker(k);
 	if (r < 0)
 		log_error("the worker cannot be started: %s", strerror(-r));
 	else

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The keeper at rest: it reaps what actions leave behind, and hears once that the worker's
+# end of their socket is shut.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+
+cat >"$tmp/conf" <<'EOF'
+<vhostmd><globals><update_period>60</update_period></globals><metrics>
+<metric type="int32" context="host"><name>Orphan</name>
+<action>pid=$(setsid sh -c 'sleep 1000 &gt;/dev/null 2&gt;&amp;1 &amp; echo $!'); echo $pid</action></metric>
+</metrics></vhostmd>
+EOF
+CONF=$tmp/conf start_daemon -c test:///default
+wait_for 10 has_value "$mnt/metrics/host/Orphan" || fail "the action does not run"
+orphan=$(cat "$mnt/metrics/host/Orphan")
+at_exit "kill $orphan 2>/dev/null"
+adopted() { [ "$(awk '{print $4}' "/proc/$orphan/stat")" = "$keeper" ]; }
+wait_for 10 adopted || fail "an orphan's parent is not the keeper"
+kill "$orphan"
+wait_for 10 test ! -e "/proc/$orphan" || fail "the keeper does not reap what it adopted"
+stop_daemon || exit 1
+
+# somebody shuts the socket under the worker: a worker gone bad could do the same
+cat >"$tmp/fast" <<'EOF'
+<vhostmd><globals><update_period>0.5</update_period></globals><metrics>
+<metric type="string" context="host"><name>Time</name><action>date +%N</action></metric>
+</metrics></vhostmd>
+EOF
+CONF=$tmp/fast start_daemon -c test:///default
+python3 - "$(worker_pid)" <<'EOF' || fail "the socket is not found"
+import ctypes, os, socket, sys
+pid = int(sys.argv[1])
+libc = ctypes.CDLL(None, use_errno=True)
+pidfd = os.pidfd_open(pid)
+found = 0
+for fd in map(int, os.listdir(f"/proc/{pid}/fd")):
+    if not os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:"):
+        continue
+    mine = libc.syscall(438, pidfd, fd, 0)  # pidfd_getfd
+    s = socket.socket(fileno=mine)
+    if s.family == socket.AF_UNIX and s.type == socket.SOCK_SEQPACKET:
+        s.shutdown(socket.SHUT_RDWR)
+        found += 1
+sys.exit(found != 1)
+EOF
+cpu_ticks() { awk '{print $14 + $15}' "/proc/$keeper/stat"; }
+has_no_socket() { ! find "/proc/$keeper/fd" -lname 'socket:*' | grep -q .; }
+newer() { [ "$(generation)" -ge $((generation + 6)) ]; }
+before=$(cpu_ticks)
+generation=$(generation)
+wait_for 20 newer || fail "the worker does not go on"
+used=$(($(cpu_ticks) - before))
+[ $used -le 20 ] || fail "the keeper spins: $used ticks of CPU time"
+has_no_socket || fail "the keeper keeps a socket that is shut"
+stop_daemon
