@@ -42,6 +42,7 @@ struct worker {
 	int keeper_fd;
 	int root_fd;
 	int64_t start_mono_ns;
+	uint64_t max_files; /* the soft limit that we were started with; 0: unknown */
 	_Atomic int64_t period_ns;
 
 	struct tree *tree;
@@ -117,7 +118,8 @@ static struct action_settings action_settings(const struct worker *w)
 		.user = action_user(w->conf),
 		.period_ns = w->conf->period_ns,
 		.timeout_ns = w->conf->action_timeout_ns,
-		.max_parallel = w->conf->action_max_parallel };
+		.max_parallel = w->conf->action_max_parallel,
+		.max_files = w->max_files };
 }
 
 static struct content_config content_config(const struct conf *conf)
@@ -387,15 +389,21 @@ static bool stop(struct worker *w)
 	return true;
 }
 
-/* Each VM needs some ten descriptors; what the administrator allows may be used. */
-static void raise_file_limit(void)
+/*
+ * Each VM needs some ten descriptors; what the administrator allows may be used.
+ * Return: the limit before that, 0 if it is unknown.
+ */
+static uint64_t raise_file_limit(void)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0;
+	uint64_t before = limit.rlim_cur;
+
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	return before;
 }
 
 static void block_signals(sigset_t *set)
@@ -419,7 +427,7 @@ int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd)
 
 	block_signals(&signals);
 	mem_keep_little();
-	raise_file_limit();
+	w.max_files = raise_file_limit();
 	atomic_store(&w.period_ns, params->conf->period_ns);
 	if (drop_rights(params->user) < 0)
 		return EXIT_FAILURE;

@@ -7,6 +7,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "collect/actions/actions.h"
@@ -19,6 +22,7 @@
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/loop.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
 
@@ -30,26 +34,60 @@ static const char *const hostile[] = { "web01", "$(touch " PWNED ");'\"<&",
 	"back\\slash\\n", "100%s", "\xc3\xa9t\xc3\xa9", "#hash", "a=b", "..", "{a,b}",
 	"$((1+1))", "%~", "!!", "NAME", "ID", "${VHOSTMD_NAME}", "\\", "'", "\"" };
 
+static void note_end(void *ctx)
+{
+	*(bool *)ctx = true;
+}
+
 /* Runs a command to its end in this thread. */
-static void run(
-	struct action_process *p, const char *script, const char *name, int64_t ms)
+static struct action_process *run(
+	struct loop *loop, const char *script, const char *name, int64_t ms)
 {
 	struct user self = { 0 };
 	char *env[3] = { NULL };
+	struct action_process *p = NULL;
+	bool ended = false;
 
 	env[0] = xstrdup("PATH=/usr/bin:/bin");
 	env[1] = name ? xasprintf("VHOSTMD_NAME=%s", name) : NULL;
-	assert_int_equal(action_process_start(p, script, env, &self, ms * NS_PER_MS), 0);
-	for (;;) {
-		struct pollfd fds[ACTION_N_POLLFDS];
+	struct action_command command = {
+		.script = script, .env = env, .user = &self, .timeout_ns = ms * NS_PER_MS
+	};
 
-		action_process_poll(p, fds);
-		poll(fds, ACTION_N_POLLFDS, 20);
-		if (action_process_step(p, fds))
-			break;
-	}
+	assert_int_equal(action_process_start(loop, &command, note_end, &ended, &p), 0);
+	while (!ended)
+		loop_run_once(loop);
 	free(env[0]);
 	free(env[1]);
+	return p;
+}
+
+static struct loop *make_loop(void)
+{
+	struct loop *loop = NULL;
+
+	assert_int_equal(loop_new(NULL, NULL, &loop), 0);
+	return loop;
+}
+
+static void nothing(void *ctx)
+{
+	(void)ctx;
+}
+
+/* Whoever adopts orphans may take a moment to reap them. */
+static void wait_until_gone(struct loop *loop, struct action_process *p)
+{
+	int64_t deadline = clock_mono_ns() + 20 * NS_PER_S;
+
+	while (!action_process_gone(p) && clock_mono_ns() < deadline) {
+		uint64_t timer = loop_add_timer(
+			loop, clock_mono_ns() + 5 * NS_PER_MS, nothing, NULL);
+
+		loop_run_once(loop);
+		loop_del(loop, &timer);
+	}
+	assert_true(action_process_gone(p));
 }
 
 /* The output of @action for a VM named @name; NULL if it was refused. */
@@ -58,14 +96,17 @@ static char *outcome(const char *action, const char *name)
 	struct action_template *t = action_template_new(action, true, "qemu:///system");
 	struct vm_ident vm = { .id = 7, .name = name };
 	_cleanup_strbuf_ struct strbuf script = STRBUF_INIT;
-	struct action_process p;
 	char *out = NULL;
 
 	if (!action_template_refuses(t, name)) {
+		struct loop *loop = make_loop();
+
 		action_template_expand(t, &vm, &script);
-		run(&p, strbuf_str(&script), name, 10000);
-		out = xstrdup(strbuf_str(&p.out));
-		action_process_done(&p);
+		struct action_process *p = run(loop, strbuf_str(&script), name, 10000);
+
+		out = xstrdup(strbuf_str(&p->out));
+		action_process_free(p);
+		loop_free(loop);
 	}
 	action_template_free(t);
 	return out;
@@ -223,47 +264,126 @@ static void tokens_are_whole_words(void **state)
 static void time_limit_kills_the_whole_group(void **state)
 {
 	(void)state;
-	struct action_process p;
+	struct loop *loop = make_loop();
 	int64_t start = clock_mono_ns();
 	int self_group = getpgrp();
+	struct action_process *p =
+		run(loop, "sleep 60 & sleep 60; echo never", NULL, 200);
 
-	run(&p, "sleep 60 & sleep 60; echo never", NULL, 200);
-	assert_true(p.timed_out);
+	assert_true(p->timed_out);
 	assert_true(clock_mono_ns() - start < 10 * NS_PER_S);
 	assert_int_equal(getpgrp(), self_group);
-	/* whoever adopts orphans may take a moment to reap them */
-	while (kill(-p.pid, 0) == 0 && clock_mono_ns() - start < 20 * NS_PER_S)
-		poll(NULL, 0, 5);
-	assert_int_equal(kill(-p.pid, 0), -1);
+	pid_t pid = p->pid;
+
+	action_process_kill(p);
+	wait_until_gone(loop, p);
+	assert_int_equal(kill(-pid, 0), -1);
 	assert_int_equal(errno, ESRCH);
-	action_process_done(&p);
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), -1);
+	action_process_free(p);
+	loop_free(loop);
 }
 
 static void background_children_are_not_waited_for(void **state)
 {
 	(void)state;
-	struct action_process p;
+	struct loop *loop = make_loop();
 	int64_t start = clock_mono_ns();
+	struct action_process *p = run(loop, "sleep 60 & echo 5", NULL, 20000);
 
-	run(&p, "sleep 60 & echo 5", NULL, 20000);
-	assert_string_equal(strbuf_str(&p.out), "5\n");
-	assert_int_equal(p.status, 0);
+	assert_string_equal(strbuf_str(&p->out), "5\n");
+	assert_int_equal(p->status, 0);
 	assert_true(clock_mono_ns() - start < 10 * NS_PER_S);
-	action_process_done(&p);
+	wait_until_gone(loop, p);
+	action_process_free(p);
+	loop_free(loop);
 }
 
 static void output_limit_is_an_error_not_a_cut(void **state)
 {
 	(void)state;
-	struct action_process p;
+	struct loop *loop = make_loop();
+	struct action_process *p =
+		run(loop, "head -c 65536 /dev/zero | tr '\\0' 1", NULL, 10000);
 
-	run(&p, "head -c 65536 /dev/zero | tr '\\0' 1", NULL, 10000);
-	assert_false(p.too_long);
-	assert_int_equal(p.out.len, 65536);
-	action_process_done(&p);
-	run(&p, "yes", NULL, 10000);
-	assert_true(p.too_long);
-	action_process_done(&p);
+	assert_false(p->too_long);
+	assert_int_equal(p->out.len, 65536);
+	action_process_free(p);
+	p = run(loop, "yes", NULL, 10000);
+	assert_true(p->too_long);
+	wait_until_gone(loop, p);
+	action_process_free(p);
+	loop_free(loop);
+}
+
+/* Standard error is read away, but never for longer than the command may take. */
+static void a_flood_of_complaints_ends_in_time(void **state)
+{
+	(void)state;
+	struct loop *loop = make_loop();
+	int64_t start = clock_mono_ns();
+	struct action_process *p = run(loop, "yes complaint >&2", NULL, 300);
+
+	assert_true(p->timed_out);
+	assert_true(clock_mono_ns() - start < 10 * NS_PER_S);
+	assert_int_equal(memcmp(p->err, "complaint", 9), 0);
+	wait_until_gone(loop, p);
+	action_process_free(p);
+	loop_free(loop);
+}
+
+/* What is let go of early is killed all the same, and reported to nobody. */
+static void a_command_can_be_dropped_at_any_time(void **state)
+{
+	(void)state;
+	struct loop *loop = make_loop();
+	struct user self = { 0 };
+	char *env[] = { NULL };
+	struct action_command command = {
+		.script = "sleep 60", .env = env, .user = &self, .timeout_ns = NS_PER_S
+	};
+	struct action_process *p = NULL;
+	bool ended = false;
+
+	assert_int_equal(action_process_start(loop, &command, note_end, &ended, &p), 0);
+	assert_false(action_process_gone(p));
+	action_process_kill(p);
+	wait_until_gone(loop, p);
+	action_process_free(p);
+	assert_int_equal(action_process_start(loop, &command, note_end, &ended, &p), 0);
+	pid_t pid = p->pid;
+
+	action_process_free(p);
+	assert_int_equal(waitpid(pid, NULL, 0), pid); /* left to us */
+	assert_false(ended);
+	loop_free(loop);
+}
+
+static void commands_have_their_own_limit_of_files(void **state)
+{
+	(void)state;
+	struct loop *loop = make_loop();
+	struct user self = { 0 };
+	char *env[] = { NULL };
+	struct action_command command = { .script = "ulimit -Sn; ulimit -Hn",
+		.env = env,
+		.user = &self,
+		.max_files = 77,
+		.timeout_ns = 10 * NS_PER_S };
+	struct action_process *p = NULL;
+	struct rlimit limit;
+	bool ended = false;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	_cleanup_free_ char *expected =
+		xasprintf("77\n%llu\n", (unsigned long long)limit.rlim_max);
+
+	assert_int_equal(action_process_start(loop, &command, note_end, &ended, &p), 0);
+	while (!ended)
+		loop_run_once(loop);
+	assert_string_equal(strbuf_str(&p->out), expected);
+	action_process_free(p);
+	loop_free(loop);
 }
 
 static struct spec_set *one_spec(enum spec_kind kind, enum metric_type type)
@@ -292,16 +412,16 @@ static size_t available(enum spec_kind kind, enum metric_type type, const char *
 {
 	struct spec_set *specs = one_spec(kind, type);
 	struct vm_ident vm = { .name = "v" };
-	struct action_process p;
+	struct loop *loop = make_loop();
+	struct action_process *p = run(loop, script, NULL, 10000);
 	size_t n = 0;
-
-	run(&p, script, NULL, 10000);
-	struct metric_list *list = action_result_read(specs, 0, &vm, &p, why);
+	struct metric_list *list = action_result_read(specs, 0, &vm, p, why);
 
 	for (size_t i = 0; i < list->n; i++)
 		n += list->metrics[i].available;
 	metric_list_unref(list);
-	action_process_done(&p);
+	action_process_free(p);
+	loop_free(loop);
 	spec_set_unref(specs);
 	return n;
 }
@@ -414,6 +534,17 @@ static void slow_actions_delay_nothing_else(void **state)
 	spec_set_unref(specs);
 }
 
+/* Reaps the orphans of the tests' commands, as the keeper does.  Return: the tests' status. */
+static int reap_orphans_of(pid_t tests)
+{
+	int status = 0, of_tests = EXIT_FAILURE;
+
+	for (pid_t pid = 0; pid >= 0; pid = waitpid(-1, &status, 0))
+		if (pid == tests && WIFEXITED(status))
+			of_tests = WEXITSTATUS(status);
+	return of_tests;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -424,9 +555,17 @@ int main(void)
 		cmocka_unit_test(time_limit_kills_the_whole_group),
 		cmocka_unit_test(background_children_are_not_waited_for),
 		cmocka_unit_test(output_limit_is_an_error_not_a_cut),
+		cmocka_unit_test(a_flood_of_complaints_ends_in_time),
+		cmocka_unit_test(a_command_can_be_dropped_at_any_time),
+		cmocka_unit_test(commands_have_their_own_limit_of_files),
 		cmocka_unit_test(outputs_must_parse_as_their_type),
 		cmocka_unit_test(slow_actions_delay_nothing_else),
 	};
 
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	pid_t pid = fork();
+
+	if (pid)
+		return reap_orphans_of(pid);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

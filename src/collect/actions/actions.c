@@ -6,7 +6,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "collect/actions/process.h"
 #include "collect/actions/result.h"
@@ -18,6 +17,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/loop.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
 
@@ -28,6 +28,17 @@
  */
 #define GRACE_NS NS_PER_S
 #define MAX_RUNNING_FACTOR 8u
+
+/*
+ * Remains.  A command that has ended is killed with all that it started, and usually gone a
+ * moment later; nobody waits for that.  Until it is gone, the same command for the same
+ * scope is not started again, also not after a reload, so that there is never more than one.
+ * What is not gone after a second is stuck: it sleeps where no signal reaches it.  From then
+ * on its metric is unavailable; it takes no place from others.
+ */
+#define STUCK_NS NS_PER_S
+#define LOOK_NS (20 * NS_PER_MS) /* between two looks at remains; stuck ones: STUCK_NS */
+#define STOP_NS NS_PER_S         /* how long the end waits for them */
 
 /* One command for one scope. */
 struct task {
@@ -41,15 +52,25 @@ struct task {
 	bool failing; /* the failure was logged */
 	bool keep;    /* while the tasks are brought in line with the VMs */
 	struct action_process *process; /* NULL: does not run */
+	bool ended;                     /* it has, and waits for finish_task() */
+};
+
+struct remains {
+	struct action_process *process;
+	char *metric;
+	bool of_vm;
+	struct uuid uuid;  /* of_vm */
+	int64_t killed_ns; /* monotonic */
+	bool stuck;        /* that was logged */
 };
 
 struct actions {
 	struct board *board;
 	struct registry *registry;
 	pthread_t thread;
-	int wake_fd;
+	struct loop *loop;
 	_Atomic bool stopping;
-	_Atomic unsigned n_running_shown, n_failing_shown;
+	_Atomic unsigned n_running_shown, n_failing_shown, n_stuck_shown;
 
 	pthread_mutex_t lock; /* guards the settings to come */
 	struct action_settings *pending;
@@ -61,6 +82,9 @@ struct actions {
 	struct task **tasks;                /* in the order in which they are to run */
 	size_t n_tasks, cap_tasks;
 	unsigned n_running;
+	struct remains *remains;
+	size_t n_remains, cap_remains;
+	uint64_t timer;       /* when something may be due */
 	int64_t next_mono_ns; /* of the next beat */
 	bool kicked;          /* there may be new VMs */
 };
@@ -87,13 +111,100 @@ static struct action_settings settings_copy(const struct action_settings *from)
 	return s;
 }
 
+/* ---- remains ---- */
+
+static bool is_of(const struct remains *r, const char *metric, const struct run *run)
+{
+	return !strcmp(r->metric, metric) && r->of_vm == (run != NULL) &&
+		(!run || uuid_compare(&r->uuid, &run->ident.uuid) == 0);
+}
+
+static const struct remains *remains_of(const struct actions *a, const struct task *task)
+{
+	const char *metric = a->specs->specs[task->slot].name;
+
+	for (size_t i = 0; i < a->n_remains; i++)
+		if (is_of(&a->remains[i], metric, task->run))
+			return &a->remains[i];
+	return NULL;
+}
+
+/* Takes the process from its task: it is killed, and nobody waits for it. */
+static void bury(struct actions *a, struct task *task)
+{
+	struct action_process *process = TAKE_PTR(task->process);
+
+	task->ended = false;
+	a->n_running--;
+	action_process_kill(process);
+	if (action_process_gone(process)) {
+		action_process_free(process);
+		return;
+	}
+	a->remains =
+		xgrow(a->remains, a->n_remains, &a->cap_remains, sizeof(*a->remains));
+	a->remains[a->n_remains++] = (struct remains){ .process = process,
+		.metric = xstrdup(a->specs->specs[task->slot].name),
+		.of_vm = task->run != NULL,
+		.uuid = task->run ? task->run->ident.uuid : (struct uuid){ { 0 } },
+		.killed_ns = clock_mono_ns() };
+}
+
+static void remains_free(struct remains *r)
+{
+	action_process_free(r->process);
+	free(r->metric);
+}
+
+static void note_stuck(struct remains *r)
+{
+	char uuid[UUID_TEXT_LEN + 1] = "";
+
+	if (r->of_vm)
+		uuid_format(&r->uuid, uuid);
+	r->stuck = true;
+	log_warning(
+		"metric %s%s%s: process %d, or what it started, does not end although "
+		"it was killed; the action does not run again before it does",
+		r->metric, r->of_vm ? " of VM " : "", uuid, (int)r->process->pid);
+}
+
+/* Forgets what is gone by now, and notes what is stuck. */
+static void look_at_remains(struct actions *a)
+{
+	int64_t now = a->n_remains ? clock_mono_ns() : 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->n_remains; i++) {
+		struct remains *r = &a->remains[i];
+
+		if (action_process_gone(r->process)) {
+			remains_free(r);
+			continue;
+		}
+		if (!r->stuck && now - r->killed_ns >= STUCK_NS)
+			note_stuck(r);
+		a->remains[n++] = *r;
+	}
+	a->n_remains = n;
+}
+
+static unsigned count_stuck(const struct actions *a, const char *metric)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < a->n_remains; i++)
+		n += a->remains[i].stuck &&
+			(!metric || !strcmp(a->remains[i].metric, metric));
+	return n;
+}
+
+/* ---- tasks ---- */
+
 static void task_free(struct actions *a, struct task *task)
 {
-	if (task->process) {
-		action_process_done(task->process);
-		free(task->process);
-		a->n_running--;
-	}
+	if (task->process)
+		bury(a, task);
 	run_unref(task->run);
 	free(task);
 }
@@ -235,11 +346,30 @@ static char **make_env(struct actions *a, const struct task *task)
 	return env;
 }
 
+/* Why it must not be started now; NULL if it may. */
+static const char *why_not(const struct actions *a, const struct task *task)
+{
+	const struct action_template *t = a->templates[task->slot];
+
+	if (remains_of(a, task))
+		return "its last process cannot be killed, and has not ended yet";
+	if (count_stuck(a, a->specs->specs[task->slot].name) >= a->settings.max_parallel)
+		return "too many of its processes for other VMs cannot be killed";
+	return task->run ? action_template_refuses(t, task->run->ident.name) : NULL;
+}
+
+static void on_end(void *ctx)
+{
+	struct task *task = ctx;
+
+	task->ended = true;
+}
+
 static void start_task(struct actions *a, struct task *task)
 {
 	const struct action_template *t = a->templates[task->slot];
 	const struct vm_ident *vm = task->run ? &task->run->ident : NULL;
-	const char *why = vm ? action_template_refuses(t, vm->name) : NULL;
+	const char *why = why_not(a, task);
 	_cleanup_strbuf_ struct strbuf script = STRBUF_INIT;
 
 	task->ran = true;
@@ -249,16 +379,17 @@ static void start_task(struct actions *a, struct task *task)
 	}
 	action_template_expand(t, vm, &script);
 	char **env = make_env(a, task);
-
-	task->process = xcalloc(1, sizeof(*task->process));
-	int r = action_process_start(task->process, strbuf_str(&script), env,
-		&a->settings.user, a->settings.timeout_ns);
+	struct action_command command = { .script = strbuf_str(&script),
+		.env = env,
+		.user = &a->settings.user,
+		.max_files = a->settings.max_files,
+		.timeout_ns = a->settings.timeout_ns };
+	int r = action_process_start(a->loop, &command, on_end, task, &task->process);
 
 	for (size_t i = 0; env[i]; i++)
 		free(env[i]);
 	free(env);
 	if (r < 0) {
-		free(TAKE_PTR(task->process));
 		refuse(a, task, strerror(-r));
 		return;
 	}
@@ -277,9 +408,29 @@ static void finish_task(struct actions *a, struct task *task)
 			(unsigned)a->settings.user.uid);
 	note_outcome(a, task, why.len ? strbuf_str(&why) : NULL);
 	task->slow = is_overdue(task, clock_mono_ns());
-	action_process_done(task->process);
-	free(TAKE_PTR(task->process));
-	a->n_running--;
+	bury(a, task);
+}
+
+/* Return: true if there were results. */
+static bool finish_tasks(struct actions *a)
+{
+	bool stored = false;
+
+	for (size_t i = 0; a->n_running && i < a->n_tasks; i++) {
+		if (!a->tasks[i]->ended)
+			continue;
+		finish_task(a, a->tasks[i]);
+		stored = true;
+	}
+	return stored;
+}
+
+/* Its last process will be gone in a moment, or turn out to be stuck. */
+static bool must_wait(const struct actions *a, const struct task *task)
+{
+	const struct remains *r = a->n_remains ? remains_of(a, task) : NULL;
+
+	return r && !r->stuck;
 }
 
 /* The task that is to start next, NULL if none may. */
@@ -298,7 +449,7 @@ static struct task *next_task(struct actions *a, int64_t now)
 	for (size_t i = 0; i < a->n_tasks; i++) {
 		struct task *t = a->tasks[i];
 
-		if (!t->queued || t->process ||
+		if (!t->queued || t->process || must_wait(a, t) ||
 			(t->slow ? slow : places) >= a->settings.max_parallel)
 			continue;
 		if (!best || t->slow < best->slow ||
@@ -364,56 +515,21 @@ static void take_settings(struct actions *a)
 	a->next_mono_ns = clock_mono_ns();
 }
 
-static int poll_timeout_ms(const struct actions *a)
+/* When something may be due that no event tells of. */
+static int64_t next_time(const struct actions *a)
 {
 	int64_t until = a->next_mono_ns, now = clock_mono_ns();
 
 	for (size_t i = 0; i < a->n_tasks; i++) {
 		const struct task *t = a->tasks[i];
 
-		if (!t->process)
-			continue;
-		if (t->process->deadline_mono_ns < until)
-			until = t->process->deadline_mono_ns;
-		if (!is_overdue(t, now) && t->started_ns + GRACE_NS < until)
-			until = t->started_ns + GRACE_NS;
+		if (t->process && !is_overdue(t, now))
+			until = ns_earlier(until, t->started_ns + GRACE_NS);
 	}
-	return until <= now ? 0 : (int)((until - now + NS_PER_MS - 1) / NS_PER_MS);
-}
-
-/* Waits for something to happen.  Return: true if a result was stored. */
-static bool wait_and_step(struct actions *a)
-{
-	_cleanup_free_ struct pollfd *fds =
-		xcalloc(1 + a->n_running * ACTION_N_POLLFDS, sizeof(*fds));
-	nfds_t n = 0;
-	bool stored = false;
-	uint64_t count = 0;
-
-	fds[n++] = (struct pollfd){ .fd = a->wake_fd, .events = POLLIN };
-	for (size_t i = 0; i < a->n_tasks; i++) {
-		if (!a->tasks[i]->process)
-			continue;
-		action_process_poll(a->tasks[i]->process, &fds[n]);
-		n += ACTION_N_POLLFDS;
-	}
-	if (poll(fds, n, poll_timeout_ms(a)) < 0)
-		return false;
-	if (fds[0].revents)
-		a->kicked = read(a->wake_fd, &count, sizeof(count)) > 0;
-	n = 1;
-	for (size_t i = 0; i < a->n_tasks; i++) {
-		struct task *task = a->tasks[i];
-
-		if (!task->process)
-			continue;
-		if (action_process_step(task->process, &fds[n])) {
-			finish_task(a, task);
-			stored = true;
-		}
-		n += ACTION_N_POLLFDS;
-	}
-	return stored;
+	for (size_t i = 0; i < a->n_remains; i++)
+		until = ns_earlier(
+			until, now + (a->remains[i].stuck ? STUCK_NS : LOOK_NS));
+	return until;
 }
 
 static void show_counts(struct actions *a)
@@ -424,6 +540,39 @@ static void show_counts(struct actions *a)
 		failing += a->tasks[i]->failing;
 	atomic_store(&a->n_running_shown, a->n_running);
 	atomic_store(&a->n_failing_shown, failing);
+	atomic_store(&a->n_stuck_shown, count_stuck(a, NULL));
+}
+
+static void on_time(void *ctx)
+{
+	(void)ctx; /* it is enough to be awake */
+}
+
+static void on_kick(void *ctx)
+{
+	struct actions *a = ctx;
+
+	a->kicked = true;
+}
+
+/* What does not go in time is left behind. */
+static void end_all(struct actions *a)
+{
+	drop_tasks(a);
+	int64_t deadline = clock_mono_ns() + STOP_NS;
+
+	for (look_at_remains(a); a->n_remains && clock_mono_ns() < deadline;
+		look_at_remains(a)) {
+		loop_set_timer(a->loop, a->timer, clock_mono_ns() + LOOK_NS);
+		loop_run_once(a->loop);
+	}
+	if (a->n_remains)
+		log_warning(
+			"%zu actions cannot be killed: ending without waiting for them",
+			a->n_remains);
+	while (a->n_remains)
+		remains_free(&a->remains[--a->n_remains]);
+	drop_specs(a);
 }
 
 static void *actions_main(void *arg)
@@ -431,17 +580,19 @@ static void *actions_main(void *arg)
 	struct actions *a = arg;
 
 	while (!atomic_load(&a->stopping)) {
-		take_settings(a);
-		queue_tasks(a);
-		bool stored = start_tasks(a);
+		loop_run_once(a->loop);
+		bool stored = finish_tasks(a);
 
-		stored |= wait_and_step(a);
+		take_settings(a);
+		look_at_remains(a);
+		queue_tasks(a);
+		stored |= start_tasks(a);
 		if (stored)
 			board_publish(a->board);
 		show_counts(a);
+		loop_set_timer(a->loop, a->timer, next_time(a));
 	}
-	drop_tasks(a);
-	drop_specs(a);
+	end_all(a);
 	return NULL;
 }
 
@@ -449,31 +600,31 @@ struct actions *actions_start(struct board *board, struct registry *registry,
 	const struct action_settings *settings)
 {
 	struct actions *a = xcalloc(1, sizeof(*a));
+	int r = loop_new(on_kick, a, &a->loop);
 
 	a->board = board;
 	a->registry = registry;
 	a->settings = settings_copy(settings);
 	a->next_mono_ns = clock_mono_ns();
 	pthread_mutex_init(&a->lock, NULL);
-	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int r = a->wake_fd < 0 ? errno
-			       : pthread_create(&a->thread, NULL, actions_main, a);
-
+	if (r == 0) {
+		a->timer = loop_add_timer(a->loop, a->next_mono_ns, on_time, NULL);
+		r = -pthread_create(&a->thread, NULL, actions_main, a);
+	}
 	if (r == 0)
 		return a;
-	log_error("actions cannot run: %s", strerror(r));
-	close_p(&a->wake_fd);
+	log_error("actions cannot run: %s", strerror(-r));
+	loop_free(a->loop);
 	settings_done(&a->settings);
+	pthread_mutex_destroy(&a->lock);
 	free(a);
 	return NULL;
 }
 
 void actions_kick(struct actions *actions)
 {
-	uint64_t one = 1;
-
-	if (actions && write(actions->wake_fd, &one, sizeof(one)) < 0)
-		return; /* the counter is full: it is awake */
+	if (actions)
+		loop_wake(actions->loop);
 }
 
 void actions_reload(struct actions *actions, const struct action_settings *settings)
@@ -503,15 +654,17 @@ void actions_stop(struct actions *actions)
 		settings_done(actions->pending);
 	free(actions->pending);
 	settings_done(&actions->settings);
-	close(actions->wake_fd);
+	loop_free(actions->loop);
 	pthread_mutex_destroy(&actions->lock);
 	free(actions->tasks);
+	free(actions->remains);
 	free(actions);
 }
 
 void actions_status(struct actions *actions, struct strbuf *out)
 {
-	strbuf_addf(out, "actions.running: %u\nactions.failing: %u\n",
+	strbuf_addf(out, "actions.running: %u\nactions.failing: %u\nactions.stuck: %u\n",
 		atomic_load(&actions->n_running_shown),
-		atomic_load(&actions->n_failing_shown));
+		atomic_load(&actions->n_failing_shown),
+		atomic_load(&actions->n_stuck_shown));
 }

@@ -2,7 +2,8 @@
 /*
  * The actions collector: runs the configuration's commands each period, some at a time, and
  * puts what they print on the board.  One thread of its own; a slow command delays nothing
- * but itself and, when all places are taken, its fellow commands.
+ * but itself and, when all places are taken, its fellow commands.  One that cannot be killed
+ * is not waited for: it costs its own metric only, which is not tried again before it ends.
  */
 #pragma once
 
@@ -23,6 +24,7 @@ struct action_settings {
 	int64_t period_ns;
 	int64_t timeout_ns;
 	unsigned max_parallel;
+	uint64_t max_files; /* a command's soft limit of open files; 0: ours */
 };
 
 /* Both outlive it.  Return: NULL with a logged error if the thread cannot be had. */
@@ -35,7 +37,7 @@ void actions_reload(struct actions *actions, const struct action_settings *setti
 /* A VM is new: runs its commands without waiting for the next period.  Any thread. */
 void actions_kick(struct actions *actions);
 
-/* Kills what runs, and frees. */
+/* Kills what runs, waits for that no longer than a second, and frees. */
 void actions_stop(struct actions *actions);
 
 /* Appends the lines of the status file. */

@@ -6,18 +6,33 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/fileio.h"
 #include "util/limits.h"
+#include "util/loop.h"
 #include "util/mem.h"
 
+/* What a pipe holds, so that a command that never stops printing does not keep us. */
+#define READ_BYTES 4096
+#define READS_AT_ONCE 16
+
+/* Descriptors above what select() can take break old programs, so many are not inherited. */
+static void limit_files(uint64_t max_files)
+{
+	struct rlimit limit;
+
+	if (!max_files || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = max_files < limit.rlim_max ? max_files : limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* In the child, between fork and exec: only async-signal-safe calls. */
-static void exec_child(const char *script, char *const *env, const struct user *user,
-	int out, int err, pid_t parent)
+static void exec_child(const struct action_command *c, int out, int err, pid_t parent)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -31,97 +46,56 @@ static void exec_child(const char *script, char *const *env, const struct user *
 	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(126);
 	syscall(SYS_close_range, 3, ~0U, 0);
-	if (user_become(user) < 0)
+	limit_files(c->max_files);
+	if (user_become(c->user) < 0)
 		_exit(126);
 	/* after the change of user, which would cancel it */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent || chdir("/") < 0)
 		_exit(126);
-	execle("/bin/sh", "sh", "-c", script, (char *)NULL, env);
+	execle("/bin/sh", "sh", "-c", c->script, (char *)NULL, c->env);
 	_exit(127);
 }
 
-int action_process_start(struct action_process *p, const char *script, char *const *env,
-	const struct user *user, int64_t timeout_ns)
+static void close_pipe(struct action_process *p, int *fd, uint64_t *watch)
 {
-	int out[2] = { -1, -1 }, err[2] = { -1, -1 }, r = 0;
-	pid_t parent = getpid();
-
-	*p = (struct action_process){ .pidfd = -1, .out_fd = -1, .err_fd = -1 };
-	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0) {
-		r = -errno;
-		goto out;
-	}
-	p->pid = fork();
-	if (p->pid == 0)
-		exec_child(script, env, user, out[1], err[1], parent);
-	if (p->pid < 0) {
-		r = -errno;
-		goto out;
-	}
-	setpgid(p->pid, p->pid); /* whoever comes first */
-	p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
-	p->out_fd = TAKE_FD(out[0]);
-	p->err_fd = TAKE_FD(err[0]);
-	fd_set_nonblock(p->out_fd);
-	fd_set_nonblock(p->err_fd);
-	p->deadline_mono_ns = clock_mono_ns() + timeout_ns;
-	if (p->pidfd < 0) {
-		r = -errno;
-		action_process_done(p);
-	}
-out:
-	for (int i = 0; i < 2; i++) {
-		close_p(&out[i]);
-		close_p(&err[i]);
-	}
-	return r;
-}
-
-void action_process_poll(const struct action_process *p, struct pollfd *fds)
-{
-	fds[0] = (struct pollfd){ .fd = p->exited ? -1 : p->pidfd, .events = POLLIN };
-	fds[1] = (struct pollfd){ .fd = p->out_fd, .events = POLLIN };
-	fds[2] = (struct pollfd){ .fd = p->err_fd, .events = POLLIN };
+	if (*fd < 0)
+		return;
+	loop_del(p->loop, watch);
+	close(TAKE_FD(*fd));
 }
 
 /* Reads what is there; closes the descriptor at its end. */
 static void read_out(struct action_process *p)
 {
-	while (p->out_fd >= 0) {
-		ssize_t n = read(p->out_fd, strbuf_reserve(&p->out, 4096), 4096);
+	for (int i = 0; i < READS_AT_ONCE && p->out_fd >= 0; i++) {
+		ssize_t n =
+			read(p->out_fd, strbuf_reserve(&p->out, READ_BYTES), READ_BYTES);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			return;
 		if (n > 0) {
 			p->out.len += (size_t)n;
 			p->out.data[p->out.len] = '\0';
 		}
 		p->too_long = p->out.len > LIMIT_ACTION_OUTPUT_BYTES;
-		if (n <= 0 || p->too_long) {
-			close(p->out_fd);
-			p->out_fd = -1;
-		}
+		if (n <= 0 || p->too_long)
+			close_pipe(p, &p->out_fd, &p->out_watch);
 	}
 }
 
 /* Keeps the start, reads the rest away. */
 static void read_err(struct action_process *p)
 {
-	char rest[512];
+	char rest[READ_BYTES];
 
-	while (p->err_fd >= 0) {
+	for (int i = 0; i < READS_AT_ONCE && p->err_fd >= 0; i++) {
 		ssize_t n = read(p->err_fd, rest, sizeof(rest));
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			return;
 		if (n <= 0) {
-			close(p->err_fd);
-			p->err_fd = -1;
+			close_pipe(p, &p->err_fd, &p->err_watch);
 			return;
 		}
 		size_t room = sizeof(p->err) - 1 - p->err_len;
@@ -135,47 +109,144 @@ static void read_err(struct action_process *p)
 static void kill_group(const struct action_process *p)
 {
 	/* The leader is not reaped yet, so the group's number cannot belong to others. */
-	kill(-p->pid, SIGKILL);
+	if (p->pid > 0 && !p->exited)
+		kill(-p->pid, SIGKILL);
 }
 
-static void reap(struct action_process *p)
+/* Nothing is read any more, and nobody is told. */
+static void close_all(struct action_process *p)
 {
-	siginfo_t info = { 0 };
+	p->ended = true;
+	loop_del(p->loop, &p->deadline);
+	close_pipe(p, &p->out_fd, &p->out_watch);
+	close_pipe(p, &p->err_fd, &p->err_watch);
+}
 
+/* The results are final. */
+static void end(struct action_process *p)
+{
+	if (p->ended)
+		return;
+	close_all(p);
+	p->on_end(p->ctx);
+}
+
+static void on_out(void *ctx, uint32_t events)
+{
+	struct action_process *p = ctx;
+
+	(void)events;
+	read_out(p);
+	if (!p->too_long)
+		return;
 	kill_group(p);
-	while (waitid(P_PID, (id_t)p->pid, &info, WEXITED) < 0 && errno == EINTR)
-		;
-	p->status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
-	p->exited = true;
+	end(p);
 }
 
-bool action_process_step(struct action_process *p, const struct pollfd *fds)
+static void on_err(void *ctx, uint32_t events)
 {
-	if (fds[1].revents)
-		read_out(p);
-	if (fds[2].revents)
-		read_err(p);
-	if (!p->exited && !p->too_long && clock_mono_ns() >= p->deadline_mono_ns)
-		p->timed_out = true;
-	if (p->exited)
-		return true;
-	if (!fds[0].revents && !p->timed_out && !p->too_long)
-		return false;
-	/* What the shell printed is in the pipe; what it left behind in the background is
-	 * not waited for. */
+	(void)events;
+	read_err(ctx);
+}
+
+static void on_deadline(void *ctx)
+{
+	struct action_process *p = ctx;
+
+	p->timed_out = true;
+	kill_group(p);
+	end(p);
+}
+
+/* What the shell left behind in the background is not waited for. */
+static void on_exit_of_shell(void *ctx, int status)
+{
+	struct action_process *p = ctx;
+
+	if (status >= 0)
+		kill_group(p);
+	p->exited = true;
+	if (p->ended)
+		return;
+	p->status = status >= 0 ? status : 255;
 	read_out(p);
 	read_err(p);
-	reap(p);
-	return true;
+	end(p);
 }
 
-void action_process_done(struct action_process *p)
+static int watch_pipes(struct action_process *p)
 {
-	if (p->pid > 0 && !p->exited)
-		reap(p);
-	close_p(&p->pidfd);
-	close_p(&p->out_fd);
-	close_p(&p->err_fd);
+	int r = loop_add_fd(p->loop, p->out_fd, EPOLLIN, on_out, p, &p->out_watch);
+
+	fd_set_nonblock(p->out_fd);
+	fd_set_nonblock(p->err_fd);
+	return r < 0 ? r
+		     : loop_add_fd(p->loop, p->err_fd, EPOLLIN, on_err, p, &p->err_watch);
+}
+
+/* Return: 0, or -errno when the command does not run. */
+static int launch(struct action_process *p, const struct action_command *command)
+{
+	int out[2] = { -1, -1 }, err[2] = { -1, -1 }, r = 0;
+	pid_t parent = getpid();
+
+	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)
+		r = -errno;
+	p->out_fd = out[0];
+	p->err_fd = err[0];
+	if (r == 0)
+		r = watch_pipes(p);
+	if (r == 0) {
+		p->pid = fork();
+		if (p->pid == 0)
+			exec_child(command, out[1], err[1], parent);
+		r = p->pid < 0 ? -errno : 0;
+	}
+	close_p(&out[1]);
+	close_p(&err[1]);
+	return r;
+}
+
+int action_process_start(struct loop *loop, const struct action_command *command,
+	void (*on_end)(void *ctx), void *ctx, struct action_process **ret)
+{
+	struct action_process *p = xcalloc(1, sizeof(*p));
+
+	*p = (struct action_process){ .loop = loop, .on_end = on_end, .ctx = ctx };
+	int r = launch(p, command);
+
+	if (r < 0) {
+		action_process_free(p);
+		return r;
+	}
+	setpgid(p->pid, p->pid); /* whoever comes first */
+	p->child = loop_add_child(loop, p->pid, on_exit_of_shell, p);
+	p->deadline = loop_add_timer(
+		loop, clock_mono_ns() + command->timeout_ns, on_deadline, p);
+	*ret = p;
+	return 0;
+}
+
+void action_process_kill(struct action_process *p)
+{
+	close_all(p);
+	kill_group(p);
 	strbuf_done(&p->out);
-	*p = (struct action_process){ .pidfd = -1, .out_fd = -1, .err_fd = -1 };
+}
+
+bool action_process_gone(struct action_process *p)
+{
+	/* -EPERM: none of those that are left is one that we could kill */
+	if (!p->gone)
+		p->gone = p->pid <= 0 || (p->exited && kill(-p->pid, 0) < 0);
+	return p->gone;
+}
+
+void action_process_free(struct action_process *p)
+{
+	if (!p)
+		return;
+	action_process_kill(p);
+	loop_del(p->loop, &p->child);
+	free(p);
 }

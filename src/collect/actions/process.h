@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One command under way: a process group of its own, a time limit, an output limit.  Owned
- * by one thread, which polls its descriptors.  Knows nothing of metrics.
+ * One command under way: a process group of its own, a time limit, an output limit.  Lives
+ * on a loop, whose thread makes all calls; nothing here waits for a process.  Knows nothing
+ * of metrics.
+ *
+ * A command ends when its shell exits, or when it breaks a limit and is killed: then the
+ * results are final, and the owner is told.  It is gone when the kernel has let go of it:
+ * usually a moment later, but what sleeps where no signal reaches it stays for as long as
+ * it sleeps.
  */
 #pragma once
 
-#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -13,36 +18,51 @@
 #include "util/strbuf.h"
 #include "util/user.h"
 
-#define ACTION_N_POLLFDS 3
+struct loop;
+
+struct action_command {
+	const char *script; /* for /bin/sh -c */
+	char *const *env;   /* exactly this */
+	const struct user *user;
+	uint64_t max_files; /* its soft limit of open files; 0: ours */
+	int64_t timeout_ns;
+};
 
 struct action_process {
-	pid_t pid;
-	int pidfd, out_fd, err_fd;
-	int64_t deadline_mono_ns;
+	/* results, once it has ended */
 	struct strbuf out;
 	char err[160]; /* the start of its standard error */
 	size_t err_len;
-	bool exited; /* the shell itself is gone; the rest is killed */
 	bool timed_out;
 	bool too_long; /* more output than LIMIT_ACTION_OUTPUT_BYTES */
-	int status;    /* as of waitid: exit status, or 128 + signal */
+	int status;    /* exit status, or 128 + signal */
+
+	pid_t pid;
+
+	/* process.c only */
+	struct loop *loop;
+	void (*on_end)(void *ctx);
+	void *ctx;
+	int out_fd, err_fd;
+	uint64_t out_watch, err_watch, child, deadline;
+	bool ended;  /* the owner was told, or does not want to be */
+	bool exited; /* the shell is gone, and its number not ours any more */
+	bool gone;
 };
 
 /*
- * Starts /bin/sh -c @script with exactly the environment @env.
- * Return: 0, or -errno; the caller then owns nothing.
+ * Starts the command.  @on_end: called once, from the loop, unless it is killed or freed
+ * before; must not free it.
+ * Return: 0, or -errno.
  */
-int action_process_start(struct action_process *p, const char *script, char *const *env,
-	const struct user *user, int64_t timeout_ns);
+int action_process_start(struct loop *loop, const struct action_command *command,
+	void (*on_end)(void *ctx), void *ctx, struct action_process **ret);
 
-/* Fills ACTION_N_POLLFDS entries. */
-void action_process_poll(const struct action_process *p, struct pollfd *fds);
+/* Kills what may be left of it, without waiting; the output is freed. */
+void action_process_kill(struct action_process *p);
 
-/*
- * Handles what poll() found, and the deadline.
- * Return: true once the command has ended and @p->out, ->status etc. are final.
- */
-bool action_process_step(struct action_process *p, const struct pollfd *fds);
+/* True when nothing is left of the process group.  Asks the kernel, until that is so. */
+bool action_process_gone(struct action_process *p);
 
-/* Kills what may be left of the group, and frees. */
-void action_process_done(struct action_process *p);
+/* Kills it, and lets go of it even if it is not gone.  NULL is accepted. */
+void action_process_free(struct action_process *p);
