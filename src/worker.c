@@ -17,13 +17,13 @@
 #include "collect/libvirt/connection.h"
 #include "conf/conf.h"
 #include "core/snapshot.h"
-#include "core/spec.h"
 #include "fs/content.h"
 #include "fs/serve.h"
 #include "keeper/keeper.h"
 #include "mdisk/disks.h"
 #include "model/board.h"
 #include "model/description.h"
+#include "model/plan.h"
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -110,16 +110,16 @@ static struct user action_user(const struct conf *conf)
 
 /* ---- settings of the parts, from the configuration ---- */
 
-static struct action_settings action_settings(const struct worker *w)
+static struct plan *make_plan(const struct plan *before, const struct conf *conf)
 {
-	return (struct action_settings){ .path = w->conf->action_path,
-		.uri = w->params->uri,
-		.connect = w->params->connect,
-		.user = action_user(w->conf),
-		.period_ns = w->conf->period_ns,
-		.timeout_ns = w->conf->action_timeout_ns,
-		.max_parallel = w->conf->action_max_parallel,
-		.max_files = w->max_files };
+	const struct plan_settings settings = { .period_ns = conf->period_ns,
+		.slow_period_ns = conf->slow_period_ns,
+		.action_path = conf->action_path,
+		.action_user = action_user(conf),
+		.action_timeout_ns = conf->action_timeout_ns,
+		.action_max_parallel = conf->action_max_parallel };
+
+	return plan_new(before, conf->specs, &settings);
 }
 
 static struct content_config content_config(const struct conf *conf)
@@ -276,24 +276,28 @@ static void move_link(struct worker *w, const struct conf *from, const struct co
 				     : "; restart vhostmd to have it made");
 }
 
+/* What of a configuration is the exports' own. */
+static void on_plan(void *ctx, const struct plan *plan)
+{
+	struct worker *w = ctx;
+	struct content_config cc = content_config(w->conf);
+	struct channels_config chc = channels_config(w->conf);
+
+	atomic_store(&w->period_ns, plan->settings.period_ns);
+	disks_set_size(w->disks, w->conf->disk_size_bytes);
+	content_set_config(w->content, &cc);
+	channels_set_config(w->channels, &chc);
+}
+
 static void apply(struct worker *w, struct conf *conf)
 {
-	struct content_config cc = content_config(conf);
-	struct channels_config chc = channels_config(conf);
+	_cleanup_plan_ struct plan *before = board_plan(w->board);
+	_cleanup_plan_ struct plan *plan = make_plan(before, conf);
 
 	move_link(w, w->conf, conf);
 	conf_unref(w->conf);
 	w->conf = conf;
-	atomic_store(&w->period_ns, conf->period_ns);
-	board_set_specs(w->board, conf->specs);
-	disks_set_size(w->disks, conf->disk_size_bytes);
-	content_set_config(w->content, &cc);
-	channels_set_config(w->channels, &chc);
-	struct action_settings as = action_settings(w);
-
-	actions_reload(w->actions, &as);
-	virt_reload(w->virt, conf->period_ns, conf->slow_period_ns);
-	sampler_reload(w->sampler, conf->period_ns, conf->slow_period_ns);
+	board_set_plan(w->board, plan);
 }
 
 static void reload(struct worker *w)
@@ -320,17 +324,17 @@ static int start(struct worker *w, int fuse_fd)
 {
 	struct content_config cc = content_config(w->conf);
 	struct channels_config chc = channels_config(w->conf);
-	struct action_settings as = action_settings(w);
-	struct sampler_params sp = { .board = w->board,
+	struct actions_params ap = { .board = w->board,
 		.registry = w->registry,
-		.root_fd = w->root_fd,
-		.period_ns = w->conf->period_ns,
-		.slow_period_ns = w->conf->slow_period_ns };
+		.connect = w->params->connect,
+		.uri = w->params->uri,
+		.max_files = w->max_files };
+	struct sampler_params sp = {
+		.board = w->board, .registry = w->registry, .root_fd = w->root_fd
+	};
 	struct virt_params vp = { .board = w->board,
 		.registry = w->registry,
 		.uri = w->params->uri,
-		.period_ns = w->conf->period_ns,
-		.slow_period_ns = w->conf->slow_period_ns,
 		.on_connected = on_connected,
 		.ctx = w };
 
@@ -341,9 +345,10 @@ static int start(struct worker *w, int fuse_fd)
 	if (!w->serve)
 		return -EIO;
 	w->channels = channels_start(w->tree, &chc, connect_channel, w);
-	w->actions = actions_start(w->board, w->registry, &as);
+	w->actions = actions_start(&ap);
 	if (!w->channels || !w->actions)
 		return -EIO;
+	board_subscribe(w->board, (struct plan_listener){ on_plan, w });
 	int r = sampler_start(w->sampler, fill, w);
 
 	if (r < 0)
@@ -434,7 +439,9 @@ int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd)
 	w.root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	w.tree = tree_new();
 	w.registry = registry_new();
-	w.board = board_new(w.tree, w.registry, w.conf->specs);
+	_cleanup_plan_ struct plan *plan = make_plan(NULL, w.conf);
+
+	w.board = board_new(w.tree, w.registry, plan);
 	int r = start(&w, fuse_fd);
 
 	if (r == 0)

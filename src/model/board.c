@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "model/board.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "model/plan.h"
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/mem.h"
+
+#define MAX_LISTENERS 8u
 
 /* The host's, and in PLACE_BOARD each run's; guarded by board.lock. */
 struct scope {
@@ -23,10 +27,12 @@ struct scope {
 struct board {
 	struct tree *tree;
 	struct registry *registry;
+	struct plan_listener listeners[MAX_LISTENERS]; /* immutable once a plan is set */
+	size_t n_listeners;
 
 	pthread_mutex_t lock; /* guards all below and the scopes; inside it the tree's and
 				 the registry's own */
-	struct spec_set *specs;
+	struct plan *plan;
 	uint64_t generation;
 	struct scope host;
 };
@@ -80,15 +86,14 @@ static void on_registry(void *ctx, enum registry_event event, struct run *run)
 		board_publish(ctx);
 }
 
-struct board *board_new(
-	struct tree *tree, struct registry *registry, struct spec_set *specs)
+struct board *board_new(struct tree *tree, struct registry *registry, struct plan *plan)
 {
 	struct board *board = xcalloc(1, sizeof(*board));
 
 	pthread_mutex_init(&board->lock, NULL);
 	board->tree = tree;
 	board->registry = registry;
-	board->specs = spec_set_ref(specs);
+	board->plan = plan_ref(plan);
 	registry_subscribe(registry, (struct registry_listener){ on_registry, board });
 	return board;
 }
@@ -99,7 +104,7 @@ void board_free(struct board *board)
 		return;
 	scope_clear(&board->host);
 	free(board->host.lanes);
-	spec_set_unref(board->specs);
+	plan_unref(board->plan);
 	pthread_mutex_destroy(&board->lock);
 	free(board);
 }
@@ -166,41 +171,44 @@ static void rebase_scope(struct scope *scope, struct spec_set *specs)
 	snapshot_unref(TAKE_PTR(scope->current));
 }
 
-static bool same_specs(const struct spec_set *a, const struct spec_set *b)
+static void rebase_locked(struct board *board, struct spec_set *specs)
 {
-	bool same = a->n == b->n;
-
-	for (size_t i = 0; same && i < a->n; i++)
-		same = spec_equal(&a->specs[i], &b->specs[i]);
-	return same;
-}
-
-void board_set_specs(struct board *board, struct spec_set *specs)
-{
-	pthread_mutex_lock(&board->lock);
-	if (same_specs(board->specs, specs)) {
-		/* samples that are under way stay good */
-		pthread_mutex_unlock(&board->lock);
-		return;
-	}
 	_cleanup_roster_ struct roster *roster = registry_roster(board->registry);
 
 	rebase_scope(&board->host, specs);
 	for (size_t i = 0; i < roster->n; i++)
 		rebase_scope(scope_of_locked(roster->runs[i]), specs);
-	spec_set_unref(board->specs);
-	board->specs = spec_set_ref(specs);
-	publish_locked(board);
-	pthread_mutex_unlock(&board->lock);
 }
 
-struct spec_set *board_specs(struct board *board)
+void board_set_plan(struct board *board, struct plan *plan)
 {
 	pthread_mutex_lock(&board->lock);
-	struct spec_set *specs = spec_set_ref(board->specs);
+	struct plan *old = board->plan;
+
+	board->plan = plan_ref(plan);
+	if (plan->specs != old->specs) {
+		rebase_locked(board, plan->specs);
+		publish_locked(board);
+	}
+	pthread_mutex_unlock(&board->lock);
+	plan_unref(old);
+	for (size_t i = 0; i < board->n_listeners; i++)
+		board->listeners[i].on_plan(board->listeners[i].ctx, plan);
+}
+
+struct plan *board_plan(struct board *board)
+{
+	pthread_mutex_lock(&board->lock);
+	struct plan *plan = plan_ref(board->plan);
 
 	pthread_mutex_unlock(&board->lock);
-	return specs;
+	return plan;
+}
+
+void board_subscribe(struct board *board, struct plan_listener listener)
+{
+	assert(board->n_listeners < MAX_LISTENERS);
+	board->listeners[board->n_listeners++] = listener;
 }
 
 void board_update(
@@ -209,8 +217,8 @@ void board_update(
 	pthread_mutex_lock(&board->lock);
 	struct scope *scope = run ? scope_of_locked(run) : &board->host;
 
-	if (!(run && atomic_load(&run->gone)) && list->specs == board->specs &&
-		lane < LANE_ACTION_0 + board->specs->n) {
+	if (!(run && atomic_load(&run->gone)) && list->specs == board->plan->specs &&
+		lane < LANE_ACTION_0 + board->plan->specs->n) {
 		struct metric_list **at = scope_lane(scope, lane), *old = *at;
 
 		if (old)

@@ -15,6 +15,7 @@
 #include "core/snapshot.h"
 
 struct board;
+struct plan;
 struct registry;
 struct run;
 
@@ -29,24 +30,36 @@ enum {
 	LANE_ACTION_0, /* the action of slot i has lane LANE_ACTION_0 + i */
 };
 
-/* @specs: the configuration; a reference is taken.  @tree and @registry outlive the board. */
-struct board *board_new(
-	struct tree *tree, struct registry *registry, struct spec_set *specs);
+/* @plan: a reference is taken.  @tree and @registry outlive the board. */
+struct board *board_new(struct tree *tree, struct registry *registry, struct plan *plan);
 void board_free(struct board *board);
 
 /*
- * Puts another configuration in force and publishes.  Samples of metrics that both ask for
- * stay; lists that were sampled for the old one and come later are dropped.
+ * Puts another plan, that is another configuration, in force and publishes; then tells all
+ * listeners.  Samples of metrics that both ask for stay; lists that were sampled for other
+ * metrics and come later are dropped.
  */
-void board_set_specs(struct board *board, struct spec_set *specs);
+void board_set_plan(struct board *board, struct plan *plan);
 
-/* The configuration in force, with a reference for the caller. */
-struct spec_set *board_specs(struct board *board);
+/* The plan in force, with a reference for the caller. */
+struct plan *board_plan(struct board *board);
+
+/*
+ * Who has to do something at once when another plan is in force; all others find it with
+ * board_plan() at their next turn.  Called from the thread that sets it, without a lock.
+ */
+struct plan_listener {
+	void (*on_plan)(void *ctx, const struct plan *plan);
+	void *ctx;
+};
+
+/* Also from the thread that sets plans; before the first is set. */
+void board_subscribe(struct board *board, struct plan_listener listener);
 
 /*
  * Stores a lane's newest list, to be seen with the next publication.
  * @run: NULL for the host; @list: the reference moves to the board.  Dropped if that run is
- * over or the configuration has changed since.
+ * over or other metrics are asked for since.
  */
 void board_update(
 	struct board *board, struct run *run, size_t lane, struct metric_list *list);

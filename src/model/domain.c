@@ -8,8 +8,8 @@
 
 #include "core/fact.h"
 #include "core/metric_list.h"
-#include "core/spec.h"
 #include "model/description.h"
+#include "model/plan.h"
 #include "model/run.h"
 #include "util/cleanup.h"
 #include "util/hash.h"
@@ -94,51 +94,46 @@ static void set_limits(const struct run *run, const struct description *d,
 			value_u64((uint64_t)(limit * (double)host_mhz + 0.5)));
 }
 
-static void add_iotune(struct metric_list_builder *b, uint32_t slot,
-	const struct metric_spec *spec, const struct description *d)
+static void add_iotune(struct metric_list_builder *b, const struct plan_item *item,
+	const struct description *d)
 {
-	const char *digits = spec->source + strlen("block.");
-	int key = spec->entry->key - DOMAIN_IOTUNE_TOTAL_BYTES;
-	uint64_t wanted = 0;
-	bool one = parse_u64_at(&digits, &wanted) == 0, found = false;
+	int key = item->key - DOMAIN_IOTUNE_TOTAL_BYTES;
+	bool one = item->number != PLAN_EACH, found = false;
 
 	for (size_t i = 0; d && i < d->n_disks; i++) {
 		struct value v = value_u64(d->disks[i].iotune[key]);
 		char index[24];
 
 		/* a disk without a limit has no file: 0 would read as "nothing at all" */
-		if (!v.u || (one && wanted != i))
+		if (!v.u || (one && (size_t)item->number != i))
 			continue;
 		snprintf(index, sizeof(index), "%zu", i);
-		metric_list_builder_add_source(b, slot, one ? NULL : index, &v);
+		metric_list_builder_add_source(b, item->slot, one ? NULL : index, &v);
 		found = true;
 	}
 	if (one && !found)
-		metric_list_builder_add_source(b, slot, NULL, NULL);
+		metric_list_builder_add_source(b, item->slot, NULL, NULL);
 }
 
-struct metric_list *domain_list(struct spec_set *specs, const struct run *run,
+struct metric_list *domain_list(const struct plan *plan, const struct run *run,
 	const struct description *domain, uint64_t host_mhz, int64_t time_ns)
 {
-	struct metric_list_builder *b = metric_list_builder_new(specs, time_ns);
+	const struct plan_part *part = &plan->parts[PLAN_DOMAIN];
+	struct metric_list_builder *b = metric_list_builder_new(plan->specs, time_ns);
 	struct fact facts[DOMAIN_SCALAR_COUNT] = { 0 };
 	char uuid[UUID_TEXT_LEN + 1];
 
 	set_identity(run, uuid, facts);
 	if (domain)
 		set_limits(run, domain, host_mhz, facts);
-	for (size_t i = 0; i < specs->n; i++) {
-		const struct metric_spec *spec = &specs->specs[i];
-		const struct catalogue_entry *e = spec->entry;
+	for (size_t i = 0; i < part->n; i++) {
+		const struct plan_item *item = &part->items[i];
 
-		if (!e || e->collector != COLLECTOR_DOMAIN)
-			continue;
-		if (e->key >= DOMAIN_SCALAR_COUNT) {
-			add_iotune(b, (uint32_t)i, spec, domain);
-			continue;
-		}
-		metric_list_builder_add_source(b, (uint32_t)i, NULL,
-			facts[e->key].have ? &facts[e->key].value : NULL);
+		if (item->key >= DOMAIN_SCALAR_COUNT)
+			add_iotune(b, item, domain);
+		else
+			metric_list_builder_add_source(b, item->slot, NULL,
+				facts[item->key].have ? &facts[item->key].value : NULL);
 	}
 	return metric_list_builder_finish(b);
 }

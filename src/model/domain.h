@@ -9,14 +9,14 @@
 
 struct description;
 struct metric_list;
-struct spec_set;
+struct plan;
 struct run;
 
 /*
  * @domain: NULL while its description is not known; @host_mhz: nominal, 0 if not known;
  * @time_ns: real time.  Return: a list owned by the caller.
  */
-struct metric_list *domain_list(struct spec_set *specs, const struct run *run,
+struct metric_list *domain_list(const struct plan *plan, const struct run *run,
 	const struct description *domain, uint64_t host_mhz, int64_t time_ns);
 
 /*

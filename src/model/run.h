@@ -45,7 +45,8 @@ struct run {
 	struct description *description;
 
 	/* told by the fast lane */
-	_Atomic unsigned cover; /* enum vm_cover: what it serves in libvirt's place */
+	_Atomic uint64_t
+		known; /* READS() of READS_EITHER: what it serves in libvirt's place */
 	/* told by whoever samples them; 0: not known */
 	_Atomic uint64_t vcpus, rss_kib, balloon_kib;
 	/* told by who finds the process; 0: not known.  The session never changes. */

@@ -14,7 +14,7 @@
 void vm_sample_clear(struct vm_sample *s)
 {
 	memset(s->facts, 0, sizeof(s->facts));
-	s->cover = 0;
+	s->known = 0;
 	s->n_vcpus = s->n_nics = 0;
 }
 

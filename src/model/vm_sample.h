@@ -28,7 +28,7 @@ struct nic_sample {
 struct vm_sample {
 	int64_t time_ns; /* real time */
 	int64_t mono_ns;
-	unsigned cover; /* of enum vm_cover: what is known here */
+	uint64_t known; /* READS() of READS_EITHER: what all was learnt of */
 	struct fact facts[VM_SCALAR_COUNT];
 	struct vcpu_sample *vcpus; /* sorted by number */
 	size_t n_vcpus, cap_vcpus;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Actions: tokens and hostile names through a real shell; limits; outputs. */
 #include "test.h"
+#include "plans.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -509,10 +510,6 @@ static void slow_actions_delay_nothing_else(void **state)
 	enum { SLOW = 6, ALL = 20 };
 	struct spec_set *specs = spec_set_new(ALL);
 	struct tree *tree = tree_new();
-	struct action_settings settings = { .path = "/usr/bin:/bin",
-		.period_ns = 200 * NS_PER_MS,
-		.timeout_ns = 60 * NS_PER_S,
-		.max_parallel = 2 };
 	int64_t start = clock_mono_ns();
 
 	for (size_t i = 0; i < specs->n; i++)
@@ -522,8 +519,10 @@ static void slow_actions_delay_nothing_else(void **state)
 			.guest = true,
 			.action = xstrdup(i < SLOW ? "sleep 1000" : "echo 1") };
 	struct registry *registry = registry_new();
-	struct board *board = board_new(tree, registry, specs);
-	struct actions *actions = actions_start(board, registry, &settings);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+	struct board *board = board_new(tree, registry, plan);
+	const struct actions_params params = { .board = board, .registry = registry };
+	struct actions *actions = actions_start(&params);
 
 	assert_true(wait_available(tree, ALL - SLOW));
 	assert_true(clock_mono_ns() - start < 20 * NS_PER_S);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Host figures from fixtures; the board; libvirt's in-process driver. */
-#include "fixture.h"
+#include "host-files.h"
+#include "plans.h"
 #include "samples.h"
 
 #include <poll.h>
@@ -14,50 +15,17 @@
 #include "model/registry.h"
 #include "util/clock.h"
 
-static void add_host_fixture(struct fixture *f)
-{
-	fixture_add(f, "proc/stat",
-		"cpu  100 20 30 4000 50 6 7 8 9 10\ncpu0 1 2 3 4\nctxt 12345\n"
-		"procs_running 3\nprocs_blocked 1\n");
-	fixture_add(f, "proc/meminfo",
-		"MemTotal:        1000 kB\nMemFree:          300 kB\nMemAvailable:     600 kB\n"
-		"Buffers:           50 kB\nCached:           150 kB\nSwapCached:        10 kB\n"
-		"SwapTotal:        500 kB\nSwapFree:         400 kB\nHugePages_Total:     4\n"
-		"HugePages_Free:      2\nHugePages_Rsvd:      1\nHugePages_Surp:      0\n"
-		"Hugepagesize:       2048 kB\n");
-	fixture_add(f, "proc/vmstat",
-		"pgpgin 1000\npgpgout 2000\npswpin 3\npswpout 4\npgfault 500\npgmajfault 6\n");
-	fixture_add(f, "proc/loadavg", "0.50 1.25 2.00 1/234 5678\n");
-	fixture_add(f, "proc/uptime", "1234.56 999.00\n");
-	fixture_add(f, "proc/pressure/cpu",
-		"some avg10=1.50 avg60=2.50 avg300=3.50 total=12345\n"
-		"full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
-	fixture_add(f, "etc/os-release", "ID=x\nNAME=\"Some Linux\"\n");
-	fixture_add(f, "sys/devices/system/cpu/online", "0-3\n");
-	for (int cpu = 0; cpu < 4; cpu++) {
-		char path[96];
-		char id[8];
-
-		snprintf(path, sizeof(path),
-			"sys/devices/system/cpu/cpu%d/topology/physical_package_id", cpu);
-		snprintf(id, sizeof(id), "%d\n", cpu / 2);
-		fixture_add(f, path, id);
-		snprintf(path, sizeof(path),
-			"sys/devices/system/cpu/cpu%d/topology/core_id", cpu);
-		fixture_add(f, path, "0\n");
-	}
-}
-
 static void host_figures_are_the_kernels(void **state)
 {
 	(void)state;
 	struct spec_set *specs = all_of(COLLECTOR_HOST);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
 	struct fixture f;
 
 	fixture_init(&f);
 	add_host_fixture(&f);
 	struct host *host = host_new(f.fd);
-	struct metric_list *list = host_sample(host, specs);
+	struct metric_list *list = host_sample(host, plan);
 	const uint64_t tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
 
 	assert_int_equal(list->n, specs->n);
@@ -84,7 +52,7 @@ static void host_figures_are_the_kernels(void **state)
 	metric_list_unref(list);
 
 	fixture_add(&f, "proc/vmstat", "pgpgin 2000\npgfault 900\n");
-	list = host_sample(host, specs);
+	list = host_sample(host, plan);
 	assert_true(find(list, "host.page.in.rate")->value.real > 0);
 	assert_false(find(list, "host.swap.in")->available);
 	metric_list_unref(list);
@@ -102,6 +70,7 @@ static void broken_files_make_figures_unavailable(void **state)
 		"MemTotal:", "MemTotal: \nMemFree: -5 kB\n",
 		"some avg10=", "some total=\n", "pgpgin \n", "1.5.5 x", "-" };
 	struct spec_set *specs = all_of(COLLECTOR_HOST);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
 
 	for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
 		struct fixture f;
@@ -116,7 +85,7 @@ static void broken_files_make_figures_unavailable(void **state)
 		fixture_add(&f, "sys/devices/system/cpu/online", broken[i]);
 		fixture_add(&f, "etc/os-release", broken[i]);
 		struct host *host = host_new(f.fd);
-		struct metric_list *list = host_sample(host, specs);
+		struct metric_list *list = host_sample(host, plan);
 
 		assert_int_equal(list->n, specs->n);
 		assert_false(find(list, "host.cpu.time")->available);
@@ -171,19 +140,16 @@ static void libvirt_test_driver_serves_what_it_can(void **state)
 	struct spec_set *specs = all_of(COLLECTOR_LIBVIRT);
 	struct tree *tree = tree_new();
 	struct registry *registry = registry_new();
-	struct board *board = board_new(tree, registry, specs);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+	struct board *board = board_new(tree, registry, plan);
 	_cleanup_close_ int root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct sampler_params sp = { .board = board,
-		.registry = registry,
-		.root_fd = root_fd,
-		.period_ns = 20 * NS_PER_MS,
-		.slow_period_ns = 60 * NS_PER_MS };
+	struct sampler_params sp = {
+		.board = board, .registry = registry, .root_fd = root_fd
+	};
 	struct sampler *sampler = sampler_new(&sp);
 	struct virt_params params = { .board = board,
 		.registry = registry,
 		.uri = "test:///default",
-		.period_ns = 20 * NS_PER_MS,
-		.slow_period_ns = 60 * NS_PER_MS,
 		.on_connected = on_connected,
 		.ctx = sampler };
 	struct virt *virt = NULL;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The fast lane from fixtures: processes, threads, cgroups, interfaces, rates, limits. */
 #include "fixture.h"
+#include "plans.h"
+#include "process.h"
 #include "samples.h"
 
 #include <errno.h>
@@ -10,7 +12,7 @@
 #include <poll.h>
 #include <stdatomic.h>
 
-#include "collect/kernel/fast_plan.h"
+#include "collect/kernel/fast_list.h"
 #include "collect/kernel/fast_vm.h"
 #include "collect/kernel/link_stats.h"
 #include "collect/kernel/qemu_proc.h"
@@ -19,86 +21,8 @@
 #include "model/run.h"
 #include "util/clock.h"
 
-#define ALL_NEEDS (~0u)
-#define UUID_TEXT "00010203-0405-0607-0809-0a0b0c0d0e0f"
-
-static struct vm_ident ident = { .id = 3,
-	.name = "a b",
-	.uuid = { { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 } } };
-
+#define EVERYTHING (~UINT64_C(0))
 /* ---- a process ---- */
-
-static void add_binary(struct fixture *f, const char *path, const char *bytes, size_t n)
-{
-	fixture_add(f, path, "");
-	_cleanup_close_ int fd = openat(f->fd, path, O_WRONLY);
-
-	assert_int_equal(write(fd, bytes, n), (ssize_t)n);
-}
-
-static void add_cmdline(struct fixture *f, const char *uuid)
-{
-	char args[256];
-	int n = snprintf(args, sizeof(args), "qemu%c-name%cguest=a b%c-uuid%c%s%c-S%c", 0,
-		0, 0, 0, uuid, 0, 0);
-
-	add_binary(f, "proc/4711/cmdline", args, (size_t)n);
-}
-
-static void add_thread(
-	struct fixture *f, unsigned tid, const char *comm, const char *stat)
-{
-	char path[96];
-
-	snprintf(path, sizeof(path), "proc/4711/task/%u/comm", tid);
-	fixture_add(f, path, comm);
-	snprintf(path, sizeof(path), "proc/4711/task/%u/schedstat", tid);
-	fixture_add(f, path, stat);
-	snprintf(path, sizeof(path), "proc/4711/task/%u/sched", tid);
-	fixture_add(f, path,
-		"CPU 0/KVM (1, #threads: 3)\nse.exec_start  :  1.0\n"
-		"wait_sum                :   2.500000\n");
-}
-
-static void remove_thread(struct fixture *f, unsigned tid)
-{
-	static const char *const files[] = { "comm", "schedstat", "sched" };
-	char path[96];
-
-	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-		snprintf(path, sizeof(path), "proc/4711/task/%u/%s", tid, files[i]);
-		unlinkat(f->fd, path, 0);
-	}
-	snprintf(path, sizeof(path), "proc/4711/task/%u", tid);
-	assert_int_equal(unlinkat(f->fd, path, AT_REMOVEDIR), 0);
-}
-
-/* Threads are field 20, the start field 22, resident pages field 24. */
-static void set_stat(struct fixture *f, unsigned threads)
-{
-	char text[256];
-
-	snprintf(text, sizeof(text),
-		"4711 (CPU ) 1/KVM\n) S 1 2 3 0 -1 138412416 500 0 7 0 100 200 0 0 20 0 %u 0 "
-		"7777 1458028544 10 18446744073709551615 1 2\n",
-		threads);
-	fixture_add(f, "proc/4711/stat", text);
-}
-
-static void add_process(struct fixture *f)
-{
-	fixture_init(f);
-	fixture_add(f, "run/libvirt/qemu/a b.pid", "4711\n");
-	add_cmdline(f, UUID_TEXT);
-	set_stat(f, 4);
-	fixture_add(f, "proc/4711/io",
-		"rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 60\n"
-		"cancelled_write_bytes: 10\n");
-	add_thread(f, 4711, "qemu-system-x86\n", "1 1 1\n");
-	add_thread(f, 4713, "CPU 1/TCG\n", "2000 20 1\n");
-	add_thread(f, 4712, "CPU 0/KVM\n", "1000 10 1\n");
-	add_thread(f, 4714, "CPU x/KVM\n", "1 1 1\n");
-}
 
 static uint64_t fact_u64(const struct vm_sample *s, enum vm_key key)
 {
@@ -115,7 +39,7 @@ static void the_process_is_found_and_sampled(void **state)
 	const uint64_t tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
 
 	add_process(&f);
-	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), 0);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), 0);
 	assert_int_equal(qemu_proc_start_ticks(proc), 7777);
 	assert_int_equal(qemu_proc_sample(proc, &s), 0);
 	assert_int_equal(fact_u64(&s, VM_CPU_USER), 100 * tick);
@@ -132,7 +56,7 @@ static void the_process_is_found_and_sampled(void **state)
 	assert_true(s.vcpus[0].number == 0 && s.vcpus[0].time_ns == 1000 &&
 		s.vcpus[0].delay_ns == 10 && s.vcpus[0].wait_ns == 2500000);
 	assert_true(s.vcpus[1].number == 1 && s.vcpus[1].time_ns == 2000);
-	assert_int_equal(s.cover, COVER_CPU | COVER_RSS | COVER_VCPU);
+	assert_int_equal(s.known, READS(CPU) | READS(RSS) | READS(VCPUS));
 	assert_false(s.facts[VM_THROTTLED_TIME].have); /* no cgroup of its own */
 	qemu_proc_free(proc);
 	vm_sample_done(&s);
@@ -147,7 +71,7 @@ static void threads_that_come_and_go_are_noticed(void **state)
 	struct vm_sample s = { 0 };
 
 	add_process(&f);
-	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), 0);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), 0);
 	assert_int_equal(qemu_proc_sample(proc, &s), 0);
 	assert_int_equal(s.n_vcpus, 2);
 	add_thread(&f, 4720, "CPU 2/KVM\n", "3000 30 1\n");
@@ -201,14 +125,15 @@ static void a_reused_pid_is_not_mistaken(void **state)
 
 	add_process(&f);
 	add_cmdline(&f, "00010203-0405-0607-0809-0a0b0c0d0e00");
-	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), -ESRCH);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), -ESRCH);
 	fixture_add(&f, "proc/4711/cmdline", "sleep");
-	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), -ESRCH);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), -ESRCH);
 	fixture_add(&f, "proc/4711/cmdline", "");
-	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), -ESRCH);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), -ESRCH);
 	for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
 		fixture_add(&f, "run/libvirt/qemu/a b.pid", pids[i]);
-		assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), -ENOENT);
+		assert_int_equal(
+			qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), -ENOENT);
 	}
 	assert_null(proc);
 	fixture_done(&f);
@@ -224,9 +149,9 @@ static void the_process_of_an_odd_name_is_found(void **state)
 
 	odd.name = "a'b\"<&>";
 	add_process(&f);
-	assert_int_equal(qemu_proc_open(f.fd, &odd, ALL_NEEDS, &proc), -ENOENT);
+	assert_int_equal(qemu_proc_open(f.fd, &odd, EVERYTHING, &proc), -ENOENT);
 	fixture_add(&f, "run/libvirt/qemu/a&apos;b&quot;&lt;&amp;&gt;.pid", "4711\n");
-	assert_int_equal(qemu_proc_open(f.fd, &odd, ALL_NEEDS, &proc), 0);
+	assert_int_equal(qemu_proc_open(f.fd, &odd, EVERYTHING, &proc), 0);
 	qemu_proc_free(proc);
 	fixture_done(&f);
 }
@@ -240,7 +165,7 @@ static void an_ended_process_is_gone(void **state)
 	struct vm_sample s = { 0 };
 
 	add_process(&f);
-	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), 0);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), 0);
 	fixture_add(&f, "proc/4711/stat", "4711 (qemu) Z 1 2 3\n");
 	assert_int_equal(qemu_proc_sample(proc, &s), -ESRCH);
 	qemu_proc_free(proc);
@@ -275,7 +200,7 @@ static void files_that_end_early_or_overflow_are_unavailable(void **state)
 	struct qemu_proc *proc = NULL;
 
 	add_process(&f);
-	assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), 0);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), 0);
 	fixture_add(&f, "proc/4711/io", "read_bytes: 99999999999999999999\nsyscr");
 	fixture_add(&f, "proc/4711/task/4712/schedstat", "123 4");
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -308,7 +233,7 @@ static void thousands_of_other_processes_do_not_matter(void **state)
 	int64_t start = clock_mono_ns();
 
 	for (int i = 0; i < 200; i++) {
-		assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), 0);
+		assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), 0);
 		qemu_proc_free(proc);
 	}
 	int64_t few = clock_mono_ns() - start;
@@ -319,7 +244,7 @@ static void thousands_of_other_processes_do_not_matter(void **state)
 	}
 	start = clock_mono_ns();
 	for (int i = 0; i < 200; i++) {
-		assert_int_equal(qemu_proc_open(f.fd, &ident, ALL_NEEDS, &proc), 0);
+		assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), 0);
 		qemu_proc_free(proc);
 	}
 	/* looking through 4,000 would cost a hundred times as much */
@@ -334,7 +259,7 @@ static void sample_cgroup(struct fixture *f, const char *text, struct vm_sample 
 	struct qemu_cgroup cg = QEMU_CGROUP_INIT;
 
 	*ret = (struct vm_sample){ 0 };
-	qemu_cgroup_open(f->fd, text, ALL_NEEDS, &cg);
+	qemu_cgroup_open(f->fd, text, EVERYTHING, &cg);
 	qemu_cgroup_sample(&cg, ret);
 	qemu_cgroup_done(&cg);
 }
@@ -592,6 +517,7 @@ static void limits_become_metrics(void **state)
 {
 	(void)state;
 	struct spec_set *specs = all_of(COLLECTOR_DOMAIN);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
 	struct run *vm = run_new(&ident, HYPERVISOR_QEMU);
 	struct description *d = description_new();
 
@@ -599,7 +525,7 @@ static void limits_become_metrics(void **state)
 	vm->shares = 100; /* of the cgroup; the description says more */
 	vm->session = domain_session("boot", vm, 7777);
 	atomic_store(&vm->vcpus, 4);
-	struct metric_list *list = domain_list(specs, vm, d, 2500, 1);
+	struct metric_list *list = domain_list(plan, vm, d, 2500, 1);
 
 	assert_string_equal(find(list, "domain.name")->value.s, "a b");
 	assert_string_equal(find(list, "domain.uuid")->value.s, UUID_TEXT);
@@ -613,7 +539,7 @@ static void limits_become_metrics(void **state)
 	assert_null(find_or_null(list, "block.0.iotune.total_bytes_sec"));
 	metric_list_unref(list);
 
-	list = domain_list(specs, vm, NULL, 2500, 1);
+	list = domain_list(plan, vm, NULL, 2500, 1);
 	assert_u64(list, "cputune.shares", 100);
 	assert_false(find(list, "domain.cpu.limit")->available);
 	metric_list_unref(list);
@@ -648,7 +574,7 @@ static void a_vm_is_sampled_as_configured(void **state)
 	want(specs, "pressure", "pressure.cpu.some.total", METRIC_UINT64, NULL);
 	want(specs, "age", "sample.slow.age", METRIC_REAL64, NULL);
 	want(specs, "stale", "sample.stale", METRIC_UINT32, NULL);
-	struct fast_plan *plan = fast_plan_new(specs);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
 	struct run *vm = run_new(&ident, HYPERVISOR_QEMU);
 	struct fast_vm *fv = fast_vm_new(vm);
 	struct qemu_proc *proc = NULL;
@@ -657,7 +583,7 @@ static void a_vm_is_sampled_as_configured(void **state)
 	fixture_add(&f, "sys/class/net/lo/ifindex", "1\n");
 	assert_null(fast_vm_sample(fv, plan, links, &scratch));
 	assert_int_equal(fast_vm_take_in(fv), NEWS_FIRST);
-	assert_int_equal(qemu_proc_open(f.fd, &ident, fast_plan_needs(plan), &proc), 0);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, plan->vm_reads, &proc), 0);
 	fast_vm_hand_process(fv, proc);
 	assert_int_equal(fast_vm_take_in(fv), NEWS_PROCESS);
 	struct metric_list *list = fast_vm_sample(fv, plan, links, &scratch);
@@ -683,23 +609,20 @@ static void a_vm_is_sampled_as_configured(void **state)
 	assert_true(find(list, "rx1")->available);
 	assert_string_equal(find(list, "rx1")->label->source, "net.1.rx.bytes");
 	assert_int_equal(atomic_load(&vm->vcpus), 3);
-	assert_int_equal(atomic_load(&vm->cover),
-		COVER_CPU | COVER_RSS | COVER_VCPU | COVER_VCPU_MAXIMUM | COVER_NET |
-			COVER_BALLOON);
+	assert_int_equal(atomic_load(&vm->known), READS_EITHER);
 	metric_list_unref(list);
 
-	list = fast_plan_about(plan, false, 1500 * NS_PER_MS, true, 1);
+	list = fast_list_about(plan, false, 1500 * NS_PER_MS, true, 1);
 	assert_true(find(list, "age")->value.real > 1.4);
 	assert_u64(list, "stale", 1);
 	assert_null(find_or_null(list, "pressure"));
 	metric_list_unref(list);
-	list = fast_plan_about(plan, true, -1, false, 1);
+	list = fast_list_about(plan, true, -1, false, 1);
 	assert_false(find(list, "age")->available);
 	assert_false(find(list, "pressure")->available);
 	metric_list_unref(list);
 	fast_vm_free(fv);
 	run_unref(vm);
-	fast_plan_free(plan);
 	spec_set_unref(specs);
 	description_unref(d);
 	link_stats_free(links);
@@ -708,14 +631,13 @@ static void a_vm_is_sampled_as_configured(void **state)
 }
 
 static struct metric_list *sample_again(struct fast_vm *fv, struct fixture *f,
-	const struct fast_plan *plan, struct vm_sample *scratch, bool reopened)
+	const struct plan *plan, struct vm_sample *scratch, bool reopened)
 {
 	struct qemu_proc *proc = NULL;
 
 	poll(NULL, 0, 50); /* a rate needs time to pass, whatever else happens */
 	if (reopened) {
-		assert_int_equal(
-			qemu_proc_open(f->fd, &ident, fast_plan_needs(plan), &proc), 0);
+		assert_int_equal(qemu_proc_open(f->fd, &ident, plan->vm_reads, &proc), 0);
 		fast_vm_hand_process(fv, proc);
 	}
 	assert_int_equal(fast_vm_take_in(fv), reopened ? NEWS_PROCESS : 0);
@@ -736,13 +658,13 @@ static void looking_again_does_not_show(void **state)
 	want(specs, "steal", "usage.steal", METRIC_REAL64, NULL);
 	want(specs, "balloon", "balloon.current", METRIC_UINT64, NULL);
 	want(specs, "max", "vcpu.maximum", METRIC_UINT32, NULL);
-	struct fast_plan *plan = fast_plan_new(specs);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
 	struct run *run = run_new(&ident, HYPERVISOR_QEMU);
 	struct fast_vm *fv = fast_vm_new(run);
 	struct qemu_proc *proc = NULL;
 
 	add_process(&f);
-	assert_int_equal(qemu_proc_open(f.fd, &ident, fast_plan_needs(plan), &proc), 0);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, plan->vm_reads, &proc), 0);
 	assert_int_equal(domain_xml_parse(domain_xml, "x", d), 0);
 	fast_vm_hand_process(fv, proc);
 	fast_vm_hand_description(fv, fast_description_new(f.fd, d));
@@ -760,7 +682,6 @@ static void looking_again_does_not_show(void **state)
 	}
 	fast_vm_free(fv);
 	run_unref(run);
-	fast_plan_free(plan);
 	spec_set_unref(specs);
 	description_unref(d);
 	vm_sample_done(&scratch);

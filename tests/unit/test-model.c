@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* model: the registry of runs, the board, the beat. */
 #include "test.h"
+#include "plans.h"
 
 #include <poll.h>
 #include <stdatomic.h>
@@ -231,7 +232,8 @@ static void a_description_publishes_nothing(void **state)
 	struct spec_set *specs = two_actions("echo 2");
 	struct tree *tree = tree_new();
 	struct registry *registry = registry_new();
-	struct board *board = board_new(tree, registry, specs);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+	struct board *board = board_new(tree, registry, plan);
 	struct run *a = starts(registry, &vm_a);
 	uint64_t generation = tree_generation(tree);
 
@@ -329,7 +331,8 @@ static void the_first_lane_serves_a_metric(void **state)
 	want(specs, "no one", "sample.unavailable", METRIC_STRING, NULL);
 	struct tree *tree = tree_new();
 	struct registry *registry = registry_new();
-	struct board *board = board_new(tree, registry, specs);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+	struct board *board = board_new(tree, registry, plan);
 	struct run *run = starts(registry, &ident);
 
 	update_lane(board, specs, run, LANE_LIBVIRT, 1, 5);
@@ -350,6 +353,17 @@ static void the_first_lane_serves_a_metric(void **state)
 	spec_set_unref(specs);
 }
 
+static const struct plan *heard;
+
+/* Whoever hears of a plan finds it in force, and may ask the board. */
+static void hear_plan(void *ctx, const struct plan *plan)
+{
+	_cleanup_plan_ struct plan *now = board_plan(ctx);
+
+	assert_ptr_equal(now, plan);
+	heard = plan;
+}
+
 static void board_knows_runs_and_configurations(void **state)
 {
 	(void)state;
@@ -357,7 +371,8 @@ static void board_knows_runs_and_configurations(void **state)
 	struct spec_set *specs = two_actions("echo 2"), *same = two_actions("echo 2"),
 			*other = two_actions("echo 3");
 	struct registry *registry = registry_new();
-	struct board *board = board_new(tree, registry, specs);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+	struct board *board = board_new(tree, registry, plan);
 	struct vm_ident vm = { .uuid = { { 1 } }, .id = 1, .name = "vm" };
 	struct run *run = starts(registry, &vm), *same_run = starts(registry, &vm);
 
@@ -367,14 +382,17 @@ static void board_knows_runs_and_configurations(void **state)
 	assert_int_equal(vm_metrics(tree, "vm"), 1);
 
 	/* a reload keeps what is still asked for, and drops late results of the old one */
-	board_set_specs(board, same);
+	_cleanup_plan_ struct plan *same_plan = plan_after(plan, same);
+	_cleanup_plan_ struct plan *other_plan = plan_after(plan, other);
+
+	board_subscribe(board, (struct plan_listener){ hear_plan, board });
+	board_set_plan(board, same_plan);
+	assert_ptr_equal(heard, same_plan);
+	assert_ptr_equal(same_plan->specs, specs);
 	assert_int_equal(vm_metrics(tree, "vm"), 1);
 	board_update_one(board, specs, run, 1);
-	struct spec_set *kept = board_specs(board);
-
-	assert_ptr_equal(kept, specs);
-	spec_set_unref(kept);
-	board_set_specs(board, other);
+	board_set_plan(board, other_plan);
+	assert_ptr_equal(heard, other_plan);
 	assert_int_equal(vm_metrics(tree, "vm"), 0);
 	board_update_one(board, specs, run, 1);
 	assert_int_equal(vm_metrics(tree, "vm"), 0);

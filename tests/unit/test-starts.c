@@ -5,6 +5,7 @@
  * nothing behind (the sanitizers look for that), or it works.
  */
 #include "fixture.h"
+#include "plans.h"
 #include "samples.h"
 
 #include <errno.h>
@@ -99,21 +100,19 @@ struct parts {
 	int root_fd;
 };
 
-#define PERIOD_NS (20 * NS_PER_MS)
-
 static void parts_init(struct parts *p)
 {
 	refuse(0, 0);
 	p->specs = all_of(COLLECTOR_LIBVIRT);
 	p->tree = tree_new();
 	p->registry = registry_new();
-	p->board = board_new(p->tree, p->registry, p->specs);
+	_cleanup_plan_ struct plan *plan = plan_of(p->specs);
+
+	p->board = board_new(p->tree, p->registry, plan);
 	p->root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct sampler_params sp = { .board = p->board,
-		.registry = p->registry,
-		.root_fd = p->root_fd,
-		.period_ns = PERIOD_NS,
-		.slow_period_ns = PERIOD_NS };
+	struct sampler_params sp = {
+		.board = p->board, .registry = p->registry, .root_fd = p->root_fd
+	};
 
 	p->sampler = sampler_new(&sp);
 }
@@ -200,11 +199,9 @@ static bool start_channels(struct parts *p)
 
 static bool start_actions(struct parts *p)
 {
-	const struct action_settings settings = { .path = "/usr/bin:/bin",
-		.period_ns = PERIOD_NS,
-		.timeout_ns = NS_PER_S,
-		.max_parallel = 1 };
-	struct actions *actions = actions_start(p->board, p->registry, &settings);
+	const struct actions_params params = { .board = p->board,
+		.registry = p->registry };
+	struct actions *actions = actions_start(&params);
 
 	actions_stop(actions);
 	return actions;
@@ -237,8 +234,6 @@ static int start_libvirt(struct parts *p, struct virt **ret)
 	struct virt_params params = { .board = p->board,
 		.registry = p->registry,
 		.uri = "test:///default",
-		.period_ns = PERIOD_NS,
-		.slow_period_ns = PERIOD_NS,
 		.on_connected = on_connected };
 
 	return virt_start(&params, ret);
@@ -322,8 +317,6 @@ static unsigned try_to_connect(const char *uri, const char *state)
 	struct virt_params params = { .board = p.board,
 		.registry = p.registry,
 		.uri = uri,
-		.period_ns = PERIOD_NS,
-		.slow_period_ns = PERIOD_NS,
 		.on_connected = on_connected };
 
 	atomic_store(&n_connects, 0);

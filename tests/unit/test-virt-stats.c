@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* From libvirt's typed parameters to metrics: patterns, indices, sums, conversions. */
+#include "plans.h"
 #include "samples.h"
 
 #include <stdatomic.h>
@@ -48,9 +49,9 @@ static void parameters_become_metrics(void **state)
 	want(specs, "threads", "process.threads", METRIC_UINT32, NULL);
 	want(specs, "small", "balloon.current", METRIC_INT32, "B");
 	want(specs, "none", "balloon.unused", METRIC_UINT64, NULL);
-	struct virt_plan *plan = virt_plan_new(specs);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
 
-	assert_int_equal(virt_plan_groups(plan, 0),
+	assert_int_equal(virt_stats_groups(plan, 0),
 		VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_VCPU |
 			VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_VM);
 	add(&record, "cpu.time", VIR_TYPED_PARAM_ULLONG, UINT64_C(1500000000));
@@ -94,7 +95,6 @@ static void parameters_become_metrics(void **state)
 	assert_true(find(list, "use")->value.real > 24.9);
 	assert_true(find(list, "use")->value.real < 25.1);
 	metric_list_unref(list);
-	virt_plan_unref(plan);
 	run_unref(vm);
 	spec_set_unref(specs);
 }
@@ -117,12 +117,12 @@ static void what_is_covered_is_left_out(void **state)
 	want(specs, "sum", "domain.vcpu.delay", METRIC_UINT64, NULL);
 	want(specs, "rx", "net.*.rx.bytes", METRIC_UINT64, NULL);
 	want(specs, "blocks", "block.count", METRIC_UINT32, NULL);
-	struct virt_plan *plan = virt_plan_new(specs);
-	const unsigned all = COVER_CPU | COVER_VCPU | COVER_VCPU_MAXIMUM | COVER_RSS;
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+	const uint64_t all = READS_EITHER & ~READS(NICS);
 
-	assert_int_equal(virt_plan_groups(plan, all | COVER_NET),
+	assert_int_equal(virt_stats_groups(plan, READS_EITHER),
 		VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_BLOCK);
-	assert_int_equal(virt_plan_groups(plan, all),
+	assert_int_equal(virt_stats_groups(plan, all),
 		VIR_DOMAIN_STATS_CPU_TOTAL | VIR_DOMAIN_STATS_BLOCK |
 			VIR_DOMAIN_STATS_INTERFACE);
 	add(&record, "block.count", VIR_TYPED_PARAM_UINT, 3);
@@ -135,7 +135,6 @@ static void what_is_covered_is_left_out(void **state)
 	assert_false(find(list, "poll")->available);
 	assert_u64(list, "blocks", 3);
 	metric_list_unref(list);
-	virt_plan_unref(plan);
 	run_unref(vm);
 	spec_set_unref(specs);
 }

@@ -11,8 +11,8 @@
 #include "collect/actions/result.h"
 #include "collect/actions/template.h"
 #include "core/metric_list.h"
-#include "core/spec.h"
 #include "model/board.h"
+#include "model/plan.h"
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -65,19 +65,14 @@ struct remains {
 };
 
 struct actions {
-	struct board *board;
-	struct registry *registry;
+	struct actions_params params;
 	pthread_t thread;
 	struct loop *loop;
 	_Atomic bool stopping;
 	_Atomic unsigned n_running_shown, n_failing_shown, n_stuck_shown;
 
-	pthread_mutex_t lock; /* guards the settings to come */
-	struct action_settings *pending;
-
 	/* actions thread only */
-	struct action_settings settings; /* owns its strings */
-	struct spec_set *specs;
+	struct plan *plan;
 	struct action_template **templates; /* by slot; NULL: no action */
 	struct task **tasks;                /* in the order in which they are to run */
 	size_t n_tasks, cap_tasks;
@@ -94,23 +89,6 @@ static bool is_overdue(const struct task *task, int64_t now)
 	return task->process && now - task->started_ns >= GRACE_NS;
 }
 
-static void settings_done(struct action_settings *s)
-{
-	free((void *)(uintptr_t)s->path);
-	free((void *)(uintptr_t)s->connect);
-	free((void *)(uintptr_t)s->uri);
-}
-
-static struct action_settings settings_copy(const struct action_settings *from)
-{
-	struct action_settings s = *from;
-
-	s.path = xstrdup(from->path);
-	s.connect = from->connect ? xstrdup(from->connect) : NULL;
-	s.uri = from->uri ? xstrdup(from->uri) : NULL;
-	return s;
-}
-
 /* ---- remains ---- */
 
 static bool is_of(const struct remains *r, const char *metric, const struct run *run)
@@ -121,7 +99,7 @@ static bool is_of(const struct remains *r, const char *metric, const struct run 
 
 static const struct remains *remains_of(const struct actions *a, const struct task *task)
 {
-	const char *metric = a->specs->specs[task->slot].name;
+	const char *metric = a->plan->specs->specs[task->slot].name;
 
 	for (size_t i = 0; i < a->n_remains; i++)
 		if (is_of(&a->remains[i], metric, task->run))
@@ -144,7 +122,7 @@ static void bury(struct actions *a, struct task *task)
 	a->remains =
 		xgrow(a->remains, a->n_remains, &a->cap_remains, sizeof(*a->remains));
 	a->remains[a->n_remains++] = (struct remains){ .process = process,
-		.metric = xstrdup(a->specs->specs[task->slot].name),
+		.metric = xstrdup(a->plan->specs->specs[task->slot].name),
 		.of_vm = task->run != NULL,
 		.uuid = task->run ? task->run->ident.uuid : (struct uuid){ { 0 } },
 		.killed_ns = clock_mono_ns() };
@@ -216,33 +194,45 @@ static void drop_tasks(struct actions *a)
 	a->n_tasks = 0;
 }
 
-static void drop_specs(struct actions *a)
+static void drop_plan(struct actions *a)
 {
-	for (size_t i = 0; a->specs && i < a->specs->n; i++)
+	for (size_t i = 0; a->plan && i < a->plan->specs->n; i++)
 		action_template_free(a->templates[i]);
 	free(a->templates);
 	a->templates = NULL;
-	spec_set_unref(TAKE_PTR(a->specs));
+	plan_unref(TAKE_PTR(a->plan));
 }
 
-/* Takes over the board's configuration; commands of an older one are dropped. */
-static void refresh_specs(struct actions *a)
+static void make_templates(struct actions *a)
 {
-	struct spec_set *specs = board_specs(a->board);
+	const struct plan_part *part = &a->plan->parts[PLAN_ACTIONS];
 
-	if (specs == a->specs) {
-		spec_set_unref(specs);
+	a->templates = xcalloc(a->plan->specs->n, sizeof(struct action_template *));
+	for (size_t i = 0; i < part->n; i++)
+		a->templates[part->items[i].slot] = action_template_new(
+			part->items[i].spec->action,
+			part->items[i].spec->context == CONTEXT_VM, a->params.connect);
+}
+
+/* Commands for other metrics are dropped; under another plan everything runs now. */
+static void take_plan(struct actions *a)
+{
+	struct plan *plan = board_plan(a->params.board);
+
+	if (plan == a->plan) {
+		plan_unref(plan);
+		return;
+	}
+	a->next_mono_ns = clock_mono_ns();
+	if (a->plan && a->plan->specs == plan->specs) {
+		plan_unref(a->plan);
+		a->plan = plan;
 		return;
 	}
 	drop_tasks(a);
-	drop_specs(a);
-	a->specs = specs;
-	a->templates = xcalloc(specs->n, sizeof(struct action_template *));
-	for (size_t i = 0; i < specs->n; i++)
-		if (specs->specs[i].action)
-			a->templates[i] = action_template_new(specs->specs[i].action,
-				specs->specs[i].context == CONTEXT_VM,
-				a->settings.connect);
+	drop_plan(a);
+	a->plan = plan;
+	make_templates(a);
 }
 
 static struct task *find_task(struct actions *a, uint32_t slot, const struct run *run)
@@ -273,19 +263,18 @@ static void keep_task(struct actions *a, uint32_t slot, struct run *run)
 /* One task for each action and scope; those of VMs that are gone are dropped. */
 static void sync_tasks(struct actions *a)
 {
-	_cleanup_roster_ struct roster *roster = registry_roster(a->registry);
+	_cleanup_roster_ struct roster *roster = registry_roster(a->params.registry);
+	const struct plan_part *part = &a->plan->parts[PLAN_ACTIONS];
 	size_t n = 0;
 
 	for (size_t i = 0; i < a->n_tasks; i++)
 		a->tasks[i]->keep = false;
-	for (uint32_t slot = 0; slot < a->specs->n; slot++) {
-		if (!a->templates[slot])
-			continue;
-		if (a->specs->specs[slot].context == CONTEXT_HOST)
-			keep_task(a, slot, NULL);
+	for (size_t i = 0; i < part->n; i++) {
+		if (part->items[i].spec->context == CONTEXT_HOST)
+			keep_task(a, part->items[i].slot, NULL);
 		else
 			for (size_t v = 0; v < roster->n; v++)
-				keep_task(a, slot, roster->runs[v]);
+				keep_task(a, part->items[i].slot, roster->runs[v]);
 	}
 	for (size_t i = 0; i < a->n_tasks; i++) {
 		if (a->tasks[i]->keep)
@@ -299,7 +288,7 @@ static void sync_tasks(struct actions *a)
 /* Logs the first failure, and the end of failing. */
 static void note_outcome(struct actions *a, struct task *task, const char *why)
 {
-	const struct metric_spec *spec = &a->specs->specs[task->slot];
+	const struct metric_spec *spec = &a->plan->specs->specs[task->slot];
 	const char *of = task->run ? " of VM " : "",
 		   *vm = task->run ? task->run->ident.name : "";
 
@@ -312,13 +301,13 @@ static void note_outcome(struct actions *a, struct task *task, const char *why)
 
 static void store(struct actions *a, struct task *task, struct metric_list *list)
 {
-	board_update(a->board, task->run, LANE_ACTION_0 + task->slot, list);
+	board_update(a->params.board, task->run, LANE_ACTION_0 + task->slot, list);
 }
 
 static void refuse(struct actions *a, struct task *task, const char *why)
 {
 	note_outcome(a, task, why);
-	store(a, task, action_result_none(a->specs, task->slot));
+	store(a, task, action_result_none(a->plan->specs, task->slot));
 }
 
 static char **make_env(struct actions *a, const struct task *task)
@@ -327,14 +316,14 @@ static char **make_env(struct actions *a, const struct task *task)
 	char uuid[UUID_TEXT_LEN + 1];
 	size_t n = 0;
 
-	env[n++] = xasprintf("PATH=%s", a->settings.path);
+	env[n++] = xasprintf("PATH=%s", a->plan->settings.action_path);
 	env[n++] = xstrdup("LC_ALL=C");
 	env[n++] = xstrdup("HOME=/");
 	/* an unprivileged virsh would choose another connection by itself */
-	if (a->settings.uri)
-		env[n++] = xasprintf("LIBVIRT_DEFAULT_URI=%s", a->settings.uri);
-	if (a->settings.connect)
-		env[n++] = xasprintf("VHOSTMD_URI=%s", a->settings.connect);
+	if (a->params.uri)
+		env[n++] = xasprintf("LIBVIRT_DEFAULT_URI=%s", a->params.uri);
+	if (a->params.connect)
+		env[n++] = xasprintf("VHOSTMD_URI=%s", a->params.connect);
 	if (task->run) {
 		const struct vm_ident *vm = &task->run->ident;
 
@@ -353,7 +342,8 @@ static const char *why_not(const struct actions *a, const struct task *task)
 
 	if (remains_of(a, task))
 		return "its last process cannot be killed, and has not ended yet";
-	if (count_stuck(a, a->specs->specs[task->slot].name) >= a->settings.max_parallel)
+	if (count_stuck(a, a->plan->specs->specs[task->slot].name) >=
+		a->plan->settings.action_max_parallel)
 		return "too many of its processes for other VMs cannot be killed";
 	return task->run ? action_template_refuses(t, task->run->ident.name) : NULL;
 }
@@ -381,9 +371,9 @@ static void start_task(struct actions *a, struct task *task)
 	char **env = make_env(a, task);
 	struct action_command command = { .script = strbuf_str(&script),
 		.env = env,
-		.user = &a->settings.user,
-		.max_files = a->settings.max_files,
-		.timeout_ns = a->settings.timeout_ns };
+		.user = &a->plan->settings.action_user,
+		.max_files = a->params.max_files,
+		.timeout_ns = a->plan->settings.action_timeout_ns };
 	int r = action_process_start(a->loop, &command, on_end, task, &task->process);
 
 	for (size_t i = 0; env[i]; i++)
@@ -401,11 +391,11 @@ static void finish_task(struct actions *a, struct task *task)
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
 
 	store(a, task,
-		action_result_read(a->specs, task->slot,
+		action_result_read(a->plan->specs, task->slot,
 			task->run ? &task->run->ident : NULL, task->process, &why));
-	if (why.len && a->settings.user.change)
+	if (why.len && a->plan->settings.action_user.change)
 		strbuf_addf(&why, " (run as uid %u; <actions><user> chooses another)",
-			(unsigned)a->settings.user.uid);
+			(unsigned)a->plan->settings.action_user.uid);
 	note_outcome(a, task, why.len ? strbuf_str(&why) : NULL);
 	task->slow = is_overdue(task, clock_mono_ns());
 	bury(a, task);
@@ -450,15 +440,17 @@ static struct task *next_task(struct actions *a, int64_t now)
 		struct task *t = a->tasks[i];
 
 		if (!t->queued || t->process || must_wait(a, t) ||
-			(t->slow ? slow : places) >= a->settings.max_parallel)
+			(t->slow ? slow : places) >=
+				a->plan->settings.action_max_parallel)
 			continue;
 		if (!best || t->slow < best->slow ||
 			(t->slow == best->slow && t->queued_ns < best->queued_ns))
 			best = t;
 	}
 	/* commands that nobody knew to be slow may pile up to here */
-	return slow + places < MAX_RUNNING_FACTOR * a->settings.max_parallel ? best
-									     : NULL;
+	return slow + places < MAX_RUNNING_FACTOR * a->plan->settings.action_max_parallel
+		? best
+		: NULL;
 }
 
 /* Starts waiting tasks while there is room.  Return: true if any was refused at once. */
@@ -486,11 +478,11 @@ static void queue_tasks(struct actions *a)
 	if (!beat && !a->kicked)
 		return;
 	a->kicked = false;
-	refresh_specs(a);
 	sync_tasks(a);
 	if (beat)
-		a->next_mono_ns += ((now - a->next_mono_ns) / a->settings.period_ns + 1) *
-			a->settings.period_ns;
+		a->next_mono_ns +=
+			((now - a->next_mono_ns) / a->plan->settings.period_ns + 1) *
+			a->plan->settings.period_ns;
 	for (size_t i = 0; i < a->n_tasks; i++) {
 		struct task *t = a->tasks[i];
 
@@ -499,20 +491,6 @@ static void queue_tasks(struct actions *a)
 		t->queued = true;
 		t->queued_ns = now;
 	}
-}
-
-static void take_settings(struct actions *a)
-{
-	pthread_mutex_lock(&a->lock);
-	struct action_settings *pending = TAKE_PTR(a->pending);
-
-	pthread_mutex_unlock(&a->lock);
-	if (!pending)
-		return;
-	settings_done(&a->settings);
-	a->settings = *pending;
-	free(pending);
-	a->next_mono_ns = clock_mono_ns();
 }
 
 /* When something may be due that no event tells of. */
@@ -572,7 +550,7 @@ static void end_all(struct actions *a)
 			a->n_remains);
 	while (a->n_remains)
 		remains_free(&a->remains[--a->n_remains]);
-	drop_specs(a);
+	drop_plan(a);
 }
 
 static void *actions_main(void *arg)
@@ -583,12 +561,12 @@ static void *actions_main(void *arg)
 		loop_run_once(a->loop);
 		bool stored = finish_tasks(a);
 
-		take_settings(a);
+		take_plan(a);
 		look_at_remains(a);
 		queue_tasks(a);
 		stored |= start_tasks(a);
 		if (stored)
-			board_publish(a->board);
+			board_publish(a->params.board);
 		show_counts(a);
 		loop_set_timer(a->loop, a->timer, next_time(a));
 	}
@@ -596,27 +574,29 @@ static void *actions_main(void *arg)
 	return NULL;
 }
 
-struct actions *actions_start(struct board *board, struct registry *registry,
-	const struct action_settings *settings)
+static void on_plan(void *ctx, const struct plan *plan)
+{
+	(void)plan;
+	actions_kick(ctx);
+}
+
+struct actions *actions_start(const struct actions_params *params)
 {
 	struct actions *a = xcalloc(1, sizeof(*a));
 	int r = loop_new(on_kick, a, &a->loop);
 
-	a->board = board;
-	a->registry = registry;
-	a->settings = settings_copy(settings);
+	a->params = *params;
 	a->next_mono_ns = clock_mono_ns();
-	pthread_mutex_init(&a->lock, NULL);
 	if (r == 0) {
 		a->timer = loop_add_timer(a->loop, a->next_mono_ns, on_time, NULL);
 		r = -pthread_create(&a->thread, NULL, actions_main, a);
 	}
-	if (r == 0)
+	if (r == 0) {
+		board_subscribe(params->board, (struct plan_listener){ on_plan, a });
 		return a;
+	}
 	log_error("actions cannot run: %s", strerror(-r));
 	loop_free(a->loop);
-	settings_done(&a->settings);
-	pthread_mutex_destroy(&a->lock);
 	free(a);
 	return NULL;
 }
@@ -627,22 +607,6 @@ void actions_kick(struct actions *actions)
 		loop_wake(actions->loop);
 }
 
-void actions_reload(struct actions *actions, const struct action_settings *settings)
-{
-	struct action_settings *copy = xmalloc(sizeof(*copy));
-
-	*copy = settings_copy(settings);
-	pthread_mutex_lock(&actions->lock);
-	struct action_settings *old = actions->pending;
-
-	actions->pending = copy;
-	pthread_mutex_unlock(&actions->lock);
-	if (old)
-		settings_done(old);
-	free(old);
-	actions_kick(actions);
-}
-
 void actions_stop(struct actions *actions)
 {
 	if (!actions)
@@ -650,12 +614,7 @@ void actions_stop(struct actions *actions)
 	atomic_store(&actions->stopping, true);
 	actions_kick(actions);
 	pthread_join(actions->thread, NULL);
-	if (actions->pending)
-		settings_done(actions->pending);
-	free(actions->pending);
-	settings_done(&actions->settings);
 	loop_free(actions->loop);
-	pthread_mutex_destroy(&actions->lock);
 	free(actions->tasks);
 	free(actions->remains);
 	free(actions);

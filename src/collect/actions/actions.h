@@ -9,30 +9,24 @@
 
 #include <stdint.h>
 
-#include "util/user.h"
-
 struct actions;
 struct board;
 struct registry;
 struct strbuf;
 
-struct action_settings {
-	const char *path;    /* PATH; copied */
-	const char *connect; /* for CONNECT; NULL: nothing; copied */
-	const char *uri;     /* LIBVIRT_DEFAULT_URI of commands; NULL: none; copied */
-	struct user user;
-	int64_t period_ns;
-	int64_t timeout_ns;
-	unsigned max_parallel;
-	uint64_t max_files; /* a command's soft limit of open files; 0: ours */
+struct actions_params {
+	struct board *board;
+	struct registry *registry;
+	const char *connect; /* for CONNECT; NULL: nothing */
+	const char *uri;     /* LIBVIRT_DEFAULT_URI of commands; NULL: none */
+	uint64_t max_files;  /* a command's soft limit of open files; 0: ours */
 };
 
-/* Both outlive it.  Return: NULL with a logged error if the thread cannot be had. */
-struct actions *actions_start(struct board *board, struct registry *registry,
-	const struct action_settings *settings);
-
-/* Puts other settings in force and runs everything now; also after board_set_specs(). */
-void actions_reload(struct actions *actions, const struct action_settings *settings);
+/*
+ * All that @params names outlives it.  When another plan is on the board everything runs at
+ * once.  Return: NULL with a logged error if the thread cannot be had.
+ */
+struct actions *actions_start(const struct actions_params *params);
 
 /* A VM is new: runs its commands without waiting for the next period.  Any thread. */
 void actions_kick(struct actions *actions);

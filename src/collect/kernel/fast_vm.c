@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collect/kernel/fast_plan.h"
+#include "collect/kernel/fast_list.h"
 #include "collect/kernel/qemu_proc.h"
-#include "core/spec.h"
 #include "model/description.h"
 #include "model/domain.h"
+#include "model/plan.h"
 #include "model/run.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -184,7 +184,7 @@ static void sample_nics(const struct fast_description *d, const struct link_stat
 		memcpy(out->counters + ARRAY_LEN(rx), nic->swapped ? rx : tx, sizeof(tx));
 	}
 	fact_set(&s->facts[VM_NET_COUNT], value_u64(d->from->n_nics));
-	s->cover |= COVER_NET;
+	s->known |= READS(NICS);
 }
 
 static void sample_description(const struct fast_description *d,
@@ -195,26 +195,26 @@ static void sample_description(const struct fast_description *d,
 	sample_nics(d, links, s);
 	if (from->vcpus_max) {
 		fact_set(&s->facts[VM_VCPU_MAXIMUM], value_u64(from->vcpus_max));
-		s->cover |= COVER_VCPU_MAXIMUM;
+		s->known |= READS(VCPU_MAXIMUM);
 	}
 	if (from->limits[DOMAIN_MEMORY] && from->memory_now_kib) {
 		fact_set(&s->facts[VM_BALLOON_MAXIMUM],
 			value_u64(from->limits[DOMAIN_MEMORY]));
 		fact_set(&s->facts[VM_BALLOON_CURRENT], value_u64(from->memory_now_kib));
-		s->cover |= COVER_BALLOON;
+		s->known |= READS(BALLOON);
 	}
 }
 
 static void tell(struct run *run, const struct vm_sample *s)
 {
-	atomic_store(&run->cover, s->cover);
+	atomic_store(&run->known, s->known);
 	if (s->facts[VM_VCPU_CURRENT].have)
 		atomic_store(&run->vcpus, s->facts[VM_VCPU_CURRENT].value.u);
 	if (s->facts[VM_RSS].have)
 		atomic_store(&run->rss_kib, s->facts[VM_RSS].value.u);
 }
 
-struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct fast_plan *plan,
+struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
 	const struct link_stats *links, struct vm_sample *scratch)
 {
 	if (!fv->proc)
@@ -225,14 +225,14 @@ struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct fast_plan *p
 	if (qemu_proc_sample(fv->proc, scratch) < 0) {
 		/* libvirt will tell that the VM has ended; until then nothing is new */
 		qemu_proc_free(TAKE_PTR(fv->proc));
-		atomic_store(&fv->run->cover, 0);
+		atomic_store(&fv->run->known, 0);
 		return NULL;
 	}
 	if (fv->description)
 		sample_description(fv->description, links, scratch);
 	vm_sample_derive(scratch, &fv->last);
 	tell(fv->run, scratch);
-	return fast_plan_list(plan, scratch);
+	return fast_list(plan, scratch);
 }
 
 static bool same_inputs(const struct domain_inputs *a, const struct domain_inputs *b)
@@ -243,9 +243,9 @@ static bool same_inputs(const struct domain_inputs *a, const struct domain_input
 }
 
 struct metric_list *fast_vm_domain(
-	struct fast_vm *fv, struct spec_set *specs, uint64_t host_mhz)
+	struct fast_vm *fv, const struct plan *plan, uint64_t host_mhz)
 {
-	struct domain_inputs now = { .specs = specs,
+	struct domain_inputs now = { .specs = plan->specs,
 		.description = fv->description,
 		.session = atomic_load(&fv->run->session),
 		.shares = atomic_load(&fv->run->shares),
@@ -255,7 +255,7 @@ struct metric_list *fast_vm_domain(
 		return NULL;
 	spec_set_unref(fv->shown.specs);
 	fv->shown = now;
-	spec_set_ref(specs);
-	return domain_list(specs, fv->run, fv->description ? fv->description->from : NULL,
+	spec_set_ref(plan->specs);
+	return domain_list(plan, fv->run, fv->description ? fv->description->from : NULL,
 		host_mhz, clock_real_ns());
 }

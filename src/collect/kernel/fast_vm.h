@@ -15,12 +15,11 @@
 #include "model/vm_sample.h"
 
 struct description;
-struct fast_plan;
 struct fast_vm;
 struct metric_list;
+struct plan;
 struct qemu_proc;
 struct run;
-struct spec_set;
 
 /* What its description says, prepared for sampling; made by one thread, given to another. */
 struct fast_description;
@@ -39,7 +38,7 @@ void fast_vm_free(void *fv); /* NULL is accepted */
 /* What the finder remembers of a run; his thread only. */
 struct fast_search {
 	struct description *seen; /* the one that was handed over, with a reference */
-	unsigned needs;           /* enum qemu_need: what the process was opened for */
+	uint64_t reads;           /* READS(): what the process was opened for */
 	unsigned tries;           /* to find the process, in vain */
 	int64_t not_before_ns;    /* monotonic; the next try; INT64_MAX: none */
 	bool opened;              /* the process was found */
@@ -70,10 +69,10 @@ uint64_t fast_vm_memory_kib(const struct fast_vm *fv);
 
 /*
  * Samples.  @links: the last dump, NULL for none; @scratch: memory that is used again.
- * Tells the run what is covered.
+ * Tells the run what is known.
  * Return: a list owned by the caller; NULL if there is no process (any more).
  */
-struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct fast_plan *plan,
+struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
 	const struct link_stats *links, struct vm_sample *scratch);
 
 /*
@@ -81,4 +80,4 @@ struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct fast_plan *p
  * Return: a list owned by the caller; NULL if nothing is new.
  */
 struct metric_list *fast_vm_domain(
-	struct fast_vm *fv, struct spec_set *specs, uint64_t host_mhz);
+	struct fast_vm *fv, const struct plan *plan, uint64_t host_mhz);

@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collect/kernel/fast_plan.h"
 #include "collect/kernel/fast_vm.h"
 #include "collect/kernel/qemu_proc.h"
-#include "core/spec.h"
+#include "core/catalogue.h"
 #include "model/board.h"
 #include "model/description.h"
 #include "model/domain.h"
+#include "model/plan.h"
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -33,9 +33,7 @@ struct finder {
 	pthread_t thread;
 	char *boot_id;
 
-	/* finder thread only */
-	struct fast_plan *plan;
-	bool warned;
+	bool warned; /* finder thread only */
 
 	pthread_mutex_t lock; /* guards the rest; taken alone */
 	pthread_cond_t wake;
@@ -51,21 +49,14 @@ bool finder_waits_counted(int root_fd)
 		*strbuf_str(&text) == '1';
 }
 
-/* What to open of a process for the configuration in force. */
-static unsigned current_needs(struct finder *f)
+/* What must be read of a process for the configuration in force. */
+static uint64_t current_reads(struct finder *f)
 {
-	struct spec_set *specs = board_specs(f->params.board);
+	_cleanup_plan_ struct plan *plan = board_plan(f->params.board);
 
-	if (!f->plan || specs != fast_plan_specs(f->plan)) {
-		fast_plan_free(f->plan);
-		f->plan = fast_plan_new(specs);
-	}
-	spec_set_unref(specs);
-	unsigned needs = fast_plan_needs(f->plan);
-
-	return needs & NEED_WAIT && !finder_waits_counted(f->params.root_fd)
-		? needs & ~(unsigned)NEED_WAIT
-		: needs;
+	return plan->vm_reads & READS(WAIT) && !finder_waits_counted(f->params.root_fd)
+		? plan->vm_reads & ~READS(WAIT)
+		: plan->vm_reads;
 }
 
 /* Once: what holds for one VM holds for the others, too. */
@@ -105,13 +96,13 @@ static void put_off(struct finder *f, struct run *run, struct fast_search *searc
 
 /* Return: true if something was handed over. */
 static bool find_process(struct finder *f, struct run *run, struct fast_vm *fv,
-	unsigned needs, int64_t now)
+	uint64_t reads, int64_t now)
 {
 	struct fast_search *search = fast_vm_search(fv);
 	struct qemu_proc *proc = NULL;
 	uint64_t shares = 0;
 
-	if (search->opened && search->needs != needs)
+	if (search->opened && search->reads != reads)
 		search->not_before_ns = 0;
 	if (search->not_before_ns > now)
 		return false;
@@ -120,18 +111,18 @@ static bool find_process(struct finder *f, struct run *run, struct fast_vm *fv,
 		set_session(f, run, (uint64_t)run->ident.id);
 		return true;
 	}
-	int r = qemu_proc_open(f->params.root_fd, &run->ident, needs, &proc);
+	int r = qemu_proc_open(f->params.root_fd, &run->ident, reads, &proc);
 
 	if (r < 0) {
 		put_off(f, run, search, r, now);
 		return false;
 	}
 	*search = (struct fast_search){ .seen = search->seen,
-		.needs = needs,
+		.reads = reads,
 		.not_before_ns = INT64_MAX,
 		.opened = true };
 	set_session(f, run, qemu_proc_start_ticks(proc));
-	if (qemu_proc_shares(proc, &shares) == 0)
+	if (reads & READS(CGROUP_WEIGHT) && qemu_proc_shares(proc, &shares) == 0)
 		atomic_store(&run->shares, shares);
 	run_set_process(run, qemu_proc_stat_fd(proc));
 	fast_vm_hand_process(fv, proc);
@@ -164,13 +155,13 @@ static bool find_links(struct finder *f, struct run *run, struct fast_vm *fv)
 static int64_t look(struct finder *f)
 {
 	_cleanup_roster_ struct roster *roster = registry_roster(f->params.registry);
-	unsigned needs = current_needs(f);
+	uint64_t reads = current_reads(f);
 	int64_t next = INT64_MAX;
 
 	for (size_t i = 0; i < roster->n; i++) {
 		struct fast_vm *fv = run_place(roster->runs[i], PLACE_KERNEL);
 
-		if (fv && find_process(f, roster->runs[i], fv, needs, clock_mono_ns()))
+		if (fv && find_process(f, roster->runs[i], fv, reads, clock_mono_ns()))
 			f->params.found(f->params.ctx);
 	}
 	for (size_t i = 0; i < roster->n; i++) {
@@ -211,7 +202,6 @@ static void *finder_main(void *arg)
 
 static void finder_free(struct finder *f)
 {
-	fast_plan_free(f->plan);
 	pthread_cond_destroy(&f->wake);
 	pthread_mutex_destroy(&f->lock);
 	free(f->boot_id);

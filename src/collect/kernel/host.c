@@ -13,6 +13,7 @@
 #include "collect/kernel/proc_text.h"
 #include "core/catalogue.h"
 #include "core/metric_list.h"
+#include "model/plan.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/fileio.h"
@@ -330,7 +331,6 @@ static void sample_identity(struct host *host)
 	set(host, HOST_OS_NAME, value_string(host->os_name));
 	set(host, HOST_OS_RELEASE, value_string(host->uts.release));
 	set(host, HOST_OS_MACHINE, value_string(host->uts.machine));
-	set(host, HOST_TIME, value_u64((uint64_t)(clock_real_ns() / NS_PER_S)));
 }
 
 /* os-release(5): KEY=value or KEY="value". */
@@ -505,92 +505,27 @@ static void sample_cpus(struct host *host)
 		set(host, HOST_CPU_FREQUENCY, value_u64(host->mhz));
 }
 
-static bool key_between(int key, int first, int last)
-{
-	return key >= first && key <= last;
-}
-
-/* One bit for each group of figures that are read together. */
-enum {
-	NEED_IDENTITY = 1 << 0,
-	NEED_STAT = 1 << 1,
-	NEED_MEMINFO = 1 << 2,
-	NEED_VMSTAT = 1 << 3,
-	NEED_LOAD = 1 << 4,
-	NEED_PRESSURE = 1 << 5,
-	NEED_UPTIME = 1 << 6,
-	NEED_VENDOR = 1 << 7,
-	NEED_CPUS = 1 << 8,
-};
-
-static unsigned group_of(int key)
-{
-	switch (key) {
-	case HOST_UPTIME:
-		return NEED_UPTIME;
-	case HOST_VIRT_VENDOR:
-		return NEED_VENDOR;
-	case HOST_CPU_COUNT:
-	case HOST_CPU_SOCKETS:
-	case HOST_CPU_CORES:
-	case HOST_CPU_FREQUENCY:
-		return NEED_CPUS;
-	case HOST_SWAP_IN:
-	case HOST_SWAP_OUT:
-		return NEED_VMSTAT;
-	default:
-		break;
-	}
-	if (key_between(key, HOST_NAME, HOST_OS_MACHINE))
-		return NEED_IDENTITY;
-	if (key_between(key, HOST_CPU_TIME, HOST_PROCS_BLOCKED))
-		return NEED_STAT;
-	if (key_between(key, HOST_LOAD1, HOST_LOAD15))
-		return NEED_LOAD;
-	if (key_between(key, HOST_PAGE_IN, HOST_PAGE_FAULT_RATE))
-		return NEED_VMSTAT;
-	if (key_between(key, HOST_PRESSURE_CPU_SOME_AVG10, HOST_KEY_COUNT - 1))
-		return NEED_PRESSURE;
-	return NEED_MEMINFO;
-}
-
-static unsigned needed_groups(const struct spec_set *specs)
-{
-	unsigned need = 0;
-
-	for (size_t i = 0; i < specs->n; i++) {
-		const struct catalogue_entry *e = specs->specs[i].entry;
-
-		if (e && e->collector == COLLECTOR_HOST)
-			need |= group_of(e->key);
-		if (e && e->collector == COLLECTOR_FLEET)
-			need |= e->key == FLEET_OVERCOMMIT_CPU      ? NEED_CPUS
-				: e->key == FLEET_OVERCOMMIT_MEMORY ? NEED_MEMINFO
-								    : 0u;
-	}
-	return need;
-}
-
-static void sample_groups(struct host *host, unsigned need)
+static void sample_all(struct host *host, uint64_t reads)
 {
 	memset(host->facts, 0, sizeof(host->facts));
-	if (need & NEED_IDENTITY)
+	set(host, HOST_TIME, value_u64((uint64_t)(clock_real_ns() / NS_PER_S)));
+	if (reads & READS(HOST_UNAME))
 		sample_identity(host);
-	if (need & NEED_STAT)
+	if (reads & READS(HOST_STAT))
 		sample_stat(host);
-	if (need & NEED_MEMINFO)
+	if (reads & READS(HOST_MEMINFO))
 		sample_meminfo(host);
-	if (need & NEED_VMSTAT)
+	if (reads & READS(HOST_VMSTAT))
 		sample_vmstat(host);
-	if (need & NEED_LOAD)
+	if (reads & READS(HOST_LOADAVG))
 		sample_loadavg(host);
-	if (need & NEED_PRESSURE)
+	if (reads & READS(HOST_PRESSURE))
 		sample_pressures(host);
-	if (need & NEED_UPTIME)
+	if (reads & READS(HOST_UPTIME))
 		sample_uptime(host);
-	if (need & NEED_VENDOR)
+	if (reads & READS(HOST_OS_RELEASE))
 		sample_vendor(host);
-	if (need & NEED_CPUS)
+	if (reads & READS(HOST_CPUS))
 		sample_cpus(host);
 }
 
@@ -599,20 +534,18 @@ struct fact host_fact(const struct host *host, enum host_key key)
 	return host->facts[key];
 }
 
-struct metric_list *host_sample(struct host *host, struct spec_set *specs)
+struct metric_list *host_sample(struct host *host, const struct plan *plan)
 {
-	struct metric_list_builder *b = metric_list_builder_new(specs, clock_real_ns());
+	const struct plan_part *part = &plan->parts[PLAN_HOST];
+	struct metric_list_builder *b =
+		metric_list_builder_new(plan->specs, clock_real_ns());
 
-	sample_groups(host, needed_groups(specs));
-	for (size_t i = 0; i < specs->n; i++) {
-		const struct catalogue_entry *e = specs->specs[i].entry;
-
-		if (!e || e->collector != COLLECTOR_HOST)
-			continue;
-		const struct fact *fact = &host->facts[e->key];
+	sample_all(host, part->reads | plan->parts[PLAN_FLEET].reads);
+	for (size_t i = 0; i < part->n; i++) {
+		const struct fact *fact = &host->facts[part->items[i].key];
 
 		metric_list_builder_add_source(
-			b, (uint32_t)i, NULL, fact->have ? &fact->value : NULL);
+			b, part->items[i].slot, NULL, fact->have ? &fact->value : NULL);
 	}
 	return metric_list_builder_finish(b);
 }

@@ -13,7 +13,7 @@
 
 struct host;
 struct metric_list;
-struct spec_set;
+struct plan;
 
 /*
  * @root_fd: the directory that holds proc, sys and etc, "/" or a fixture; borrowed for the
@@ -23,10 +23,10 @@ struct host *host_new(int root_fd);
 void host_free(struct host *host); /* NULL is accepted */
 
 /*
- * Samples what @specs names of COLLECTOR_HOST.  Rates need two samples; the first time they
+ * Samples what @plan has of the host, and what figures of all VMs are made of.  Rates need two samples; the first time they
  * are unavailable.  Return: a list owned by the caller.
  */
-struct metric_list *host_sample(struct host *host, struct spec_set *specs);
+struct metric_list *host_sample(struct host *host, const struct plan *plan);
 
 /* A figure of the last sample; missing if nothing needed it. */
 struct fact host_fact(const struct host *host, enum host_key key);

@@ -153,7 +153,7 @@ static void add_throttles(struct qemu_cgroup *cg, int dir, int levels)
 }
 
 void qemu_cgroup_open(
-	int root_fd, const char *text, unsigned needs, struct qemu_cgroup *cg)
+	int root_fd, const char *text, uint64_t reads, struct qemu_cgroup *cg)
 {
 	static const char *const pressure[] = { "cpu.pressure", "memory.pressure",
 		"io.pressure" };
@@ -163,14 +163,14 @@ void qemu_cgroup_open(
 	_cleanup_close_ int cpuacct = open_vm_dir(root_fd, text, "cpuacct");
 	_cleanup_close_ int memory = open_vm_dir(root_fd, text, "memory");
 
-	if (needs & NEED_CGROUP_CPU) {
+	if (reads & READS(CPU)) {
 		cg->cpu_stat = open_in(unified, "cpu.stat");
 		if (cg->cpu_stat < 0) {
 			cg->cpu_usage = open_in(cpuacct, "cpuacct.usage");
 			cg->cpu_times = open_in(cpuacct, "cpuacct.stat");
 		}
 	}
-	if (needs & NEED_THROTTLE) {
+	if (reads & READS(THROTTLE)) {
 		int dir = cpu >= 0 ? cpu : unified;
 
 		/* without the controller there are no quotas, and nothing tells of them */
@@ -179,13 +179,13 @@ void qemu_cgroup_open(
 		if (cg->has_cpu)
 			add_throttles(cg, dir, 2);
 	}
-	if (needs & NEED_CGROUP_MEMORY) {
+	if (reads & READS(CGROUP_MEMORY)) {
 		cg->memory = open_in(unified, "memory.current");
 		if (cg->memory < 0)
 			cg->memory = open_in(memory, "memory.usage_in_bytes");
 	}
 	for (int i = 0; i < 3; i++)
-		if (needs & (unsigned)(NEED_PRESSURE_CPU << i))
+		if (reads & READS(PRESSURE_CPU) << i)
 			cg->pressure[i] = open_in(unified, pressure[i]);
 }
 

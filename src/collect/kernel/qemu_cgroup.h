@@ -11,19 +11,6 @@
 
 #include "model/vm_sample.h"
 
-/* What is asked of the cgroup; also how qemu_proc is asked. */
-enum qemu_need {
-	NEED_CGROUP_CPU = 1 << 0,
-	NEED_CGROUP_MEMORY = 1 << 1,
-	NEED_THROTTLE = 1 << 2,
-	NEED_PRESSURE_CPU = 1 << 3,
-	NEED_PRESSURE_MEMORY = 1 << 4,
-	NEED_PRESSURE_IO = 1 << 5,
-	NEED_PROC_IO = 1 << 6,
-	NEED_VCPUS = 1 << 7,
-	NEED_WAIT = 1 << 8, /* the kernel counts waiting: kernel.sched_schedstats is 1 */
-};
-
 struct qemu_cgroup {
 	int cpu_stat;  /* version 2: usage, user, system */
 	int cpu_usage; /* version 1: cpuacct.usage */
@@ -43,12 +30,12 @@ struct qemu_cgroup {
 		.pressure = { -1, -1, -1 } })
 
 /*
- * Opens what @needs asks for of the cgroup that @text, the process' /proc/<pid>/cgroup,
- * names.  A process that shares a cgroup with others has none of its own; then nothing is
+ * Opens what must be read for @reads (core/catalogue.h) of the cgroup that @text, the
+ * process' /proc/<pid>/cgroup, names.  A process that shares a cgroup with others has none of its own; then nothing is
  * opened.  @root_fd: the directory that holds sys/fs/cgroup.
  */
 void qemu_cgroup_open(
-	int root_fd, const char *text, unsigned needs, struct qemu_cgroup *cg);
+	int root_fd, const char *text, uint64_t reads, struct qemu_cgroup *cg);
 void qemu_cgroup_done(struct qemu_cgroup *cg);
 
 /* Adds what can be read to @out: VM_CPU_*, VM_THROTTLE*, VM_CGROUP_MEMORY, VM_PRESSURE_*. */

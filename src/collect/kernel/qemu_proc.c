@@ -34,7 +34,7 @@ struct thread {
 
 struct qemu_proc {
 	int root_fd; /* borrowed */
-	unsigned needs;
+	uint64_t reads;
 	int dir; /* /proc/<pid> */
 	int stat, io;
 	uint64_t start_ticks;
@@ -154,7 +154,7 @@ static int read_stat(int fd, struct stat_fields *ret)
 }
 
 int qemu_proc_open(
-	int root_fd, const struct vm_ident *vm, unsigned needs, struct qemu_proc **ret)
+	int root_fd, const struct vm_ident *vm, uint64_t reads, struct qemu_proc **ret)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	struct stat_fields stat;
@@ -186,17 +186,17 @@ int qemu_proc_open(
 	struct qemu_proc *proc = xcalloc(1, sizeof(*proc));
 
 	*proc = (struct qemu_proc){ .root_fd = root_fd,
-		.needs = needs,
+		.reads = reads,
 		.dir = TAKE_FD(dir),
 		.stat = TAKE_FD(stat_fd),
 		.io = -1,
 		.start_ticks = stat.v[STAT_STARTTIME],
 		.cgroup = QEMU_CGROUP_INIT };
-	if (needs & NEED_PROC_IO)
+	if (reads & READS(PROCESS_IO))
 		proc->io = openat(proc->dir, "io", O_RDONLY | O_CLOEXEC);
 	if (read_file_at(proc->dir, "cgroup", LIMIT_PROC_FILE_BYTES, &text) == 0) {
 		proc->cgroup_text = xstrdup(strbuf_str(&text));
-		qemu_cgroup_open(root_fd, proc->cgroup_text, needs, &proc->cgroup);
+		qemu_cgroup_open(root_fd, proc->cgroup_text, reads, &proc->cgroup);
 	}
 	*ret = proc;
 	return 0;
@@ -221,11 +221,6 @@ void qemu_proc_free(struct qemu_proc *proc)
 	close_p(&proc->stat);
 	close_p(&proc->dir);
 	free(proc);
-}
-
-unsigned qemu_proc_needs(const struct qemu_proc *proc)
-{
-	return proc->needs;
 }
 
 int qemu_proc_stat_fd(const struct qemu_proc *proc)
@@ -292,7 +287,7 @@ static void open_files(
 {
 	if (t->schedstat < 0)
 		t->schedstat = open_in_task(task_fd, name, "schedstat");
-	if (t->sched < 0 && proc->needs & NEED_WAIT)
+	if (t->sched < 0 && proc->reads & READS(WAIT))
 		t->sched = open_in_task(task_fd, name, "sched");
 }
 
@@ -434,7 +429,7 @@ static void sample_threads(
 	}
 	if (out->n_vcpus) {
 		fact_set(&out->facts[VM_VCPU_CURRENT], value_u64(out->n_vcpus));
-		out->cover |= COVER_VCPU;
+		out->known |= READS(VCPUS);
 	}
 }
 
@@ -486,7 +481,7 @@ static void set_times(const struct stat_fields *stat, struct vm_sample *out)
 			stat->v[STAT_UTIME] + stat->v[STAT_STIME]);
 	}
 	if (out->facts[VM_CPU_TIME].have && out->facts[VM_CPU_USER].have)
-		out->cover |= COVER_CPU;
+		out->known |= READS(CPU);
 }
 
 int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
@@ -504,10 +499,10 @@ int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
 	set_field(&out->facts[VM_MAJOR_FAULTS], &stat, STAT_MAJFLT);
 	if (stat.have[STAT_RSS] && stat.v[STAT_RSS] <= UINT64_MAX / page_kib) {
 		fact_set(&out->facts[VM_RSS], value_u64(stat.v[STAT_RSS] * page_kib));
-		out->cover |= COVER_RSS;
+		out->known |= READS(RSS);
 	}
 	sample_io(proc, out);
-	if (proc->needs & NEED_VCPUS)
+	if (proc->reads & READS(VCPUS))
 		sample_threads(proc, &stat, out);
 	return 0;
 }

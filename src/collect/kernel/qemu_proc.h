@@ -16,18 +16,15 @@ struct qemu_proc;
 
 /*
  * Finds the process of a VM through run/libvirt/qemu/<name>.pid, makes sure by its command
- * line that it runs the VM of that uuid, and opens what @needs (enum qemu_need) asks for.
+ * line that it runs the VM of that uuid, and opens what must be read for @reads (core/catalogue.h).
  * @root_fd: the directory that holds proc, run and sys, "/" or a fixture; borrowed for the
  * result's life.
  * Return: 0; -ENOENT (no pid file, or no such process); -ESRCH (the pid is another
  * process'); -EACCES (hidden from us); -errno.
  */
 int qemu_proc_open(
-	int root_fd, const struct vm_ident *vm, unsigned needs, struct qemu_proc **ret);
+	int root_fd, const struct vm_ident *vm, uint64_t reads, struct qemu_proc **ret);
 void qemu_proc_free(struct qemu_proc *proc); /* NULL is accepted */
-
-/* What it was opened for. */
-unsigned qemu_proc_needs(const struct qemu_proc *proc);
 
 /* A descriptor of the process' stat file, the caller's to close; -1 if there is no more. */
 int qemu_proc_stat_fd(const struct qemu_proc *proc);
@@ -36,9 +33,9 @@ int qemu_proc_stat_fd(const struct qemu_proc *proc);
 uint64_t qemu_proc_start_ticks(const struct qemu_proc *proc);
 
 /*
- * Adds the process' and the cgroup's figures to @out, and to its cover what they make up:
- * COVER_CPU, COVER_RSS, and COVER_VCPU if the vCPUs' threads are known.  Threads that came
- * or went are noticed.  Return: 0, or -ESRCH if the process has ended.
+ * Adds the process' and the cgroup's figures to @out, and to what it knows READS(CPU),
+ * READS(RSS), and READS(VCPUS) if the vCPUs' threads are there.  Threads that came or went
+ * are noticed.  Return: 0, or -ESRCH if the process has ended.
  */
 int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out);
 

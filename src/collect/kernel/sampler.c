@@ -10,17 +10,16 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "collect/kernel/fast_plan.h"
+#include "collect/kernel/fast_list.h"
 #include "collect/kernel/fast_vm.h"
 #include "collect/kernel/finder.h"
 #include "collect/kernel/host.h"
 #include "collect/kernel/link_stats.h"
 #include "collect/kernel/proc_text.h"
-#include "collect/kernel/qemu_cgroup.h"
 #include "core/metric_list.h"
-#include "core/spec.h"
 #include "model/board.h"
 #include "model/cycle.h"
+#include "model/plan.h"
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -44,14 +43,13 @@ struct sampler {
 	pthread_t thread;
 
 	struct cycle cycle;
-	_Atomic int64_t slow_period_ns;
 	_Atomic int64_t last_cycle_ns, last_mono_ns;
 	_Atomic uint64_t cycles;
 
 	/* sampler thread only */
 	struct host *host;
 	struct link_stats *links;
-	struct fast_plan *plan;
+	struct plan *plan;
 	struct vm_sample scratch;
 	bool waits_counted; /* kernel.sched_schedstats was 1 */
 };
@@ -60,15 +58,10 @@ struct sampler {
 
 static void refresh_plan(struct sampler *s)
 {
-	struct spec_set *specs = board_specs(s->board);
-
-	if (!s->plan || specs != fast_plan_specs(s->plan)) {
-		fast_plan_free(s->plan);
-		s->plan = fast_plan_new(specs);
-	}
-	spec_set_unref(specs);
+	plan_unref(s->plan);
+	s->plan = board_plan(s->board);
 	/* what the kernel does not count is not zero; that may be switched at any time */
-	if (fast_plan_needs(s->plan) & NEED_WAIT) {
+	if (s->plan->vm_reads & READS(WAIT)) {
 		bool counted = finder_waits_counted(s->root_fd);
 
 		if (counted != s->waits_counted && s->finder)
@@ -82,8 +75,8 @@ static void sample_about(struct sampler *s, struct run *run, const struct fast_v
 	int64_t then = atomic_load(&run->slow_mono_ns);
 	int64_t age = then ? clock_mono_ns() - then : -1;
 	bool stale = atomic_load(&run->silent) ||
-		age > STALE_SLOW_PERIODS * atomic_load(&s->slow_period_ns);
-	struct metric_list *list = fast_plan_about(
+		age > STALE_SLOW_PERIODS * s->plan->settings.slow_period_ns;
+	struct metric_list *list = fast_list_about(
 		s->plan, !fast_vm_has_process(fv), age, stale, clock_real_ns());
 
 	if (list)
@@ -96,7 +89,7 @@ static void sample_vm(struct sampler *s, struct run *run, struct fast_vm *fv)
 
 	if (list)
 		board_update(s->board, run, LANE_FAST, list);
-	list = fast_vm_domain(fv, fast_plan_specs(s->plan), s->host_mhz);
+	list = fast_vm_domain(fv, s->plan, s->host_mhz);
 	if (list)
 		board_update(s->board, run, LANE_DOMAIN, list);
 	sample_about(s, run, fv);
@@ -105,7 +98,7 @@ static void sample_vm(struct sampler *s, struct run *run, struct fast_vm *fv)
 /* Dumps the interfaces' counters, if any is asked for. */
 static void sample_links(struct sampler *s)
 {
-	if (fast_plan_wants_links(s->plan))
+	if (s->plan->vm_reads & READS(NICS))
 		(void)link_stats_dump(s->links); /* then no interface is known */
 }
 
@@ -207,8 +200,9 @@ static void measure_self(struct sampler *s, struct fact *facts)
 
 static void sample_fleet(struct sampler *s, const struct roster *roster)
 {
-	struct spec_set *specs = fast_plan_specs(s->plan);
-	struct metric_list_builder *b = metric_list_builder_new(specs, clock_real_ns());
+	const struct plan_part *part = &s->plan->parts[PLAN_FLEET];
+	struct metric_list_builder *b =
+		metric_list_builder_new(s->plan->specs, clock_real_ns());
 	struct fact facts[FLEET_KEY_COUNT] = { 0 };
 	_cleanup_strbuf_ struct strbuf product = STRBUF_INIT;
 
@@ -216,12 +210,11 @@ static void sample_fleet(struct sampler *s, const struct roster *roster)
 	/* before libvirt was ever there, no VM is known, which does not mean that there is none */
 	if (s->fill && s->fill(s->ctx, facts, &product))
 		count_vms(s, roster, facts);
-	for (size_t i = 0; i < specs->n; i++) {
-		const struct catalogue_entry *e = specs->specs[i].entry;
+	for (size_t i = 0; i < part->n; i++) {
+		const struct fact *fact = &facts[part->items[i].key];
 
-		if (e && e->collector == COLLECTOR_FLEET)
-			metric_list_builder_add_source(b, (uint32_t)i, NULL,
-				facts[e->key].have ? &facts[e->key].value : NULL);
+		metric_list_builder_add_source(
+			b, part->items[i].slot, NULL, fact->have ? &fact->value : NULL);
 	}
 	board_update(s->board, NULL, LANE_FLEET, metric_list_builder_finish(b));
 }
@@ -230,8 +223,7 @@ static void run_beat(struct sampler *s, const struct roster *roster)
 {
 	int64_t start = clock_mono_ns();
 
-	board_update(s->board, NULL, LANE_HOST,
-		host_sample(s->host, fast_plan_specs(s->plan)));
+	board_update(s->board, NULL, LANE_HOST, host_sample(s->host, s->plan));
 	sample_vms(s, roster);
 	sample_fleet(s, roster);
 	board_publish(s->board);
@@ -276,6 +268,14 @@ static void on_registry(void *ctx, enum registry_event event, struct run *run)
 		finder_wake(s->finder);
 }
 
+static void on_plan(void *ctx, const struct plan *plan)
+{
+	struct sampler *s = ctx;
+
+	finder_wake(s->finder); /* other files may have to be open */
+	cycle_set_period(&s->cycle, plan->settings.period_ns);
+}
+
 static void on_found(void *ctx)
 {
 	sampler_kick(ctx);
@@ -285,14 +285,14 @@ struct sampler *sampler_new(const struct sampler_params *params)
 {
 	struct sampler *s = xcalloc(1, sizeof(*s));
 
+	s->plan = board_plan(params->board);
 	s->board = params->board;
 	s->registry = params->registry;
 	s->root_fd = params->root_fd;
 	s->host = host_new(params->root_fd);
 	s->host_mhz = host_nominal_mhz(params->root_fd);
 	s->links = link_stats_new();
-	atomic_store(&s->slow_period_ns, params->slow_period_ns);
-	cycle_init(&s->cycle, params->period_ns);
+	cycle_init(&s->cycle, s->plan->settings.period_ns);
 	run_cycle(s, CYCLE_BEAT);
 	return s;
 }
@@ -320,6 +320,7 @@ int sampler_start(struct sampler *s,
 		return -r;
 	}
 	pthread_setname_np(s->thread, "fast");
+	board_subscribe(s->board, (struct plan_listener){ on_plan, s });
 	return 0;
 }
 
@@ -334,19 +335,12 @@ void sampler_free(struct sampler *s)
 {
 	if (!s)
 		return;
-	fast_plan_free(s->plan);
+	plan_unref(s->plan);
 	vm_sample_done(&s->scratch);
 	link_stats_free(s->links);
 	host_free(s->host);
 	cycle_done(&s->cycle);
 	free(s);
-}
-
-void sampler_reload(struct sampler *s, int64_t period_ns, int64_t slow_period_ns)
-{
-	atomic_store(&s->slow_period_ns, slow_period_ns);
-	finder_wake(s->finder); /* other files may have to be open */
-	cycle_set_period(&s->cycle, period_ns);
 }
 
 void sampler_kick(struct sampler *s)

@@ -3,7 +3,8 @@
  * The fast lane: each period, on a thread of its own, the host's figures and those of all
  * running VMs, through kept-open descriptors; then one publication.  It never asks libvirt,
  * never waits for a VM, and skips beats that it is late for.  Between two beats it samples
- * what the finder (collect/kernel/finder.h) has just found, and nothing else.
+ * what the finder (collect/kernel/finder.h) has just found, and nothing else.  Another plan
+ * on the board is a beat.
  */
 #pragma once
 
@@ -22,10 +23,11 @@ struct sampler_params {
 	struct board *board;
 	struct registry *registry;
 	int root_fd; /* holds proc, sys, etc and run; borrowed */
-	int64_t period_ns, slow_period_ns;
 };
 
-/* Samples the host once, so that the first reader finds something; starts nothing. */
+/*
+ * Samples the host once, so that the first reader finds something; starts nothing.
+ */
 struct sampler *sampler_new(const struct sampler_params *params);
 
 /*
@@ -39,9 +41,6 @@ int sampler_start(struct sampler *sampler,
 	bool (*fill)(void *ctx, struct fact *facts, struct strbuf *product), void *ctx);
 void sampler_stop(struct sampler *sampler); /* no report may be under way */
 void sampler_free(struct sampler *sampler); /* after sampler_stop(); NULL is accepted */
-
-/* After a reload; also samples at once. */
-void sampler_reload(struct sampler *sampler, int64_t period_ns, int64_t slow_period_ns);
 
 /* Samples what is new without moving the beats: others know more than they did.  Any thread. */
 void sampler_kick(struct sampler *sampler);

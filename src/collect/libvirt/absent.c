@@ -13,13 +13,6 @@ int virt_start(const struct virt_params *params, struct virt **ret)
 	return 0;
 }
 
-void virt_reload(struct virt *virt, int64_t period_ns, int64_t slow_period_ns)
-{
-	(void)virt;
-	(void)period_ns;
-	(void)slow_period_ns;
-}
-
 bool virt_stop(struct virt *virt)
 {
 	(void)virt;

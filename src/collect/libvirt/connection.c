@@ -15,7 +15,9 @@
 #include "collect/libvirt/describe.h"
 #include "collect/libvirt/slow.h"
 #include "core/catalogue.h"
+#include "model/board.h"
 #include "model/cycle.h"
+#include "model/plan.h"
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -433,7 +435,19 @@ static void on_slow_success(void *ctx)
 	atomic_store(&virt->stats_failed, false);
 }
 
-/* ---- start, reload, stop ---- */
+/* ---- start, stop ---- */
+
+static void on_plan(void *ctx, const struct plan *plan)
+{
+	struct virt *virt = ctx;
+	_cleanup_roster_ struct roster *roster = registry_roster(virt->params.registry);
+
+	describe_set_period(virt->describe, plan->settings.period_ns);
+	/* some limits have no event: who wants them seen now reloads */
+	for (size_t i = 0; i < roster->n; i++)
+		describe_again(virt->describe, roster->runs[i], true);
+	slow_again(virt->slow);
+}
 
 /* Return: 0 or -errno; nothing runs then. */
 static int start_threads(struct virt *virt)
@@ -470,11 +484,10 @@ void virt_free(struct virt *virt)
 
 int virt_start(const struct virt_params *params, struct virt **ret)
 {
+	_cleanup_plan_ struct plan *plan = board_plan(params->board);
 	struct virt *virt = xcalloc(1, sizeof(*virt));
 	struct slow_params sp = { .board = params->board,
 		.registry = params->registry,
-		.period_ns = params->period_ns,
-		.slow_period_ns = params->slow_period_ns,
 		.on_failure = on_slow_failure,
 		.on_success = on_slow_success,
 		.ctx = virt };
@@ -491,13 +504,14 @@ int virt_start(const struct virt_params *params, struct virt **ret)
 	virt->wake_timer = virEventAddTimeout(-1, on_wake_timer, NULL, NULL);
 	virt->slow = slow_start(&sp);
 	virt->describe = virt->slow
-		? describe_start(params->registry, virt->slow, params->period_ns)
+		? describe_start(params->registry, virt->slow, plan->settings.period_ns)
 		: NULL;
 	registry_subscribe(
 		params->registry, (struct registry_listener){ on_registry, virt });
 	int r = virt->describe ? start_threads(virt) : -EAGAIN;
 
 	if (r == 0) {
+		board_subscribe(params->board, (struct plan_listener){ on_plan, virt });
 		*ret = virt;
 		return 0;
 	}
@@ -511,17 +525,6 @@ int virt_start(const struct virt_params *params, struct virt **ret)
 		(void)slow_stop(virt->slow, deadline);
 	virt_free(virt);
 	return r;
-}
-
-void virt_reload(struct virt *virt, int64_t period_ns, int64_t slow_period_ns)
-{
-	_cleanup_roster_ struct roster *roster = registry_roster(virt->params.registry);
-
-	describe_set_period(virt->describe, period_ns);
-	/* some limits have no event: who wants them seen now reloads */
-	for (size_t i = 0; i < roster->n; i++)
-		describe_again(virt->describe, roster->runs[i], true);
-	slow_reload(virt->slow, period_ns, slow_period_ns);
 }
 
 bool virt_stop(struct virt *virt)

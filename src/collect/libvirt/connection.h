@@ -25,7 +25,6 @@ struct virt_params {
 	struct board *board;
 	struct registry *registry;
 	const char *uri; /* NULL: the hypervisor of this host */
-	int64_t period_ns, slow_period_ns;
 
 	/* The hypervisor's version is known.  From the connect thread; must not block. */
 	void (*on_connected)(void *ctx);
@@ -33,14 +32,12 @@ struct virt_params {
 };
 
 /*
- * Starts the threads; does not fail for want of a libvirt.
+ * Starts the threads; does not fail for want of a libvirt.  When another plan is on the
+ * board all VMs are asked at once.
  * Return: 0; -errno with a logged error if there are no threads to be had.  Where libvirt is
  * not part of the build *@ret is NULL, which all others accept.
  */
 int virt_start(const struct virt_params *params, struct virt **ret);
-
-/* Puts other periods in force and asks at once; also after board_set_specs(). */
-void virt_reload(struct virt *virt, int64_t period_ns, int64_t slow_period_ns);
 
 /*
  * Stops: nothing is reported any more.  Waits for calls to libvirt for a bounded time.

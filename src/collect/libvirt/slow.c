@@ -12,8 +12,9 @@
 
 #include "collect/libvirt/slow_job.h"
 #include "collect/libvirt/stats.h"
-#include "core/spec.h"
+#include "core/catalogue.h"
 #include "model/board.h"
+#include "model/plan.h"
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -56,16 +57,17 @@ struct slow {
 	_Atomic bool no_nowait; /* the driver does not know NOWAIT */
 
 	/* scheduler only */
-	struct virt_plan *plan;
+	struct plan *plan;
 	bool told_exhausted, told_no_thread;
-	unsigned groups[COVER_COMBINATIONS];
+	unsigned groups[READS_EITHER +
+		1]; /* to ask for, by what the kernel's lane knows */
 
 	pthread_mutex_t
 		lock;        /* guards the rest and PLACE_SLOW; inside it registry.lock */
 	pthread_cond_t wake; /* the scheduler */
 	pthread_cond_t work; /* idle workers */
-	pthread_cond_t ended; /* slow_stop() */
-	int64_t period_ns, slow_period_ns;
+	pthread_cond_t ended;              /* slow_stop() */
+	int64_t period_ns, slow_period_ns; /* of the plan */
 	bool stopping;
 	bool stalled; /* even probes are not answered: libvirt itself hangs */
 	bool kicked;
@@ -179,9 +181,9 @@ static int64_t next_due(
 	return due - due % tick + tick;
 }
 
-static bool covered(const struct slow_vm *sv)
+static uint64_t known(const struct slow_vm *sv)
 {
-	return atomic_load(&sv->run->cover) != 0;
+	return atomic_load(&sv->run->known) & READS_EITHER;
 }
 
 /* After a job of that kind. */
@@ -199,7 +201,7 @@ static void plan_next_locked(
 	else if (kind == JOB_PROBE)
 		sv->due_ns = now;
 	else
-		sv->due_ns = next_due(sv, covered(sv) ? s->slow_period_ns : s->period_ns,
+		sv->due_ns = next_due(sv, known(sv) ? s->slow_period_ns : s->period_ns,
 			tick_ns(s), now);
 }
 
@@ -329,15 +331,20 @@ static bool start_worker_locked(struct slow *s)
 
 static void refresh_plan(struct slow *s)
 {
-	struct spec_set *specs = board_specs(s->params.board);
+	struct plan *plan = board_plan(s->params.board);
 
-	if (!s->plan || specs != virt_plan_specs(s->plan)) {
-		virt_plan_unref(s->plan);
-		s->plan = virt_plan_new(specs);
-		for (unsigned cover = 0; cover < COVER_COMBINATIONS; cover++)
-			s->groups[cover] = virt_plan_groups(s->plan, cover);
+	if (plan == s->plan) {
+		plan_unref(plan);
+		return;
 	}
-	spec_set_unref(specs);
+	plan_unref(s->plan);
+	s->plan = plan;
+	pthread_mutex_lock(&s->lock);
+	s->period_ns = plan->settings.period_ns;
+	s->slow_period_ns = plan->settings.slow_period_ns;
+	pthread_mutex_unlock(&s->lock);
+	for (uint64_t known = 0; known <= READS_EITHER; known++)
+		s->groups[known] = virt_stats_groups(plan, known);
 }
 
 static bool is_due(const struct slow_vm *sv, int64_t now)
@@ -348,11 +355,6 @@ static bool is_due(const struct slow_vm *sv, int64_t now)
 static bool needs_probe(const struct slow_vm *sv)
 {
 	return sv->memory.doubt == DOUBT_SUSPECT || sv->memory.doubt == DOUBT_SILENT;
-}
-
-static unsigned cover_of(const struct slow_vm *sv)
-{
-	return atomic_load(&sv->run->cover) & (COVER_COMBINATIONS - 1);
 }
 
 static void job_add_locked(struct slow_job *job, struct slow_vm *sv)
@@ -373,7 +375,7 @@ static struct slow_vm *first_due_locked(
 
 		if (!sv || !is_due(sv, now))
 			continue;
-		if (!needs_probe(sv) && !s->groups[cover_of(sv)]) {
+		if (!needs_probe(sv) && !s->groups[known(sv)]) {
 			plan_next_locked(s, sv, JOB_STATS, now); /* nothing to ask */
 			continue;
 		}
@@ -392,7 +394,7 @@ static bool fits(const struct slow_vm *first, const struct slow_vm *sv)
 	if (needs_probe(first) || needs_probe(sv))
 		return needs_probe(first) && needs_probe(sv);
 	return sv->memory.doubt == first->memory.doubt &&
-		first->memory.doubt != DOUBT_ALONE && cover_of(sv) == cover_of(first);
+		first->memory.doubt != DOUBT_ALONE && known(sv) == known(first);
 }
 
 /*
@@ -406,9 +408,9 @@ static struct slow_job *make_job_locked(struct slow *s, int64_t now)
 
 	if (!first)
 		return NULL;
-	unsigned cover = cover_of(first);
+	uint64_t first_known = known(first);
 	struct slow_job *job = slow_job_new(needs_probe(first) ? JOB_PROBE : JOB_STATS,
-		s->plan, s->groups[cover], cover);
+		s->plan, s->groups[first_known], first_known);
 
 	job->start_mono_ns = now;
 	job->start_real_ns = clock_real_ns();
@@ -579,7 +581,7 @@ void slow_free(struct slow *s)
 		s->pending = job->next;
 		slow_job_free(job);
 	}
-	virt_plan_unref(s->plan);
+	plan_unref(s->plan);
 	pthread_cond_destroy(&s->wake);
 	pthread_cond_destroy(&s->work);
 	pthread_cond_destroy(&s->ended);
@@ -592,8 +594,6 @@ struct slow *slow_start(const struct slow_params *params)
 	struct slow *s = xcalloc(1, sizeof(*s));
 
 	s->params = *params;
-	s->period_ns = params->period_ns;
-	s->slow_period_ns = params->slow_period_ns;
 	pthread_mutex_init(&s->lock, NULL);
 	cond_init_monotonic(&s->wake);
 	cond_init_monotonic(&s->work);
@@ -628,13 +628,11 @@ bool slow_stop(struct slow *s, int64_t deadline_mono_ns)
 	return over;
 }
 
-void slow_reload(struct slow *s, int64_t period_ns, int64_t slow_period_ns)
+void slow_again(struct slow *s)
 {
 	_cleanup_roster_ struct roster *roster = registry_roster(s->params.registry);
 
 	pthread_mutex_lock(&s->lock);
-	s->period_ns = period_ns;
-	s->slow_period_ns = slow_period_ns;
 	for (size_t i = 0; i < roster->n; i++) {
 		struct slow_vm *sv = slow_vm_of(roster->runs[i]);
 

@@ -23,7 +23,6 @@ struct strbuf;
 struct slow_params {
 	struct board *board;
 	struct registry *registry;
-	int64_t period_ns, slow_period_ns;
 
 	/* A call failed as a whole: is the connection still good?  From a worker. */
 	void (*on_failure)(void *ctx, virConnectPtr conn, virErrorPtr error);
@@ -45,8 +44,8 @@ struct slow *slow_start(const struct slow_params *params);
 bool slow_stop(struct slow *slow, int64_t deadline_mono_ns);
 void slow_free(struct slow *slow); /* after slow_stop(); NULL is accepted */
 
-/* After a reload, also of the board's specs; asks all VMs at once. */
-void slow_reload(struct slow *slow, int64_t period_ns, int64_t slow_period_ns);
+/* Another plan is on the board: asks all VMs at once. */
+void slow_again(struct slow *slow);
 
 /*
  * Any thread; none of them waits for libvirt.

@@ -7,20 +7,21 @@
 
 #include "collect/libvirt/stats.h"
 #include "model/board.h"
+#include "model/plan.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/mem.h"
 
 struct slow_job *slow_job_new(
-	enum slow_job_kind kind, struct virt_plan *plan, unsigned groups, unsigned cover)
+	enum slow_job_kind kind, struct plan *plan, unsigned groups, uint64_t known)
 {
 	struct slow_job *job = xcalloc(1, sizeof(*job));
 
 	job->kind = kind;
-	job->plan = virt_plan_ref(plan);
+	job->plan = plan_ref(plan);
 	job->groups = groups;
-	job->cover = cover;
+	job->known = known;
 	job->doms = xcalloc(SLOW_BATCH_VMS, sizeof(virDomainPtr));
 	job->items = xcalloc(SLOW_BATCH_VMS, sizeof(*job->items));
 	return job;
@@ -34,7 +35,7 @@ void slow_job_free(struct slow_job *job)
 	}
 	virDomainStatsRecordListFree(job->records);
 	virFreeError(job->error);
-	virt_plan_unref(job->plan);
+	plan_unref(job->plan);
 	free(job->doms);
 	free(job->items);
 	free(job);
@@ -145,7 +146,7 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 	m->n_params = record->nparams;
 	m->groups = job->groups;
 	board_update(board, run, LANE_LIBVIRT,
-		virt_stats_convert(job->plan, run, record, job->cover, &m->last,
+		virt_stats_convert(job->plan, run, record, job->known, &m->last,
 			job->start_real_ns, job->start_mono_ns));
 	atomic_store(&run->slow_mono_ns, job->start_mono_ns);
 	if (atomic_exchange(&run->silent, false))

@@ -17,7 +17,7 @@
 #include "model/vm_sample.h"
 
 struct board;
-struct virt_plan;
+struct plan;
 
 #define SLOW_BATCH_VMS 64u /* in one job: bounds what one hung VM holds up */
 
@@ -51,8 +51,9 @@ enum slow_job_kind { JOB_STATS, JOB_PROBE };
 
 struct slow_job {
 	enum slow_job_kind kind;
-	struct virt_plan *plan;
-	unsigned groups, cover;
+	struct plan *plan;
+	unsigned groups;
+	uint64_t known; /* by the kernel's lane of each of them */
 	int64_t start_mono_ns, start_real_ns;
 	size_t n;
 	virDomainPtr *doms;
@@ -70,9 +71,9 @@ struct slow_job {
 	bool over; /* answered: may not be abandoned any more */
 };
 
-/* Takes a reference to @plan.  @groups, @cover: of all that are asked. */
+/* Takes a reference to @plan.  @groups, @known: of all that are asked. */
 struct slow_job *slow_job_new(
-	enum slow_job_kind kind, struct virt_plan *plan, unsigned groups, unsigned cover);
+	enum slow_job_kind kind, struct plan *plan, unsigned groups, uint64_t known);
 void slow_job_free(struct slow_job *job);
 
 /* Takes references.  At most SLOW_BATCH_VMS. */

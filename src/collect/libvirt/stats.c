@@ -9,7 +9,7 @@
 
 #include "core/catalogue.h"
 #include "core/metric_list.h"
-#include "core/spec.h"
+#include "model/plan.h"
 #include "model/run.h"
 #include "model/vm_sample.h"
 #include "util/cleanup.h"
@@ -17,195 +17,71 @@
 #include "util/mem.h"
 #include "util/parse.h"
 
-/* A source of the configuration, to be found by libvirt's name. */
-struct wanted {
-	const char *source;
-	uint32_t slot;
-	bool pattern; /* holds '*' */
-};
-
-/* Groups of statistics, and what makes asking for them needless. */
-struct group {
+/* The groups of libvirt's statistics that tell what a line of the catalogue reads. */
+static const struct {
+	enum catalogue_read read;
 	unsigned group;
-	enum vm_cover cover; /* COVER_KERNEL: nothing does */
-};
-
-struct virt_plan {
-	_Atomic unsigned refs;
-	struct spec_set *specs;
-	struct wanted *wanted; /* sorted by source */
-	size_t n;
-	struct group *groups;
-	size_t n_groups;
-};
-
-static unsigned group_of(const char *source)
-{
-	static const struct {
-		const char *prefix;
-		unsigned group;
-	} groups[] = {
-		{ "state.", VIR_DOMAIN_STATS_STATE },
-		{ "cpu.", VIR_DOMAIN_STATS_CPU_TOTAL },
-		{ "balloon.", VIR_DOMAIN_STATS_BALLOON },
-		{ "vcpu.", VIR_DOMAIN_STATS_VCPU },
-		{ "net.", VIR_DOMAIN_STATS_INTERFACE },
-		{ "block.", VIR_DOMAIN_STATS_BLOCK },
-		{ "perf.", VIR_DOMAIN_STATS_PERF },
-		{ "iothread.", VIR_DOMAIN_STATS_IOTHREAD },
+} groups[] = {
+	{ READ_CPU, VIR_DOMAIN_STATS_CPU_TOTAL },
+	{ READ_VCPUS, VIR_DOMAIN_STATS_VCPU },
+	{ READ_VCPU_MAXIMUM, VIR_DOMAIN_STATS_VCPU },
+	{ READ_BALLOON, VIR_DOMAIN_STATS_BALLOON },
+	{ READ_RSS, VIR_DOMAIN_STATS_BALLOON },
+	{ READ_NICS, VIR_DOMAIN_STATS_INTERFACE },
+	{ READ_STATE, VIR_DOMAIN_STATS_STATE },
+	{ READ_BLOCKS, VIR_DOMAIN_STATS_BLOCK },
+	{ READ_IOTHREADS, VIR_DOMAIN_STATS_IOTHREAD },
+	{ READ_PERF, VIR_DOMAIN_STATS_PERF },
 #if LIBVIR_CHECK_VERSION(6, 0, 0)
-		{ "memory.", VIR_DOMAIN_STATS_MEMORY },
-#endif
-#if LIBVIR_CHECK_VERSION(8, 9, 0)
-		{ "vm.", VIR_DOMAIN_STATS_VM },
+	{ READ_MEMORY_BANDWIDTH, VIR_DOMAIN_STATS_MEMORY },
 #endif
 #if LIBVIR_CHECK_VERSION(7, 2, 0)
-		{ "dirtyrate.", VIR_DOMAIN_STATS_DIRTYRATE },
+	{ READ_DIRTY_RATE, VIR_DOMAIN_STATS_DIRTYRATE },
 #endif
-	};
+#if LIBVIR_CHECK_VERSION(8, 9, 0)
+	{ READ_HYPERVISOR, VIR_DOMAIN_STATS_VM },
+#endif
+};
 
-	for (size_t i = 0; i < ARRAY_LEN(groups); i++)
-		if (!strncmp(source, groups[i].prefix, strlen(groups[i].prefix)))
-			return groups[i].group;
-	return 0;
-}
-
-/* What an entry that is calculated is calculated from. */
-static unsigned usage_groups(int key)
+unsigned virt_stats_groups(const struct plan *plan, uint64_t known)
 {
-	switch (key) {
-	case VM_USAGE_CPU:
-		return VIR_DOMAIN_STATS_VCPU | VIR_DOMAIN_STATS_CPU_TOTAL;
-	case VM_USAGE_THROTTLED:
-	case VM_USAGE_MEMORY_PRESSURE:
-		return 0;
-	default:
-		return VIR_DOMAIN_STATS_VCPU;
-	}
-}
-
-static int compare_wanted(const void *a, const void *b)
-{
-	const struct wanted *x = a, *y = b;
-	int c = strcmp(x->source, y->source);
-
-	return c ? c : x->slot < y->slot ? -1 : x->slot > y->slot;
-}
-
-static void add_group(struct virt_plan *plan, unsigned group, enum vm_cover cover)
-{
-	if (group)
-		plan->groups[plan->n_groups++] =
-			(struct group){ .group = group, .cover = cover };
-}
-
-struct virt_plan *virt_plan_new(struct spec_set *specs)
-{
-	struct virt_plan *plan = xcalloc(1, sizeof(*plan));
-
-	atomic_init(&plan->refs, 1);
-	plan->specs = spec_set_ref(specs);
-	plan->wanted = xcalloc(specs->n, sizeof(*plan->wanted));
-	plan->groups = xcalloc(specs->n + 2, sizeof(*plan->groups));
+	const struct plan_part *part = &plan->parts[PLAN_LIBVIRT];
 	/* for host.vms.* and domain.cpu.limit */
-	add_group(plan, VIR_DOMAIN_STATS_VCPU, COVER_VCPU);
-	add_group(plan, VIR_DOMAIN_STATS_BALLOON, COVER_RSS);
-	for (size_t i = 0; i < specs->n; i++) {
-		const struct metric_spec *spec = &specs->specs[i];
+	uint64_t reads =
+		(plan->parts[PLAN_FLEET].reads | plan->parts[PLAN_DOMAIN].reads) &
+		READS_EITHER & ~known;
+	unsigned ret = 0;
 
-		if (!spec->entry)
-			continue;
-		if (spec->entry->collector == COLLECTOR_USAGE)
-			add_group(
-				plan, usage_groups(spec->entry->key), spec->entry->cover);
-		if (spec->entry->collector != COLLECTOR_LIBVIRT)
-			continue;
-		add_group(plan, group_of(spec->source), spec->entry->cover);
-		plan->wanted[plan->n++] = (struct wanted){ .source = spec->source,
-			.slot = (uint32_t)i,
-			.pattern = strchr(spec->source, '*') != NULL };
-	}
-	if (plan->n)
-		qsort(plan->wanted, plan->n, sizeof(*plan->wanted), compare_wanted);
-	return plan;
-}
-
-struct virt_plan *virt_plan_ref(struct virt_plan *plan)
-{
-	atomic_fetch_add_explicit(&plan->refs, 1, memory_order_relaxed);
-	return plan;
-}
-
-void virt_plan_unref(struct virt_plan *plan)
-{
-	if (!plan || atomic_fetch_sub_explicit(&plan->refs, 1, memory_order_acq_rel) != 1)
-		return;
-	spec_set_unref(plan->specs);
-	free(plan->wanted);
-	free(plan->groups);
-	free(plan);
-}
-
-struct spec_set *virt_plan_specs(const struct virt_plan *plan)
-{
-	return plan->specs;
-}
-
-/* True if the fast lane serves an entry of that cover for a VM that is covered so. */
-static bool is_covered(enum vm_cover entry, unsigned cover)
-{
-	return entry != COVER_KERNEL && (cover & entry) == entry;
-}
-
-unsigned virt_plan_groups(const struct virt_plan *plan, unsigned cover)
-{
-	unsigned groups = 0;
-
-	for (size_t i = 0; i < plan->n_groups; i++)
-		if (!is_covered(plan->groups[i].cover, cover))
-			groups |= plan->groups[i].group;
-	return groups;
-}
-
-/* The first entry with that source, or NULL; its equals follow. */
-static const struct wanted *find_wanted(const struct virt_plan *plan, const char *source)
-{
-	size_t low = 0, high = plan->n;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (strcmp(plan->wanted[mid].source, source) < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < plan->n && !strcmp(plan->wanted[low].source, source)
-		? &plan->wanted[low]
-		: NULL;
+	for (size_t i = 0; i < part->n; i++)
+		if (!plan_kernel_serves(&part->items[i], known))
+			reads |= part->items[i].spec->entry->reads;
+	for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+		if (reads >> groups[i].read & 1)
+			ret |= groups[i].group;
+	return ret;
 }
 
 /* What goes on while one record is converted. */
 struct conversion {
-	const struct virt_plan *plan;
+	const struct plan *plan;
 	struct metric_list_builder *b;
 	bool *seen; /* by slot */
-	unsigned cover;
+	uint64_t known;
 	struct vm_sample sample; /* what is calculated with */
 };
 
 static void add_to(struct conversion *cv, const char *source, const char *index,
 	const struct value *value)
 {
-	const struct wanted *w = find_wanted(cv->plan, source);
+	size_t n = 0;
+	const struct plan_item *const *items = plan_find_source(cv->plan, source, &n);
 
-	for (; w && w < cv->plan->wanted + cv->plan->n && !strcmp(w->source, source);
-		w++) {
+	for (size_t i = 0; i < n; i++) {
 		if (metric_list_builder_count(cv->b) >= LIMIT_VM_METRICS)
 			return;
 		metric_list_builder_add_source(
-			cv->b, w->slot, w->pattern ? index : NULL, value);
-		cv->seen[w->slot] = true;
+			cv->b, items[i]->slot, strchr(source, '*') ? index : NULL, value);
+		cv->seen[items[i]->slot] = true;
 	}
 }
 
@@ -352,22 +228,21 @@ static void add_param(struct conversion *cv, const virTypedParameter *param)
 /* What is calculated, and "unavailable" for plain sources that libvirt did not name. */
 static void add_rest(struct conversion *cv)
 {
-	const struct spec_set *specs = cv->plan->specs;
+	const struct plan_part *part = &cv->plan->parts[PLAN_LIBVIRT];
 
-	for (size_t i = 0; i < specs->n; i++) {
-		const struct metric_spec *spec = &specs->specs[i];
-		const struct catalogue_entry *e = spec->entry;
+	for (size_t i = 0; i < part->n; i++) {
+		const struct plan_item *item = &part->items[i];
+		const struct metric_spec *spec = item->spec;
 
-		if (!e || is_covered(e->cover, cv->cover))
+		if (plan_kernel_serves(item, cv->known))
 			continue;
-		if (e->collector == COLLECTOR_USAGE && e->cover != COVER_KERNEL) {
-			const struct fact *fact = &cv->sample.facts[e->key];
+		if (spec->entry->collector == COLLECTOR_USAGE) {
+			const struct fact *fact = &cv->sample.facts[item->key];
 
-			metric_list_builder_add_source(cv->b, (uint32_t)i, NULL,
+			metric_list_builder_add_source(cv->b, item->slot, NULL,
 				fact->have ? &fact->value : NULL);
-		} else if (e->collector == COLLECTOR_LIBVIRT && !cv->seen[i] &&
-			!strchr(spec->source, '*')) {
-			metric_list_builder_add_source(cv->b, (uint32_t)i, NULL, NULL);
+		} else if (!cv->seen[item->slot] && !strchr(spec->source, '*')) {
+			metric_list_builder_add_source(cv->b, item->slot, NULL, NULL);
 		}
 	}
 }
@@ -376,20 +251,20 @@ static void tell(struct run *vm, const struct conversion *cv)
 {
 	const struct fact *facts = cv->sample.facts;
 
-	if (!(cv->cover & COVER_VCPU) && facts[VM_VCPU_CURRENT].have)
+	if (!(cv->known & READS(VCPUS)) && facts[VM_VCPU_CURRENT].have)
 		atomic_store(&vm->vcpus, facts[VM_VCPU_CURRENT].value.u);
-	if (!(cv->cover & COVER_RSS) && facts[VM_RSS].have)
+	if (!(cv->known & READS(RSS)) && facts[VM_RSS].have)
 		atomic_store(&vm->rss_kib, facts[VM_RSS].value.u);
 }
 
-struct metric_list *virt_stats_convert(const struct virt_plan *plan, struct run *vm,
-	const virDomainStatsRecord *record, unsigned cover, struct vm_counters *last,
+struct metric_list *virt_stats_convert(const struct plan *plan, struct run *vm,
+	const virDomainStatsRecord *record, uint64_t known, struct vm_counters *last,
 	int64_t time_ns, int64_t mono_ns)
 {
 	_cleanup_free_ bool *seen = xcalloc(plan->specs->n, sizeof(*seen));
 	struct conversion cv = { .plan = plan,
 		.seen = seen,
-		.cover = cover,
+		.known = known,
 		.sample = { .time_ns = time_ns, .mono_ns = mono_ns },
 		.b = metric_list_builder_new(plan->specs, time_ns) };
 
