@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What libvirt does once a year: events and lists that overtake each other, calls that do
+ * not come back, or late, or fail, and connections that break meanwhile.
+ */
+#include "fake-libvirt.h"
+#include "fake-time.h"
+#include "samples.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "collect/libvirt/connection.h"
+#include "model/board.h"
+#include "model/description.h"
+#include "model/plan.h"
+#include "model/registry.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/strbuf.h"
+
+#define PERIOD_NS NS_PER_S
+
+/* A program with libvirt as its only finder. */
+struct program {
+	struct spec_set *specs;
+	struct tree *tree;
+	struct registry *registry;
+	struct board *board;
+	struct virt *virt;
+};
+
+static unsigned n_connected;
+
+static void on_connected(void *ctx)
+{
+	(void)ctx;
+	n_connected++;
+}
+
+/* Until all threads wait: for time, or for calls that are held. */
+static void start_program(struct program *p, const char *uri)
+{
+	struct virt_params params = { .uri = uri, .on_connected = on_connected };
+
+	fake_time_reset();
+	n_connected = 0;
+	params.board = p->board;
+	params.registry = p->registry;
+	assert_int_equal(virt_start(&params, &p->virt), 0);
+	fake_settle();
+}
+
+static int setup(void **state)
+{
+	static struct program p;
+
+	fake_libvirt_reset();
+	p.specs = all_of(COLLECTOR_LIBVIRT);
+	p.tree = tree_new();
+	p.registry = registry_new();
+	const struct plan_settings settings = { .period_ns = PERIOD_NS,
+		.slow_period_ns = PERIOD_NS };
+	_cleanup_plan_ struct plan *plan = plan_new(NULL, p.specs, &settings);
+
+	p.board = board_new(p.tree, p.registry, plan);
+	*state = &p;
+	return 0;
+}
+
+/* Ends all, and nobody has kept anything. */
+static int teardown(void **state)
+{
+	struct program *p = *state;
+
+	for (int call = 0; call < FAKE_CALL_COUNT; call++)
+		fake_release((enum fake_call)call, FAKE_ALL);
+	assert_true(virt_stop(p->virt));
+	virt_free(p->virt);
+	board_free(p->board);
+	registry_free(p->registry);
+	tree_free(p->tree);
+	spec_set_unref(p->specs);
+	assert_int_equal(fake_objects(), 0);
+	return 0;
+}
+
+/* ---- looking ---- */
+
+/* With a reference for the caller; NULL if it does not run. */
+static struct run *run_of(struct program *p, unsigned vm)
+{
+	_cleanup_roster_ struct roster *roster = registry_roster(p->registry);
+	struct uuid uuid;
+
+	fake_uuid(vm, &uuid);
+	struct run *run = roster_find(roster, &uuid);
+
+	return run ? run_ref(run) : NULL;
+}
+
+static bool runs(struct program *p, unsigned vm)
+{
+	_cleanup_run_ struct run *run = run_of(p, vm);
+
+	return run != NULL;
+}
+
+/* What is known of its description; 0: nothing. */
+static uint64_t memory_kib(struct program *p, unsigned vm)
+{
+	_cleanup_run_ struct run *run = run_of(p, vm);
+	_cleanup_description_ struct description *d =
+		run ? registry_description(p->registry, run) : NULL;
+
+	return d ? d->limits[DOMAIN_MEMORY] : 0;
+}
+
+/* Of its newest slow figures. */
+static int64_t age_ns(struct program *p, unsigned vm)
+{
+	_cleanup_run_ struct run *run = run_of(p, vm);
+
+	assert_non_null(run);
+	return clock_mono_ns() - atomic_load(&run->slow_mono_ns);
+}
+
+static bool is_silent(struct program *p, unsigned vm)
+{
+	_cleanup_run_ struct run *run = run_of(p, vm);
+
+	assert_non_null(run);
+	return atomic_load(&run->silent);
+}
+
+static uint64_t abandoned(struct program *p)
+{
+	struct fact facts[FLEET_KEY_COUNT] = { 0 };
+	_cleanup_strbuf_ struct strbuf product = STRBUF_INIT;
+
+	(void)virt_fill(p->virt, facts, &product);
+	return facts[FLEET_SELF_SLOW_ABANDONED].value.u;
+}
+
+static void assert_state(struct program *p, const char *state)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	_cleanup_free_ char *line = xasprintf("libvirt.state: %s\n", state);
+
+	virt_status(p->virt, &text);
+	if (!strstr(strbuf_str(&text), line))
+		fail_msg("not %s: %s", state, strbuf_str(&text));
+}
+
+/* The oldest figures of VMs @first to @last at any time while @ns go by. */
+static int64_t worst_age_ns(struct program *p, unsigned first, unsigned last, int64_t ns)
+{
+	const int64_t step_ns = 10 * NS_PER_MS;
+	int64_t worst = 0;
+
+	for (int64_t at = 0; at < ns; at += step_ns) {
+		fake_advance(step_ns);
+		for (unsigned vm = first; vm <= last; vm++)
+			if (age_ns(p, vm) > worst)
+				worst = age_ns(p, vm);
+	}
+	return worst;
+}
+
+static void start_vms(unsigned n)
+{
+	for (unsigned vm = 0; vm < n; vm++)
+		fake_start_silently(vm);
+}
+
+/* ---- lists and events ---- */
+
+static void a_list_does_not_undo_events_that_came_after_it_was_asked_for(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(3);
+	fake_hold(FAKE_LIST, FAKE_ALL);
+	start_program(p, NULL);
+	assert_int_equal(fake_held(FAKE_LIST), 1);
+	/* the list has 0, 1 and 2 on its way */
+	fake_start(3);
+	fake_stop(0);
+	fake_stop(1);
+	fake_start(1);
+	fake_settle();
+	_cleanup_run_ struct run *started = run_of(p, 3), *again = run_of(p, 1);
+
+	assert_non_null(started);
+	assert_non_null(again);
+	fake_release(FAKE_LIST, FAKE_ALL);
+	fake_settle();
+	_cleanup_run_ struct run *started_now = run_of(p, 3), *again_now = run_of(p, 1);
+
+	assert_ptr_equal(started, started_now);
+	assert_ptr_equal(again, again_now);
+	assert_false(runs(p, 0));
+	assert_true(runs(p, 2));
+	assert_int_equal(n_connected, 1);
+}
+
+static void what_events_did_not_tell_the_list_does(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	start_program(p, NULL);
+	fake_start_silently(2);
+	fake_stop_silently(0);
+	fake_advance(15 * NS_PER_S);
+	assert_false(runs(p, 0));
+	assert_true(runs(p, 1) && runs(p, 2));
+	assert_int_equal(memory_kib(p, 2), 1024);
+}
+
+static void a_list_that_fails_changes_nothing(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	start_program(p, NULL);
+	fake_stop_silently(0);
+	fake_fail(FAKE_LIST, FAKE_ALL, VIR_ERR_OPERATION_TIMEOUT);
+	fake_advance(15 * NS_PER_S);
+	assert_true(runs(p, 0) && runs(p, 1));
+	fake_fail(FAKE_LIST, FAKE_ALL, VIR_ERR_OK);
+	fake_advance(15 * NS_PER_S);
+	assert_false(runs(p, 0));
+	assert_true(runs(p, 1));
+	assert_state(p, "connected");
+}
+
+/* ---- descriptions ---- */
+
+static void a_change_while_it_is_described_is_seen(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(1);
+	fake_hold(FAKE_XML, 0);
+	start_program(p, NULL);
+	assert_int_equal(fake_held(FAKE_XML), 1);
+	fake_plug(0, 2048);
+	fake_settle();
+	fake_release(FAKE_XML, 0);
+	fake_settle();
+	assert_int_equal(memory_kib(p, 0), 2048);
+	assert_int_equal(fake_calls(FAKE_XML, 0), 2);
+}
+
+static void a_vm_that_stops_while_it_is_described_is_gone(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	fake_hold(FAKE_XML, 0);
+	start_program(p, NULL);
+	fake_stop(0);
+	fake_settle();
+	assert_false(runs(p, 0));
+	/* the answer comes; nobody is there to have it */
+	fake_release(FAKE_XML, 0);
+	fake_advance(3 * NS_PER_S);
+	assert_false(runs(p, 0));
+	assert_int_equal(fake_calls(FAKE_XML, 0), 1);
+	assert_int_equal(fake_calls(FAKE_STATS, 0), 0);
+	assert_int_equal(memory_kib(p, 1), 1024);
+	/* nor does it go to the next run */
+	fake_set_memory(0, 4096);
+	fake_start(0);
+	fake_settle();
+	assert_int_equal(memory_kib(p, 0), 4096);
+}
+
+static void a_vm_that_starts_again_while_it_is_described_is_another(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(1);
+	fake_hold(FAKE_XML, 0);
+	start_program(p, NULL);
+	fake_stop(0);
+	fake_set_memory(0, 4096);
+	fake_start(0);
+	fake_settle();
+	assert_true(runs(p, 0));
+	assert_int_equal(memory_kib(p, 0), 0);
+	fake_release(FAKE_XML, 0);
+	fake_settle();
+	assert_int_equal(memory_kib(p, 0), 4096);
+	assert_int_equal(age_ns(p, 0), 0);
+}
+
+static void a_balloon_that_never_rests_is_described_once_a_period(void **state)
+{
+	struct program *p = *state;
+	unsigned before, kib = 2048;
+
+	start_vms(2);
+	start_program(p, NULL);
+	before = fake_calls(FAKE_XML, 0);
+	for (unsigned i = 0; i < 200; i++) {
+		fake_balloon(0, ++kib);
+		fake_advance(PERIOD_NS / 20);
+	}
+	assert_in_range(fake_calls(FAKE_XML, 0) - before, 9, 10);
+	/* and the last change is seen */
+	fake_advance(PERIOD_NS);
+	assert_int_equal(memory_kib(p, 0), kib);
+	assert_int_equal(fake_calls(FAKE_XML, 1), 1);
+}
+
+/* ---- calls that do not come back ---- */
+
+static void a_vm_that_hangs_costs_its_own_figures_alone(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(6);
+	start_program(p, NULL);
+	fake_hold(FAKE_STATS, 2);
+	fake_advance(PERIOD_NS + PERIOD_NS / 2);
+	assert_int_equal(fake_held(FAKE_STATS), 1);
+	assert_int_equal(abandoned(p), 0);
+	fake_advance(2 * NS_PER_S);
+	assert_int_equal(abandoned(p), 1);
+	fake_advance(2 * NS_PER_S);
+	assert_true(is_silent(p, 2));
+	assert_int_equal(fake_logged("VM 'vm2' does not answer"), 1);
+	/* it is not asked any more, and the others are, as ever */
+	unsigned asked = fake_calls(FAKE_STATS, 2);
+
+	assert_in_range(worst_age_ns(p, 0, 1, 20 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+	assert_in_range(worst_age_ns(p, 3, 5, 20 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+	assert_int_equal(fake_calls(FAKE_STATS, 2), asked);
+	assert_int_equal(abandoned(p), 1);
+	assert_int_equal(fake_held(FAKE_STATS), 1);
+	assert_int_equal(fake_logged("does not answer"), 1);
+	/* until it answers */
+	fake_release(FAKE_STATS, 2);
+	fake_advance(2 * PERIOD_NS);
+	assert_in_range(worst_age_ns(p, 0, 5, 5 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+	assert_false(is_silent(p, 2));
+	assert_int_equal(fake_logged("VM 'vm2' answers again"), 1);
+}
+
+static void so_many_calls_are_given_up_and_no_more(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(FAKE_VMS);
+	start_program(p, NULL);
+	/* nor do monitors tell why */
+	fake_hold(FAKE_STATS, FAKE_ALL);
+	fake_fail(FAKE_CONTROL, FAKE_ALL, VIR_ERR_OPERATION_UNSUPPORTED);
+	fake_advance(60 * NS_PER_S);
+	assert_in_range(fake_held(FAKE_STATS), 2, 4);
+	assert_int_equal(abandoned(p), fake_held(FAKE_STATS));
+	assert_int_equal(fake_logged("libvirt does not answer 4 calls"), 1);
+	assert_state(p, "connected");
+	fake_release(FAKE_STATS, FAKE_ALL);
+	fake_advance(2 * PERIOD_NS);
+	assert_in_range(
+		worst_age_ns(p, 0, FAKE_VMS - 1, 5 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+}
+
+static void a_description_that_hangs_costs_others_no_figures(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(3);
+	start_program(p, NULL);
+	fake_hold(FAKE_XML, 1);
+	fake_plug(1, 2048);
+	fake_settle();
+	assert_int_equal(fake_held(FAKE_XML), 1);
+	assert_in_range(worst_age_ns(p, 0, 2, 10 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+	fake_stop(2);
+	fake_settle();
+	assert_false(runs(p, 2));
+}
+
+/* ---- calls that fail ---- */
+
+static void a_driver_without_nowait_is_asked_without(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	fake_forbid_nowait();
+	start_program(p, NULL);
+	assert_in_range(worst_age_ns(p, 0, 1, 5 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+	assert_int_equal(fake_logged("no statistics"), 0);
+	/* which is found out once */
+	unsigned before = fake_calls(FAKE_STATS, 0);
+
+	fake_advance(10 * PERIOD_NS);
+	assert_in_range(fake_calls(FAKE_STATS, 0) - before, 9, 11);
+}
+
+/* ---- connections ---- */
+
+static void a_connection_that_is_lost_is_made_again(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(3);
+	start_program(p, NULL);
+	assert_state(p, "connected");
+	fake_fail(FAKE_OPEN, FAKE_ALL, VIR_ERR_SYSTEM_ERROR);
+	fake_break(false);
+	fake_settle();
+	unsigned tries = fake_calls(FAKE_OPEN, FAKE_ALL);
+
+	fake_advance(20 * NS_PER_S);
+	assert_state(p, "failed");
+	/* VMs stay, and libvirt is not pestered */
+	assert_true(runs(p, 0) && runs(p, 1) && runs(p, 2));
+	assert_in_range(fake_calls(FAKE_OPEN, FAKE_ALL) - tries, 2, 20);
+	assert_int_equal(fake_logged("does not answer, VM metrics keep"), 1);
+	fake_stop_silently(0);
+	fake_set_memory(1, 2048);
+	fake_fail(FAKE_OPEN, FAKE_ALL, VIR_ERR_OK);
+	fake_advance(2 * NS_PER_S);
+	assert_state(p, "connected");
+	assert_false(runs(p, 0));
+	assert_int_equal(memory_kib(p, 1), 2048);
+	assert_in_range(worst_age_ns(p, 1, 2, 5 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+	assert_int_equal(fake_calls_in_vain(), 0);
+}
+
+static void a_late_failure_of_the_old_connection_is_not_one_of_the_new(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(3);
+	start_program(p, NULL);
+	fake_hold(FAKE_STATS, 1);
+	fake_advance(PERIOD_NS + PERIOD_NS / 2);
+	assert_int_equal(fake_held(FAKE_STATS), 1);
+	fake_break(false);
+	fake_advance(NS_PER_S);
+	assert_state(p, "connected");
+	unsigned opened = fake_calls(FAKE_OPEN, FAKE_ALL);
+
+	assert_int_equal(opened, 2);
+	assert_int_equal(abandoned(p), 0);
+	fake_release(FAKE_STATS, 1);
+	fake_settle();
+	assert_state(p, "connected");
+	fake_advance(2 * PERIOD_NS);
+	assert_state(p, "connected");
+	assert_int_equal(fake_calls(FAKE_OPEN, FAKE_ALL), opened);
+	assert_in_range(worst_age_ns(p, 0, 2, 5 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+	assert_int_equal(fake_calls_in_vain(), 0);
+}
+
+static void a_uri_that_nothing_serves_is_said_once_and_seldom_tried(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(1);
+	fake_fail(FAKE_OPEN, FAKE_ALL, VIR_ERR_NO_CONNECT);
+	start_program(p, "qemuu:///system");
+	fake_advance(59 * NS_PER_S);
+	assert_int_equal(fake_calls(FAKE_OPEN, FAKE_ALL), 1);
+	assert_state(p, "hopeless");
+	fake_advance(600 * NS_PER_S);
+	assert_in_range(fake_calls(FAKE_OPEN, FAKE_ALL), 2, 12);
+	assert_int_equal(fake_logged("nothing serves qemuu:///system"), 1);
+	/* its driver is installed */
+	fake_fail(FAKE_OPEN, FAKE_ALL, VIR_ERR_OK);
+	fake_advance(61 * NS_PER_S);
+	assert_state(p, "connected");
+	assert_true(runs(p, 0));
+}
+
+static void without_a_uri_there_is_always_hope(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(1);
+	fake_fail(FAKE_OPEN, FAKE_ALL, VIR_ERR_NO_CONNECT);
+	start_program(p, NULL);
+	fake_advance(10 * NS_PER_S);
+	assert_state(p, "failed");
+	fake_fail(FAKE_OPEN, FAKE_ALL, VIR_ERR_OK);
+	fake_advance(2 * NS_PER_S);
+	assert_state(p, "connected");
+}
+
+/* ---- the end ---- */
+
+static void it_ends_with_events_and_calls_under_way(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	start_program(p, NULL);
+	fake_suspend(0);
+	fake_plug(1, 2048);
+	fake_stop(1);
+}
+
+static void it_does_not_wait_for_ever_for_a_call_to_end(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	fake_hold(FAKE_LIST, FAKE_ALL);
+	start_program(p, NULL);
+	int64_t before = clock_mono_ns();
+
+	assert_false(virt_stop(p->virt));
+	assert_in_range(clock_mono_ns() - before, NS_PER_S, 10 * NS_PER_S);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_list_does_not_undo_events_that_came_after_it_was_asked_for),
+		TEST(what_events_did_not_tell_the_list_does),
+		TEST(a_list_that_fails_changes_nothing),
+		TEST(a_change_while_it_is_described_is_seen),
+		TEST(a_vm_that_stops_while_it_is_described_is_gone),
+		TEST(a_vm_that_starts_again_while_it_is_described_is_another),
+		TEST(a_balloon_that_never_rests_is_described_once_a_period),
+		TEST(a_vm_that_hangs_costs_its_own_figures_alone),
+		TEST(so_many_calls_are_given_up_and_no_more),
+		TEST(a_description_that_hangs_costs_others_no_figures),
+		TEST(a_driver_without_nowait_is_asked_without),
+		TEST(a_connection_that_is_lost_is_made_again),
+		TEST(a_late_failure_of_the_old_connection_is_not_one_of_the_new),
+		TEST(a_uri_that_nothing_serves_is_said_once_and_seldom_tried),
+		TEST(without_a_uri_there_is_always_hope),
+		TEST(it_ends_with_events_and_calls_under_way),
+		TEST(it_does_not_wait_for_ever_for_a_call_to_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
