@@ -460,6 +460,58 @@ static void a_late_failure_of_the_old_connection_is_not_one_of_the_new(void **st
 	assert_int_equal(fake_calls_in_vain(), 0);
 }
 
+static void a_late_description_of_the_old_connection_is_dropped(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	fake_hold(FAKE_XML, 0);
+	start_program(p, NULL);
+	assert_int_equal(fake_held(FAKE_XML), 1);
+	fake_set_memory(0, 2048);
+	fake_fail(FAKE_OPEN, FAKE_ALL, VIR_ERR_SYSTEM_ERROR);
+	fake_break(true);
+	fake_advance(2 * NS_PER_S);
+	assert_state(p, "failed");
+	fake_release(FAKE_XML, 0);
+	fake_advance(2 * PERIOD_NS);
+	assert_int_equal(memory_kib(p, 0), 0);
+	fake_fail(FAKE_OPEN, FAKE_ALL, VIR_ERR_OK);
+	fake_advance(2 * NS_PER_S);
+	assert_state(p, "connected");
+	assert_int_equal(memory_kib(p, 0), 2048);
+	assert_int_equal(fake_calls_in_vain(), 0);
+	assert_in_range(worst_age_ns(p, 0, 1, 5 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+}
+
+static void a_late_event_of_the_old_connection_brings_nothing_of_it(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(1);
+	start_program(p, NULL);
+	fake_hold(FAKE_IDENT, 1);
+	fake_start(1);
+	fake_settle();
+	assert_int_equal(fake_held(FAKE_IDENT), 1);
+	fake_fail(FAKE_OPEN, FAKE_ALL, VIR_ERR_SYSTEM_ERROR);
+	fake_break(false);
+	/* the thread that would be told is busy with the event: a call finds it out */
+	fake_advance(3 * PERIOD_NS);
+	assert_state(p, "failed");
+	unsigned in_vain = fake_calls_in_vain();
+
+	fake_release(FAKE_IDENT, 1);
+	fake_advance(2 * PERIOD_NS);
+	assert_true(runs(p, 1));
+	fake_fail(FAKE_OPEN, FAKE_ALL, VIR_ERR_OK);
+	fake_advance(2 * NS_PER_S);
+	assert_state(p, "connected");
+	assert_int_equal(memory_kib(p, 1), 1024);
+	assert_in_range(worst_age_ns(p, 0, 1, 5 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+	assert_int_equal(fake_calls_in_vain(), in_vain);
+}
+
 static void a_uri_that_nothing_serves_is_said_once_and_seldom_tried(void **state)
 {
 	struct program *p = *state;
@@ -538,6 +590,8 @@ int main(void)
 		TEST(a_driver_without_nowait_is_asked_without),
 		TEST(a_connection_that_is_lost_is_made_again),
 		TEST(a_late_failure_of_the_old_connection_is_not_one_of_the_new),
+		TEST(a_late_description_of_the_old_connection_is_dropped),
+		TEST(a_late_event_of_the_old_connection_brings_nothing_of_it),
 		TEST(a_uri_that_nothing_serves_is_said_once_and_seldom_tried),
 		TEST(without_a_uri_there_is_always_hope),
 		TEST(it_ends_with_events_and_calls_under_way),

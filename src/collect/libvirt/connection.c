@@ -371,6 +371,7 @@ static void connect_virt(struct virt *virt)
 	pthread_mutex_lock(&virt->lock);
 	virt->conn = conn;
 	pthread_mutex_unlock(&virt->lock);
+	describe_connect(virt->describe, conn);
 	register_events(virt, conn);
 	read_product(virt, conn);
 	(void)list_domains(

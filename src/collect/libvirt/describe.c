@@ -37,9 +37,10 @@ struct describe {
 
 	_Atomic uint64_t count;
 
-	/* guards the rest and PLACE_DESCRIBE; inside it registry.lock */
+	/* guards the rest and PLACE_DESCRIBE; inside it slow.lock and registry.lock */
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
+	virConnectPtr conn; /* in force, not referenced; NULL: none */
 	int64_t period_ns;
 	bool stopping;
 };
@@ -76,7 +77,8 @@ void describe_put(struct describe *d, struct run *run, virDomainPtr dom)
 		e = xcalloc(1, sizeof(*e));
 		run_set_place(run, PLACE_DESCRIBE, e, entry_free);
 	}
-	if (!e->dom && !atomic_load(&run->gone)) {
+	/* an event of the connection before may be late */
+	if (!e->dom && d->conn == virDomainGetConnect(dom) && !atomic_load(&run->gone)) {
 		virDomainRef(dom);
 		e->dom = dom;
 		want_locked(d, e, true);
@@ -106,8 +108,16 @@ void describe_gone(struct describe *d, const struct run *run)
 		virDomainFree(dom);
 }
 
+void describe_connect(struct describe *d, virConnectPtr conn)
+{
+	pthread_mutex_lock(&d->lock);
+	d->conn = conn;
+	pthread_mutex_unlock(&d->lock);
+}
+
 void describe_disconnect(struct describe *d)
 {
+	describe_connect(d, NULL);
 	_cleanup_roster_ struct roster *roster = registry_roster(d->registry);
 
 	for (size_t i = 0; i < roster->n; i++)
@@ -146,15 +156,25 @@ static struct description *read_description(
 	return good ? TAKE_PTR(description) : NULL;
 }
 
+/* False once the run is over or the connection lost: nobody wants its answers then. */
+static bool is_wanted(struct describe *d, const struct run *run, virDomainPtr dom)
+{
+	pthread_mutex_lock(&d->lock);
+	bool wanted = entry_of(run)->dom == dom;
+
+	pthread_mutex_unlock(&d->lock);
+	return wanted;
+}
+
 static void describe_run(
 	struct describe *d, struct run *run, virDomainPtr dom, bool *failing)
 {
-	struct description *description = read_description(run, dom, failing);
+	_cleanup_description_ struct description *description =
+		read_description(run, dom, failing);
 
 	atomic_fetch_add(&d->count, 1);
-	if (description)
-		registry_describe(d->registry, run, description);
-	slow_put(d->slow, run, dom);
+	if (description && is_wanted(d, run, dom))
+		registry_describe(d->registry, run, TAKE_PTR(description));
 }
 
 /* The run that is due first, with a reference; NULL if none is before *@ret_until. */
@@ -186,9 +206,14 @@ static void run_next_locked(struct describe *d, struct run *run, int64_t now)
 	e->due_ns = now + REFRESH_NS;
 	pthread_mutex_unlock(&d->lock);
 	describe_run(d, run, dom, &failing);
-	virDomainFree(dom);
 	pthread_mutex_lock(&d->lock);
 	e->failing = failing;
+	/* with the lock held: once it is let go of here, it is not put there again */
+	if (e->dom == dom)
+		slow_put(d->slow, run, dom);
+	pthread_mutex_unlock(&d->lock);
+	virDomainFree(dom);
+	pthread_mutex_lock(&d->lock);
 }
 
 static void *describe_main(void *arg)

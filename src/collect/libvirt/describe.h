@@ -30,13 +30,16 @@ void describe_set_period(struct describe *d, int64_t period_ns);
 
 /*
  * Any thread; none of them waits for libvirt.
- *   put         a run and its domain on the connection in force, of which a reference is
- *               taken; it is described if it never was on this connection
+ *   connect     the connection in force: domains of any other are not taken
+ *   put         a run and its domain, of which a reference is taken; it is described if it
+ *               never was on this connection
  *   again       something of it changed; unless @at_once, which is for what only the host's
  *               administrator can cause, no sooner than a period after the last time
  *   gone        it has ended: its domain is let go of
- *   disconnect  all domains are of a connection that is lost
+ *   disconnect  no connection is in force: all domains are let go of, and answers that are
+ *               under way dropped
  */
+void describe_connect(struct describe *d, virConnectPtr conn);
 void describe_put(struct describe *d, struct run *run, virDomainPtr dom);
 void describe_again(struct describe *d, const struct run *run, bool at_once);
 void describe_gone(struct describe *d, const struct run *run);
