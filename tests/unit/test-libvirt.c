@@ -296,6 +296,43 @@ static void a_vm_that_starts_again_while_it_is_described_is_another(void **state
 	assert_int_equal(age_ns(p, 0), 0);
 }
 
+static void a_description_that_cannot_be_had_is_asked_for_again(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	fake_fail(FAKE_XML, 0, VIR_ERR_OPERATION_TIMEOUT);
+	start_program(p, NULL);
+	assert_int_equal(memory_kib(p, 0), 0);
+	assert_int_equal(memory_kib(p, 1), 1024);
+	/* its figures need no description */
+	assert_int_equal(age_ns(p, 0), 0);
+	fake_advance(10 * PERIOD_NS);
+	assert_in_range(fake_calls(FAKE_XML, 0), 3, 11);
+	/* nor would it help to ask all the time, or to say it again */
+	fake_advance(3600 * NS_PER_S);
+	assert_in_range(fake_calls(FAKE_XML, 0), 12, 24);
+	assert_int_equal(fake_logged("its description cannot be read"), 1);
+	fake_fail(FAKE_XML, 0, VIR_ERR_OK);
+	fake_plug(0, 2048);
+	fake_settle();
+	assert_int_equal(memory_kib(p, 0), 2048);
+}
+
+static void a_description_that_failed_once_is_soon_there(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(1);
+	fake_fail(FAKE_XML, 0, VIR_ERR_OPERATION_TIMEOUT);
+	start_program(p, NULL);
+	fake_fail(FAKE_XML, 0, VIR_ERR_OK);
+	fake_advance(2 * PERIOD_NS);
+	assert_int_equal(memory_kib(p, 0), 1024);
+	fake_advance(100 * PERIOD_NS);
+	assert_int_equal(fake_calls(FAKE_XML, 0), 2);
+}
+
 static void a_balloon_that_never_rests_is_described_once_a_period(void **state)
 {
 	struct program *p = *state;
@@ -583,6 +620,8 @@ int main(void)
 		TEST(a_change_while_it_is_described_is_seen),
 		TEST(a_vm_that_stops_while_it_is_described_is_gone),
 		TEST(a_vm_that_starts_again_while_it_is_described_is_another),
+		TEST(a_description_that_cannot_be_had_is_asked_for_again),
+		TEST(a_description_that_failed_once_is_soon_there),
 		TEST(a_balloon_that_never_rests_is_described_once_a_period),
 		TEST(a_vm_that_hangs_costs_its_own_figures_alone),
 		TEST(so_many_calls_are_given_up_and_no_more),

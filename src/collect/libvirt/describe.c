@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "collect/libvirt/describe.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <libvirt/virterror.h>
 
 #include "collect/libvirt/domain_xml.h"
 #include "collect/libvirt/slow.h"
@@ -21,12 +24,15 @@
 /* Some limits (memtune) change without an event of libvirt's. */
 #define REFRESH_NS (300 * NS_PER_S)
 
+/* One that fails is tried again after two periods, four, ..., but not later than that. */
+#define MAX_FAILURES 8u
+
 /* What is kept of a run (PLACE_DESCRIBE), guarded by describe.lock. */
 struct entry {
-	virDomainPtr dom; /* NULL: no connection, or it is gone */
-	int64_t due_ns;   /* monotonic */
-	int64_t last_ns;  /* when it was described last; 0: never */
-	bool failing;     /* which was logged */
+	virDomainPtr dom;  /* NULL: no connection, or it is gone */
+	int64_t due_ns;    /* monotonic */
+	int64_t last_ns;   /* when it was described last; 0: never */
+	unsigned failures; /* in a row; the first was logged */
 };
 
 struct describe {
@@ -61,7 +67,8 @@ static void entry_free(void *state)
 
 static void want_locked(struct describe *d, struct entry *e, bool at_once)
 {
-	int64_t soonest = at_once || !e->last_ns ? 0 : e->last_ns + d->period_ns;
+	int64_t soonest =
+		at_once || !e->last_ns ? 0 : e->last_ns + (d->period_ns << e->failures);
 
 	if (soonest < e->due_ns)
 		e->due_ns = soonest;
@@ -138,22 +145,16 @@ uint64_t describe_count(struct describe *d)
 
 /* ---- the thread ---- */
 
-/* NULL if the domain has ended meanwhile, or cannot be read. */
-static struct description *read_description(
-	const struct run *run, virDomainPtr dom, bool *failing)
+/* Return: 0; -ENOENT if the domain has ended meanwhile; -EIO, -EINVAL: it cannot be read. */
+static int read_description(virDomainPtr dom, struct description *ret)
 {
-	_cleanup_description_ struct description *description = description_new();
 	_cleanup_free_ char *xml = virDomainGetXMLDesc(dom, 0);
 
 	if (!xml)
-		return NULL;
-	bool good = strlen(xml) <= LIMIT_DOMAIN_XML_BYTES &&
-		domain_xml_parse(xml, WIRE_CHANNEL_NAME, description) == 0;
-
-	if (!good && !*failing)
-		log_warning("VM '%s': its description cannot be read", run->ident.name);
-	*failing = !good;
-	return good ? TAKE_PTR(description) : NULL;
+		return virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? -ENOENT : -EIO;
+	return strlen(xml) <= LIMIT_DOMAIN_XML_BYTES
+		? domain_xml_parse(xml, WIRE_CHANNEL_NAME, ret)
+		: -EINVAL;
 }
 
 /* False once the run is over or the connection lost: nobody wants its answers then. */
@@ -166,15 +167,22 @@ static bool is_wanted(struct describe *d, const struct run *run, virDomainPtr do
 	return wanted;
 }
 
-static void describe_run(
-	struct describe *d, struct run *run, virDomainPtr dom, bool *failing)
+/* @failed: also before.  Return: 0 or -errno. */
+static int describe_run(
+	struct describe *d, struct run *run, virDomainPtr dom, bool failed)
 {
-	_cleanup_description_ struct description *description =
-		read_description(run, dom, failing);
+	_cleanup_description_ struct description *description = description_new();
+	int r = read_description(dom, description);
 
 	atomic_fetch_add(&d->count, 1);
-	if (description && is_wanted(d, run, dom))
+	if (!is_wanted(d, run, dom))
+		return r;
+	if (r == 0)
 		registry_describe(d->registry, run, TAKE_PTR(description));
+	else if (r != -ENOENT && !failed &&
+		virConnectIsAlive(virDomainGetConnect(dom)) == 1)
+		log_warning("VM '%s': its description cannot be read", run->ident.name);
+	return r;
 }
 
 /* The run that is due first, with a reference; NULL if none is before *@ret_until. */
@@ -199,15 +207,20 @@ static void run_next_locked(struct describe *d, struct run *run, int64_t now)
 {
 	struct entry *e = entry_of(run);
 	virDomainPtr dom = e->dom;
-	bool failing = e->failing;
+	bool failed = e->failures > 0;
 
 	virDomainRef(dom);
 	e->last_ns = now;
 	e->due_ns = now + REFRESH_NS;
 	pthread_mutex_unlock(&d->lock);
-	describe_run(d, run, dom, &failing);
+	int r = describe_run(d, run, dom, failed);
+
 	pthread_mutex_lock(&d->lock);
-	e->failing = failing;
+	e->failures = r == 0                 ? 0
+		: e->failures < MAX_FAILURES ? e->failures + 1
+					     : MAX_FAILURES;
+	if (r < 0)
+		want_locked(d, e, false);
 	/* with the lock held: once it is let go of here, it is not put there again */
 	if (e->dom == dom)
 		slow_put(d->slow, run, dom);
