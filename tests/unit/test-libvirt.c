@@ -471,6 +471,21 @@ static void a_connection_that_is_lost_is_made_again(void **state)
 	assert_int_equal(fake_calls_in_vain(), 0);
 }
 
+static void connections_that_break_at_once_are_made_now_and_then(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	fake_break_each(true);
+	start_program(p, NULL);
+	fake_advance(20 * NS_PER_S);
+	assert_in_range(fake_calls(FAKE_OPEN, FAKE_ALL), 2, 22);
+	fake_break_each(false);
+	fake_advance(3 * NS_PER_S);
+	assert_state(p, "connected");
+	assert_in_range(worst_age_ns(p, 0, 1, 5 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+}
+
 static void a_late_failure_of_the_old_connection_is_not_one_of_the_new(void **state)
 {
 	struct program *p = *state;
@@ -628,6 +643,7 @@ int main(void)
 		TEST(a_description_that_hangs_costs_others_no_figures),
 		TEST(a_driver_without_nowait_is_asked_without),
 		TEST(a_connection_that_is_lost_is_made_again),
+		TEST(connections_that_break_at_once_are_made_now_and_then),
 		TEST(a_late_failure_of_the_old_connection_is_not_one_of_the_new),
 		TEST(a_late_description_of_the_old_connection_is_dropped),
 		TEST(a_late_event_of_the_old_connection_brings_nothing_of_it),

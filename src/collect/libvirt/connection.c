@@ -186,16 +186,19 @@ static void on_balloon(
 	look_again(dom, data, false);
 }
 
-static void on_close(virConnectPtr conn, int reason, void *data)
+/* Whoever finds that @conn is dead, late perhaps: nothing if it is not in force any more. */
+static void conn_lost(struct virt *virt, virConnectPtr conn)
 {
-	struct virt *virt = data;
-
-	(void)conn;
-	(void)reason;
 	pthread_mutex_lock(&virt->lock);
-	virt->lost = true;
+	virt->lost |= conn == virt->conn;
 	pthread_mutex_unlock(&virt->lock);
 	cycle_kick(&virt->cycle);
+}
+
+static void on_close(virConnectPtr conn, int reason, void *data)
+{
+	(void)reason;
+	conn_lost(data, conn);
 }
 
 static void on_wake_timer(int timer, void *data)
@@ -383,9 +386,10 @@ static void connect_virt(struct virt *virt)
 static void *connect_main(void *arg)
 {
 	struct virt *virt = arg;
+	enum cycle_event event;
 	unsigned cycles = 0;
 
-	while (cycle_wait(&virt->cycle) != CYCLE_STOPPED) {
+	while ((event = cycle_wait(&virt->cycle)) != CYCLE_STOPPED) {
 		pthread_mutex_lock(&virt->lock);
 		bool lost = virt->lost;
 
@@ -394,9 +398,10 @@ static void *connect_main(void *arg)
 			set_state(virt, VIRT_FAILED, "the connection was lost");
 			disconnect_virt(virt);
 		}
-		if (!virt->conn)
+		/* with the beat: a libvirt that closes each connection is no reason to hurry */
+		if (!virt->conn && event == CYCLE_BEAT)
 			connect_virt(virt);
-		else if (++cycles % LIST_CYCLES == 0)
+		else if (virt->conn && ++cycles % LIST_CYCLES == 0)
 			(void)list_domains(virt, virt->conn);
 	}
 	disconnect_virt(virt);
@@ -417,16 +422,7 @@ static void on_slow_failure(void *ctx, virConnectPtr conn, virErrorPtr error)
 			log_warning("libvirt: no statistics: %s", message);
 		return;
 	}
-	/* a call that comes back late may be of a connection before this one */
-	pthread_mutex_lock(&virt->lock);
-	bool ours = conn == virt->conn;
-
-	virt->lost |= ours;
-	pthread_mutex_unlock(&virt->lock);
-	if (!ours)
-		return;
-	set_state(virt, VIRT_FAILED, message);
-	cycle_kick(&virt->cycle);
+	conn_lost(virt, conn);
 }
 
 static void on_slow_success(void *ctx)
