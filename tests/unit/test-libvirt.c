@@ -424,6 +424,24 @@ static void a_description_that_hangs_costs_others_no_figures(void **state)
 
 /* ---- calls that fail ---- */
 
+static void a_vm_whose_figures_fail_costs_its_own_alone(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(6);
+	start_program(p, NULL);
+	fake_fail(FAKE_STATS, 2, VIR_ERR_INTERNAL_ERROR);
+	fake_advance(3 * PERIOD_NS);
+	assert_in_range(worst_age_ns(p, 0, 1, 5 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+	assert_in_range(worst_age_ns(p, 3, 5, 5 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+	assert_int_equal(fake_logged("VM 'vm2': libvirt has no statistics"), 1);
+	assert_int_equal(fake_logged("no statistics"), 1);
+	assert_state(p, "connected");
+	fake_fail(FAKE_STATS, 2, VIR_ERR_OK);
+	fake_advance(2 * PERIOD_NS);
+	assert_in_range(worst_age_ns(p, 0, 5, 5 * NS_PER_S), 1, 3 * PERIOD_NS / 2);
+}
+
 static void a_driver_without_nowait_is_asked_without(void **state)
 {
 	struct program *p = *state;
@@ -641,6 +659,7 @@ int main(void)
 		TEST(a_vm_that_hangs_costs_its_own_figures_alone),
 		TEST(so_many_calls_are_given_up_and_no_more),
 		TEST(a_description_that_hangs_costs_others_no_figures),
+		TEST(a_vm_whose_figures_fail_costs_its_own_alone),
 		TEST(a_driver_without_nowait_is_asked_without),
 		TEST(a_connection_that_is_lost_is_made_again),
 		TEST(connections_that_break_at_once_are_made_now_and_then),

@@ -61,7 +61,6 @@ struct virt {
 
 	struct cycle cycle;
 	_Atomic bool stopping;
-	_Atomic bool stats_failed;          /* which was logged */
 	_Atomic enum hypervisor hypervisor; /* of the connection in force */
 
 	/* connect thread only */
@@ -410,26 +409,13 @@ static void *connect_main(void *arg)
 
 /* ---- what the slow lane tells ---- */
 
-static void on_slow_failure(void *ctx, virConnectPtr conn, virErrorPtr error)
+/* Return: whether the connection is good, and the call alone has failed. */
+static bool on_slow_failure(void *ctx, virConnectPtr conn)
 {
-	struct virt *virt = ctx;
-	const char *message = error && error->message ? error->message : "unknown error";
-
-	if (virConnectIsAlive(conn) == 1) {
-		/* a VM that ended just now is no news */
-		if ((!error || error->code != VIR_ERR_NO_DOMAIN) &&
-			!atomic_exchange(&virt->stats_failed, true))
-			log_warning("libvirt: no statistics: %s", message);
-		return;
-	}
-	conn_lost(virt, conn);
-}
-
-static void on_slow_success(void *ctx)
-{
-	struct virt *virt = ctx;
-
-	atomic_store(&virt->stats_failed, false);
+	if (virConnectIsAlive(conn) == 1)
+		return true;
+	conn_lost(ctx, conn);
+	return false;
 }
 
 /* ---- start, stop ---- */
@@ -486,7 +472,6 @@ int virt_start(const struct virt_params *params, struct virt **ret)
 	struct slow_params sp = { .board = params->board,
 		.registry = params->registry,
 		.on_failure = on_slow_failure,
-		.on_success = on_slow_success,
 		.ctx = virt };
 
 	virt->params = *params;

@@ -227,13 +227,13 @@ static void run_stats(struct slow *s, struct slow_job *job)
 	if (!claim(s, job) || !job->n_asked)
 		return;
 	if (job->n_records < 0) {
-		s->params.on_failure(
-			s->params.ctx, virDomainGetConnect(job->doms[0]), job->error);
+		if (s->params.on_failure(
+			    s->params.ctx, virDomainGetConnect(job->doms[0])))
+			slow_job_failed(job);
 		return;
 	}
 	slow_job_store(job, s->params.board);
 	board_publish(s->params.board);
-	s->params.on_success(s->params.ctx);
 }
 
 static void run_probe(struct slow *s, struct slow_job *job)

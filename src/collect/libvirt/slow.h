@@ -3,8 +3,9 @@
  * The slow lane: what libvirt alone knows, most of which it asks VMs' monitors for.  VMs
  * are asked in batches, spread over the slow period, by a few workers.  A call that a QEMU
  * which hangs holds up is abandoned; the VM that holds it is found, marked as silent and
- * skipped until it answers, alone, again.  A VM that the fast lane does not cover is asked
- * for everything, each period.
+ * skipped until it answers, alone, again.  Where a call fails, each of those that were asked
+ * is asked alone, so that a VM costs no other its figures.  A VM that the fast lane does not
+ * cover is asked for everything, each period.
  */
 #pragma once
 
@@ -12,7 +13,6 @@
 #include <stdint.h>
 
 #include <libvirt/libvirt.h>
-#include <libvirt/virterror.h>
 
 struct board;
 struct registry;
@@ -24,10 +24,8 @@ struct slow_params {
 	struct board *board;
 	struct registry *registry;
 
-	/* A call failed as a whole: is the connection still good?  From a worker. */
-	void (*on_failure)(void *ctx, virConnectPtr conn, virErrorPtr error);
-	/* A call succeeded.  From a worker. */
-	void (*on_success)(void *ctx);
+	/* A call failed as a whole.  Return: whether the connection is good.  From a worker. */
+	bool (*on_failure)(void *ctx, virConnectPtr conn);
 	void *ctx;
 };
 

@@ -143,6 +143,7 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 		return;
 	}
 	m->doubt = DOUBT_NONE;
+	m->failed = false;
 	m->n_params = record->nparams;
 	m->groups = job->groups;
 	board_update(board, run, LANE_LIBVIRT,
@@ -162,6 +163,29 @@ void slow_job_store(struct slow_job *job, struct board *board)
 
 		if (item)
 			store(job, board, item, job->records[i]);
+	}
+}
+
+static void fail_alone(struct slow_job *job, struct slow_item *item)
+{
+	bool ended = job->error && job->error->code == VIR_ERR_NO_DOMAIN;
+
+	/* a VM that ended just now is no news */
+	if (!ended && !item->memory.failed)
+		log_warning("VM '%s': libvirt has no statistics: %s",
+			item->run->ident.name,
+			job->error ? job->error->message : "unknown error");
+	item->memory.failed = !ended;
+}
+
+void slow_job_failed(struct slow_job *job)
+{
+	for (size_t i = 0; i < job->n; i++) {
+		if (!job->items[i].asked)
+			continue;
+		job->items[i].memory.doubt = DOUBT_ALONE;
+		if (job->n_asked == 1)
+			fail_alone(job, &job->items[i]);
 	}
 }
 

@@ -28,7 +28,7 @@ enum slow_doubt {
 	DOUBT_NONE,
 	DOUBT_SUSPECT, /* it, or one that was asked with it, did not answer */
 	DOUBT_SILENT,  /* its monitor is occupied for too long */
-	DOUBT_ALONE,   /* it may answer again: ask nobody else with it */
+	DOUBT_ALONE,   /* it may answer again, or fail: ask nobody else with it */
 	DOUBT_STOPPED, /* its process did not run when it was to be asked */
 };
 
@@ -38,6 +38,7 @@ struct slow_memory {
 	int64_t stopped_ns; /* monotonic time since when its process is stopped; 0: runs */
 	int n_params; /* libvirt named last time; fewer make it suspect; 0: not known */
 	unsigned groups; /* that it was asked for then */
+	bool failed;     /* to be asked, alone; which was logged */
 	struct vm_counters last;
 };
 
@@ -88,6 +89,12 @@ void slow_job_call(struct slow_job *job, _Atomic bool *no_nowait);
 
 /* Puts the answers on the board and into the items' memories. */
 void slow_job_store(struct slow_job *job, struct board *board);
+
+/*
+ * The call failed, and the connection is good: one of several that were asked may be to
+ * blame, so that each is asked alone next.
+ */
+void slow_job_failed(struct slow_job *job);
 
 /* Asks libvirt, and no monitor, whether monitors keep somebody waiting. */
 void slow_job_probe(struct slow_job *job);
