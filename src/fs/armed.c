@@ -341,10 +341,14 @@ bool armed_recall(
 
 	if (told) {
 		*ret_told = r->told ? blob_ref(r->told) : NULL;
-		if (r->state == IDLE)
+		if (r->state == IDLE) {
+			/* it was taken back early, for who watched; now it is to be again */
 			r->state = TOLD;
-		else if (r->state == TAKING)
+			r->group->again_ns =
+				ns_earlier(r->group->again_ns, r->moved_until_ns + DUE);
+		} else if (r->state == TAKING) {
 			r->state = RETAKING;
+		}
 	}
 	pthread_mutex_unlock(&a->lock);
 	return told;
