@@ -253,8 +253,6 @@ static struct blob *tell_locked(
 	r->lookups += node->entered;
 	if (node->moved && !r->moved_until_ns)
 		r->moved_until_ns = DUE;
-	if (node->old)
-		r->group->again_ns = DUE;
 	return old;
 }
 

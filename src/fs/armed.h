@@ -70,7 +70,6 @@ struct armed_node {
 	const char *name;    /* of the entry */
 	bool entered;        /* told by an entry, be it one that never changes */
 	bool moved;          /* its name stands for another node: ARMED_MOVED was */
-	bool old;            /* it has changed already: to be taken back soon */
 };
 
 #define ARMED_TREE UINT64_MAX
@@ -106,7 +105,6 @@ bool armed_recall(struct armed *armed, uint64_t ino, bool moved, int64_t now_ns,
 struct armed_change {
 	uint64_t ino;
 	bool node;       /* its attributes and bytes */
-	bool disk;       /* of a disk: then content_settle() */
 	uint64_t parent; /* of the entry to be taken back, 0: none */
 	char *name;      /* the caller's to free */
 };

@@ -50,7 +50,7 @@ static struct timespec node_time(const struct attr_params *params,
 		return later(ns_to_timespec(view->vms_ns), params->since);
 	case NODE_DISK:
 	case NODE_SHARED_DISK:
-		return scope->time_ns ? ns_to_timespec(scope->time_ns) : params->since;
+		return ns_to_timespec(params->disk_ns);
 	default:
 		return node->metric ? ns_to_timespec(node->metric->changed_ns)
 				    : params->since;
@@ -82,26 +82,14 @@ void attr_stat(const struct attr_params *params, const struct view *view,
 	ret->st_blocks = (ret->st_size + 511) / 512;
 }
 
-/* Of the newest publication that may have changed what a disk shows. */
-static uint64_t disk_generation(const struct view *view, const struct node *node)
-{
-	/* an image that was made while the VM ran shows it */
-	uint64_t vm = node->scope ? node->scope->generation : view->vms_generation;
-	uint64_t host = view->host->generation;
-
-	return node->kind == NODE_SHARED_DISK ? view->generation : vm > host ? vm : host;
-}
-
 uint64_t attr_group(const struct node *node)
 {
-	if (node_is_disk(node))
-		return ARMED_TREE; /* the host's and a VM's, which may come and go */
 	if (node->scope && !node->scope->is_host)
 		return node->scope->key;
 	return node->kind == NODE_HOST || node->metric ? 0 : ARMED_TREE;
 }
 
-int64_t attr_version(const struct view *view, const struct node *node, uint64_t image)
+int64_t attr_version(const struct view *view, const struct node *node)
 {
 	const struct snapshot *scope = node->scope;
 
@@ -120,9 +108,6 @@ int64_t attr_version(const struct view *view, const struct node *node, uint64_t 
 	case NODE_BY_ID:
 	case NODE_DISKS:
 		return (int64_t)view->vms_generation;
-	case NODE_DISK:
-	case NODE_SHARED_DISK:
-		return image && disk_generation(view, node) > image ? -1 : (int64_t)image;
 	default:
 		return 0;
 	}

@@ -19,6 +19,7 @@ struct attr_params {
 	struct timespec
 		since; /* the configuration is in force: what else would change? */
 	uint64_t disk_bytes;
+	int64_t disk_ns; /* the time of the disk that is asked for */
 };
 
 /* @blob: the bytes of a metric or document; NULL: a metric that cannot be had. */
@@ -28,8 +29,5 @@ void attr_stat(const struct attr_params *params, const struct view *view,
 /* Whose change can change the node: a VM's key, 0 for the host's, ARMED_TREE for any. */
 uint64_t attr_group(const struct node *node);
 
-/*
- * Differs after the node has changed.  @image: of a disk, the generation of the image that
- * was read; 0: none.
- */
-int64_t attr_version(const struct view *view, const struct node *node, uint64_t image);
+/* Differs after the node has changed; not of disks. */
+int64_t attr_version(const struct view *view, const struct node *node);

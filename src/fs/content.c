@@ -29,9 +29,6 @@
 /* After so many images were forgotten at once their memory is given back. */
 #define TRIM_DISKS 16u
 
-/* A disk in the page cache that may not move on yet is looked at again. */
-#define DISK_RETRY_NS (50 * NS_PER_MS)
-
 struct content {
 	struct tree *tree;
 	struct disks *disks;
@@ -46,7 +43,6 @@ struct content {
 	/* of the thread that asks for changes */
 	struct view *seen; /* up to which they were told; NULL: none */
 	int64_t again_ns;  /* when something that was left must be looked at; 0: never */
-	int64_t retry_ns;  /* when everything must be looked at again; 0: never */
 	int64_t swept_ns;  /* disks_sweep() */
 	_Atomic bool missed; /* an answer was out of date when it was given */
 	_Atomic bool reconfigured;
@@ -157,13 +153,16 @@ static int find_place(struct content *c, uint64_t id, struct place *ret)
 
 /* ---- answers ---- */
 
+/* @disk_ns: the time of a disk. */
 static void fill_stat(const struct content *c, const struct place *at,
-	const struct node *node, const struct blob *blob, struct stat *ret)
+	const struct node *node, const struct blob *blob, int64_t disk_ns,
+	struct stat *ret)
 {
 	const struct attr_params params = { .mode = at->config.mode,
 		.gid = at->config.gid,
 		.since = ns_to_timespec(atomic_load(&c->since_ns)),
-		.disk_bytes = disks_size(c->disks) };
+		.disk_bytes = disks_size(c->disks),
+		.disk_ns = disk_ns };
 
 	attr_stat(&params, at->view, node, blob, ret);
 }
@@ -187,7 +186,7 @@ static bool arm(struct content *c, const struct place *at, const struct node *no
 {
 	struct armed_node n = { .ino = node->id,
 		.group = attr_group(node),
-		.version = attr_version(at->view, node, 0),
+		.version = attr_version(at->view, node),
 		.generation = at->view->generation,
 		.told = told,
 		.parent = is_fixed(node) ? 0 : parent,
@@ -213,7 +212,7 @@ static void answer_document(struct content *c, const struct place *at,
 	*ret = (struct content_answer){
 		.id = rendering.id, .keep_attr = true, .generation = at->view->generation
 	};
-	fill_stat(c, at, &rendering, blob, &ret->st);
+	fill_stat(c, at, &rendering, blob, 0, &ret->st);
 }
 
 /* @blob: of a metric. */
@@ -222,16 +221,25 @@ static void answer(struct content *c, const struct place *at, const struct node 
 {
 	*ret = (struct content_answer){ .id = node->id,
 		.generation = at->view->generation };
-	fill_stat(c, at, node, blob, &ret->st);
+	fill_stat(c, at, node, blob, 0, &ret->st);
 	if (is_document(node))
 		return;
-	if (node_is_disk(node)) {
-		/* of any uuid: not to be remembered; its size does not change */
-		ret->keep_attr = true;
-		return;
-	}
 	ret->keep_attr = arm(c, at, node, blob, parent, name, &ret->keep_entry);
 	ret->keep_entry |= is_fixed(node);
+}
+
+/* Of any uuid and of all readers: nothing of it is to be remembered. */
+static void answer_disk(struct content *c, const struct place *at,
+	const struct node *node, pid_t reader, struct content_answer *ret)
+{
+	int64_t time_ns = disk_time(c->disks, at->view, node, reader);
+
+	*ret = (struct content_answer){ .id = node->id,
+		.generation = at->view->generation };
+	/* before the first sample */
+	if (time_ns < NS_PER_S)
+		time_ns += atomic_load(&c->since_ns);
+	fill_stat(c, at, node, NULL, time_ns, &ret->st);
 }
 
 /* What an entry stands for now. */
@@ -248,8 +256,8 @@ static void answer_entry(struct content *c, const struct place *at,
 	answer(c, at, &now, blob, parent, name, ret);
 }
 
-int content_lookup(
-	struct content *c, uint64_t parent, const char *name, struct content_answer *ret)
+int content_lookup(struct content *c, uint64_t parent, const char *name, pid_t reader,
+	struct content_answer *ret)
 {
 	_cleanup_place_ struct place dir = { 0 };
 	struct node node;
@@ -260,6 +268,8 @@ int content_lookup(
 			c->index, &dir.config.nodes, dir.view, &dir.node, name, &node);
 	if (r == 0 && is_document(&node))
 		answer_document(c, &dir, &node, ret);
+	else if (r == 0 && node_is_disk(&node))
+		answer_disk(c, &dir, &node, reader, ret);
 	else if (r == 0)
 		answer_entry(c, &dir, &node, parent, name, ret);
 	return r;
@@ -317,10 +327,10 @@ static void stat_metric(
 	}
 	/* until the kernel has forgotten the old bytes their size is good */
 	*ret = (struct content_answer){ .generation = at->view->generation };
-	fill_stat(c, at, &at->node, blob, &ret->st);
+	fill_stat(c, at, &at->node, blob, 0, &ret->st);
 }
 
-int content_stat(struct content *c, uint64_t id, struct content_answer *ret)
+int content_stat(struct content *c, uint64_t id, pid_t reader, struct content_answer *ret)
 {
 	_cleanup_place_ struct place at = { 0 };
 	int r = find_file(c, id, &at);
@@ -334,7 +344,9 @@ int content_stat(struct content *c, uint64_t id, struct content_answer *ret)
 
 		*ret = (struct content_answer){ .keep_attr = true,
 			.generation = at.view->generation };
-		fill_stat(c, &at, &at.node, blob, &ret->st);
+		fill_stat(c, &at, &at.node, blob, 0, &ret->st);
+	} else if (node_is_disk(&at.node)) {
+		answer_disk(c, &at, &at.node, reader, ret);
 	} else {
 		answer(c, &at, &at.node, NULL, 0, NULL, ret);
 	}
@@ -399,8 +411,7 @@ int content_read(struct content *c, uint64_t id, bool direct, pid_t reader,
 	if (r < 0)
 		return r;
 	if (node_is_disk(&at.node))
-		blob = disk_read(
-			c->disks, c->armed, at.view, &at.node, direct, reader, offset);
+		blob = disk_read(c->disks, at.view, &at.node, direct, reader, offset);
 	else if (is_document(&at.node))
 		blob = find_rendering(c, &at, id, &at.node);
 	else if (at.node.metric)
@@ -470,7 +481,7 @@ int content_list(struct content *c, uint64_t id, uint64_t after, bool with_stats
 	for (size_t i = 0; i < *ret_n; i++) {
 		const struct node_entry *e = &(*ret)[i];
 
-		if (with_stats && e->offset > NODE_OFFSET_DOTS)
+		if (with_stats && e->offset > NODE_OFFSET_DOTS && !node_is_disk(&e->node))
 			answer_entry(c, &at, &e->node, id, e->name, &answers[i]);
 		else
 			answers[i].st = (struct stat){ .st_ino = e->node.id,
@@ -575,31 +586,9 @@ static enum armed_verdict check(
 	if (r < 0)
 		return ARMED_GONE;
 	*ret_group = attr_group(&node);
-	if (!cmp->forget &&
-		attr_version(cmp->now.view, &node,
-			node_is_disk(&node) ? (uint64_t)version : 0) == version)
+	if (!cmp->forget && attr_version(cmp->now.view, &node) == version)
 		return ARMED_SAME;
 	return has_moved(cmp, &node) ? ARMED_MOVED : ARMED_CHANGED;
-}
-
-/* Those that may not move on yet are left out for a while.  Return: how many are left. */
-static size_t move_disks(
-	struct content *c, struct place *now, struct armed_change *changes, size_t n)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		struct node node;
-		int r = node_resolve(
-			c->index, &now->config.nodes, now->view, changes[i].ino, &node);
-
-		changes[i].disk = r == 0 && node_is_disk(&node) && changes[i].node;
-		if (changes[i].disk && !disk_move(c->disks, c->armed, now->view, &node))
-			c->retry_ns = clock_mono_ns() + DISK_RETRY_NS;
-		else
-			changes[kept++] = changes[i];
-	}
-	return kept;
 }
 
 void content_taken(struct content *c, uint64_t id, bool known)
@@ -608,27 +597,15 @@ void content_taken(struct content *c, uint64_t id, bool known)
 		c->again_ns, armed_taken(c->armed, id, known, clock_mono_ns()));
 }
 
-void content_settle(struct content *c, uint64_t id)
-{
-	_cleanup_place_ struct place at = { 0 };
-
-	if (find_place(c, id, &at) == 0 && node_is_disk(&at.node))
-		disk_settle(c->disks, at.view, &at.node);
-}
-
 size_t content_changes(struct content *c, struct armed_change **ret)
 {
-	int64_t until = ns_earlier(
-		clock_mono_ns() + HOUSEKEEPING_NS, ns_earlier(c->again_ns, c->retry_ns));
+	int64_t until = ns_earlier(clock_mono_ns() + HOUSEKEEPING_NS, c->again_ns);
 	struct comparison cmp = { .c = c, .now = { .config = get_config(c) } };
 
 	cmp.now.view =
 		tree_wait(c->tree, c->seen ? c->seen->generation : UINT64_MAX, until);
 	cmp.forget = atomic_exchange(&c->reconfigured, false);
-	cmp.all = atomic_exchange(&c->missed, false) || cmp.forget ||
-		(c->retry_ns && c->retry_ns <= clock_mono_ns());
-	if (cmp.all)
-		c->retry_ns = 0;
+	cmp.all = atomic_exchange(&c->missed, false) || cmp.forget;
 	const struct armed_now now = { .ctx = &cmp,
 		.ns = clock_mono_ns(),
 		.touched = touched,
@@ -636,7 +613,6 @@ size_t content_changes(struct content *c, struct armed_change **ret)
 		.stands = stands };
 	size_t n = armed_collect(c->armed, &now, ret, &c->again_ns);
 
-	n = move_disks(c, &cmp.now, *ret, n);
 	uint64_t *dropped = NULL;
 	size_t n_dropped = pinned_expire(c->pinned, clock_mono_ns(), &dropped);
 

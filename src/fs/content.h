@@ -8,7 +8,8 @@
  * stays the same costs nothing.  A value of another length is another file under the same
  * name (node_sized()), so that nobody finds the tail of a longer value behind a shorter one.
  * A document is looked up as one rendering (fs/pinned.h), which never changes.
- * A disk has a constant size and a latch of its own (mdisk/disks.h).
+ * A disk has a constant size and a latch of its own (mdisk/disks.h).  Its mtime is known for
+ * no time and tells images apart, by which the kernel keeps its page cache (fs/disk.h).
  */
 #pragma once
 
@@ -55,11 +56,13 @@ struct content_answer {
 
 /*
  * What the kernel asks when a path is walked, and stat(2)'s answer.  Once the answer is
- * given, content_told() must be called with its generation.  Return: 0 or -errno.
+ * given, content_told() must be called with its generation.
+ * @reader: the thread that asks, as FUSE tells.  Return: 0 or -errno.
  */
 int content_lookup(struct content *content, uint64_t parent, const char *name,
-	struct content_answer *ret);
-int content_stat(struct content *content, uint64_t id, struct content_answer *ret);
+	pid_t reader, struct content_answer *ret);
+int content_stat(
+	struct content *content, uint64_t id, pid_t reader, struct content_answer *ret);
 
 struct content_bytes {
 	struct blob *blob; /* the caller unrefs */
@@ -126,12 +129,6 @@ size_t content_changes(struct content *content, struct armed_change **ret);
  * @known: it had it; if not, an answer about it may still be on its way.
  */
 void content_taken(struct content *content, uint64_t id, bool known);
-
-/*
- * The same of a disk, all of whose pages are forgotten; afterwards the first must be
- * forgotten again.
- */
-void content_settle(struct content *content, uint64_t id);
 
 /* Makes content_changes() return soon. */
 void content_wake(struct content *content);

@@ -5,10 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/blob.h"
-#include "core/snapshot.h"
-#include "fs/armed.h"
-#include "fs/attr.h"
 #include "fs/node.h"
 #include "mdisk/disks.h"
 #include "util/cleanup.h"
@@ -19,8 +15,6 @@
 #include "util/mem.h"
 #include "util/parse.h"
 #include "util/strbuf.h"
-
-#define OLDEST_GENERATION 1u
 
 /*
  * The process of a thread, second field of "Tgid:" in proc(5)'s status file; the thread
@@ -61,46 +55,21 @@ static struct disks_place place_of(
 		.shared = shared };
 }
 
-static void arm(struct armed *armed, struct view *view, const struct node *node,
-	uint64_t image_generation)
-{
-	struct armed_node n = { .ino = node->id,
-		.group = attr_group(node),
-		.version = (int64_t)image_generation,
-		/* its latch may hold it, long after the last publication */
-		.old = attr_version(view, node, image_generation) < 0,
-		.generation = view->generation };
-	bool entry;
-
-	armed_set(armed, &n, &entry);
-}
-
-struct blob *disk_read(struct disks *disks, struct armed *armed, struct view *view,
-	const struct node *node, bool direct, pid_t reader, uint64_t offset)
+struct blob *disk_read(struct disks *disks, struct view *view, const struct node *node,
+	bool direct, pid_t reader, uint64_t offset)
 {
 	struct disks_place place = place_of(view, node, direct, reader);
+	bool from_start = offset == 0;
 
-	if (direct)
-		return disks_read(disks, &place, offset == 0, clock_mono_ns());
-	struct blob *image = disks_read_cached(disks, &place, clock_mono_ns());
-
-	arm(armed, view, node, image->generation);
-	return image;
+	return direct
+		? disks_read(disks, &place, from_start, clock_mono_ns())
+		: disks_read_cached(disks, &place, reader, from_start, clock_mono_ns());
 }
 
-bool disk_move(struct disks *disks, struct armed *armed, struct view *view,
-	const struct node *node)
+int64_t disk_time(
+	struct disks *disks, struct view *view, const struct node *node, pid_t reader)
 {
 	struct disks_place place = place_of(view, node, false, 0);
 
-	if (disks_move_cached(disks, &place, clock_mono_ns()))
-		return true;
-	/* still as it was told */
-	arm(armed, view, node, OLDEST_GENERATION);
-	return false;
-}
-
-void disk_settle(struct disks *disks, struct view *view, const struct node *node)
-{
-	disks_settle(disks, place_of(view, node, false, 0).key);
+	return disks_time(disks, &place, reader, clock_mono_ns());
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The disks as files: whose latch a read goes by (mdisk/disks.h), what of a disk the kernel
- * was told (fs/armed.h), and how its page cache moves on.  Nothing of FUSE.  Any thread.
+ * The disks as files: whose latch a read goes by (mdisk/disks.h).  The kernel keeps nothing
+ * of a disk that must be taken back: it is told the attributes without a time, asks for them
+ * before each read, and drops the pages by itself when the disk's time has moved on.
+ * Nothing of FUSE.  Any thread.
  */
 #pragma once
 
@@ -9,7 +11,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct armed;
 struct blob;
 struct disks;
 struct node;
@@ -20,15 +21,9 @@ struct view;
  * @direct: it is for the reader alone (O_DIRECT), not for the page cache; @reader: the
  * thread that asks, as FUSE tells.
  */
-struct blob *disk_read(struct disks *disks, struct armed *armed, struct view *view,
-	const struct node *node, bool direct, pid_t reader, uint64_t offset);
+struct blob *disk_read(struct disks *disks, struct view *view, const struct node *node,
+	bool direct, pid_t reader, uint64_t offset);
 
-/*
- * All pages of a disk are about to be forgotten: it moves on.
- * Return: false if it may not yet, and stays as it is for a while.
- */
-bool disk_move(struct disks *disks, struct armed *armed, struct view *view,
-	const struct node *node);
-
-/* They are forgotten; now the first must be forgotten again. */
-void disk_settle(struct disks *disks, struct view *view, const struct node *node);
+/* The time of the image that reads through the page cache get, in nanoseconds. */
+int64_t disk_time(
+	struct disks *disks, struct view *view, const struct node *node, pid_t reader);

@@ -77,8 +77,12 @@ static struct content *content_of(fuse_req_t req)
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	(void)userdata;
-	/* the page cache is emptied by notification, not by looking at times */
-	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+	/*
+	 * Pages are dropped when a file's time moves on, and attributes looked at before each
+	 * read, which are known of all files but disks: see fs/disk.h.  All else is emptied by
+	 * notification.
+	 */
+	conn->want |= conn->capable & FUSE_CAP_AUTO_INVAL_DATA;
 	/* a walk needs every entry's attributes: always tell them along */
 	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
 	conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
@@ -98,7 +102,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct content *content = content_of(req);
 	struct content_answer answer;
 	struct fuse_entry_param e;
-	int r = content_lookup(content, parent, name, &answer);
+	int r = content_lookup(content, parent, name, fuse_req_ctx(req)->pid, &answer);
 
 	if (r < 0) {
 		/* without an entry nothing is remembered: it may come at any time */
@@ -115,7 +119,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	struct content *content = content_of(req);
 	struct content_answer answer;
-	int r = content_stat(content, ino, &answer);
+	int r = content_stat(content, ino, fuse_req_ctx(req)->pid, &answer);
 
 	(void)fi;
 	if (r < 0) {
@@ -208,7 +212,7 @@ static size_t add_entries(fuse_req_t req, char *buf, size_t size, bool plus,
 		size_t need;
 
 		fill_entry(&answers[i], &e);
-		/* "." and "..", and documents, must not be counted as looked up */
+		/* ".", "..", documents and disks must not be counted as looked up */
 		if (!answers[i].keep_attr)
 			e.ino = 0;
 		need = plus ? fuse_add_direntry_plus(req, buf + used, size - used, name,
@@ -469,12 +473,6 @@ static void forget_node(struct serve *serve, const struct armed_change *change)
 	int r = fuse_lowlevel_notify_inval_inode(serve->session, change->ino, 0, 0);
 
 	content_taken(serve->content, change->ino, r != -ENOENT);
-	if (!change->disk)
-		return;
-	/* until here its header said busy: pages vanish one by one */
-	content_settle(serve->content, change->ino);
-	fuse_lowlevel_notify_inval_inode(
-		serve->session, change->ino, 0, DISK_BLOCK_BYTES);
 }
 
 /*

@@ -32,6 +32,12 @@
 #define HALVING_NS (200 * NS_PER_MS)
 #define HOLD_MAX_NS (3 * NS_PER_S)
 
+/*
+ * How soon after an image moved on the header says busy to readers who come together: all
+ * but those who get no processor have dropped their pages by then (disks_time()).
+ */
+#define DROPPED_NS (25 * NS_PER_MS)
+
 /* A disk that nobody read for so long is forgotten. */
 #define FORGET_NS (10 * NS_PER_S)
 
@@ -47,13 +53,15 @@ struct disk {
 	uint64_t host_generation, vm_generation; /* of the snapshots that it shows */
 	int64_t moved_ns; /* when it moved on, or there was nothing newer */
 	int64_t read_ns;
+	int64_t used_ns; /* read or asked for */
 	bool inside;  /* the last read was of later blocks: the header is still to come */
 	bool too_big; /* was logged */
 
-	/* of a cached disk */
-	bool cached;       /* some page cache may have pages of image */
-	bool read_since;   /* it was moved */
-	struct blob *busy; /* image with a busy header, served instead; NULL: settled */
+	/* through the page cache: disks_time() */
+	int64_t time_ns;    /* the identity of image */
+	int64_t changed_ns; /* when it became so, monotonic */
+	pid_t asker;        /* who alone has asked since then; 0: others, too */
+	bool crowded;       /* others came soon after him */
 };
 
 struct disks {
@@ -79,7 +87,6 @@ struct disks *disks_new(uint64_t size_bytes)
 static void disk_free(struct disk *disk)
 {
 	blob_unref(disk->image);
-	blob_unref(disk->busy);
 	pthread_mutex_destroy(&disk->lock);
 	free(disk);
 }
@@ -125,8 +132,7 @@ size_t disks_sweep(struct disks *disks, int64_t now_ns)
 			struct disk *disk = *at;
 
 			/* nobody uses it, so nobody changes the others */
-			if (!disk->users && !disk->cached &&
-				now_ns - disk->read_ns > FORGET_NS) {
+			if (!disk->users && now_ns - disk->used_ns > FORGET_NS) {
 				*at = disk->next;
 				disk_free(disk);
 				n++;
@@ -144,7 +150,8 @@ size_t disks_sweep(struct disks *disks, int64_t now_ns)
 	return n;
 }
 
-static struct disk *acquire(struct disks *disks, uint64_t key)
+/* Return: the disk, NULL if there is none and @make is not set. */
+static struct disk *acquire(struct disks *disks, uint64_t key, bool make)
 {
 	struct disk **bucket = &disks->buckets[key % N_BUCKETS];
 	struct disk *disk;
@@ -152,14 +159,15 @@ static struct disk *acquire(struct disks *disks, uint64_t key)
 	pthread_mutex_lock(&disks->lock);
 	for (disk = *bucket; disk && disk->key != key; disk = disk->next)
 		;
-	if (!disk) {
+	if (!disk && make) {
 		disk = xcalloc(1, sizeof(*disk));
 		pthread_mutex_init(&disk->lock, NULL);
 		disk->key = key;
 		disk->next = *bucket;
 		*bucket = disk;
 	}
-	disk->users++;
+	if (disk)
+		disk->users++;
 	pthread_mutex_unlock(&disks->lock);
 	return disk;
 }
@@ -272,10 +280,37 @@ static struct blob *render_shared_locked(
 	return render_all(disks, disk, view, disk->image);
 }
 
-/* Puts the newest image in place, if there is one that differs. */
-static void move_locked(struct disks *disks, struct disk *disk, struct view *view,
-	struct snapshot *vm, bool shared, int64_t now_ns)
+/* The time of what a place shows now, differing with each publication that changes it. */
+static int64_t place_time(const struct disks_place *place)
 {
+	const struct snapshot *host = place->view->host, *vm = place->vm;
+	uint64_t generation = place->shared ? place->view->generation : host->generation;
+	int64_t time_ns = host->time_ns;
+
+	if (vm && vm->generation > generation)
+		generation = vm->generation;
+	if (vm && vm->time_ns > time_ns)
+		time_ns = vm->time_ns;
+	/* an older sample may be published later; a microsecond is nothing to a disk */
+	return (time_ns & ~INT64_C(1023)) | (int64_t)(generation % 512 * 2) |
+		(vm != NULL);
+}
+
+/* The kernel is to drop all pages. */
+static void set_time_locked(struct disk *disk, int64_t time_ns)
+{
+	if (time_ns <= disk->time_ns)
+		time_ns = ((disk->time_ns | 1) + 1) | (time_ns & 1);
+	disk->time_ns = time_ns;
+}
+
+/* Puts the newest image in place, if there is one that differs.  Return: whether it was. */
+static bool move_locked(struct disks *disks, struct disk *disk,
+	const struct disks_place *place, int64_t now_ns)
+{
+	struct view *view = place->view;
+	struct snapshot *vm = place->vm;
+	bool shared = place->shared;
 	uint64_t host_generation = shared ? view->generation : view->host->generation;
 	uint64_t vm_generation = vm ? vm->generation : 0;
 	struct blob *image = NULL;
@@ -283,29 +318,32 @@ static void move_locked(struct disks *disks, struct disk *disk, struct view *vie
 	disk->moved_ns = now_ns;
 	if (disk->image && host_generation == disk->host_generation &&
 		vm_generation == disk->vm_generation)
-		return;
+		return false;
 	if (view->host->collected || (shared ? view->n_vms > 0 : vm && vm->collected))
 		image = shared ? render_shared_locked(disks, disk, view, now_ns)
 			       : render_private_locked(disks, disk, view, vm);
 	if (!image && !disk->image)
 		image = image_busy();
 	if (!image)
-		return;
+		return false;
 	blob_unref(disk->image);
 	disk->image = image;
 	disk->host_generation = host_generation;
 	disk->vm_generation = vm_generation;
+	set_time_locked(disk, place_time(place));
+	disk->changed_ns = now_ns;
+	return true;
 }
 
 struct blob *disks_read(struct disks *disks, const struct disks_place *place,
 	bool from_start, int64_t now_ns)
 {
-	struct disk *disk = acquire(disks, place->key);
+	struct disk *disk = acquire(disks, place->key, true);
 
 	pthread_mutex_lock(&disk->lock);
 	if (!disk->image || (from_start && may_move_locked(disk, now_ns)))
-		move_locked(disks, disk, place->view, place->vm, place->shared, now_ns);
-	disk->read_ns = now_ns;
+		move_locked(disks, disk, place, now_ns);
+	disk->read_ns = disk->used_ns = now_ns;
 	disk->inside = !from_start;
 	struct blob *image = blob_ref(disk->image);
 
@@ -314,51 +352,61 @@ struct blob *disks_read(struct disks *disks, const struct disks_place *place,
 	return image;
 }
 
-struct blob *disks_read_cached(
-	struct disks *disks, const struct disks_place *place, int64_t now_ns)
+static void ask_first_locked(struct disk *disk, pid_t reader)
 {
-	struct disk *disk = acquire(disks, place->key);
+	disk->asker = reader;
+	disk->crowded = false;
+}
+
+static void ask_next_locked(struct disk *disk, pid_t reader, int64_t now_ns)
+{
+	bool soon = now_ns - disk->changed_ns < DROPPED_NS;
+	bool same = disk->asker && disk->asker == reader;
+
+	/* all has been dropped, by who asked first or by who asked last */
+	if (same || (!disk->asker && !disk->crowded))
+		return;
+	disk->asker = 0;
+	disk->crowded = soon;
+	set_time_locked(disk, disk->time_ns);
+}
+
+int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t reader,
+	int64_t now_ns)
+{
+	struct disk *disk = acquire(disks, place->key, false);
+
+	if (!disk)
+		return place_time(place);
+	pthread_mutex_lock(&disk->lock);
+	if (may_move_locked(disk, now_ns) && move_locked(disks, disk, place, now_ns))
+		ask_first_locked(disk, reader);
+	else
+		ask_next_locked(disk, reader, now_ns);
+	disk->used_ns = now_ns;
+	int64_t time_ns = disk->time_ns;
+
+	pthread_mutex_unlock(&disk->lock);
+	release(disks, disk);
+	return time_ns;
+}
+
+struct blob *disks_read_cached(struct disks *disks, const struct disks_place *place,
+	pid_t reader, bool from_start, int64_t now_ns)
+{
+	struct disk *disk = acquire(disks, place->key, true);
 
 	pthread_mutex_lock(&disk->lock);
-	if (!disk->image || !disk->cached)
-		move_locked(disks, disk, place->view, place->vm, place->shared, now_ns);
-	disk->cached = true;
-	disk->read_since = true;
-	disk->read_ns = now_ns;
-	struct blob *image = blob_ref(disk->busy ? disk->busy : disk->image);
+	if (!disk->image) {
+		move_locked(disks, disk, place, now_ns);
+		ask_first_locked(disk, reader);
+	}
+	disk->read_ns = disk->used_ns = now_ns;
+	disk->inside = !from_start;
+	struct blob *image = disk->crowded && from_start ? image_make_busy(disk->image)
+							 : blob_ref(disk->image);
 
 	pthread_mutex_unlock(&disk->lock);
 	release(disks, disk);
 	return image;
-}
-
-bool disks_move_cached(
-	struct disks *disks, const struct disks_place *place, int64_t now_ns)
-{
-	struct disk *disk = acquire(disks, place->key);
-
-	pthread_mutex_lock(&disk->lock);
-	bool may = !disk->image || now_ns - disk->moved_ns >= HOLD_MIN_NS;
-
-	if (may) {
-		move_locked(disks, disk, place->view, place->vm, place->shared, now_ns);
-		blob_unref(disk->busy);
-		disk->busy = image_make_busy(disk->image);
-		disk->read_since = false;
-	}
-	pthread_mutex_unlock(&disk->lock);
-	release(disks, disk);
-	return may;
-}
-
-void disks_settle(struct disks *disks, uint64_t key)
-{
-	struct disk *disk = acquire(disks, key);
-
-	pthread_mutex_lock(&disk->lock);
-	blob_unref(disk->busy);
-	disk->busy = NULL;
-	disk->cached = disk->read_since;
-	pthread_mutex_unlock(&disk->lock);
-	release(disks, disk);
 }

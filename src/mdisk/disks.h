@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct blob;
 struct disks;
@@ -49,18 +50,26 @@ struct blob *disks_read(struct disks *disks, const struct disks_place *place,
 	bool from_start, int64_t now_ns);
 
 /*
- * The same for reads that fill the page cache, which is emptied page by page: there the
- * disk moves on only with disks_move_cached(), or when nothing of it is cached.
+ * Through the page cache.  The kernel asks for a disk's attributes before each read, and when
+ * its time is another than before it drops all its pages first; so the time is the identity
+ * of the image that reads get, and both move on together: when the time is asked for and
+ * nobody has read for a while.  Only reads count as reading, and only they make a first
+ * image: until then the time is that of the newest publication.
+ *
+ * Dropping takes time, and other readers may come before it has reached the last page: what
+ * they read would be of two images, with a header that says nothing of it.  So as long as
+ * one thread alone has asked since the image moved on, which goes on only when it has
+ * dropped all pages, nothing is to be done; another that comes is told another time yet, so
+ * that it drops the pages for itself, and if it comes soon all of them are for a moment, in
+ * which the header says busy.
+ *
+ * @reader: the thread that asks, as FUSE tells.
+ * Return: real time in nanoseconds, strictly growing from image to image; the last bit says
+ * whether the image is of a VM that runs.
  */
-struct blob *disks_read_cached(
-	struct disks *disks, const struct disks_place *place, int64_t now_ns);
+int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t reader,
+	int64_t now_ns);
 
-/*
- * Moves a cached disk on, if it was not moved just before.  From now on its header says
- * busy, so that nobody takes new pages beside old ones for whole; when the caches are
- * empty, disks_settle() ends that, and the page of the header must be forgotten once more.
- * Return: false if it may not move yet.
- */
-bool disks_move_cached(
-	struct disks *disks, const struct disks_place *place, int64_t now_ns);
-void disks_settle(struct disks *disks, uint64_t key);
+/* The image for a read that fills the page cache; as above. */
+struct blob *disks_read_cached(struct disks *disks, const struct disks_place *place,
+	pid_t reader, bool from_start, int64_t now_ns);

@@ -113,6 +113,31 @@ virsh_system attach-device "$b" "$tmp/channel.xml" >/dev/null || fail "attaching
 seen_by_b() { guest_run "$b" "vm-dump-metrics $1 | grep -c 'uuid=.$b'"; }
 wait_for 20 seen_by_b -b || fail "the plugged disk shows nothing"
 wait_for 20 seen_by_b -i || fail "the plugged channel says nothing"
+
+# who has its disk open, through the page cache, sees it stop, and then the host's news alone
+python3 - "$mnt/disk/$b.img" >"$tmp/states" <<'EOF' &
+import struct, sys, time
+disk, end, seen = open(sys.argv[1], "rb", buffering=0), time.monotonic() + 60, []
+def content():
+    while True:
+        disk.seek(0)
+        data = disk.read(1 << 20)
+        _, busy, total, length = struct.unpack(">4sIII", data[:16])
+        if not busy:
+            assert sum(data[16:16 + length]) % 2**32 == total, "torn"
+            return data[16:16 + length]
+while len(seen) < 4:
+    assert time.monotonic() < end, seen
+    now = content()
+    state = b"context='vm'" in now or now
+    if not seen or state != seen[-1]:
+        seen.append(state)
+        print(len(seen), state is True, flush=True)
+assert seen[0] is True and True not in seen[1:], seen
+EOF
+reader=$!
+wait_for 20 grep -q '1 True' "$tmp/states" || fail "the disk of a VM that runs"
 guest_stop "$b"
+wait $reader || fail "the disk of a VM that stopped: $(cat "$tmp/states")"
 guest_stop "$a"
 stop_daemon

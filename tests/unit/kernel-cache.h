@@ -6,6 +6,8 @@
  *    not sent yet, sent, and answered stand beside each other
  *  - attributes in an answer to a request that is older than the node's newest attributes,
  *    or than a notification about it, are dropped
+ *  - pages of a file whose size or time is another than it was are dropped
+ *  - attributes are looked at before each read
  *  - a page is locked from the request to the answer, and a notification waits for that
  *  - a directory is locked for look-ups and listings in it, and taking an entry back waits
  *    for them
@@ -122,13 +124,23 @@ static inline void entry_set(
 	e->ino = ino;
 }
 
+/* True if a file's pages cannot be of the same bytes. */
+static inline bool attr_differ(const struct inode *node, const struct stat *st)
+{
+	const struct timespec *a = &node->st.st_mtim, *b = &st->st_mtim;
+
+	return node->st.st_size != st->st_size ||
+		(S_ISREG(st->st_mode) &&
+			(a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec));
+}
+
 /* Attributes that came with an answer to a request that was sent at @stamp. */
 static inline void attr_take(struct kernel *k, struct inode *node, const struct stat *st,
 	bool keep, uint64_t stamp)
 {
 	if (node->attr_stamp > stamp)
 		return;
-	if (node->st.st_size != st->st_size)
+	if (attr_differ(node, st))
 		drop_pages(node);
 	node->st = *st;
 	node->attr_valid = keep;

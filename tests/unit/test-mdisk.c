@@ -233,7 +233,7 @@ static void a_disk_starts_busy_and_keeps_what_fits(void **state)
 	tree_free(tree);
 }
 
-/* An image costs memory while it is read; one in the page cache until that is empty. */
+/* An image costs memory while it is read. */
 static void images_are_forgotten(void **state)
 {
 	(void)state;
@@ -241,29 +241,181 @@ static void images_are_forgotten(void **state)
 	struct tree *tree = tree_new();
 
 	publish(tree, 1, "one", false);
-	struct view *view = tree_view(tree);
-	struct disks_place cached = { .key = 77, .view = view };
-
-	blob_unref(disks_read_cached(disks, &cached, 10000 * NS_PER_MS));
 	assert_int_equal(generation_at(disks, tree, true, 10000), 1);
 	publish(tree, 2, "two", false);
 	disks_sweep(disks, 15000 * NS_PER_MS);
 	assert_int_equal(generation_at(disks, tree, false, 15000), 1);
 	disks_sweep(disks, 40000 * NS_PER_MS);
 	assert_int_equal(generation_at(disks, tree, false, 40000), 2);
-	view_unref(view);
-
-	cached.view = view = tree_view(tree);
-	struct blob *image = disks_read_cached(disks, &cached, 40000 * NS_PER_MS);
-
-	assert_int_equal(image->generation, 1);
-	blob_unref(image);
-	assert_true(disks_move_cached(disks, &cached, 40000 * NS_PER_MS));
-	disks_settle(disks, cached.key);
-	disks_sweep(disks, 60000 * NS_PER_MS);
-	view_unref(view);
 	disks_free(disks);
 	tree_free(tree);
+}
+
+/* ---- through the page cache ---- */
+
+struct cached {
+	struct disks *disks;
+	struct tree *tree;
+};
+
+static int64_t time_at(struct cached *c, pid_t reader, int64_t ms)
+{
+	struct view *view = tree_view(c->tree);
+	struct disks_place place = {
+		.key = 77, .view = view, .vm = view->n_vms ? view->vms[0] : NULL
+	};
+	int64_t time_ns = disks_time(c->disks, &place, reader, ms * NS_PER_MS);
+
+	view_unref(view);
+	return time_ns;
+}
+
+/* The generation of the image that a read through the page cache gets; 0: it says busy. */
+static uint64_t cached_at(struct cached *c, pid_t reader, bool from_start, int64_t ms)
+{
+	struct view *view = tree_view(c->tree);
+	struct disks_place place = {
+		.key = 77, .view = view, .vm = view->n_vms ? view->vms[0] : NULL
+	};
+	struct blob *image =
+		disks_read_cached(c->disks, &place, reader, from_start, ms * NS_PER_MS);
+	struct image_header h;
+
+	assert_int_equal(image_parse_header(image->data, image->size, &h), 0);
+	uint64_t generation = h.busy ? 0 : image->generation;
+
+	blob_unref(image);
+	view_unref(view);
+	return generation;
+}
+
+static void cached_init(struct cached *c)
+{
+	*c = (struct cached){ disks_new(DISK_BLOCK_BYTES), tree_new() };
+	publish(c->tree, 1, "one", false);
+}
+
+static void cached_done(struct cached *c)
+{
+	disks_free(c->disks);
+	tree_free(c->tree);
+}
+
+/* The time tells images apart; a disk that is being read keeps both. */
+static void the_time_is_the_images_identity(void **state)
+{
+	(void)state;
+	struct cached c;
+
+	cached_init(&c);
+	int64_t first = time_at(&c, 1, 10000);
+
+	assert_int_equal(cached_at(&c, 1, true, 10000), 1);
+	assert_int_equal(time_at(&c, 1, 10001), first);
+	publish(c.tree, 2, "two", false);
+	assert_int_equal(time_at(&c, 1, 10240), first); /* held */
+	assert_int_equal(cached_at(&c, 1, false, 10240), 1);
+	assert_int_equal(time_at(&c, 1, 10430), first); /* not quiet */
+	/* asking does not count as reading */
+	int64_t second = time_at(&c, 1, 10450);
+
+	assert_true(second > first);
+	assert_int_equal(cached_at(&c, 1, true, 10450), 2);
+	/* nothing new */
+	assert_int_equal(time_at(&c, 1, 12000), second);
+	/* an older sample, published later */
+	publish(c.tree, 3, "three", false);
+	assert_true(time_at(&c, 1, 12500) > second);
+	assert_int_equal(cached_at(&c, 1, false, 12500), 3);
+	cached_done(&c);
+}
+
+/* Until somebody reads there is no image, and so nothing that could hold anything up. */
+static void asking_for_the_time_makes_no_image(void **state)
+{
+	(void)state;
+	struct cached c;
+
+	cached_init(&c);
+	int64_t last = time_at(&c, 1, 10000);
+
+	for (uint64_t generation = 2; generation < 100; generation++) {
+		publish(c.tree, generation, "text", false);
+		int64_t now = time_at(&c, 1, 10000 + (int64_t)generation);
+
+		assert_true(now != last);
+		last = now;
+	}
+	assert_int_equal(disks_sweep(c.disks, 100000 * NS_PER_MS), 0);
+	/* and the first read is of what was told */
+	assert_int_equal(cached_at(&c, 1, true, 20000), 99);
+	assert_int_equal(time_at(&c, 1, 20000), last);
+	cached_done(&c);
+}
+
+/* A VM that starts or stops always has another time, and its disk goes on in time. */
+static void a_disk_whose_vm_stops_has_another_time(void **state)
+{
+	(void)state;
+	struct cached c;
+
+	cached_init(&c);
+	publish(c.tree, 2, "host", true);
+	int64_t with = time_at(&c, 1, 10000);
+
+	assert_int_equal(with & 1, 1);
+	assert_int_equal(cached_at(&c, 1, true, 10000), 2);
+	publish(c.tree, 3, "host", false);
+	int64_t without = time_at(&c, 1, 10500);
+
+	assert_true(without > with);
+	assert_int_equal(without & 1, 0);
+	assert_int_equal(cached_at(&c, 1, true, 10500), 3);
+	publish(c.tree, 4, "host", true);
+	assert_int_equal(time_at(&c, 1, 11000) & 1, 1);
+	assert_int_equal(cached_at(&c, 1, true, 11000), 4);
+	cached_done(&c);
+}
+
+/*
+ * While one reader drops the pages of the old image, others who come must neither find some
+ * of them beside the new header, nor be told that all are dropped.
+ */
+static void readers_who_come_together_find_nothing_torn(void **state)
+{
+	(void)state;
+	struct cached c;
+
+	cached_init(&c);
+	assert_int_equal(cached_at(&c, 1, true, 10000), 1);
+	publish(c.tree, 2, "two", false);
+	int64_t first = time_at(&c, 1, 11000);
+
+	/* alone he is in nobody's way */
+	assert_int_equal(cached_at(&c, 1, true, 11001), 2);
+	assert_int_equal(time_at(&c, 1, 11002), first);
+	/* another: he drops them, too, and the header says busy for a moment */
+	int64_t second = time_at(&c, 2, 11003);
+
+	assert_true(second > first);
+	assert_int_equal(cached_at(&c, 2, true, 11003), 0);
+	assert_int_equal(cached_at(&c, 2, false, 11003), 2);
+	assert_true(time_at(&c, 1, 11004) > second);
+	second = time_at(&c, 2, 11024);
+	int64_t settled = time_at(&c, 1, 11030);
+
+	assert_true(settled > second);
+	assert_int_equal(cached_at(&c, 2, true, 11030), 2);
+	assert_int_equal(time_at(&c, 2, 11031), settled);
+	assert_int_equal(time_at(&c, 3, 11032), settled);
+	/* who comes later drops them as well, for the first may have got no processor */
+	publish(c.tree, 3, "three", false);
+	first = time_at(&c, 1, 12000);
+	second = time_at(&c, 2, 12100);
+	assert_true(second > first);
+	assert_int_equal(cached_at(&c, 2, true, 12100), 3);
+	assert_int_equal(time_at(&c, 1, 12101), second);
+	cached_done(&c);
 }
 
 /* A file with a metrics disk in it; the guest's reader opens it as it would a device. */
@@ -387,9 +539,16 @@ static void *disk_reader(void *arg)
 			.view = view,
 			.vm = key || !view->n_vms ? NULL : view->vms[0],
 			.shared = key == 1 };
-		struct blob *image =
-			disks_read(race->disks, &place, key % 2, clock_mono_ns());
 		struct image_header h;
+		pid_t self = (pid_t)(uintptr_t)&h % 1000 + 1;
+		bool cached = key == 2 || key == 3;
+
+		if (cached)
+			disks_time(race->disks, &place, self, clock_mono_ns());
+		struct blob *image = cached
+			? disks_read_cached(
+				  race->disks, &place, self, key % 2, clock_mono_ns())
+			: disks_read(race->disks, &place, key % 2, clock_mono_ns());
 
 		assert_int_equal(image_parse_header(image->data, image->size, &h), 0);
 		assert_int_equal(h.length, image->size - IMAGE_HEADER_BYTES);
@@ -431,6 +590,10 @@ int main(void)
 		cmocka_unit_test(a_tireless_reader_never_starts_over),
 		cmocka_unit_test(a_disk_starts_busy_and_keeps_what_fits),
 		cmocka_unit_test(images_are_forgotten),
+		cmocka_unit_test(the_time_is_the_images_identity),
+		cmocka_unit_test(asking_for_the_time_makes_no_image),
+		cmocka_unit_test(a_disk_whose_vm_stops_has_another_time),
+		cmocka_unit_test(readers_who_come_together_find_nothing_torn),
 		cmocka_unit_test(the_guest_reads_what_the_host_writes),
 		cmocka_unit_test(the_guest_trusts_no_header),
 		cmocka_unit_test(a_busy_disk_is_given_up_in_time),
