@@ -41,11 +41,24 @@
 /* A disk that nobody read for so long is forgotten. */
 #define FORGET_NS (10 * NS_PER_S)
 
+/* The shared image serves all readers for a moment, however many there are. */
+#define SHARED_NS (200 * NS_PER_MS)
+
+/*
+ * Readers of the shared disk that have a latch each, besides two for each VM (its QEMU, and
+ * another while it migrates).
+ */
+#define SHARED_READERS_MAX 64u
+
+/* Keys of latches that are for all who have none of their own. */
+enum common { COMMON_PRIVATE = 1, COMMON_CACHED, COMMON_SHARED, COMMON_END };
+
 #define N_BUCKETS 1024u
 
 struct disk {
 	struct disk *next; /* guarded by disks.lock */
 	uint64_t key;      /* immutable */
+	bool counted;      /* immutable: in n_shared */
 	unsigned users;    /* guarded by disks.lock */
 
 	pthread_mutex_t lock; /* guards all below; taken without disks.lock */
@@ -68,10 +81,13 @@ struct disks {
 	_Atomic uint64_t size_bytes;
 	pthread_mutex_t lock; /* guards the table */
 	struct disk *buckets[N_BUCKETS];
+	size_t n_shared;      /* latches of readers of the shared disk */
+	int64_t forgotten_ns; /* the highest time of those that were forgotten */
 
 	pthread_mutex_t shared_lock; /* guards the rest; inside disk.lock */
 	struct blob *shared;         /* the newest shared image that anybody asked for */
 	int64_t shared_ns;           /* when he did */
+	int64_t shared_made_ns;
 };
 
 struct disks *disks_new(uint64_t size_bytes)
@@ -134,6 +150,9 @@ size_t disks_sweep(struct disks *disks, int64_t now_ns)
 			/* nobody uses it, so nobody changes the others */
 			if (!disk->users && now_ns - disk->used_ns > FORGET_NS) {
 				*at = disk->next;
+				disks->n_shared -= disk->counted;
+				if (disk->time_ns > disks->forgotten_ns)
+					disks->forgotten_ns = disk->time_ns;
 				disk_free(disk);
 				n++;
 			} else {
@@ -150,22 +169,54 @@ size_t disks_sweep(struct disks *disks, int64_t now_ns)
 	return n;
 }
 
-/* Return: the disk, NULL if there is none and @make is not set. */
-static struct disk *acquire(struct disks *disks, uint64_t key, bool make)
+static struct disk *find_locked(struct disks *disks, uint64_t key)
+{
+	struct disk *disk = disks->buckets[key % N_BUCKETS];
+
+	while (disk && disk->key != key)
+		disk = disk->next;
+	return disk;
+}
+
+static struct disk *add_locked(struct disks *disks, uint64_t key, bool counted)
 {
 	struct disk **bucket = &disks->buckets[key % N_BUCKETS];
-	struct disk *disk;
+	struct disk *disk = xcalloc(1, sizeof(*disk));
 
+	pthread_mutex_init(&disk->lock, NULL);
+	disk->key = key;
+	disk->counted = counted;
+	/* where the kernel may have pages of one that was busy, at that time */
+	disk->time_ns = disks->forgotten_ns;
+	disks->n_shared += counted;
+	disk->next = *bucket;
+	*bucket = disk;
+	return disk;
+}
+
+/* Whose latch a place goes by: its own, or one for all. */
+static uint64_t key_locked(
+	struct disks *disks, const struct disks_place *place, bool cached)
+{
+	if (!place->shared)
+		return place->vm ? place->key : cached ? COMMON_CACHED : COMMON_PRIVATE;
+	bool room = disks->n_shared < SHARED_READERS_MAX + 2 * place->view->n_vms;
+
+	return cached || room || find_locked(disks, place->key) ? place->key
+								: COMMON_SHARED;
+}
+
+/* Return: the disk, NULL if there is none and @make is not set. */
+static struct disk *acquire(
+	struct disks *disks, const struct disks_place *place, bool cached, bool make)
+{
 	pthread_mutex_lock(&disks->lock);
-	for (disk = *bucket; disk && disk->key != key; disk = disk->next)
-		;
-	if (!disk && make) {
-		disk = xcalloc(1, sizeof(*disk));
-		pthread_mutex_init(&disk->lock, NULL);
-		disk->key = key;
-		disk->next = *bucket;
-		*bucket = disk;
-	}
+	uint64_t key = key_locked(disks, place, cached);
+	struct disk *disk = find_locked(disks, key);
+
+	if (!disk && make)
+		disk = add_locked(
+			disks, key, place->shared && !cached && key == place->key);
 	if (disk)
 		disk->users++;
 	pthread_mutex_unlock(&disks->lock);
@@ -265,11 +316,14 @@ static struct blob *render_shared_locked(
 {
 	pthread_mutex_lock(&disks->shared_lock);
 	disks->shared_ns = now_ns;
-	if (!disks->shared || disks->shared->generation != view->generation) {
+	if (!disks->shared ||
+		(disks->shared->generation != view->generation &&
+			now_ns - disks->shared_made_ns >= SHARED_NS)) {
 		struct blob *image = render_all(disks, disk, view, disks->shared);
 
 		blob_unref(disks->shared);
 		disks->shared = image;
+		disks->shared_made_ns = now_ns;
 	}
 	struct blob *image = disks->shared ? blob_ref(disks->shared) : NULL;
 
@@ -280,15 +334,22 @@ static struct blob *render_shared_locked(
 	return render_all(disks, disk, view, disk->image);
 }
 
-/* The time of what a place shows now, differing with each publication that changes it. */
-static int64_t place_time(const struct disks_place *place)
+/* Of the newest publication that has changed what a place shows. */
+static uint64_t place_generation(const struct disks_place *place)
 {
-	const struct snapshot *host = place->view->host, *vm = place->vm;
-	uint64_t generation = place->shared ? place->view->generation : host->generation;
-	int64_t time_ns = host->time_ns;
+	uint64_t host = place->view->host->generation;
 
-	if (vm && vm->generation > generation)
-		generation = vm->generation;
+	if (place->shared)
+		return place->view->generation;
+	return place->vm && place->vm->generation > host ? place->vm->generation : host;
+}
+
+/* The time of what a place shows, differing with each publication that changes it. */
+static int64_t place_time(const struct disks_place *place, uint64_t generation)
+{
+	const struct snapshot *vm = place->vm;
+	int64_t time_ns = place->view->host->time_ns;
+
 	if (vm && vm->time_ns > time_ns)
 		time_ns = vm->time_ns;
 	/* an older sample may be published later; a microsecond is nothing to a disk */
@@ -324,27 +385,36 @@ static bool move_locked(struct disks *disks, struct disk *disk,
 			       : render_private_locked(disks, disk, view, vm);
 	if (!image && !disk->image)
 		image = image_busy();
-	if (!image)
+	if (!image || image == disk->image) {
+		blob_unref(image);
 		return false;
+	}
 	blob_unref(disk->image);
 	disk->image = image;
-	disk->host_generation = host_generation;
+	/* the shared one may be somewhat older */
+	disk->host_generation = shared ? image->generation : host_generation;
 	disk->vm_generation = vm_generation;
-	set_time_locked(disk, place_time(place));
+	set_time_locked(disk,
+		place_time(place, shared ? image->generation : place_generation(place)));
 	disk->changed_ns = now_ns;
 	return true;
+}
+
+static void note_read_locked(struct disk *disk, bool from_start, int64_t now_ns)
+{
+	disk->read_ns = disk->used_ns = now_ns;
+	disk->inside = !from_start;
 }
 
 struct blob *disks_read(struct disks *disks, const struct disks_place *place,
 	bool from_start, int64_t now_ns)
 {
-	struct disk *disk = acquire(disks, place->key, true);
+	struct disk *disk = acquire(disks, place, false, true);
 
 	pthread_mutex_lock(&disk->lock);
 	if (!disk->image || (from_start && may_move_locked(disk, now_ns)))
 		move_locked(disks, disk, place, now_ns);
-	disk->read_ns = disk->used_ns = now_ns;
-	disk->inside = !from_start;
+	note_read_locked(disk, from_start, now_ns);
 	struct blob *image = blob_ref(disk->image);
 
 	pthread_mutex_unlock(&disk->lock);
@@ -374,10 +444,10 @@ static void ask_next_locked(struct disk *disk, pid_t reader, int64_t now_ns)
 int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t reader,
 	int64_t now_ns)
 {
-	struct disk *disk = acquire(disks, place->key, false);
+	struct disk *disk = acquire(disks, place, true, false);
 
 	if (!disk)
-		return place_time(place);
+		return place_time(place, place_generation(place));
 	pthread_mutex_lock(&disk->lock);
 	if (may_move_locked(disk, now_ns) && move_locked(disks, disk, place, now_ns))
 		ask_first_locked(disk, reader);
@@ -394,15 +464,14 @@ int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t r
 struct blob *disks_read_cached(struct disks *disks, const struct disks_place *place,
 	pid_t reader, bool from_start, int64_t now_ns)
 {
-	struct disk *disk = acquire(disks, place->key, true);
+	struct disk *disk = acquire(disks, place, true, true);
 
 	pthread_mutex_lock(&disk->lock);
 	if (!disk->image) {
 		move_locked(disks, disk, place, now_ns);
 		ask_first_locked(disk, reader);
 	}
-	disk->read_ns = disk->used_ns = now_ns;
-	disk->inside = !from_start;
+	note_read_locked(disk, from_start, now_ns);
 	struct blob *image = disk->crowded && from_start ? image_make_busy(disk->image)
 							 : blob_ref(disk->image);
 

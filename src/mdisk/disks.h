@@ -4,6 +4,14 @@
  * header, content and header again finds one generation.  A read that covers offset 0 may
  * move a disk on to the newest snapshot; a disk that is being read is left alone for a
  * while.  Images are made only when read, and forgotten some time after.  Any thread.
+ *
+ * However many disks are read, and by whom: a VM that runs has a latch for its private disk
+ * and one for what the page cache has of it; the disks of all VMs that do not run, of which
+ * there are as many as uuids, have one of each together.  A VM that starts or
+ * stops goes from one to the other with the next read; who is in the middle finds another
+ * header at the end.  Of the shared disk each
+ * process has a latch that reads it past the page cache, up to a number, and who comes then
+ * shares one with others who do.
  */
 #pragma once
 
@@ -34,7 +42,8 @@ size_t disks_sweep(struct disks *disks, int64_t now_ns);
 
 /* Which disk, and what it shows. */
 struct disks_place {
-	uint64_t key; /* stable; direct and cached readers have different ones */
+	uint64_t
+		key; /* stable, not a small number; direct and cached ones are different */
 	struct view *view;
 	struct snapshot
 		*vm; /* whose private disk it is; NULL while it does not run here */
@@ -61,7 +70,8 @@ struct blob *disks_read(struct disks *disks, const struct disks_place *place,
  * one thread alone has asked since the image moved on, which goes on only when it has
  * dropped all pages, nothing is to be done; another that comes is told another time yet, so
  * that it drops the pages for itself, and if it comes soon all of them are for a moment, in
- * which the header says busy.
+ * which the header says busy.  (The disks of VMs that do not run share all this, although each
+ * has pages of its own; a crowd there does not read for a VM.)
  *
  * @reader: the thread that asks, as FUSE tells.
  * Return: real time in nanoseconds, strictly growing from image to image; the last bit says

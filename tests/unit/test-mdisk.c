@@ -418,6 +418,151 @@ static void readers_who_come_together_find_nothing_torn(void **state)
 	cached_done(&c);
 }
 
+/* ---- however many there are ---- */
+
+static size_t forget_all(struct disks *disks)
+{
+	return disks_sweep(disks, 1000 * NS_PER_S);
+}
+
+static void disks_of_vms_that_do_not_run_are_one(void **state)
+{
+	(void)state;
+	struct cached c;
+
+	cached_init(&c);
+	struct view *view = tree_view(c.tree);
+	struct blob *direct = NULL, *cached = NULL;
+
+	for (uint64_t key = 1000; key < 11000; key++) {
+		struct disks_place place = { .key = key, .view = view };
+		struct blob *image = disks_read(c.disks, &place, true, 10000 * NS_PER_MS);
+
+		assert_true(!direct || image == direct);
+		blob_unref(direct);
+		direct = image;
+		disks_time(c.disks, &place, 1, 10000 * NS_PER_MS);
+		image = disks_read_cached(c.disks, &place, 1, true, 10000 * NS_PER_MS);
+		assert_true(!cached || image == cached);
+		blob_unref(cached);
+		cached = image;
+	}
+	blob_unref(direct);
+	blob_unref(cached);
+	view_unref(view);
+	assert_int_equal(forget_all(c.disks), 2);
+	cached_done(&c);
+}
+
+/* Somebody reads on when the VM has stopped: it is one of all, and has another time. */
+static void a_stopped_vms_disk_becomes_one_of_all(void **state)
+{
+	(void)state;
+	struct cached c;
+
+	cached_init(&c);
+	publish(c.tree, 2, "host", true);
+	assert_int_equal(time_at(&c, 1, 10000) & 1, 1);
+	assert_int_equal(cached_at(&c, 1, true, 10000), 2);
+	publish(c.tree, 3, "host", false);
+	for (int64_t ms = 10001; ms < 21000; ms += 100) {
+		assert_int_equal(time_at(&c, 1, ms) & 1, 0);
+		assert_int_equal(cached_at(&c, 1, true, ms), 3);
+	}
+	assert_int_equal(disks_sweep(c.disks, 21000 * NS_PER_MS), 1);
+	publish(c.tree, 4, "host", true);
+	assert_int_equal(time_at(&c, 1, 21000) & 1, 1);
+	assert_int_equal(cached_at(&c, 1, true, 21000), 4);
+	assert_int_equal(forget_all(c.disks), 2);
+	cached_done(&c);
+}
+
+/*
+ * The kernel may still have the busy header of a latch that was forgotten, at the time that
+ * was told last: no other image may have that time.
+ */
+static void no_time_is_used_twice(void **state)
+{
+	(void)state;
+	struct cached c;
+
+	cached_init(&c);
+	int64_t last = 0;
+
+	for (int64_t ms = 10000; ms < 100000; ms += 20000) {
+		assert_int_equal(cached_at(&c, 1, true, ms), 1);
+		assert_true(time_at(&c, 1, ms) > last);
+		last = time_at(&c, 2, ms + 1);
+		assert_int_equal(cached_at(&c, 2, true, ms + 1), 0);
+		assert_int_equal(disks_sweep(c.disks, (ms + 15000) * NS_PER_MS), 1);
+	}
+	cached_done(&c);
+}
+
+static void readers_of_the_shared_disk_are_bounded(void **state)
+{
+	(void)state;
+	struct cached c;
+
+	cached_init(&c);
+	publish(c.tree, 2, "host", true);
+	for (int64_t ms = 10000; ms < 13000; ms += 10) {
+		struct view *view = tree_view(c.tree);
+
+		for (uint64_t key = 1000; key < 1500; key++) {
+			struct disks_place place = {
+				.key = key, .view = view, .shared = true
+			};
+
+			blob_unref(disks_read(c.disks, &place, true, ms * NS_PER_MS));
+		}
+		view_unref(view);
+		publish(c.tree, (uint64_t)ms, "host", true);
+	}
+	/* who has none of his own reads on, and sees news */
+	struct view *view = tree_view(c.tree);
+	struct disks_place place = { .key = 1499, .view = view, .shared = true };
+	struct blob *image = disks_read(c.disks, &place, true, 16000 * NS_PER_MS);
+
+	assert_int_equal(image->generation, view->generation);
+	blob_unref(image);
+	view_unref(view);
+	assert_int_equal(forget_all(c.disks), 64 + 2 + 1);
+	cached_done(&c);
+}
+
+/* Readers who come at different times have a latch each, but not an image each. */
+static void the_shared_image_is_made_once_in_a_while(void **state)
+{
+	(void)state;
+	struct cached c;
+	struct blob *last = NULL;
+	unsigned n = 0;
+
+	cached_init(&c);
+	for (int64_t ms = 10000; ms < 12000; ms++) {
+		publish(c.tree, (uint64_t)ms, "host", true);
+		struct view *view = tree_view(c.tree);
+		struct disks_place place = {
+			.key = 1000 + (uint64_t)ms % 50, .view = view, .shared = true
+		};
+		struct blob *image = disks_read(c.disks, &place, true, ms * NS_PER_MS);
+
+		assert_true((int64_t)image->generation > ms - 1500);
+		n += !last || image->generation > last->generation;
+		if (last && image->generation < last->generation) {
+			blob_unref(image);
+		} else {
+			blob_unref(last);
+			last = image;
+		}
+		view_unref(view);
+	}
+	assert_in_range(n, 2, 2000 / 200 + 1);
+	blob_unref(last);
+	cached_done(&c);
+}
+
 /* A file with a metrics disk in it; the guest's reader opens it as it would a device. */
 static void write_disk(const char *path, const struct blob *image, size_t size)
 {
@@ -594,6 +739,11 @@ int main(void)
 		cmocka_unit_test(asking_for_the_time_makes_no_image),
 		cmocka_unit_test(a_disk_whose_vm_stops_has_another_time),
 		cmocka_unit_test(readers_who_come_together_find_nothing_torn),
+		cmocka_unit_test(disks_of_vms_that_do_not_run_are_one),
+		cmocka_unit_test(a_stopped_vms_disk_becomes_one_of_all),
+		cmocka_unit_test(no_time_is_used_twice),
+		cmocka_unit_test(readers_of_the_shared_disk_are_bounded),
+		cmocka_unit_test(the_shared_image_is_made_once_in_a_while),
 		cmocka_unit_test(the_guest_reads_what_the_host_writes),
 		cmocka_unit_test(the_guest_trusts_no_header),
 		cmocka_unit_test(a_busy_disk_is_given_up_in_time),
