@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/content.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,6 +16,7 @@
 #include "core/snapshot.h"
 #include "fs/attr.h"
 #include "fs/disk.h"
+#include "fs/held.h"
 #include "fs/pinned.h"
 #include "fs/xattr.h"
 #include "mdisk/disks.h"
@@ -35,6 +37,7 @@ struct content {
 	struct node_index *index;
 	struct armed *armed;
 	struct pinned *pinned;
+	struct held *held;
 	void (*status)(void *ctx, struct strbuf *out);
 	void *ctx;
 	_Atomic int64_t since_ns;      /* the configuration is in force, in real time */
@@ -62,6 +65,7 @@ struct content *content_new(struct tree *tree, struct disks *disks,
 	c->index = node_index_new();
 	c->armed = armed_new();
 	c->pinned = pinned_new();
+	c->held = held_new();
 	c->status = status;
 	c->ctx = ctx;
 	c->config = *config;
@@ -75,6 +79,7 @@ void content_free(struct content *c)
 	if (!c)
 		return;
 	view_unref(c->seen);
+	held_free(c->held);
 	pinned_free(c->pinned);
 	armed_free(c->armed);
 	node_index_free(c->index);
@@ -197,18 +202,38 @@ static bool arm(struct content *c, const struct place *at, const struct node *no
 	return armed_set(c->armed, &n, ret_entry);
 }
 
+static_assert(NODE_STATUS - NODE_METRICS_XML + 1 == HELD_DOCUMENTS, "held by kind");
+
+/* The rendering that @reader is to be told, referenced. */
+static struct blob *rendering_for(struct content *c, const struct place *at,
+	const struct node *node, pid_t reader, uint64_t *ret_id)
+{
+	unsigned document = node->kind - NODE_METRICS_XML;
+	int64_t now_ns = clock_mono_ns();
+	uint64_t id = held_get(c->held, document, reader, now_ns);
+	struct blob *blob = id ? pinned_get(c->pinned, id, now_ns) : NULL;
+
+	if (blob) {
+		*ret_id = id;
+		return blob;
+	}
+	blob = newest(c, at->view, node);
+	*ret_id = node_document_id(node->kind,
+		node->kind == NODE_STATUS ? atomic_fetch_add(&c->n_renderings, 1)
+					  : at->view->generation);
+	pinned_add(c->pinned, *ret_id, blob, now_ns);
+	held_told(c->held, document, reader, *ret_id, now_ns);
+	return blob;
+}
+
 /* A rendering that the kernel learns of; its id is in @ret. */
 static void answer_document(struct content *c, const struct place *at,
-	const struct node *node, struct content_answer *ret)
+	const struct node *node, pid_t reader, struct content_answer *ret)
 {
-	_cleanup_blob_ struct blob *blob = newest(c, at->view, node);
-	uint64_t number = node->kind == NODE_STATUS
-		? atomic_fetch_add(&c->n_renderings, 1)
-		: at->view->generation;
 	struct node rendering = *node;
+	_cleanup_blob_ struct blob *blob =
+		rendering_for(c, at, node, reader, &rendering.id);
 
-	rendering.id = node_document_id(node->kind, number);
-	pinned_add(c->pinned, rendering.id, blob, clock_mono_ns());
 	*ret = (struct content_answer){
 		.id = rendering.id, .keep_attr = true, .generation = at->view->generation
 	};
@@ -267,7 +292,7 @@ int content_lookup(struct content *c, uint64_t parent, const char *name, pid_t r
 		r = node_lookup(
 			c->index, &dir.config.nodes, dir.view, &dir.node, name, &node);
 	if (r == 0 && is_document(&node))
-		answer_document(c, &dir, &node, ret);
+		answer_document(c, &dir, &node, reader, ret);
 	else if (r == 0 && node_is_disk(&node))
 		answer_disk(c, &dir, &node, reader, ret);
 	else if (r == 0)

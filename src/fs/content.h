@@ -7,7 +7,8 @@
  * (fs/armed.h).  Its mtime is the time of the sample that brought the value, so that what
  * stays the same costs nothing.  A value of another length is another file under the same
  * name (node_sized()), so that nobody finds the tail of a longer value behind a shorter one.
- * A document is looked up as one rendering (fs/pinned.h), which never changes.
+ * A document is looked up as one rendering (fs/pinned.h), which never changes, and for a
+ * moment as the same one (fs/held.h).
  * A disk has a constant size and a latch of its own (mdisk/disks.h).  Its mtime is known for
  * no time and tells images apart, by which the kernel keeps its page cache (fs/disk.h).
  */

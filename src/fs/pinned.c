@@ -4,8 +4,10 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/blob.h"
+#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/mem.h"
 
@@ -16,8 +18,9 @@
 #define SMALL_BYTES (128u << 10)
 #define SMALL_UNUSED_NS (3 * NS_PER_S)
 #define UNUSED_NS (30 * NS_PER_S)
-#define MAX_BYTES (32u << 20)
-#define MIN_KEPT 8u /* whatever their size */
+#define MAX_BYTES (6u << 20)
+#define MAX_COUNT 256u
+#define MIN_KEPT 4u /* whatever their size */
 
 struct pin {
 	uint64_t id;
@@ -27,8 +30,10 @@ struct pin {
 
 struct pinned {
 	pthread_mutex_t lock; /* guards all below */
-	struct pin *pins;     /* in the order of adding */
+	struct pin *pins;     /* in the order of last use */
 	size_t n, cap, bytes;
+	uint64_t *dropped; /* ids that were, and nobody was told yet */
+	size_t n_dropped, cap_dropped;
 };
 
 struct pinned *pinned_new(void)
@@ -46,73 +51,98 @@ void pinned_free(struct pinned *p)
 	for (size_t i = 0; i < p->n; i++)
 		blob_unref(p->pins[i].blob);
 	free(p->pins);
+	free(p->dropped);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
 
-/* The newest ones are the ones that are read: they stand last. */
-static struct pin *find_locked(struct pinned *p, uint64_t id)
+/* Return: NULL, or the pin, which was used now and stands last. */
+static struct pin *use_locked(struct pinned *p, uint64_t id, int64_t now_ns)
 {
-	for (size_t i = p->n; i > 0; i--)
-		if (p->pins[i - 1].id == id)
-			return &p->pins[i - 1];
-	return NULL;
+	size_t i = p->n;
+
+	/* the newest ones are the ones that are read */
+	while (i > 0 && p->pins[i - 1].id != id)
+		i--;
+	if (!i)
+		return NULL;
+	struct pin pin = p->pins[i - 1], *last = &p->pins[p->n - 1];
+
+	memmove(&p->pins[i - 1], &p->pins[i], (p->n - i) * sizeof(pin));
+	pin.used_ns = now_ns;
+	*last = pin;
+	return last;
+}
+
+/* Drops those that were not used for longest. */
+static void drop_locked(struct pinned *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		p->bytes -= p->pins[i].blob->size;
+		blob_unref(p->pins[i].blob);
+		p->dropped = xgrow(
+			p->dropped, p->n_dropped, &p->cap_dropped, sizeof(*p->dropped));
+		p->dropped[p->n_dropped++] = p->pins[i].id;
+	}
+	p->n -= n;
+	if (n)
+		memmove(p->pins, &p->pins[n], p->n * sizeof(*p->pins));
+}
+
+static bool is_crowded_locked(const struct pinned *p)
+{
+	return p->n > MAX_COUNT || (p->bytes > MAX_BYTES && p->n > MIN_KEPT);
 }
 
 void pinned_add(struct pinned *p, uint64_t id, struct blob *blob, int64_t now_ns)
 {
 	pthread_mutex_lock(&p->lock);
-	struct pin *pin = find_locked(p, id);
-
-	if (!pin) {
+	if (!use_locked(p, id, now_ns)) {
 		p->pins = xgrow(p->pins, p->n, &p->cap, sizeof(*p->pins));
-		pin = &p->pins[p->n++];
-		*pin = (struct pin){ .id = id, .blob = blob_ref(blob) };
+		p->pins[p->n++] = (struct pin){ id, blob_ref(blob), now_ns };
 		p->bytes += blob->size;
 	}
-	pin->used_ns = now_ns;
+	while (is_crowded_locked(p))
+		drop_locked(p, 1);
 	pthread_mutex_unlock(&p->lock);
 }
 
 struct blob *pinned_get(struct pinned *p, uint64_t id, int64_t now_ns)
 {
-	struct blob *blob = NULL;
-
 	pthread_mutex_lock(&p->lock);
-	struct pin *pin = find_locked(p, id);
+	const struct pin *pin = use_locked(p, id, now_ns);
+	struct blob *blob = pin ? blob_ref(pin->blob) : NULL;
 
-	if (pin) {
-		pin->used_ns = now_ns;
-		blob = blob_ref(pin->blob);
-	}
 	pthread_mutex_unlock(&p->lock);
 	return blob;
 }
 
+static bool is_due(const struct pin *pin, int64_t now_ns)
+{
+	int64_t keep_ns = pin->blob->size > SMALL_BYTES ? UNUSED_NS : SMALL_UNUSED_NS;
+
+	return now_ns - pin->used_ns >= keep_ns;
+}
+
 size_t pinned_expire(struct pinned *p, int64_t now_ns, uint64_t **ret)
 {
-	uint64_t *ids = NULL;
-	size_t n = 0, kept = 0;
+	size_t due = 0;
 
 	pthread_mutex_lock(&p->lock);
-	if (p->n)
-		ids = xcalloc(p->n, sizeof(*ids));
 	for (size_t i = 0; i < p->n; i++) {
-		struct pin *pin = &p->pins[i];
-		bool crowded = p->bytes > MAX_BYTES && p->n - i > MIN_KEPT;
-		int64_t keep_ns =
-			pin->blob->size > SMALL_BYTES ? UNUSED_NS : SMALL_UNUSED_NS;
+		struct pin pin = p->pins[i];
 
-		if (!crowded && now_ns - pin->used_ns < keep_ns) {
-			p->pins[kept++] = *pin;
+		if (!is_due(&pin, now_ns))
 			continue;
-		}
-		p->bytes -= pin->blob->size;
-		blob_unref(pin->blob);
-		ids[n++] = pin->id;
+		/* to the others that go */
+		memmove(&p->pins[due + 1], &p->pins[due], (i - due) * sizeof(pin));
+		p->pins[due++] = pin;
 	}
-	p->n = kept;
+	drop_locked(p, due);
+	size_t n = p->n_dropped;
+
+	*ret = TAKE_PTR(p->dropped);
+	p->n_dropped = p->cap_dropped = 0;
 	pthread_mutex_unlock(&p->lock);
-	*ret = ids;
 	return n;
 }

@@ -547,6 +547,17 @@ static void a_name_that_a_vm_had_is_forgotten(void **state)
 	fs_done(&fs);
 }
 
+/* The next one that is told of a document. */
+static struct content_answer next_rendering(
+	struct fs *fs, const char *name, uint64_t than)
+{
+	struct content_answer answer;
+
+	while ((answer = look_up(fs, NODE_ROOT, name)).id == than)
+		poll(NULL, 0, 10);
+	return answer;
+}
+
 /* A reader of a document gets the rest of the rendering that he began with. */
 static void a_rendering_stays_what_it_is(void **state)
 {
@@ -563,21 +574,19 @@ static void a_rendering_stays_what_it_is(void **state)
 
 	assert_true(mine.keep_attr && !mine.keep_entry);
 	publish(fs.tree, 2, 0, 3, 123456789);
-	struct content_answer other = look_up(&fs, NODE_ROOT, "metrics.xml");
+	struct content_answer other = next_rendering(&fs, "metrics.xml", mine.id);
 
-	assert_true(other.id != mine.id);
 	assert_true(other.st.st_size > mine.st.st_size);
 	got += read_size(fs.c, mine.id, got, sizeof(before) - got, before + got, &zeros);
 	assert_int_equal(got, mine.st.st_size);
 	assert_memory_equal(before + got - 11, "</metrics>\n", 11);
 	assert_null(memmem(before, got, "123456789", 9));
 	assert_int_equal(read_size(fs.c, mine.id, got, 10, NULL, &zeros), 0);
-	assert_int_equal(look_up(&fs, NODE_ROOT, "metrics.xml").id, other.id);
 	struct content_answer status = look_up(&fs, NODE_ROOT, "status");
 
 	got = read_size(fs.c, status.id, 0, sizeof(after), after, &zeros);
 	assert_memory_equal(after, "ok\n", got);
-	assert_true(look_up(&fs, NODE_ROOT, "status").id != status.id);
+	assert_true(next_rendering(&fs, "status", status.id).id != status.id);
 	fs_done(&fs);
 }
 
