@@ -483,16 +483,17 @@ static void list_nothing(
 				{ .kind = NODE_VM, .id = id } };
 }
 
-int content_list(struct content *c, uint64_t id, uint64_t after, bool with_stats,
-	struct node_entry **ret, struct content_answer **ret_answers, size_t *ret_n)
+int content_list(struct content *c, uint64_t id, uint64_t after, size_t max,
+	bool with_stats, struct node_entry **ret, struct content_answer **ret_answers,
+	size_t *ret_n)
 {
 	_cleanup_place_ struct place at = { 0 };
 	int r = find_place(c, id, &at);
 	bool entry;
 
 	if (r == 0) {
-		r = node_list(
-			c->index, &at.config.nodes, at.view, &at.node, after, ret, ret_n);
+		r = node_list(c->index, &at.config.nodes, at.view, &at.node, after, max,
+			ret, ret_n);
 		if (r == 0)
 			arm(c, &at, &at.node, NULL, 0, NULL, &entry);
 	} else if (r == -ENOENT && node_is_vm(id)) {

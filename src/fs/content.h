@@ -99,12 +99,13 @@ int content_readlink(struct content *content, uint64_t id, struct strbuf *out,
 	uint64_t *ret_generation);
 
 /*
- * A directory's entries behind @after; with answers that the kernel may keep if
- * @with_stats.  Then content_told() as above.
+ * The first @max of a directory's entries behind @after; with answers that the kernel may keep
+ * if @with_stats.  Then content_told() as above.
  * The caller frees the entries with node_entries_free() and the answers with free().
  */
-int content_list(struct content *content, uint64_t id, uint64_t after, bool with_stats,
-	struct node_entry **ret, struct content_answer **ret_answers, size_t *ret_n);
+int content_list(struct content *content, uint64_t id, uint64_t after, size_t max,
+	bool with_stats, struct node_entry **ret, struct content_answer **ret_answers,
+	size_t *ret_n);
 
 /* Extended attributes of metrics: user.vhostmd.type, .unit, .source.  -ENODATA. */
 int content_getxattr(

@@ -412,42 +412,106 @@ void node_link_target(const struct node *node, struct strbuf *out)
 
 /* ---- listing ---- */
 
-struct listing {
-	struct node_entry *at;
-	size_t n, cap;
-	uint64_t after;
+struct candidate {
+	uint64_t offset;
+	struct node node;
+	size_t at; /* of a metric, in its snapshot */
 };
 
-/* Takes over @name, which is dropped if the entry was listed already. */
-static void add_entry(struct listing *l, char *name, uint64_t offset, struct node node)
+/* The first entries behind an offset: a heap whose top is the last of them. */
+struct listing {
+	uint64_t after;
+	size_t max, n, cap;
+	struct candidate *heap;
+};
+
+/* True if an entry is among the first, as far as they are known. */
+static bool is_wanted(const struct listing *l, uint64_t offset)
 {
-	if (offset <= l->after) {
-		free(name);
+	return offset > l->after && (l->n < l->max || offset < l->heap[0].offset);
+}
+
+static void sift_up(struct candidate *heap, size_t i, struct candidate c)
+{
+	for (size_t up; i > 0 && heap[up = (i - 1) / 2].offset < c.offset; i = up)
+		heap[i] = heap[up];
+	heap[i] = c;
+}
+
+static void sift_down(struct candidate *heap, size_t n, struct candidate c)
+{
+	size_t i = 0;
+
+	for (size_t down; (down = 2 * i + 1) < n; i = down) {
+		if (down + 1 < n && heap[down + 1].offset > heap[down].offset)
+			down++;
+		if (heap[down].offset <= c.offset)
+			break;
+		heap[i] = heap[down];
+	}
+	heap[i] = c;
+}
+
+static void add_entry(struct listing *l, uint64_t offset, struct node node, size_t at)
+{
+	const struct candidate c = { offset, node, at };
+
+	if (!is_wanted(l, offset))
+		return;
+	if (l->n == l->max) {
+		sift_down(l->heap, l->n, c);
 		return;
 	}
-	l->at = xgrow(l->at, l->n, &l->cap, sizeof(*l->at));
-	l->at[l->n++] = (struct node_entry){ name, offset, node };
+	l->heap = xgrow(l->heap, l->n, &l->cap, sizeof(*l->heap));
+	sift_up(l->heap, l->n++, c);
 }
 
 /* Cookies of entries that have no fixed place: their id's hash, above the fixed ones. */
+#define FIRST_COOKIE 256u
+
 static uint64_t cookie(uint64_t id)
 {
-	return (id & KEY_MASK) + 256;
+	return (id & KEY_MASK) + FIRST_COOKIE;
 }
 
-static void list_metrics(
-	struct node_index *index, struct snapshot *scope, struct listing *l)
+static void list_metrics(struct snapshot *scope, struct listing *l)
 {
 	for (size_t i = 0; i < scope->n; i++) {
-		_cleanup_strbuf_ struct strbuf name = STRBUF_INIT;
 		struct node node = metric_node(scope, scope->metrics[i]);
 
-		if (snapshot_find(scope, scope->metrics[i]->label->name) !=
-			scope->metrics[i])
-			continue;
-		index_remember(index, &node, i);
-		fname_escape(scope->metrics[i]->label->name, &name);
-		add_entry(l, strbuf_steal(&name), cookie(node.id), node);
+		if (is_wanted(l, cookie(node.id)) &&
+			snapshot_find(scope, scope->metrics[i]->label->name) ==
+				scope->metrics[i])
+			add_entry(l, cookie(node.id), node, i);
+	}
+}
+
+/* The first VM whose key's cookie is above @after; the view is sorted by key. */
+static size_t first_vm(const struct view *view, uint64_t after)
+{
+	size_t low = 0, high = view->n_vms;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (cookie(view->vms[middle]->key) > after)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+static void list_vms(const struct view *view, enum node_kind kind, struct listing *l)
+{
+	bool by_key = kind != NODE_ID_LINK;
+
+	for (size_t i = by_key ? first_vm(view, l->after) : 0; i < view->n_vms; i++) {
+		struct node node = vm_node(kind, view->vms[i]);
+
+		if (by_key && !is_wanted(l, cookie(node.id)))
+			break;
+		add_entry(l, cookie(node.id), node, 0);
 	}
 }
 
@@ -465,41 +529,69 @@ static char *vm_entry_name(enum node_kind kind, const struct snapshot *vm)
 	return strbuf_steal(&name);
 }
 
-static void list_vms(const struct view *view, enum node_kind kind, struct listing *l)
+static char *entry_name(const struct candidate *c)
 {
-	for (size_t i = 0; i < view->n_vms; i++) {
-		struct node node = vm_node(kind, view->vms[i]);
+	_cleanup_strbuf_ struct strbuf name = STRBUF_INIT;
 
-		add_entry(l, vm_entry_name(kind, view->vms[i]), cookie(node.id), node);
-	}
+	if (c->offset <= NODE_OFFSET_DOTS)
+		return xstrdup(c->offset == 1 ? "." : "..");
+	if (c->offset < FIRST_COOKIE)
+		return xstrdup(fixed[c->offset - NODE_OFFSET_DOTS].name);
+	if (!c->node.metric)
+		return vm_entry_name(c->node.kind, c->node.scope);
+	fname_escape(c->node.metric->label->name, &name);
+	return strbuf_steal(&name);
 }
 
-static int compare_entries(const void *a, const void *b)
+static int compare_candidates(const void *a, const void *b)
 {
-	const struct node_entry *x = a, *y = b;
+	const struct candidate *x = a, *y = b;
 
 	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-int node_list(struct node_index *index, const struct node_config *config,
-	struct view *view, const struct node *dir, uint64_t after,
-	struct node_entry **ret, size_t *ret_n)
+/* In order, with their names. */
+static struct node_entry *make_entries(struct node_index *index, struct listing *l)
 {
-	struct listing l = { .after = after };
+	struct node_entry *entries = xcalloc(l->n + 1, sizeof(*entries));
 
-	if (node_type(dir->kind) != S_IFDIR)
-		return -ENOTDIR;
-	add_entry(&l, xstrdup("."), 1, *dir);
-	add_entry(&l, xstrdup(".."), 2, *dir);
+	if (l->n)
+		qsort(l->heap, l->n, sizeof(*l->heap), compare_candidates);
+	for (size_t i = 0; i < l->n; i++) {
+		const struct candidate *c = &l->heap[i];
+
+		entries[i] = (struct node_entry){ entry_name(c), c->offset, c->node };
+		if (c->node.metric)
+			index_remember(index, &c->node, c->at);
+	}
+	return entries;
+}
+
+static void list_fixed(const struct node_config *config, struct view *view,
+	const struct node *dir, struct listing *l)
+{
+	add_entry(l, 1, *dir, 0);
+	add_entry(l, 2, *dir, 0);
 	for (size_t i = 1; i < ARRAY_LEN(fixed); i++) {
 		struct node node = { fixed[i].kind, fixed[i].kind,
 			fixed[i].kind == NODE_HOST ? view->host : NULL, NULL };
 
 		if (fixed[i].parent == dir->kind && is_shown(config, fixed[i].kind))
-			add_entry(&l, xstrdup(fixed[i].name), 2 + i, node);
+			add_entry(l, NODE_OFFSET_DOTS + i, node, 0);
 	}
+}
+
+int node_list(struct node_index *index, const struct node_config *config,
+	struct view *view, const struct node *dir, uint64_t after, size_t max,
+	struct node_entry **ret, size_t *ret_n)
+{
+	struct listing l = { .after = after, .max = max };
+
+	if (node_type(dir->kind) != S_IFDIR)
+		return -ENOTDIR;
+	list_fixed(config, view, dir, &l);
 	if (dir->kind == NODE_HOST || dir->kind == NODE_VM)
-		list_metrics(index, dir->scope, &l);
+		list_metrics(dir->scope, &l);
 	else if (dir->kind == NODE_VMS)
 		list_vms(view, NODE_VM, &l);
 	else if (dir->kind == NODE_BY_UUID)
@@ -508,10 +600,9 @@ int node_list(struct node_index *index, const struct node_config *config,
 		list_vms(view, NODE_ID_LINK, &l);
 	else if (dir->kind == NODE_DISKS)
 		list_vms(view, NODE_DISK, &l);
-	if (l.n)
-		qsort(l.at, l.n, sizeof(*l.at), compare_entries);
-	*ret = l.at;
+	*ret = make_entries(index, &l);
 	*ret_n = l.n;
+	free(l.heap);
 	return 0;
 }
 

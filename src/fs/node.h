@@ -122,8 +122,8 @@ struct node_entry {
 	struct node node;
 };
 
-/* Return: 0 and the entries whose offset is above @after; -ENOTDIR. */
+/* Return: 0 and the first @max entries whose offset is above @after; -ENOTDIR. */
 int node_list(struct node_index *index, const struct node_config *config,
-	struct view *view, const struct node *dir, uint64_t after,
+	struct view *view, const struct node *dir, uint64_t after, size_t max,
 	struct node_entry **ret, size_t *ret_n);
 void node_entries_free(struct node_entry *entries, size_t n);

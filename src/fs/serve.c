@@ -20,6 +20,7 @@
 
 #include "core/blob.h"
 #include "fs/content.h"
+#include "fs/names.h"
 #include "fs/watch.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -46,6 +47,7 @@ struct serve {
 	struct fuse_session *session;
 	struct content *content;
 	struct watch *watch;
+	struct names *names; /* to be taken back */
 	pthread_t threads[N_THREADS], notifier, entries_thread;
 	unsigned n_threads;
 	bool notifying, taking_back; /* those threads run */
@@ -53,11 +55,6 @@ struct serve {
 	_Atomic bool lost; /* which was told */
 	void (*on_lost)(void *ctx);
 	void *ctx;
-
-	pthread_mutex_t lock;         /* guards all below */
-	pthread_cond_t wake;          /* entries_thread */
-	struct armed_change *entries; /* to be taken back, with a name each */
-	size_t n_entries, cap_entries;
 };
 
 static struct content *content_of(fuse_req_t req)
@@ -235,8 +232,10 @@ static void reply_list(
 	_cleanup_free_ struct content_answer *answers = NULL;
 	_cleanup_free_ char *buf = NULL;
 	size_t n = 0, n_told = 0;
+	/* as many as fit, if each name is short */
+	size_t max = size / (plus ? FUSE_NAME_OFFSET_DIRENTPLUS : FUSE_NAME_OFFSET) + 1;
 	int r = content_list(
-		content, ino, (uint64_t)offset, plus, &entries, &answers, &n);
+		content, ino, (uint64_t)offset, max, plus, &entries, &answers, &n);
 
 	if (r < 0) {
 		fuse_reply_err(req, -r);
@@ -427,45 +426,22 @@ static int version_of(void *ctx, uint64_t ino, int64_t *ret)
 static void *entries_main(void *arg)
 {
 	struct serve *serve = arg;
+	uint64_t parent = 0;
 
-	pthread_mutex_lock(&serve->lock);
-	while (!atomic_load(&serve->stopping)) {
-		struct armed_change *entries = TAKE_PTR(serve->entries);
-		size_t n = serve->n_entries;
-
-		serve->n_entries = serve->cap_entries = 0;
-		if (!n) {
-			pthread_cond_wait(&serve->wake, &serve->lock);
-			continue;
-		}
-		pthread_mutex_unlock(&serve->lock);
-		/* the kernel may have forgotten by itself: then there is no such thing */
-		for (size_t i = 0; i < n; i++)
-			fuse_lowlevel_notify_inval_entry(serve->session,
-				entries[i].parent, entries[i].name,
-				strlen(entries[i].name));
-		armed_changes_free(entries, n);
-		pthread_mutex_lock(&serve->lock);
-	}
-	pthread_mutex_unlock(&serve->lock);
+	/* the kernel may have forgotten by itself: then there is no such thing */
+	for (char *name; (name = names_take(serve->names, &parent)); free(name))
+		fuse_lowlevel_notify_inval_entry(
+			serve->session, parent, name, strlen(name));
 	return NULL;
 }
 
 /* The names move. */
 static void forget_entries(struct serve *serve, struct armed_change *changes, size_t n)
 {
-	pthread_mutex_lock(&serve->lock);
-	for (size_t i = 0; i < n; i++) {
-		if (!changes[i].name)
-			continue;
-		serve->entries = xgrow(serve->entries, serve->n_entries,
-			&serve->cap_entries, sizeof(*serve->entries));
-		serve->entries[serve->n_entries++] = changes[i];
-		changes[i].name = NULL;
-	}
-	if (serve->n_entries)
-		pthread_cond_signal(&serve->wake);
-	pthread_mutex_unlock(&serve->lock);
+	for (size_t i = 0; i < n; i++)
+		if (changes[i].name)
+			names_add(serve->names, changes[i].parent,
+				TAKE_PTR(changes[i].name));
 }
 
 static void forget_node(struct serve *serve, const struct armed_change *change)
@@ -508,8 +484,7 @@ static void serve_free(struct serve *serve)
 	if (serve->session)
 		fuse_session_destroy(serve->session);
 	watch_free(serve->watch);
-	pthread_cond_destroy(&serve->wake);
-	pthread_mutex_destroy(&serve->lock);
+	names_free(serve->names);
 	free(serve);
 }
 
@@ -552,8 +527,7 @@ struct serve *serve_start(
 	serve->on_lost = on_lost;
 	serve->ctx = ctx;
 	serve->watch = watch_new();
-	pthread_mutex_init(&serve->lock, NULL);
-	pthread_cond_init(&serve->wake, NULL);
+	serve->names = names_new();
 	serve->session = fuse_session_new(&args, &ops, sizeof(ops), serve);
 	fuse_opt_free_args(&args);
 	snprintf(mountpoint, sizeof(mountpoint), "/dev/fd/%d", fuse_fd);
@@ -596,9 +570,7 @@ bool serve_stop(struct serve *serve)
 	content_wake(serve->content);
 	if (serve->notifying)
 		pthread_join(serve->notifier, NULL);
-	pthread_mutex_lock(&serve->lock);
-	pthread_cond_signal(&serve->wake);
-	pthread_mutex_unlock(&serve->lock);
+	names_close(serve->names);
 	bool over = !serve->taking_back ||
 		thread_join_until(serve->entries_thread, clock_mono_ns() + STOP_NS);
 
@@ -607,7 +579,6 @@ bool serve_stop(struct serve *serve)
 		wake_and_join(serve->threads[i]);
 	if (!over)
 		return false;
-	armed_changes_free(serve->entries, serve->n_entries);
 	serve_free(serve);
 	return true;
 }

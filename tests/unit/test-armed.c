@@ -122,7 +122,7 @@ static void answer_one(struct model *m, struct request *q)
 		break;
 	case OP_LIST:
 		q->r = content_list(
-			m->c, q->ino, 0, true, &q->entries, &q->answers, &q->n);
+			m->c, q->ino, 0, SIZE_MAX, true, &q->entries, &q->answers, &q->n);
 		break;
 	}
 	q->stage = ANSWERED;
@@ -517,7 +517,8 @@ static void check_listing(
 	if (!node->listing || node->listing_time.tv_sec != st->st_mtim.tv_sec ||
 		node->listing_time.tv_nsec != st->st_mtim.tv_nsec)
 		return;
-	CHECK(content_list(fresh, node->ino, 0, false, &entries, &answers, &n) == 0,
+	CHECK(content_list(
+		      fresh, node->ino, 0, SIZE_MAX, false, &entries, &answers, &n) == 0,
 		"directory %lx: a listing of nothing", node->ino);
 	for (size_t i = 0; i < n; i++)
 		strbuf_addf(&names, "%s\n", entries[i].name);

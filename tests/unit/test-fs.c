@@ -171,8 +171,9 @@ static void listings_survive_changes(void **state)
 
 		assert_int_equal(node_resolve(index, &all, view, NODE_VMS, &dir), 0);
 		assert_int_equal(
-			node_list(index, &all, view, &dir, after, &entries, &n), 0);
-		for (size_t i = 0; i < n && i < 3; i++) {
+			node_list(index, &all, view, &dir, after, 3, &entries, &n), 0);
+		assert_true(n <= 3);
+		for (size_t i = 0; i < n; i++) {
 			assert_true(entries[i].offset > after &&
 				entries[i].offset <= INT64_MAX);
 			after = entries[i].offset;
@@ -186,6 +187,49 @@ static void listings_survive_changes(void **state)
 	}
 	for (unsigned i = 10; i < N_VMS; i++)
 		assert_int_equal(seen[i], 1);
+	node_index_free(index);
+	tree_free(tree);
+}
+
+/* In pages of any size a listing is what it is as a whole. */
+static void listings_come_in_pages(void **state)
+{
+	(void)state;
+	static const enum node_kind dirs[] = { NODE_ROOT, NODE_METRICS, NODE_HOST,
+		NODE_VMS, NODE_BY_UUID, NODE_BY_ID, NODE_DISKS };
+	struct tree *tree = tree_new();
+	struct node_index *index = node_index_new();
+
+	publish(tree, 1, 0, N_VMS, 1);
+	struct view *view = tree_view(tree);
+
+	for (size_t d = 0; d < ARRAY_LEN(dirs); d++) {
+		struct node_entry *whole = NULL, *page = NULL;
+		struct node dir;
+		size_t n = 0, n_page = 0;
+
+		assert_int_equal(node_resolve(index, &all, view, dirs[d], &dir), 0);
+		assert_int_equal(
+			node_list(index, &all, view, &dir, 0, SIZE_MAX, &whole, &n), 0);
+		assert_true(n > 2);
+		for (size_t max = 1; max < n + 2; max++)
+			for (size_t i = 0; i < n; i += n_page) {
+				uint64_t after = i ? whole[i - 1].offset : 0;
+
+				node_list(index, &all, view, &dir, after, max, &page,
+					&n_page);
+				assert_int_equal(n_page, max < n - i ? max : n - i);
+				for (size_t k = 0; k < n_page; k++) {
+					assert_string_equal(
+						page[k].name, whole[i + k].name);
+					assert_true(
+						page[k].node.id == whole[i + k].node.id);
+				}
+				node_entries_free(page, n_page);
+			}
+		node_entries_free(whole, n);
+	}
+	view_unref(view);
 	node_index_free(index);
 	tree_free(tree);
 }
@@ -365,7 +409,8 @@ static void an_answer_under_way_is_taken_back(void **state)
 	size_t n = 0;
 
 	assert_int_equal(
-		content_list(fs.c, NODE_HOST, 0, true, &entries, &answers, &n), 0);
+		content_list(fs.c, NODE_HOST, 0, SIZE_MAX, true, &entries, &answers, &n),
+		0);
 	publish(fs.tree, 4, 0, 1, 1004);
 	assert_true(taken_back(&fs, ino, NULL, 1));
 	content_taken(fs.c, ino, false);
@@ -493,7 +538,8 @@ static void entries_vanish_with_their_vms(void **state)
 	struct content_answer file = look_up(&fs, vm.id, "n");
 
 	assert_int_equal(
-		content_list(fs.c, NODE_VMS, 0, true, &entries, &answers, &n), 0);
+		content_list(fs.c, NODE_VMS, 0, SIZE_MAX, true, &entries, &answers, &n),
+		0);
 	assert_int_equal(n, 4);
 	assert_true(answers[2].keep_entry && answers[3].keep_entry);
 	node_entries_free(entries, n);
@@ -517,7 +563,8 @@ static void entries_vanish_with_their_vms(void **state)
 	assert_true(dir && entry && inside);
 	assert_int_equal(content_stat(fs.c, vm.id, 1, &vm), -ENOENT);
 	/* who has its directory open finds it empty */
-	assert_int_equal(content_list(fs.c, vm.id, 0, false, &entries, &answers, &n), 0);
+	assert_int_equal(
+		content_list(fs.c, vm.id, 0, SIZE_MAX, false, &entries, &answers, &n), 0);
 	assert_int_equal(n, 2);
 	node_entries_free(entries, n);
 	free(answers);
@@ -751,6 +798,7 @@ int main(void)
 		cmocka_unit_test(ids_are_functions_of_names),
 		cmocka_unit_test(any_well_formed_uuid_has_a_disk),
 		cmocka_unit_test(listings_survive_changes),
+		cmocka_unit_test(listings_come_in_pages),
 		cmocka_unit_test(what_is_read_is_what_was_told),
 		cmocka_unit_test(an_answer_under_way_is_taken_back),
 		cmocka_unit_test(no_file_grows),

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fs/names.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/hash.h"
+#include "util/mem.h"
+
+#define N_BUCKETS 1024u
+
+struct name {
+	struct name *next;           /* in the order of adding */
+	struct name *next_in_bucket; /* those that came first stand first */
+	uint64_t hash, parent;
+	char *text;
+};
+
+struct names {
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t wake;
+	struct name *first, **end;
+	struct name *buckets[N_BUCKETS];
+	size_t n;
+	bool closed;
+};
+
+struct names *names_new(void)
+{
+	struct names *names = xcalloc(1, sizeof(*names));
+
+	pthread_mutex_init(&names->lock, NULL);
+	pthread_cond_init(&names->wake, NULL);
+	names->end = &names->first;
+	return names;
+}
+
+/* Return: its text. */
+static char *take_locked(struct names *names, uint64_t *ret_parent)
+{
+	struct name *name = names->first, **at;
+	char *text = name->text;
+
+	*ret_parent = name->parent;
+	for (at = &names->buckets[name->hash % N_BUCKETS]; *at != name;)
+		at = &(*at)->next_in_bucket;
+	*at = name->next_in_bucket;
+	names->first = name->next;
+	if (!names->first)
+		names->end = &names->first;
+	names->n--;
+	free(name);
+	return text;
+}
+
+void names_free(struct names *names)
+{
+	uint64_t parent;
+
+	if (!names)
+		return;
+	while (names->first)
+		free(take_locked(names, &parent));
+	pthread_cond_destroy(&names->wake);
+	pthread_mutex_destroy(&names->lock);
+	free(names);
+}
+
+/* Return: whether it is new, and there is room for it. */
+static bool add_locked(struct names *names, uint64_t parent, char *text)
+{
+	uint64_t hash = siphash24(text, strlen(text)) ^ parent;
+	struct name **at = &names->buckets[hash % N_BUCKETS];
+
+	for (; *at; at = &(*at)->next_in_bucket)
+		if ((*at)->parent == parent && !strcmp((*at)->text, text))
+			return false;
+	if (names->n == NAMES_MAX)
+		return false;
+	*at = xcalloc(1, sizeof(**at));
+	**at = (struct name){ .hash = hash, .parent = parent, .text = text };
+	*names->end = *at;
+	names->end = &(*at)->next;
+	names->n++;
+	return true;
+}
+
+void names_add(struct names *names, uint64_t parent, char *name)
+{
+	pthread_mutex_lock(&names->lock);
+	bool added = add_locked(names, parent, name);
+
+	if (added)
+		pthread_cond_signal(&names->wake);
+	pthread_mutex_unlock(&names->lock);
+	if (!added)
+		free(name);
+}
+
+char *names_take(struct names *names, uint64_t *ret_parent)
+{
+	char *text = NULL;
+
+	pthread_mutex_lock(&names->lock);
+	while (!names->first && !names->closed)
+		pthread_cond_wait(&names->wake, &names->lock);
+	if (!names->closed)
+		text = take_locked(names, ret_parent);
+	pthread_mutex_unlock(&names->lock);
+	return text;
+}
+
+void names_close(struct names *names)
+{
+	pthread_mutex_lock(&names->lock);
+	names->closed = true;
+	pthread_cond_broadcast(&names->wake);
+	pthread_mutex_unlock(&names->lock);
+}
+
+size_t names_count(struct names *names)
+{
+	pthread_mutex_lock(&names->lock);
+	size_t n = names->n;
+
+	pthread_mutex_unlock(&names->lock);
+	return n;
+}
