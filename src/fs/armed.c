@@ -29,7 +29,7 @@
 
 #define FIRST_BUCKETS 1024u
 
-/* Entries of one node: more are aliases (vm-by-id/007), and told without a time. */
+/* Entries of one node: one, or those that its VM had before; more are told without a time. */
 #define MAX_NAMES 8u
 
 enum state { IDLE, TOLD, MIXED, TAKING, RETAKING };

@@ -185,6 +185,15 @@ static bool is_fixed(const struct node *node)
 		node_type(node->kind) == S_IFDIR;
 }
 
+/*
+ * True of names that are not listed, of which there may be any number: they are not to be
+ * remembered.
+ */
+static bool is_alias(const struct node *node, const char *name)
+{
+	return node->kind >= NODE_FIXED_END && name && !node_is_named(node, name);
+}
+
 /* @parent, @name: of the entry, 0 and NULL: none. */
 static bool arm(struct content *c, const struct place *at, const struct node *node,
 	struct blob *told, uint64_t parent, const char *name, bool *ret_entry)
@@ -194,7 +203,7 @@ static bool arm(struct content *c, const struct place *at, const struct node *no
 		.version = attr_version(at->view, node),
 		.generation = at->view->generation,
 		.told = told,
-		.parent = is_fixed(node) ? 0 : parent,
+		.parent = is_fixed(node) || is_alias(node, name) ? 0 : parent,
 		.name = name,
 		.entered = parent,
 		.moved = node->metric && node->id != sized_id(node->id, told) };

@@ -515,32 +515,37 @@ static void list_vms(const struct view *view, enum node_kind kind, struct listin
 	}
 }
 
-static char *vm_entry_name(enum node_kind kind, const struct snapshot *vm)
+/* Under which a node is listed that has no fixed place. */
+static char *listed_name(const struct node *node)
 {
 	_cleanup_strbuf_ struct strbuf name = STRBUF_INIT;
 
-	if (kind == NODE_VM)
-		fname_escape(vm->vm.name, &name);
-	else if (kind == NODE_ID_LINK)
-		strbuf_addf(&name, "%d", vm->vm.id);
+	if (node->metric)
+		fname_escape(node->metric->label->name, &name);
+	else if (node->kind == NODE_VM)
+		fname_escape(node->scope->vm.name, &name);
+	else if (node->kind == NODE_ID_LINK)
+		strbuf_addf(&name, "%d", node->scope->vm.id);
 	else
-		strbuf_addf(
-			&name, "%s%s", vm->uuid_text, kind == NODE_DISK ? ".img" : "");
+		strbuf_addf(&name, "%s%s", node->scope->uuid_text,
+			node->kind == NODE_DISK ? ".img" : "");
 	return strbuf_steal(&name);
+}
+
+bool node_is_named(const struct node *node, const char *name)
+{
+	_cleanup_free_ char *listed = listed_name(node);
+
+	return !strcmp(listed, name);
 }
 
 static char *entry_name(const struct candidate *c)
 {
-	_cleanup_strbuf_ struct strbuf name = STRBUF_INIT;
-
 	if (c->offset <= NODE_OFFSET_DOTS)
 		return xstrdup(c->offset == 1 ? "." : "..");
 	if (c->offset < FIRST_COOKIE)
 		return xstrdup(fixed[c->offset - NODE_OFFSET_DOTS].name);
-	if (!c->node.metric)
-		return vm_entry_name(c->node.kind, c->node.scope);
-	fname_escape(c->node.metric->label->name, &name);
-	return strbuf_steal(&name);
+	return listed_name(&c->node);
 }
 
 static int compare_candidates(const void *a, const void *b)

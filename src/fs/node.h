@@ -101,6 +101,12 @@ int node_resolve(struct node_index *index, const struct node_config *config,
 int node_lookup(struct node_index *index, const struct node_config *config,
 	struct view *view, const struct node *parent, const char *name, struct node *ret);
 
+/*
+ * True if a metric, a VM's directory or a link is listed under that name; others lead there,
+ * too, such as an id with zeros before it.
+ */
+bool node_is_named(const struct node *node, const char *name);
+
 /* S_IFDIR, S_IFREG or S_IFLNK. */
 mode_t node_type(enum node_kind kind);
 
