@@ -10,6 +10,7 @@
 #include "core/catalogue.h"
 #include "util/clock.h"
 #include "util/hash.h"
+#include "util/lock.h"
 #include "util/mem.h"
 #include "util/search.h"
 #include "util/strbuf.h"
@@ -260,7 +261,7 @@ struct snapshot *view_find_id(const struct view *view, int id)
  */
 struct tree {
 	_Atomic uint64_t generation; /* of current */
-	pthread_mutex_t lock;
+	struct lock lock;
 	pthread_cond_t changed;
 	/* guarded by lock */
 	struct view *current;
@@ -271,7 +272,7 @@ struct tree *tree_new(void)
 {
 	struct tree *tree = xcalloc(1, sizeof(*tree));
 
-	pthread_mutex_init(&tree->lock, NULL);
+	lock_init(&tree->lock);
 	cond_init_monotonic(&tree->changed);
 	tree->current = view_new(0, snapshot_new(NULL, 0, NULL, 0, 0), NULL, 0);
 	return tree;
@@ -283,22 +284,23 @@ void tree_free(struct tree *tree)
 		return;
 	view_unref(tree->current);
 	pthread_cond_destroy(&tree->changed);
-	pthread_mutex_destroy(&tree->lock);
+	lock_done(&tree->lock);
 	free(tree);
 }
 
 static struct view *view_ref_locked(struct tree *tree)
 {
+	assert_locked(&tree->lock);
 	atomic_fetch_add_explicit(&tree->current->refs, 1, memory_order_relaxed);
 	return tree->current;
 }
 
 struct view *tree_view(struct tree *tree)
 {
-	pthread_mutex_lock(&tree->lock);
+	lock_take(&tree->lock);
 	struct view *view = view_ref_locked(tree);
 
-	pthread_mutex_unlock(&tree->lock);
+	lock_release(&tree->lock);
 	return view;
 }
 
@@ -309,25 +311,24 @@ uint64_t tree_generation(struct tree *tree)
 
 struct view *tree_wait(struct tree *tree, uint64_t generation, int64_t until_mono_ns)
 {
-	struct timespec until = ns_to_timespec(until_mono_ns);
 
-	pthread_mutex_lock(&tree->lock);
+	lock_take(&tree->lock);
 	while (tree->current->generation == generation && !tree->woken &&
 		clock_mono_ns() < until_mono_ns)
-		pthread_cond_timedwait(&tree->changed, &tree->lock, &until);
+		lock_wait(&tree->lock, &tree->changed, until_mono_ns);
 	tree->woken = false;
 	struct view *view = view_ref_locked(tree);
 
-	pthread_mutex_unlock(&tree->lock);
+	lock_release(&tree->lock);
 	return view;
 }
 
 void tree_wake(struct tree *tree)
 {
-	pthread_mutex_lock(&tree->lock);
+	lock_take(&tree->lock);
 	tree->woken = true;
 	pthread_cond_signal(&tree->changed);
-	pthread_mutex_unlock(&tree->lock);
+	lock_release(&tree->lock);
 }
 
 void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
@@ -335,7 +336,7 @@ void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
 {
 	struct view *fresh = view_new(generation, host, vms, n_vms);
 
-	pthread_mutex_lock(&tree->lock);
+	lock_take(&tree->lock);
 	struct view *old = tree->current;
 
 	bool same = old->vms_ns && old->vms_shape == fresh->vms_shape;
@@ -345,6 +346,6 @@ void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
 	tree->current = fresh;
 	atomic_store(&tree->generation, generation);
 	pthread_cond_signal(&tree->changed);
-	pthread_mutex_unlock(&tree->lock);
+	lock_release(&tree->lock);
 	view_unref(old);
 }

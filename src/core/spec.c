@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/spec.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "util/hash.h"
+#include "util/lock.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
 
@@ -17,7 +17,7 @@ struct label_node {
 };
 
 struct spec_labels {
-	pthread_mutex_t lock; /* guards the rest; innermost */
+	struct lock lock; /* guards the rest; innermost */
 	struct label_node **buckets;
 	size_t n_buckets, n; /* n_buckets is a power of two */
 };
@@ -28,7 +28,7 @@ static struct spec_labels *labels_new(void)
 {
 	struct spec_labels *labels = xcalloc(1, sizeof(*labels));
 
-	pthread_mutex_init(&labels->lock, NULL);
+	lock_init(&labels->lock);
 	labels->n_buckets = FIRST_BUCKETS;
 	labels->buckets = xcalloc(labels->n_buckets, sizeof(struct label_node *));
 	return labels;
@@ -44,7 +44,7 @@ static void labels_free(struct spec_labels *labels)
 			free(node);
 		}
 	free(labels->buckets);
-	pthread_mutex_destroy(&labels->lock);
+	lock_done(&labels->lock);
 	free(labels);
 }
 
@@ -109,6 +109,7 @@ static bool is_label(const struct metric_label *label, uint32_t slot, const char
 
 static void grow_locked(struct spec_labels *labels)
 {
+	assert_locked(&labels->lock);
 	size_t n = 4 * labels->n_buckets;
 	struct label_node **buckets = xcalloc(n, sizeof(struct label_node *));
 
@@ -133,7 +134,7 @@ const struct metric_label *spec_label(
 	struct spec_labels *labels = set->labels;
 	size_t hash = label_hash(slot, index);
 
-	pthread_mutex_lock(&labels->lock);
+	lock_take(&labels->lock);
 	struct label_node *node = labels->buckets[hash & (labels->n_buckets - 1)];
 
 	while (node && !is_label(&node->label, slot, index))
@@ -148,7 +149,7 @@ const struct metric_label *spec_label(
 		node->next = *bucket;
 		*bucket = node;
 	}
-	pthread_mutex_unlock(&labels->lock);
+	lock_release(&labels->lock);
 	return &node->label;
 }
 

@@ -2,13 +2,13 @@
 #include "fs/armed.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/blob.h"
 #include "util/clock.h"
 #include "util/limits.h"
+#include "util/lock.h"
 #include "util/mem.h"
 
 /*
@@ -67,7 +67,7 @@ struct group {
 #define GROUP_BUCKETS 1024u
 
 struct armed {
-	pthread_mutex_t lock; /* guards all below */
+	struct lock lock; /* guards all below */
 	struct record **buckets;
 	size_t n_buckets, n; /* n_buckets is a power of two */
 	struct group *groups[GROUP_BUCKETS];
@@ -77,7 +77,7 @@ struct armed *armed_new(void)
 {
 	struct armed *a = xcalloc(1, sizeof(*a));
 
-	pthread_mutex_init(&a->lock, NULL);
+	lock_init(&a->lock);
 	a->n_buckets = FIRST_BUCKETS;
 	a->buckets = xcalloc(a->n_buckets, sizeof(struct record *));
 	return a;
@@ -113,12 +113,13 @@ void armed_free(struct armed *a)
 			free(g);
 		}
 	free(a->buckets);
-	pthread_mutex_destroy(&a->lock);
+	lock_done(&a->lock);
 	free(a);
 }
 
 static struct record **place_locked(struct armed *a, uint64_t ino)
 {
+	assert_locked(&a->lock);
 	struct record **at = &a->buckets[ino & (a->n_buckets - 1)];
 
 	while (*at && (*at)->ino != ino)
@@ -128,6 +129,7 @@ static struct record **place_locked(struct armed *a, uint64_t ino)
 
 static struct group *group_locked(struct armed *a, uint64_t key)
 {
+	assert_locked(&a->lock);
 	struct group **at = &a->groups[key % GROUP_BUCKETS];
 
 	while (*at && (*at)->key != key)
@@ -141,6 +143,7 @@ static struct group *group_locked(struct armed *a, uint64_t key)
 
 static void grow_locked(struct armed *a)
 {
+	assert_locked(&a->lock);
 	size_t n = 4 * a->n_buckets;
 	struct record **buckets = xcalloc(n, sizeof(struct record *));
 
@@ -178,6 +181,7 @@ static void leave_group(struct record *r)
 static void move_to_group_locked(
 	struct armed *a, struct record *r, uint64_t key, int64_t again_ns)
 {
+	assert_locked(&a->lock);
 	if (r->group->key != key) {
 		leave_group(r);
 		enter_group(r, group_locked(a, key));
@@ -187,6 +191,7 @@ static void move_to_group_locked(
 
 static struct record *add_locked(struct armed *a, const struct armed_node *node)
 {
+	assert_locked(&a->lock);
 	if (a->n == LIMIT_ARMED)
 		return NULL;
 	if (a->n++ > a->n_buckets)
@@ -202,8 +207,10 @@ static struct record *add_locked(struct armed *a, const struct armed_node *node)
 }
 
 /* Return: whether there is room for it. */
-static bool add_name_locked(struct record *r, const struct armed_node *node)
+static bool add_name_locked(
+	const struct armed *a, struct record *r, const struct armed_node *node)
 {
+	assert_locked(&a->lock);
 	size_t n = 0, size = strlen(node->name) + 1;
 
 	for (const struct name *at = r->names; at; at = at->next, n++)
@@ -233,6 +240,7 @@ static enum state told_state(const struct record *r, int64_t version)
 static struct blob *tell_locked(
 	struct armed *a, struct record *r, const struct armed_node *node)
 {
+	assert_locked(&a->lock);
 	struct blob *old = NULL;
 	bool told = r->state == TOLD || r->state == MIXED;
 	enum state state = told_state(r, node->version);
@@ -261,32 +269,33 @@ bool armed_set(struct armed *a, const struct armed_node *node, bool *ret_entry)
 	struct blob *old = NULL;
 
 	*ret_entry = false;
-	pthread_mutex_lock(&a->lock);
+	lock_take(&a->lock);
 	struct record *r = *place_locked(a, node->ino);
 
 	if (!r)
 		r = add_locked(a, node);
 	if (r) {
 		old = tell_locked(a, r, node);
-		*ret_entry = node->parent && add_name_locked(r, node);
+		*ret_entry = node->parent && add_name_locked(a, r, node);
 	}
-	pthread_mutex_unlock(&a->lock);
+	lock_release(&a->lock);
 	blob_unref(old);
 	return r != NULL;
 }
 
 void armed_watch(struct armed *a, uint64_t ino)
 {
-	pthread_mutex_lock(&a->lock);
+	lock_take(&a->lock);
 	struct record *r = *place_locked(a, ino);
 
 	if (r)
 		r->watched = true;
-	pthread_mutex_unlock(&a->lock);
+	lock_release(&a->lock);
 }
 
 static void remove_locked(struct armed *a, struct record *r)
 {
+	assert_locked(&a->lock);
 	struct record **at = place_locked(a, r->ino);
 
 	assert(*at == r && r->state == IDLE && !r->names && !r->lookups);
@@ -307,32 +316,33 @@ static bool is_over(const struct record *r, int64_t now_ns)
  * The kernel may have evicted the node, and with it the memory of what was taken back, while
  * an answer about it is out.
  */
-static void doubt_locked(struct record *r)
+static void doubt_locked(const struct armed *a, struct record *r)
 {
+	assert_locked(&a->lock);
 	r->state = r->state == TAKING || r->state == RETAKING ? RETAKING : MIXED;
 	r->group->again_ns = DUE;
 }
 
 void armed_forgotten(struct armed *a, uint64_t ino, uint64_t n)
 {
-	pthread_mutex_lock(&a->lock);
+	lock_take(&a->lock);
 	struct record *r = *place_locked(a, ino);
 
 	if (r) {
 		r->lookups -= n < r->lookups ? n : r->lookups;
 		if (r->lookups && n)
-			doubt_locked(r);
+			doubt_locked(a, r);
 		/* its group may never be looked at again */
 		if (r->gone && is_over(r, INT64_MAX))
 			remove_locked(a, r);
 	}
-	pthread_mutex_unlock(&a->lock);
+	lock_release(&a->lock);
 }
 
 bool armed_recall(
 	struct armed *a, uint64_t ino, bool moved, int64_t now_ns, struct blob **ret_told)
 {
-	pthread_mutex_lock(&a->lock);
+	lock_take(&a->lock);
 	struct record *r = *place_locked(a, ino);
 	bool told = r &&
 		(r->state != IDLE || (moved && (r->names || now_ns < r->moved_until_ns)));
@@ -348,7 +358,7 @@ bool armed_recall(
 			r->state = RETAKING;
 		}
 	}
-	pthread_mutex_unlock(&a->lock);
+	lock_release(&a->lock);
 	return told;
 }
 
@@ -401,8 +411,10 @@ static bool take_names(struct collection *c, struct record *r,
 }
 
 /* When what was taken back must be taken back again, 0: need not. */
-static int64_t again_locked(struct record *r, bool known, int64_t now_ns)
+static int64_t again_locked(
+	const struct armed *a, struct record *r, bool known, int64_t now_ns)
 {
+	assert_locked(&a->lock);
 	bool missed = !known && r->lookups;
 	unsigned doublings = r->missed < MISSED_DOUBLINGS ? r->missed : MISSED_DOUBLINGS;
 
@@ -416,11 +428,11 @@ int64_t armed_taken(struct armed *a, uint64_t ino, bool known, int64_t now_ns)
 {
 	int64_t again_ns = 0;
 
-	pthread_mutex_lock(&a->lock);
+	lock_take(&a->lock);
 	struct record *r = *place_locked(a, ino);
 
 	if (r) {
-		again_ns = again_locked(r, known, now_ns);
+		again_ns = again_locked(a, r, known, now_ns);
 		if (again_ns)
 			r->state = MIXED;
 		else if (r->state == TAKING)
@@ -430,7 +442,7 @@ int64_t armed_taken(struct armed *a, uint64_t ino, bool known, int64_t now_ns)
 		if (r->gone && is_over(r, INT64_MAX))
 			remove_locked(a, r);
 	}
-	pthread_mutex_unlock(&a->lock);
+	lock_release(&a->lock);
 	return again_ns;
 }
 
@@ -456,6 +468,7 @@ static int64_t collect_record(struct record *r, enum armed_verdict verdict,
 static void collect_group_locked(struct armed *a, struct group *g,
 	const struct armed_now *now, struct collection *out)
 {
+	assert_locked(&a->lock);
 	struct record *next;
 
 	g->again_ns = 0;
@@ -480,6 +493,7 @@ static void collect_group_locked(struct armed *a, struct group *g,
 /* Return: when any group must be looked at again, 0: not before something changes. */
 static int64_t drop_empty_groups_locked(struct armed *a)
 {
+	assert_locked(&a->lock);
 	int64_t again_ns = 0;
 
 	for (size_t i = 0; i < GROUP_BUCKETS; i++) {
@@ -505,14 +519,14 @@ size_t armed_collect(struct armed *a, const struct armed_now *now,
 {
 	struct collection out = { 0 };
 
-	pthread_mutex_lock(&a->lock);
+	lock_take(&a->lock);
 	for (size_t i = 0; i < GROUP_BUCKETS; i++)
 		for (struct group *g = a->groups[i]; g; g = g->next)
 			if ((g->again_ns && g->again_ns <= now->ns) ||
 				now->touched(now->ctx, g->key))
 				collect_group_locked(a, g, now, &out);
 	*ret_again = drop_empty_groups_locked(a);
-	pthread_mutex_unlock(&a->lock);
+	lock_release(&a->lock);
 	*ret = out.at;
 	return out.n;
 }

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include "mdisk/disks.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/lock.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
 
@@ -50,7 +50,7 @@ struct content {
 	_Atomic bool missed; /* an answer was out of date when it was given */
 	_Atomic bool reconfigured;
 
-	pthread_mutex_t lock; /* guards all below; taken alone */
+	struct lock lock; /* guards all below; taken alone */
 	struct content_config config;
 };
 
@@ -70,7 +70,7 @@ struct content *content_new(struct tree *tree, struct disks *disks,
 	c->ctx = ctx;
 	c->config = *config;
 	atomic_init(&c->since_ns, clock_real_ns());
-	pthread_mutex_init(&c->lock, NULL);
+	lock_init(&c->lock);
 	return c;
 }
 
@@ -83,15 +83,15 @@ void content_free(struct content *c)
 	pinned_free(c->pinned);
 	armed_free(c->armed);
 	node_index_free(c->index);
-	pthread_mutex_destroy(&c->lock);
+	lock_done(&c->lock);
 	free(c);
 }
 
 void content_set_config(struct content *c, const struct content_config *config)
 {
-	pthread_mutex_lock(&c->lock);
+	lock_take(&c->lock);
 	c->config = *config;
-	pthread_mutex_unlock(&c->lock);
+	lock_release(&c->lock);
 	/* a listing that comes later than this is known by its directory's time */
 	atomic_store(&c->since_ns, clock_real_ns());
 	/* modes, groups and sizes are in no version: everything is told anew */
@@ -101,10 +101,10 @@ void content_set_config(struct content *c, const struct content_config *config)
 
 static struct content_config get_config(struct content *c)
 {
-	pthread_mutex_lock(&c->lock);
+	lock_take(&c->lock);
 	struct content_config config = c->config;
 
-	pthread_mutex_unlock(&c->lock);
+	lock_release(&c->lock);
 	return config;
 }
 

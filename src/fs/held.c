@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/held.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include "util/clock.h"
+#include "util/lock.h"
 #include "util/mem.h"
 
 #define HOLD_NS (100 * NS_PER_MS)
@@ -28,7 +28,7 @@ struct slot {
 };
 
 struct held {
-	pthread_mutex_t lock; /* guards all below */
+	struct lock lock; /* guards all below */
 	struct slot slots[N_SLOTS];
 	uint64_t ids[HELD_DOCUMENTS]; /* the newest; 0: none yet */
 	int64_t made_ns[HELD_DOCUMENTS];
@@ -38,7 +38,7 @@ struct held *held_new(void)
 {
 	struct held *held = xcalloc(1, sizeof(*held));
 
-	pthread_mutex_init(&held->lock, NULL);
+	lock_init(&held->lock);
 	return held;
 }
 
@@ -46,12 +46,13 @@ void held_free(struct held *held)
 {
 	if (!held)
 		return;
-	pthread_mutex_destroy(&held->lock);
+	lock_done(&held->lock);
 	free(held);
 }
 
 static struct slot *slot_locked(struct held *held, unsigned document, pid_t reader)
 {
+	assert_locked(&held->lock);
 	return &held->slots[((unsigned)reader * HELD_DOCUMENTS + document) % N_SLOTS];
 }
 
@@ -67,7 +68,7 @@ uint64_t held_get(struct held *held, unsigned document, pid_t reader, int64_t no
 {
 	uint64_t id = 0;
 
-	pthread_mutex_lock(&held->lock);
+	lock_take(&held->lock);
 	struct slot *slot = slot_locked(held, document, reader);
 
 	if (slot->id && slot->document == document && slot->reader == reader &&
@@ -78,17 +79,17 @@ uint64_t held_get(struct held *held, unsigned document, pid_t reader, int64_t no
 		id = held->ids[document];
 		*slot = (struct slot){ id, document, reader, now_ns, now_ns };
 	}
-	pthread_mutex_unlock(&held->lock);
+	lock_release(&held->lock);
 	return id;
 }
 
 void held_told(
 	struct held *held, unsigned document, pid_t reader, uint64_t id, int64_t now_ns)
 {
-	pthread_mutex_lock(&held->lock);
+	lock_take(&held->lock);
 	*slot_locked(held, document, reader) =
 		(struct slot){ id, document, reader, now_ns, now_ns };
 	held->ids[document] = id;
 	held->made_ns[document] = now_ns;
-	pthread_mutex_unlock(&held->lock);
+	lock_release(&held->lock);
 }

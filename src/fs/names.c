@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "util/hash.h"
+#include "util/lock.h"
 #include "util/mem.h"
 
 #define N_BUCKETS 1024u
@@ -19,7 +20,7 @@ struct name {
 };
 
 struct names {
-	pthread_mutex_t lock; /* guards all below */
+	struct lock lock; /* guards all below */
 	pthread_cond_t wake;
 	struct name *first, **end;
 	struct name *buckets[N_BUCKETS];
@@ -31,7 +32,7 @@ struct names *names_new(void)
 {
 	struct names *names = xcalloc(1, sizeof(*names));
 
-	pthread_mutex_init(&names->lock, NULL);
+	lock_init(&names->lock);
 	pthread_cond_init(&names->wake, NULL);
 	names->end = &names->first;
 	return names;
@@ -40,6 +41,7 @@ struct names *names_new(void)
 /* Return: its text. */
 static char *take_locked(struct names *names, uint64_t *ret_parent)
 {
+	assert_locked(&names->lock);
 	struct name *name = names->first, **at;
 	char *text = name->text;
 
@@ -61,16 +63,19 @@ void names_free(struct names *names)
 
 	if (!names)
 		return;
+	lock_take(&names->lock);
 	while (names->first)
 		free(take_locked(names, &parent));
+	lock_release(&names->lock);
 	pthread_cond_destroy(&names->wake);
-	pthread_mutex_destroy(&names->lock);
+	lock_done(&names->lock);
 	free(names);
 }
 
 /* Return: whether it is new, and there is room for it. */
 static bool add_locked(struct names *names, uint64_t parent, char *text)
 {
+	assert_locked(&names->lock);
 	uint64_t hash = siphash24(text, strlen(text)) ^ parent;
 	struct name **at = &names->buckets[hash % N_BUCKETS];
 
@@ -89,12 +94,12 @@ static bool add_locked(struct names *names, uint64_t parent, char *text)
 
 void names_add(struct names *names, uint64_t parent, char *name)
 {
-	pthread_mutex_lock(&names->lock);
+	lock_take(&names->lock);
 	bool added = add_locked(names, parent, name);
 
 	if (added)
 		pthread_cond_signal(&names->wake);
-	pthread_mutex_unlock(&names->lock);
+	lock_release(&names->lock);
 	if (!added)
 		free(name);
 }
@@ -103,28 +108,28 @@ char *names_take(struct names *names, uint64_t *ret_parent)
 {
 	char *text = NULL;
 
-	pthread_mutex_lock(&names->lock);
+	lock_take(&names->lock);
 	while (!names->first && !names->closed)
-		pthread_cond_wait(&names->wake, &names->lock);
+		lock_wait(&names->lock, &names->wake, INT64_MAX);
 	if (!names->closed)
 		text = take_locked(names, ret_parent);
-	pthread_mutex_unlock(&names->lock);
+	lock_release(&names->lock);
 	return text;
 }
 
 void names_close(struct names *names)
 {
-	pthread_mutex_lock(&names->lock);
+	lock_take(&names->lock);
 	names->closed = true;
 	pthread_cond_broadcast(&names->wake);
-	pthread_mutex_unlock(&names->lock);
+	lock_release(&names->lock);
 }
 
 size_t names_count(struct names *names)
 {
-	pthread_mutex_lock(&names->lock);
+	lock_take(&names->lock);
 	size_t n = names->n;
 
-	pthread_mutex_unlock(&names->lock);
+	lock_release(&names->lock);
 	return n;
 }

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 #include "core/snapshot.h"
 #include "util/cleanup.h"
 #include "util/hash.h"
+#include "util/lock.h"
 #include "util/mem.h"
 #include "util/parse.h"
 #include "util/strbuf.h"
@@ -132,7 +132,7 @@ struct slot {
 };
 
 struct node_index {
-	pthread_mutex_t lock; /* guards all below */
+	struct lock lock; /* guards all below */
 	struct slot *slots;
 	size_t size; /* a power of two */
 	size_t used;
@@ -143,7 +143,7 @@ struct node_index *node_index_new(void)
 {
 	struct node_index *index = xcalloc(1, sizeof(*index));
 
-	pthread_mutex_init(&index->lock, NULL);
+	lock_init(&index->lock);
 	index->size = 256;
 	index->slots = xcalloc(index->size, sizeof(*index->slots));
 	return index;
@@ -154,7 +154,7 @@ void node_index_free(struct node_index *index)
 	if (!index)
 		return;
 	free(index->slots);
-	pthread_mutex_destroy(&index->lock);
+	lock_done(&index->lock);
 	free(index);
 }
 
@@ -185,6 +185,7 @@ static void put_scope(
 /* Makes the index anew from @view: what is gone is forgotten. */
 static void rebuild_locked(struct node_index *index, const struct view *view)
 {
+	assert_locked(&index->lock);
 	size_t n = view->host->n, size = 256;
 
 	for (size_t i = 0; i < view->n_vms; i++)
@@ -203,13 +204,14 @@ static void rebuild_locked(struct node_index *index, const struct view *view)
 
 static bool find_locked(struct node_index *index, uint64_t id, struct slot *ret)
 {
+	assert_locked(&index->lock);
 	*ret = *probe(index->slots, index->size, id);
 	return ret->id == id;
 }
 
 static void index_remember(struct node_index *index, const struct node *node, size_t at)
 {
-	pthread_mutex_lock(&index->lock);
+	lock_take(&index->lock);
 	struct slot *slot = probe(index->slots, index->size, node->id);
 
 	/* when it is full, the next unknown id makes it anew */
@@ -217,7 +219,7 @@ static void index_remember(struct node_index *index, const struct node *node, si
 		index->used += !slot->id;
 		*slot = (struct slot){ node->id, node->scope->key, (uint32_t)at };
 	}
-	pthread_mutex_unlock(&index->lock);
+	lock_release(&index->lock);
 }
 
 static const struct metric *metric_of(struct snapshot *scope, uint64_t id, size_t hint)
@@ -236,14 +238,14 @@ static int resolve_metric(
 	struct slot slot;
 	uint64_t number = node_number(id);
 
-	pthread_mutex_lock(&index->lock);
+	lock_take(&index->lock);
 	bool found = find_locked(index, number, &slot);
 
 	if (!found && index->generation != view->generation) {
 		rebuild_locked(index, view);
 		found = find_locked(index, number, &slot);
 	}
-	pthread_mutex_unlock(&index->lock);
+	lock_release(&index->lock);
 	if (!found)
 		return -ENOENT;
 	struct snapshot *scope = id_kind(id) == NODE_HOST_METRIC

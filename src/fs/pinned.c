@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/pinned.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "core/blob.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/lock.h"
 #include "util/mem.h"
 
 /*
@@ -29,8 +29,8 @@ struct pin {
 };
 
 struct pinned {
-	pthread_mutex_t lock; /* guards all below */
-	struct pin *pins;     /* in the order of last use */
+	struct lock lock; /* guards all below */
+	struct pin *pins; /* in the order of last use */
 	size_t n, cap, bytes;
 	uint64_t *dropped; /* ids that were, and nobody was told yet */
 	size_t n_dropped, cap_dropped;
@@ -40,7 +40,7 @@ struct pinned *pinned_new(void)
 {
 	struct pinned *p = xcalloc(1, sizeof(*p));
 
-	pthread_mutex_init(&p->lock, NULL);
+	lock_init(&p->lock);
 	return p;
 }
 
@@ -52,13 +52,14 @@ void pinned_free(struct pinned *p)
 		blob_unref(p->pins[i].blob);
 	free(p->pins);
 	free(p->dropped);
-	pthread_mutex_destroy(&p->lock);
+	lock_done(&p->lock);
 	free(p);
 }
 
 /* Return: NULL, or the pin, which was used now and stands last. */
 static struct pin *use_locked(struct pinned *p, uint64_t id, int64_t now_ns)
 {
+	assert_locked(&p->lock);
 	size_t i = p->n;
 
 	/* the newest ones are the ones that are read */
@@ -77,6 +78,7 @@ static struct pin *use_locked(struct pinned *p, uint64_t id, int64_t now_ns)
 /* Drops those that were not used for longest. */
 static void drop_locked(struct pinned *p, size_t n)
 {
+	assert_locked(&p->lock);
 	for (size_t i = 0; i < n; i++) {
 		p->bytes -= p->pins[i].blob->size;
 		blob_unref(p->pins[i].blob);
@@ -91,12 +93,13 @@ static void drop_locked(struct pinned *p, size_t n)
 
 static bool is_crowded_locked(const struct pinned *p)
 {
+	assert_locked(&p->lock);
 	return p->n > MAX_COUNT || (p->bytes > MAX_BYTES && p->n > MIN_KEPT);
 }
 
 void pinned_add(struct pinned *p, uint64_t id, struct blob *blob, int64_t now_ns)
 {
-	pthread_mutex_lock(&p->lock);
+	lock_take(&p->lock);
 	if (!use_locked(p, id, now_ns)) {
 		p->pins = xgrow(p->pins, p->n, &p->cap, sizeof(*p->pins));
 		p->pins[p->n++] = (struct pin){ id, blob_ref(blob), now_ns };
@@ -104,16 +107,16 @@ void pinned_add(struct pinned *p, uint64_t id, struct blob *blob, int64_t now_ns
 	}
 	while (is_crowded_locked(p))
 		drop_locked(p, 1);
-	pthread_mutex_unlock(&p->lock);
+	lock_release(&p->lock);
 }
 
 struct blob *pinned_get(struct pinned *p, uint64_t id, int64_t now_ns)
 {
-	pthread_mutex_lock(&p->lock);
+	lock_take(&p->lock);
 	const struct pin *pin = use_locked(p, id, now_ns);
 	struct blob *blob = pin ? blob_ref(pin->blob) : NULL;
 
-	pthread_mutex_unlock(&p->lock);
+	lock_release(&p->lock);
 	return blob;
 }
 
@@ -128,7 +131,7 @@ size_t pinned_expire(struct pinned *p, int64_t now_ns, uint64_t **ret)
 {
 	size_t due = 0;
 
-	pthread_mutex_lock(&p->lock);
+	lock_take(&p->lock);
 	for (size_t i = 0; i < p->n; i++) {
 		struct pin pin = p->pins[i];
 
@@ -143,6 +146,6 @@ size_t pinned_expire(struct pinned *p, int64_t now_ns, uint64_t **ret)
 
 	*ret = TAKE_PTR(p->dropped);
 	p->n_dropped = p->cap_dropped = 0;
-	pthread_mutex_unlock(&p->lock);
+	lock_release(&p->lock);
 	return n;
 }

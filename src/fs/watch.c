@@ -4,12 +4,12 @@
 #include "fs/watch.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include <fuse_lowlevel.h>
 
 #include "util/cleanup.h"
+#include "util/lock.h"
 #include "util/mem.h"
 
 #define N_BUCKETS 16384u
@@ -38,7 +38,7 @@ struct waited {
 };
 
 struct watch {
-	pthread_mutex_t lock; /* guards all below */
+	struct lock lock; /* guards all below */
 	struct watcher *files[N_BUCKETS];
 	struct waited *nodes[N_BUCKETS];
 	size_t n_files, n_nodes;
@@ -68,7 +68,7 @@ struct watch *watch_new(void)
 {
 	struct watch *w = xcalloc(1, sizeof(*w));
 
-	pthread_mutex_init(&w->lock, NULL);
+	lock_init(&w->lock);
 	w->looked = (struct ring){ &w->looked, &w->looked };
 	w->waiting = (struct ring){ &w->waiting, &w->waiting };
 	return w;
@@ -94,12 +94,13 @@ void watch_free(struct watch *w)
 			free(node);
 		}
 	}
-	pthread_mutex_destroy(&w->lock);
+	lock_done(&w->lock);
 	free(w);
 }
 
 static struct watcher **find_file_locked(struct watch *w, uint64_t file, uint64_t ino)
 {
+	assert_locked(&w->lock);
 	struct watcher **at = &w->files[bucket_of(file)];
 
 	while (*at && ((*at)->file != file || (*at)->ino != ino))
@@ -109,6 +110,7 @@ static struct watcher **find_file_locked(struct watch *w, uint64_t file, uint64_
 
 static struct waited **find_node_locked(struct watch *w, uint64_t ino)
 {
+	assert_locked(&w->lock);
 	struct waited **at = &w->nodes[bucket_of(ino)];
 
 	while (*at && (*at)->ino != ino)
@@ -119,6 +121,7 @@ static struct waited **find_node_locked(struct watch *w, uint64_t ino)
 /* looked -> waiting */
 static void wait_locked(struct watch *w, struct watcher *watcher)
 {
+	assert_locked(&w->lock);
 	struct waited **at = find_node_locked(w, watcher->ino);
 
 	if (!*at) {
@@ -137,6 +140,7 @@ static void wait_locked(struct watch *w, struct watcher *watcher)
 /* waiting -> looked.  Return: its handle. */
 static struct fuse_pollhandle *end_wait_locked(struct watch *w, struct watcher *watcher)
 {
+	assert_locked(&w->lock);
 	struct waited *node = TAKE_PTR(watcher->waited);
 
 	assert(node && watcher->handle);
@@ -156,6 +160,7 @@ static struct fuse_pollhandle *end_wait_locked(struct watch *w, struct watcher *
 /* Makes room.  Return: whom to wake, or NULL. */
 static struct fuse_pollhandle *push_out_locked(struct watch *w)
 {
+	assert_locked(&w->lock);
 	struct ring *head = w->looked.newer != &w->looked ? &w->looked : &w->waiting;
 	struct watcher *watcher = (struct watcher *)head->newer;
 	struct watcher **at = find_file_locked(w, watcher->file, watcher->ino);
@@ -185,6 +190,7 @@ static void wake(struct fuse_pollhandle *handle)
 static struct watcher *add_locked(
 	struct watch *w, uint64_t file, uint64_t ino, struct fuse_pollhandle **ret_out)
 {
+	assert_locked(&w->lock);
 	if (w->n_files == WATCH_MAX)
 		*ret_out = push_out_locked(w);
 	struct watcher **at = &w->files[bucket_of(file)];
@@ -204,7 +210,7 @@ bool watch_poll(struct watch *w, uint64_t file, uint64_t ino, int64_t version,
 {
 	struct fuse_pollhandle *old = NULL, *out = NULL;
 
-	pthread_mutex_lock(&w->lock);
+	lock_take(&w->lock);
 	struct watcher *watcher = *find_file_locked(w, file, ino);
 	bool changed = watcher ? watcher->version != version : file <= w->pushed_out;
 
@@ -219,7 +225,7 @@ bool watch_poll(struct watch *w, uint64_t file, uint64_t ino, int64_t version,
 	}
 	ring_remove(&watcher->ring);
 	ring_add_newest(watcher->handle ? &w->waiting : &w->looked, &watcher->ring);
-	pthread_mutex_unlock(&w->lock);
+	lock_release(&w->lock);
 	/* one notification is for all who wait for a file: the newest handle will do */
 	if (old)
 		fuse_pollhandle_destroy(old);
@@ -230,14 +236,14 @@ bool watch_poll(struct watch *w, uint64_t file, uint64_t ino, int64_t version,
 /* The nodes that somebody waits for; the caller frees. */
 static uint64_t *waited_nodes(struct watch *w, size_t *ret_n)
 {
-	pthread_mutex_lock(&w->lock);
+	lock_take(&w->lock);
 	uint64_t *inos = xcalloc(w->n_nodes, sizeof(*inos));
 
 	*ret_n = 0;
 	for (size_t i = 0; i < N_BUCKETS && *ret_n < w->n_nodes; i++)
 		for (struct waited *node = w->nodes[i]; node; node = node->next)
 			inos[(*ret_n)++] = node->ino;
-	pthread_mutex_unlock(&w->lock);
+	lock_release(&w->lock);
 	return inos;
 }
 
@@ -247,7 +253,7 @@ static void wake_node(struct watch *w, uint64_t ino, bool gone, int64_t version)
 	struct fuse_pollhandle **handles = NULL;
 	size_t n = 0, cap = 0;
 
-	pthread_mutex_lock(&w->lock);
+	lock_take(&w->lock);
 	struct waited *node = *find_node_locked(w, ino);
 	struct watcher *next;
 
@@ -260,7 +266,7 @@ static void wake_node(struct watch *w, uint64_t ino, bool gone, int64_t version)
 		ring_remove(&at->ring);
 		ring_add_newest(&w->looked, &at->ring);
 	}
-	pthread_mutex_unlock(&w->lock);
+	lock_release(&w->lock);
 	for (size_t i = 0; i < n; i++)
 		wake(handles[i]);
 	free(handles);

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 #include "keeper/mount.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/lock.h"
 #include "util/log.h"
 #include "util/loop.h"
 #include "util/mem.h"
@@ -235,7 +235,7 @@ static void on_message(void *ctx, uint32_t events)
 
 /* ---- the worker's side ---- */
 
-static pthread_mutex_t request_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock request_lock = LOCK_INIT;
 
 void keeper_report_ready(int keeper_fd)
 {
@@ -278,12 +278,12 @@ static int request(int keeper_fd, char kind, const char *path)
 
 	if (strlen(path) >= PATH_MAX)
 		return -ENAMETOOLONG;
-	pthread_mutex_lock(&request_lock);
+	lock_take(&request_lock);
 	if (send(keeper_fd, msg, strlen(msg), MSG_NOSIGNAL) < 0)
 		r = -errno;
 	else
 		r = receive_answer(keeper_fd);
-	pthread_mutex_unlock(&request_lock);
+	lock_release(&request_lock);
 	return r;
 }
 

@@ -2,7 +2,6 @@
 #include "mdisk/disks.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "mdisk/image.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/lock.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
@@ -61,7 +61,7 @@ struct disk {
 	bool counted;      /* immutable: in n_shared */
 	unsigned users;    /* guarded by disks.lock */
 
-	pthread_mutex_t lock; /* guards all below; taken without disks.lock */
+	struct lock lock; /* guards all below; taken without disks.lock */
 	struct blob *image;
 	uint64_t host_generation, vm_generation; /* of the snapshots that it shows */
 	int64_t moved_ns; /* when it moved on, or there was nothing newer */
@@ -79,14 +79,14 @@ struct disk {
 
 struct disks {
 	_Atomic uint64_t size_bytes;
-	pthread_mutex_t lock; /* guards the table */
+	struct lock lock; /* guards the table */
 	struct disk *buckets[N_BUCKETS];
 	size_t n_shared;      /* latches of readers of the shared disk */
 	int64_t forgotten_ns; /* the highest time of those that were forgotten */
 
-	pthread_mutex_t shared_lock; /* guards the rest; inside disk.lock */
-	struct blob *shared;         /* the newest shared image that anybody asked for */
-	int64_t shared_ns;           /* when he did */
+	struct lock shared_lock; /* guards the rest; inside disk.lock */
+	struct blob *shared;     /* the newest shared image that anybody asked for */
+	int64_t shared_ns;       /* when he did */
 	int64_t shared_made_ns;
 };
 
@@ -95,15 +95,15 @@ struct disks *disks_new(uint64_t size_bytes)
 	struct disks *disks = xcalloc(1, sizeof(*disks));
 
 	atomic_init(&disks->size_bytes, size_bytes);
-	pthread_mutex_init(&disks->lock, NULL);
-	pthread_mutex_init(&disks->shared_lock, NULL);
+	lock_init(&disks->lock);
+	lock_init(&disks->shared_lock);
 	return disks;
 }
 
 static void disk_free(struct disk *disk)
 {
 	blob_unref(disk->image);
-	pthread_mutex_destroy(&disk->lock);
+	lock_done(&disk->lock);
 	free(disk);
 }
 
@@ -120,8 +120,8 @@ void disks_free(struct disks *disks)
 		}
 	}
 	blob_unref(disks->shared);
-	pthread_mutex_destroy(&disks->shared_lock);
-	pthread_mutex_destroy(&disks->lock);
+	lock_done(&disks->shared_lock);
+	lock_done(&disks->lock);
 	free(disks);
 }
 
@@ -140,7 +140,7 @@ size_t disks_sweep(struct disks *disks, int64_t now_ns)
 	struct blob *shared = NULL;
 	size_t n = 0;
 
-	pthread_mutex_lock(&disks->lock);
+	lock_take(&disks->lock);
 	for (size_t i = 0; i < N_BUCKETS; i++) {
 		struct disk **at = &disks->buckets[i];
 
@@ -160,17 +160,18 @@ size_t disks_sweep(struct disks *disks, int64_t now_ns)
 			}
 		}
 	}
-	pthread_mutex_unlock(&disks->lock);
-	pthread_mutex_lock(&disks->shared_lock);
+	lock_release(&disks->lock);
+	lock_take(&disks->shared_lock);
 	if (now_ns - disks->shared_ns > FORGET_NS)
 		shared = TAKE_PTR(disks->shared);
-	pthread_mutex_unlock(&disks->shared_lock);
+	lock_release(&disks->shared_lock);
 	blob_unref(shared);
 	return n;
 }
 
 static struct disk *find_locked(struct disks *disks, uint64_t key)
 {
+	assert_locked(&disks->lock);
 	struct disk *disk = disks->buckets[key % N_BUCKETS];
 
 	while (disk && disk->key != key)
@@ -180,10 +181,11 @@ static struct disk *find_locked(struct disks *disks, uint64_t key)
 
 static struct disk *add_locked(struct disks *disks, uint64_t key, bool counted)
 {
+	assert_locked(&disks->lock);
 	struct disk **bucket = &disks->buckets[key % N_BUCKETS];
 	struct disk *disk = xcalloc(1, sizeof(*disk));
 
-	pthread_mutex_init(&disk->lock, NULL);
+	lock_init(&disk->lock);
 	disk->key = key;
 	disk->counted = counted;
 	/* where the kernel may have pages of one that was busy, at that time */
@@ -198,6 +200,7 @@ static struct disk *add_locked(struct disks *disks, uint64_t key, bool counted)
 static uint64_t key_locked(
 	struct disks *disks, const struct disks_place *place, bool cached)
 {
+	assert_locked(&disks->lock);
 	if (!place->shared)
 		return place->vm ? place->key : cached ? COMMON_CACHED : COMMON_PRIVATE;
 	bool room = disks->n_shared < SHARED_READERS_MAX + 2 * place->view->n_vms;
@@ -210,7 +213,7 @@ static uint64_t key_locked(
 static struct disk *acquire(
 	struct disks *disks, const struct disks_place *place, bool cached, bool make)
 {
-	pthread_mutex_lock(&disks->lock);
+	lock_take(&disks->lock);
 	uint64_t key = key_locked(disks, place, cached);
 	struct disk *disk = find_locked(disks, key);
 
@@ -219,20 +222,21 @@ static struct disk *acquire(
 			disks, key, place->shared && !cached && key == place->key);
 	if (disk)
 		disk->users++;
-	pthread_mutex_unlock(&disks->lock);
+	lock_release(&disks->lock);
 	return disk;
 }
 
 static void release(struct disks *disks, struct disk *disk)
 {
-	pthread_mutex_lock(&disks->lock);
+	lock_take(&disks->lock);
 	disk->users--;
-	pthread_mutex_unlock(&disks->lock);
+	lock_release(&disks->lock);
 }
 
 /* The pause that shows that no read is under way. */
 static int64_t quiet_ns_locked(const struct disk *disk, int64_t held_ns)
 {
+	assert_locked(&disk->lock);
 	int64_t past = held_ns - TIRELESS_NS;
 
 	if (held_ns >= HOLD_MAX_NS)
@@ -246,6 +250,7 @@ static int64_t quiet_ns_locked(const struct disk *disk, int64_t held_ns)
 
 static bool may_move_locked(const struct disk *disk, int64_t now_ns)
 {
+	assert_locked(&disk->lock);
 	int64_t held = now_ns - disk->moved_ns;
 
 	return !disk->image ||
@@ -269,6 +274,7 @@ static void note_size(const struct disks *disks, struct disk *disk, int r, bool 
 static struct blob *render_private_locked(
 	struct disks *disks, struct disk *disk, struct view *view, struct snapshot *vm)
 {
+	assert_locked(&disk->lock);
 	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
 	struct blob *image = NULL;
 	int64_t time_ns = view->host->time_ns;
@@ -314,7 +320,8 @@ static bool looks_the_same(const struct blob *before, const struct blob *image)
 static struct blob *render_shared_locked(
 	struct disks *disks, struct disk *disk, struct view *view, int64_t now_ns)
 {
-	pthread_mutex_lock(&disks->shared_lock);
+	assert_locked(&disk->lock);
+	lock_take(&disks->shared_lock);
 	disks->shared_ns = now_ns;
 	if (!disks->shared ||
 		(disks->shared->generation != view->generation &&
@@ -327,7 +334,7 @@ static struct blob *render_shared_locked(
 	}
 	struct blob *image = disks->shared ? blob_ref(disks->shared) : NULL;
 
-	pthread_mutex_unlock(&disks->shared_lock);
+	lock_release(&disks->shared_lock);
 	if (!image || !looks_the_same(disk->image, image))
 		return image;
 	blob_unref(image);
@@ -360,6 +367,7 @@ static int64_t place_time(const struct disks_place *place, uint64_t generation)
 /* The kernel is to drop all pages. */
 static void set_time_locked(struct disk *disk, int64_t time_ns)
 {
+	assert_locked(&disk->lock);
 	if (time_ns <= disk->time_ns)
 		time_ns = ((disk->time_ns | 1) + 1) | (time_ns & 1);
 	disk->time_ns = time_ns;
@@ -369,6 +377,7 @@ static void set_time_locked(struct disk *disk, int64_t time_ns)
 static bool move_locked(struct disks *disks, struct disk *disk,
 	const struct disks_place *place, int64_t now_ns)
 {
+	assert_locked(&disk->lock);
 	struct view *view = place->view;
 	struct snapshot *vm = place->vm;
 	bool shared = place->shared;
@@ -402,6 +411,7 @@ static bool move_locked(struct disks *disks, struct disk *disk,
 
 static void note_read_locked(struct disk *disk, bool from_start, int64_t now_ns)
 {
+	assert_locked(&disk->lock);
 	disk->read_ns = disk->used_ns = now_ns;
 	disk->inside = !from_start;
 }
@@ -411,25 +421,27 @@ struct blob *disks_read(struct disks *disks, const struct disks_place *place,
 {
 	struct disk *disk = acquire(disks, place, false, true);
 
-	pthread_mutex_lock(&disk->lock);
+	lock_take(&disk->lock);
 	if (!disk->image || (from_start && may_move_locked(disk, now_ns)))
 		move_locked(disks, disk, place, now_ns);
 	note_read_locked(disk, from_start, now_ns);
 	struct blob *image = blob_ref(disk->image);
 
-	pthread_mutex_unlock(&disk->lock);
+	lock_release(&disk->lock);
 	release(disks, disk);
 	return image;
 }
 
 static void ask_first_locked(struct disk *disk, pid_t reader)
 {
+	assert_locked(&disk->lock);
 	disk->asker = reader;
 	disk->crowded = false;
 }
 
 static void ask_next_locked(struct disk *disk, pid_t reader, int64_t now_ns)
 {
+	assert_locked(&disk->lock);
 	bool soon = now_ns - disk->changed_ns < DROPPED_NS;
 	bool same = disk->asker && disk->asker == reader;
 
@@ -448,7 +460,7 @@ int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t r
 
 	if (!disk)
 		return place_time(place, place_generation(place));
-	pthread_mutex_lock(&disk->lock);
+	lock_take(&disk->lock);
 	if (may_move_locked(disk, now_ns) && move_locked(disks, disk, place, now_ns))
 		ask_first_locked(disk, reader);
 	else
@@ -456,7 +468,7 @@ int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t r
 	disk->used_ns = now_ns;
 	int64_t time_ns = disk->time_ns;
 
-	pthread_mutex_unlock(&disk->lock);
+	lock_release(&disk->lock);
 	release(disks, disk);
 	return time_ns;
 }
@@ -466,7 +478,7 @@ struct blob *disks_read_cached(struct disks *disks, const struct disks_place *pl
 {
 	struct disk *disk = acquire(disks, place, true, true);
 
-	pthread_mutex_lock(&disk->lock);
+	lock_take(&disk->lock);
 	if (!disk->image) {
 		move_locked(disks, disk, place, now_ns);
 		ask_first_locked(disk, reader);
@@ -475,7 +487,7 @@ struct blob *disks_read_cached(struct disks *disks, const struct disks_place *pl
 	struct blob *image = disk->crowded && from_start ? image_make_busy(disk->image)
 							 : blob_ref(disk->image);
 
-	pthread_mutex_unlock(&disk->lock);
+	lock_release(&disk->lock);
 	release(disks, disk);
 	return image;
 }

@@ -2,7 +2,6 @@
 #include "model/board.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -10,6 +9,7 @@
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/lock.h"
 #include "util/mem.h"
 
 #define MAX_LISTENERS 8u
@@ -30,7 +30,7 @@ struct board {
 	struct plan_listener listeners[MAX_LISTENERS]; /* immutable once a plan is set */
 	size_t n_listeners;
 
-	pthread_mutex_t lock; /* guards all below and the scopes; inside it the tree's and
+	struct lock lock; /* guards all below and the scopes; inside it the tree's and
 				 the registry's own */
 	struct plan *plan;
 	uint64_t generation;
@@ -68,8 +68,9 @@ static void scope_free(void *state)
 	free(scope);
 }
 
-static struct scope *scope_of_locked(struct run *run)
+static struct scope *scope_of_locked(const struct board *board, struct run *run)
 {
+	assert_locked(&board->lock);
 	struct scope *scope = run_place(run, PLACE_BOARD);
 
 	if (!scope) {
@@ -90,7 +91,7 @@ struct board *board_new(struct tree *tree, struct registry *registry, struct pla
 {
 	struct board *board = xcalloc(1, sizeof(*board));
 
-	pthread_mutex_init(&board->lock, NULL);
+	lock_init(&board->lock);
 	board->tree = tree;
 	board->registry = registry;
 	board->plan = plan_ref(plan);
@@ -105,7 +106,7 @@ void board_free(struct board *board)
 	scope_clear(&board->host);
 	free(board->host.lanes);
 	plan_unref(board->plan);
-	pthread_mutex_destroy(&board->lock);
+	lock_done(&board->lock);
 	free(board);
 }
 
@@ -130,22 +131,23 @@ static struct snapshot *scope_snapshot(
 
 static void publish_locked(struct board *board)
 {
+	assert_locked(&board->lock);
 	_cleanup_roster_ struct roster *roster = registry_roster(board->registry);
 	_cleanup_free_ struct snapshot **vms = xcalloc(roster->n, sizeof(*vms));
 
 	board->generation++;
 	for (size_t i = 0; i < roster->n; i++)
 		vms[i] = scope_snapshot(
-			board, roster->runs[i], scope_of_locked(roster->runs[i]));
+			board, roster->runs[i], scope_of_locked(board, roster->runs[i]));
 	tree_publish(board->tree, board->generation,
 		scope_snapshot(board, NULL, &board->host), vms, roster->n);
 }
 
 void board_publish(struct board *board)
 {
-	pthread_mutex_lock(&board->lock);
+	lock_take(&board->lock);
 	publish_locked(board);
-	pthread_mutex_unlock(&board->lock);
+	lock_release(&board->lock);
 }
 
 static void rebase_scope(struct scope *scope, struct spec_set *specs)
@@ -173,16 +175,17 @@ static void rebase_scope(struct scope *scope, struct spec_set *specs)
 
 static void rebase_locked(struct board *board, struct spec_set *specs)
 {
+	assert_locked(&board->lock);
 	_cleanup_roster_ struct roster *roster = registry_roster(board->registry);
 
 	rebase_scope(&board->host, specs);
 	for (size_t i = 0; i < roster->n; i++)
-		rebase_scope(scope_of_locked(roster->runs[i]), specs);
+		rebase_scope(scope_of_locked(board, roster->runs[i]), specs);
 }
 
 void board_set_plan(struct board *board, struct plan *plan)
 {
-	pthread_mutex_lock(&board->lock);
+	lock_take(&board->lock);
 	struct plan *old = board->plan;
 
 	board->plan = plan_ref(plan);
@@ -190,7 +193,7 @@ void board_set_plan(struct board *board, struct plan *plan)
 		rebase_locked(board, plan->specs);
 		publish_locked(board);
 	}
-	pthread_mutex_unlock(&board->lock);
+	lock_release(&board->lock);
 	plan_unref(old);
 	for (size_t i = 0; i < board->n_listeners; i++)
 		board->listeners[i].on_plan(board->listeners[i].ctx, plan);
@@ -198,10 +201,10 @@ void board_set_plan(struct board *board, struct plan *plan)
 
 struct plan *board_plan(struct board *board)
 {
-	pthread_mutex_lock(&board->lock);
+	lock_take(&board->lock);
 	struct plan *plan = plan_ref(board->plan);
 
-	pthread_mutex_unlock(&board->lock);
+	lock_release(&board->lock);
 	return plan;
 }
 
@@ -214,8 +217,8 @@ void board_subscribe(struct board *board, struct plan_listener listener)
 void board_update(
 	struct board *board, struct run *run, size_t lane, struct metric_list *list)
 {
-	pthread_mutex_lock(&board->lock);
-	struct scope *scope = run ? scope_of_locked(run) : &board->host;
+	lock_take(&board->lock);
+	struct scope *scope = run ? scope_of_locked(board, run) : &board->host;
 
 	if (!(run && atomic_load(&run->gone)) && list->specs == board->plan->specs &&
 		lane < LANE_ACTION_0 + board->plan->specs->n) {
@@ -229,6 +232,6 @@ void board_update(
 		snapshot_unref(TAKE_PTR(scope->current));
 		list = old;
 	}
-	pthread_mutex_unlock(&board->lock);
+	lock_release(&board->lock);
 	metric_list_unref(list);
 }

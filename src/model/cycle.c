@@ -8,7 +8,7 @@
 
 void cycle_init(struct cycle *c, int64_t period_ns)
 {
-	pthread_mutex_init(&c->lock, NULL);
+	lock_init(&c->lock);
 	cond_init_monotonic(&c->wake);
 	c->period_ns = period_ns;
 	c->next_mono_ns = clock_mono_ns();
@@ -20,12 +20,13 @@ void cycle_init(struct cycle *c, int64_t period_ns)
 void cycle_done(struct cycle *c)
 {
 	pthread_cond_destroy(&c->wake);
-	pthread_mutex_destroy(&c->lock);
+	lock_done(&c->lock);
 }
 
 /* Moves the next beat into the future, in whole periods. */
 static void advance_locked(struct cycle *c, int64_t now)
 {
+	assert_locked(&c->lock);
 	int64_t missed = (now - c->next_mono_ns) / c->period_ns;
 
 	c->overruns += (uint64_t)missed;
@@ -34,11 +35,9 @@ static void advance_locked(struct cycle *c, int64_t now)
 
 enum cycle_event cycle_wait(struct cycle *c)
 {
-	pthread_mutex_lock(&c->lock);
+	lock_take(&c->lock);
 	while (!c->stopping && !c->kicked && clock_mono_ns() < c->next_mono_ns) {
-		struct timespec until = ns_to_timespec(c->next_mono_ns);
-
-		pthread_cond_timedwait(&c->wake, &c->lock, &until);
+		lock_wait(&c->lock, &c->wake, c->next_mono_ns);
 	}
 	int64_t now = clock_mono_ns();
 
@@ -49,40 +48,40 @@ enum cycle_event cycle_wait(struct cycle *c)
 	c->kicked = false;
 	if (event == CYCLE_BEAT)
 		advance_locked(c, now);
-	pthread_mutex_unlock(&c->lock);
+	lock_release(&c->lock);
 	return event;
 }
 
 void cycle_kick(struct cycle *c)
 {
-	pthread_mutex_lock(&c->lock);
+	lock_take(&c->lock);
 	c->kicked = true;
 	pthread_cond_signal(&c->wake);
-	pthread_mutex_unlock(&c->lock);
+	lock_release(&c->lock);
 }
 
 void cycle_set_period(struct cycle *c, int64_t period_ns)
 {
-	pthread_mutex_lock(&c->lock);
+	lock_take(&c->lock);
 	c->period_ns = period_ns;
 	c->next_mono_ns = clock_mono_ns();
 	pthread_cond_signal(&c->wake);
-	pthread_mutex_unlock(&c->lock);
+	lock_release(&c->lock);
 }
 
 uint64_t cycle_overruns(struct cycle *c)
 {
-	pthread_mutex_lock(&c->lock);
+	lock_take(&c->lock);
 	uint64_t overruns = c->overruns;
 
-	pthread_mutex_unlock(&c->lock);
+	lock_release(&c->lock);
 	return overruns;
 }
 
 void cycle_stop(struct cycle *c)
 {
-	pthread_mutex_lock(&c->lock);
+	lock_take(&c->lock);
 	c->stopping = true;
 	pthread_cond_signal(&c->wake);
-	pthread_mutex_unlock(&c->lock);
+	lock_release(&c->lock);
 }

@@ -10,8 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "util/lock.h"
+
 struct cycle {
-	pthread_mutex_t lock;
+	struct lock lock;
 	pthread_cond_t wake;
 	/* guarded by lock */
 	int64_t period_ns;

@@ -2,7 +2,6 @@
 #include "model/registry.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "model/description.h"
 #include "util/cleanup.h"
 #include "util/limits.h"
+#include "util/lock.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/search.h"
@@ -26,13 +26,13 @@ struct registry {
 	_Atomic uint64_t last_order;
 
 	/* one report at a time, with all that listeners do; outermost */
-	pthread_mutex_t reports; /* guards these */
+	struct lock reports; /* guards these */
 	struct registry_listener listeners[MAX_LISTENERS];
 	size_t n_listeners;
 	struct farewell *farewells; /* since the last list was asked for */
 	size_t n_farewells, cap_farewells;
 
-	pthread_mutex_t lock;  /* guards the rest and descriptions; innermost */
+	struct lock lock;      /* guards the rest and descriptions; innermost */
 	struct roster *roster; /* replaced by who holds reports */
 };
 
@@ -62,11 +62,11 @@ void roster_unref(struct roster *roster)
 
 struct roster *registry_roster(struct registry *registry)
 {
-	pthread_mutex_lock(&registry->lock);
+	lock_take(&registry->lock);
 	struct roster *roster = registry->roster;
 
 	atomic_fetch_add_explicit(&roster->refs, 1, memory_order_relaxed);
-	pthread_mutex_unlock(&registry->lock);
+	lock_release(&registry->lock);
 	return roster;
 }
 
@@ -88,11 +88,11 @@ struct run *roster_find(const struct roster *roster, const struct uuid *uuid)
 
 static void put_in_force(struct registry *registry, struct roster *roster)
 {
-	pthread_mutex_lock(&registry->lock);
+	lock_take(&registry->lock);
 	struct roster *old = registry->roster;
 
 	registry->roster = roster;
-	pthread_mutex_unlock(&registry->lock);
+	lock_release(&registry->lock);
 	roster_unref(old);
 }
 
@@ -203,11 +203,11 @@ uint64_t registry_order(struct registry *registry)
 
 uint64_t registry_list_order(struct registry *registry)
 {
-	pthread_mutex_lock(&registry->reports);
+	lock_take(&registry->reports);
 	registry->n_farewells = 0;
 	uint64_t order = registry_order(registry);
 
-	pthread_mutex_unlock(&registry->reports);
+	lock_release(&registry->reports);
 	return order;
 }
 
@@ -238,7 +238,7 @@ struct run *registry_report(struct registry *registry, uint64_t order,
 	struct change change = { 0 };
 	struct run *run = NULL;
 
-	pthread_mutex_lock(&registry->reports);
+	lock_take(&registry->reports);
 	const struct roster *roster = registry->roster;
 	struct run *known = roster_find(roster, &ident->uuid);
 
@@ -256,7 +256,7 @@ struct run *registry_report(struct registry *registry, uint64_t order,
 		run = run_ref(change.fresh[0]);
 	}
 	apply(registry, &change);
-	pthread_mutex_unlock(&registry->reports);
+	lock_release(&registry->reports);
 	return run;
 }
 
@@ -265,7 +265,7 @@ void registry_report_gone(
 {
 	struct change change = { 0 };
 
-	pthread_mutex_lock(&registry->reports);
+	lock_take(&registry->reports);
 	struct run *known = roster_find(registry->roster, uuid);
 
 	registry->farewells = xgrow(registry->farewells, registry->n_farewells,
@@ -274,7 +274,7 @@ void registry_report_gone(
 	if (known && known->order < order)
 		change_add_gone(&change, known);
 	apply(registry, &change);
-	pthread_mutex_unlock(&registry->reports);
+	lock_release(&registry->reports);
 }
 
 void registry_report_all(struct registry *registry, uint64_t order,
@@ -282,7 +282,7 @@ void registry_report_all(struct registry *registry, uint64_t order,
 {
 	struct change change = { 0 };
 
-	pthread_mutex_lock(&registry->reports);
+	lock_take(&registry->reports);
 	const struct roster *roster = registry->roster;
 
 	for (size_t i = 0; i < n; i++)
@@ -302,32 +302,32 @@ void registry_report_all(struct registry *registry, uint64_t order,
 			change_add_fresh(&change, &idents[i], hypervisor, order);
 	}
 	apply(registry, &change);
-	pthread_mutex_unlock(&registry->reports);
+	lock_release(&registry->reports);
 }
 
 void registry_describe(
 	struct registry *registry, struct run *run, struct description *description)
 {
-	pthread_mutex_lock(&registry->reports);
+	lock_take(&registry->reports);
 	if (!atomic_load(&run->gone)) {
-		pthread_mutex_lock(&registry->lock);
+		lock_take(&registry->lock);
 		struct description *old = run->description;
 
 		run->description = TAKE_PTR(description);
-		pthread_mutex_unlock(&registry->lock);
+		lock_release(&registry->lock);
 		description_unref(old);
 		tell(registry, RUN_DESCRIBED, run);
 	}
-	pthread_mutex_unlock(&registry->reports);
+	lock_release(&registry->reports);
 	description_unref(description);
 }
 
 struct description *registry_description(struct registry *registry, struct run *run)
 {
-	pthread_mutex_lock(&registry->lock);
+	lock_take(&registry->lock);
 	struct description *d = description_ref(run->description);
 
-	pthread_mutex_unlock(&registry->lock);
+	lock_release(&registry->lock);
 	return d;
 }
 
@@ -337,8 +337,8 @@ struct registry *registry_new(void)
 {
 	struct registry *registry = xcalloc(1, sizeof(*registry));
 
-	pthread_mutex_init(&registry->reports, NULL);
-	pthread_mutex_init(&registry->lock, NULL);
+	lock_init(&registry->reports);
+	lock_init(&registry->lock);
 	registry->roster = roster_new(0);
 	return registry;
 }
@@ -349,15 +349,15 @@ void registry_free(struct registry *registry)
 		return;
 	roster_unref(registry->roster);
 	free(registry->farewells);
-	pthread_mutex_destroy(&registry->lock);
-	pthread_mutex_destroy(&registry->reports);
+	lock_done(&registry->lock);
+	lock_done(&registry->reports);
 	free(registry);
 }
 
 void registry_subscribe(struct registry *registry, struct registry_listener listener)
 {
-	pthread_mutex_lock(&registry->reports);
+	lock_take(&registry->reports);
 	assert(registry->n_listeners < MAX_LISTENERS);
 	registry->listeners[registry->n_listeners++] = listener;
-	pthread_mutex_unlock(&registry->reports);
+	lock_release(&registry->reports);
 }

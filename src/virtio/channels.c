@@ -13,6 +13,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/limits.h"
+#include "util/lock.h"
 #include "util/log.h"
 #include "util/loop.h"
 #include "util/mem.h"
@@ -54,7 +55,7 @@ struct channels {
 	struct loop *loop;
 	_Atomic unsigned n_connected;
 
-	pthread_mutex_t lock; /* guards what is to come */
+	struct lock lock; /* guards what is to come */
 	struct order *orders;
 	size_t n_orders, cap_orders;
 	struct channels_config new_config;
@@ -374,14 +375,14 @@ static void take_orders(void *ctx)
 {
 	struct channels *cs = ctx;
 
-	pthread_mutex_lock(&cs->lock);
+	lock_take(&cs->lock);
 	struct order *orders = TAKE_PTR(cs->orders);
 	size_t n = cs->n_orders;
 	struct channels_config config = cs->new_config;
 	bool configured = TAKE_VALUE(cs->has_new_config, false);
 
 	cs->n_orders = cs->cap_orders = 0;
-	pthread_mutex_unlock(&cs->lock);
+	lock_release(&cs->lock);
 	if (configured)
 		apply(cs, &config);
 	for (size_t i = 0; i < n; i++) {
@@ -412,7 +413,7 @@ struct channels *channels_start(struct tree *tree, const struct channels_config 
 	cs->connect = connect;
 	cs->ctx = ctx;
 	cs->config = *config;
-	pthread_mutex_init(&cs->lock, NULL);
+	lock_init(&cs->lock);
 	if (r == 0) {
 		cs->check = loop_add_timer(cs->loop, LOOP_NEVER, check_all, cs);
 		r = -pthread_create(&cs->thread, NULL, channels_main, cs);
@@ -421,7 +422,7 @@ struct channels *channels_start(struct tree *tree, const struct channels_config 
 		return cs;
 	log_error("channels cannot be served: %s", strerror(-r));
 	loop_free(cs->loop);
-	pthread_mutex_destroy(&cs->lock);
+	lock_done(&cs->lock);
 	free(cs);
 	return NULL;
 }
@@ -439,26 +440,26 @@ void channels_stop(struct channels *cs)
 		free(cs->orders[i].path);
 	free(cs->orders);
 	loop_free(cs->loop);
-	pthread_mutex_destroy(&cs->lock);
+	lock_done(&cs->lock);
 	free(cs);
 }
 
 void channels_set_config(struct channels *cs, const struct channels_config *config)
 {
-	pthread_mutex_lock(&cs->lock);
+	lock_take(&cs->lock);
 	cs->new_config = *config;
 	cs->has_new_config = true;
-	pthread_mutex_unlock(&cs->lock);
+	lock_release(&cs->lock);
 	loop_wake(cs->loop);
 }
 
 void channels_set(struct channels *cs, const struct uuid *uuid, const char *path)
 {
-	pthread_mutex_lock(&cs->lock);
+	lock_take(&cs->lock);
 	cs->orders =
 		xgrow(cs->orders, cs->n_orders, &cs->cap_orders, sizeof(*cs->orders));
 	cs->orders[cs->n_orders++] = (struct order){ *uuid, path ? xstrdup(path) : NULL };
-	pthread_mutex_unlock(&cs->lock);
+	lock_release(&cs->lock);
 	loop_wake(cs->loop);
 }
 

@@ -55,6 +55,11 @@ clang-format --dry-run -Werror $(find src guest tests -name '*.[ch]') 2>"$tmp/er
 for option in $("$build/vhostmd" --help | grep -o -- '--[a-z-]*'); do
 	grep -q -- "$option" docs/man/vhostmd.8.scd || fail "$option is not in vhostmd(8)"
 done
+# who is called *_locked() insists on it first
+naked=$(find src -name '*.c' -exec awk '
+	/^[a-z].*[a-z]_locked\(/ && !/;$/ { name = $0; open = 1 }
+	open && /^{/ { getline; if ($0 !~ /assert_locked\(/) print FILENAME ": " name; open = 0 }' {} +)
+[ "$naked" = "" ] || fail "without assert_locked(): $naked"
 [ "$(find src guest tests -name '*.[ch]' -print0 | xargs -0 wc -l | awk '$2 != "total" && $1 > 800')" = "" ] ||
 	fail "a file is longer than 800 lines"
 exit 0

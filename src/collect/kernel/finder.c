@@ -18,6 +18,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/fileio.h"
+#include "util/lock.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
@@ -35,7 +36,7 @@ struct finder {
 
 	bool warned; /* finder thread only */
 
-	pthread_mutex_t lock; /* guards the rest; taken alone */
+	struct lock lock; /* guards the rest; taken alone */
 	pthread_cond_t wake;
 	bool stopping, woken;
 };
@@ -181,29 +182,25 @@ static void *finder_main(void *arg)
 {
 	struct finder *f = arg;
 
-	pthread_mutex_lock(&f->lock);
+	lock_take(&f->lock);
 	while (!f->stopping) {
 		f->woken = false;
-		pthread_mutex_unlock(&f->lock);
+		lock_release(&f->lock);
 		int64_t next = look(f);
-		struct timespec until = ns_to_timespec(next);
 
-		pthread_mutex_lock(&f->lock);
+		lock_take(&f->lock);
 		while (!f->stopping && !f->woken && clock_mono_ns() < next) {
-			if (next == INT64_MAX)
-				pthread_cond_wait(&f->wake, &f->lock);
-			else
-				pthread_cond_timedwait(&f->wake, &f->lock, &until);
+			lock_wait(&f->lock, &f->wake, next);
 		}
 	}
-	pthread_mutex_unlock(&f->lock);
+	lock_release(&f->lock);
 	return NULL;
 }
 
 static void finder_free(struct finder *f)
 {
 	pthread_cond_destroy(&f->wake);
-	pthread_mutex_destroy(&f->lock);
+	lock_done(&f->lock);
 	free(f->boot_id);
 	free(f);
 }
@@ -216,7 +213,7 @@ struct finder *finder_start(const struct finder_params *params)
 	f->params = *params;
 	(void)read_file_at(params->root_fd, "proc/sys/kernel/random/boot_id", 64, &text);
 	f->boot_id = xstrdup(strbuf_str(&text));
-	pthread_mutex_init(&f->lock, NULL);
+	lock_init(&f->lock);
 	cond_init_monotonic(&f->wake);
 	int r = pthread_create(&f->thread, NULL, finder_main, f);
 
@@ -231,20 +228,20 @@ struct finder *finder_start(const struct finder_params *params)
 
 void finder_wake(struct finder *f)
 {
-	pthread_mutex_lock(&f->lock);
+	lock_take(&f->lock);
 	f->woken = true;
 	pthread_cond_signal(&f->wake);
-	pthread_mutex_unlock(&f->lock);
+	lock_release(&f->lock);
 }
 
 void finder_stop(struct finder *f)
 {
 	if (!f)
 		return;
-	pthread_mutex_lock(&f->lock);
+	lock_take(&f->lock);
 	f->stopping = true;
 	pthread_cond_signal(&f->wake);
-	pthread_mutex_unlock(&f->lock);
+	lock_release(&f->lock);
 	pthread_join(f->thread, NULL);
 	finder_free(f);
 }

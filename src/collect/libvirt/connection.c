@@ -21,6 +21,7 @@
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/lock.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
@@ -67,9 +68,9 @@ struct virt {
 	int callbacks[N_EVENTS];
 	int64_t retry_mono_ns; /* no attempt to connect before */
 
-	pthread_mutex_t lock; /* guards all below; taken alone */
-	virConnectPtr conn;   /* changed by the connect thread alone */
-	bool lost;            /* it is dead */
+	struct lock lock;   /* guards all below; taken alone */
+	virConnectPtr conn; /* changed by the connect thread alone */
+	bool lost;          /* it is dead */
 	char *product;
 	enum virt_state state;
 };
@@ -188,9 +189,9 @@ static void on_balloon(
 /* Whoever finds that @conn is dead, late perhaps: nothing if it is not in force any more. */
 static void conn_lost(struct virt *virt, virConnectPtr conn)
 {
-	pthread_mutex_lock(&virt->lock);
+	lock_take(&virt->lock);
 	virt->lost |= conn == virt->conn;
-	pthread_mutex_unlock(&virt->lock);
+	lock_release(&virt->lock);
 	cycle_kick(&virt->cycle);
 }
 
@@ -223,11 +224,11 @@ static void set_state(struct virt *virt, enum virt_state state, const char *erro
 {
 	const char *uri = virt->uri ? virt->uri : "the default hypervisor";
 
-	pthread_mutex_lock(&virt->lock);
+	lock_take(&virt->lock);
 	bool changed = virt->state != state;
 
 	virt->state = state;
-	pthread_mutex_unlock(&virt->lock);
+	lock_release(&virt->lock);
 	if (!changed)
 		return;
 	if (state == VIRT_CONNECTED)
@@ -250,11 +251,11 @@ static void read_product(struct virt *virt, virConnectPtr conn)
 
 	if (!type || virConnectGetVersion(conn, &version) < 0)
 		return;
-	pthread_mutex_lock(&virt->lock);
+	lock_take(&virt->lock);
 	free(virt->product);
 	virt->product = xasprintf("%s %lu.%lu.%lu", type, version / 1000000,
 		version / 1000 % 1000, version % 1000);
-	pthread_mutex_unlock(&virt->lock);
+	lock_release(&virt->lock);
 }
 
 /* Events catch all changes; the list finds what they might have missed. */
@@ -323,11 +324,11 @@ static void register_events(struct virt *virt, virConnectPtr conn)
 
 static void disconnect_virt(struct virt *virt)
 {
-	pthread_mutex_lock(&virt->lock);
+	lock_take(&virt->lock);
 	virConnectPtr conn = TAKE_PTR(virt->conn);
 
 	virt->lost = false;
-	pthread_mutex_unlock(&virt->lock);
+	lock_release(&virt->lock);
 	if (!conn)
 		return;
 	for (size_t i = 0; i < N_EVENTS; i++)
@@ -370,9 +371,9 @@ static void connect_virt(struct virt *virt)
 
 	atomic_store(&virt->hypervisor,
 		type && !strcmp(type, "QEMU") ? HYPERVISOR_QEMU : HYPERVISOR_OTHER);
-	pthread_mutex_lock(&virt->lock);
+	lock_take(&virt->lock);
 	virt->conn = conn;
-	pthread_mutex_unlock(&virt->lock);
+	lock_release(&virt->lock);
 	describe_connect(virt->describe, conn);
 	register_events(virt, conn);
 	read_product(virt, conn);
@@ -389,10 +390,10 @@ static void *connect_main(void *arg)
 	unsigned cycles = 0;
 
 	while ((event = cycle_wait(&virt->cycle)) != CYCLE_STOPPED) {
-		pthread_mutex_lock(&virt->lock);
+		lock_take(&virt->lock);
 		bool lost = virt->lost;
 
-		pthread_mutex_unlock(&virt->lock);
+		lock_release(&virt->lock);
 		if (lost) {
 			set_state(virt, VIRT_FAILED, "the connection was lost");
 			disconnect_virt(virt);
@@ -459,7 +460,7 @@ void virt_free(struct virt *virt)
 		virEventRemoveTimeout(virt->wake_timer);
 	slow_free(virt->slow);
 	cycle_done(&virt->cycle);
-	pthread_mutex_destroy(&virt->lock);
+	lock_done(&virt->lock);
 	free(virt->product);
 	free(virt->uri);
 	free(virt);
@@ -478,7 +479,7 @@ int virt_start(const struct virt_params *params, struct virt **ret)
 	virt->uri = params->uri ? xstrdup(params->uri) : NULL;
 	for (size_t i = 0; i < N_EVENTS; i++)
 		virt->callbacks[i] = -1;
-	pthread_mutex_init(&virt->lock, NULL);
+	lock_init(&virt->lock);
 	cycle_init(&virt->cycle, CONNECT_PERIOD_NS);
 	virSetErrorFunc(NULL, ignore_virt_error);
 	virInitialize();
@@ -533,12 +534,12 @@ bool virt_fill(struct virt *virt, struct fact *facts, struct strbuf *product)
 	fact_set(&facts[FLEET_SELF_SLOW_CALLS], value_u64(slow.calls));
 	fact_set(&facts[FLEET_SELF_SLOW_ABANDONED], value_u64(slow.abandoned));
 	fact_set(&facts[FLEET_SELF_SLOW_DURATION], value_u64((uint64_t)slow.call_ns));
-	pthread_mutex_lock(&virt->lock);
+	lock_take(&virt->lock);
 	bool known = virt->product != NULL;
 
 	if (known)
 		strbuf_adds(product, virt->product);
-	pthread_mutex_unlock(&virt->lock);
+	lock_release(&virt->lock);
 	if (known)
 		fact_set(&facts[FLEET_VIRT_PRODUCT], value_string(strbuf_str(product)));
 	return known;
@@ -552,12 +553,12 @@ void virt_status(struct virt *virt, struct strbuf *out)
 		[VIRT_HOPELESS] = "hopeless" };
 	static_assert(ARRAY_LEN(states) == VIRT_HOPELESS + 1, "a word for each state");
 
-	pthread_mutex_lock(&virt->lock);
+	lock_take(&virt->lock);
 	strbuf_addf(
 		out, "libvirt.state: %s\n", virt->lost ? "lost" : states[virt->state]);
 	if (virt->product)
 		strbuf_addf(out, "libvirt.product: %s\n", virt->product);
-	pthread_mutex_unlock(&virt->lock);
+	lock_release(&virt->lock);
 	strbuf_addf(out, "libvirt.descriptions: %" PRIu64 "\n",
 		describe_count(virt->describe));
 	slow_status(virt->slow, out);

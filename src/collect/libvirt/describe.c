@@ -16,6 +16,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/limits.h"
+#include "util/lock.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/sync.h"
@@ -44,7 +45,7 @@ struct describe {
 	_Atomic uint64_t count;
 
 	/* guards the rest and PLACE_DESCRIBE; inside it slow.lock and registry.lock */
-	pthread_mutex_t lock;
+	struct lock lock;
 	pthread_cond_t wake;
 	virConnectPtr conn; /* in force, not referenced; NULL: none */
 	int64_t period_ns;
@@ -67,6 +68,7 @@ static void entry_free(void *state)
 
 static void want_locked(struct describe *d, struct entry *e, bool at_once)
 {
+	assert_locked(&d->lock);
 	int64_t soonest =
 		at_once || !e->last_ns ? 0 : e->last_ns + (d->period_ns << e->failures);
 
@@ -77,7 +79,7 @@ static void want_locked(struct describe *d, struct entry *e, bool at_once)
 
 void describe_put(struct describe *d, struct run *run, virDomainPtr dom)
 {
-	pthread_mutex_lock(&d->lock);
+	lock_take(&d->lock);
 	struct entry *e = entry_of(run);
 
 	if (!e) {
@@ -90,36 +92,36 @@ void describe_put(struct describe *d, struct run *run, virDomainPtr dom)
 		e->dom = dom;
 		want_locked(d, e, true);
 	}
-	pthread_mutex_unlock(&d->lock);
+	lock_release(&d->lock);
 }
 
 void describe_again(struct describe *d, const struct run *run, bool at_once)
 {
-	pthread_mutex_lock(&d->lock);
+	lock_take(&d->lock);
 	struct entry *e = entry_of(run);
 
 	if (e)
 		want_locked(d, e, at_once);
-	pthread_mutex_unlock(&d->lock);
+	lock_release(&d->lock);
 }
 
 /* At once: a domain's last reference may close a connection. */
 void describe_gone(struct describe *d, const struct run *run)
 {
-	pthread_mutex_lock(&d->lock);
+	lock_take(&d->lock);
 	struct entry *e = entry_of(run);
 	virDomainPtr dom = e ? TAKE_PTR(e->dom) : NULL;
 
-	pthread_mutex_unlock(&d->lock);
+	lock_release(&d->lock);
 	if (dom)
 		virDomainFree(dom);
 }
 
 void describe_connect(struct describe *d, virConnectPtr conn)
 {
-	pthread_mutex_lock(&d->lock);
+	lock_take(&d->lock);
 	d->conn = conn;
-	pthread_mutex_unlock(&d->lock);
+	lock_release(&d->lock);
 }
 
 void describe_disconnect(struct describe *d)
@@ -133,9 +135,9 @@ void describe_disconnect(struct describe *d)
 
 void describe_set_period(struct describe *d, int64_t period_ns)
 {
-	pthread_mutex_lock(&d->lock);
+	lock_take(&d->lock);
 	d->period_ns = period_ns;
-	pthread_mutex_unlock(&d->lock);
+	lock_release(&d->lock);
 }
 
 uint64_t describe_count(struct describe *d)
@@ -160,10 +162,10 @@ static int read_description(virDomainPtr dom, struct description *ret)
 /* False once the run is over or the connection lost: nobody wants its answers then. */
 static bool is_wanted(struct describe *d, const struct run *run, virDomainPtr dom)
 {
-	pthread_mutex_lock(&d->lock);
+	lock_take(&d->lock);
 	bool wanted = entry_of(run)->dom == dom;
 
-	pthread_mutex_unlock(&d->lock);
+	lock_release(&d->lock);
 	return wanted;
 }
 
@@ -188,6 +190,7 @@ static int describe_run(
 /* The run that is due first, with a reference; NULL if none is before *@ret_until. */
 static struct run *next_locked(struct describe *d, int64_t now, int64_t *ret_until)
 {
+	assert_locked(&d->lock);
 	_cleanup_roster_ struct roster *roster = registry_roster(d->registry);
 	struct run *best = NULL;
 
@@ -205,6 +208,7 @@ static struct run *next_locked(struct describe *d, int64_t now, int64_t *ret_unt
 
 static void run_next_locked(struct describe *d, struct run *run, int64_t now)
 {
+	assert_locked(&d->lock);
 	struct entry *e = entry_of(run);
 	virDomainPtr dom = e->dom;
 	bool failed = e->failures > 0;
@@ -212,10 +216,10 @@ static void run_next_locked(struct describe *d, struct run *run, int64_t now)
 	virDomainRef(dom);
 	e->last_ns = now;
 	e->due_ns = now + REFRESH_NS;
-	pthread_mutex_unlock(&d->lock);
+	lock_release(&d->lock);
 	int r = describe_run(d, run, dom, failed);
 
-	pthread_mutex_lock(&d->lock);
+	lock_take(&d->lock);
 	e->failures = r == 0                 ? 0
 		: e->failures < MAX_FAILURES ? e->failures + 1
 					     : MAX_FAILURES;
@@ -224,34 +228,33 @@ static void run_next_locked(struct describe *d, struct run *run, int64_t now)
 	/* with the lock held: once it is let go of here, it is not put there again */
 	if (e->dom == dom)
 		slow_put(d->slow, run, dom);
-	pthread_mutex_unlock(&d->lock);
+	lock_release(&d->lock);
 	virDomainFree(dom);
-	pthread_mutex_lock(&d->lock);
+	lock_take(&d->lock);
 }
 
 static void *describe_main(void *arg)
 {
 	struct describe *d = arg;
 
-	pthread_mutex_lock(&d->lock);
+	lock_take(&d->lock);
 	while (!d->stopping) {
 		int64_t until_ns = 0, now = clock_mono_ns();
 		_cleanup_run_ struct run *run = next_locked(d, now, &until_ns);
-		struct timespec until = ns_to_timespec(until_ns);
 
 		if (run)
 			run_next_locked(d, run, now);
 		else
-			pthread_cond_timedwait(&d->wake, &d->lock, &until);
+			lock_wait(&d->lock, &d->wake, until_ns);
 	}
-	pthread_mutex_unlock(&d->lock);
+	lock_release(&d->lock);
 	return NULL;
 }
 
 static void describe_free(struct describe *d)
 {
 	pthread_cond_destroy(&d->wake);
-	pthread_mutex_destroy(&d->lock);
+	lock_done(&d->lock);
 	free(d);
 }
 
@@ -263,7 +266,7 @@ struct describe *describe_start(
 	d->registry = registry;
 	d->slow = slow;
 	d->period_ns = period_ns;
-	pthread_mutex_init(&d->lock, NULL);
+	lock_init(&d->lock);
 	cond_init_monotonic(&d->wake);
 	int r = pthread_create(&d->thread, NULL, describe_main, d);
 
@@ -278,10 +281,10 @@ struct describe *describe_start(
 
 bool describe_stop(struct describe *d, int64_t deadline_mono_ns)
 {
-	pthread_mutex_lock(&d->lock);
+	lock_take(&d->lock);
 	d->stopping = true;
 	pthread_cond_signal(&d->wake);
-	pthread_mutex_unlock(&d->lock);
+	lock_release(&d->lock);
 	if (!thread_join_until(d->thread, deadline_mono_ns))
 		return false;
 	describe_free(d);

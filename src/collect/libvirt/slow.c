@@ -18,6 +18,7 @@
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/lock.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
@@ -62,8 +63,7 @@ struct slow {
 	unsigned groups[READS_EITHER +
 		1]; /* to ask for, by what the kernel's lane knows */
 
-	pthread_mutex_t
-		lock;        /* guards the rest and PLACE_SLOW; inside it registry.lock */
+	struct lock lock;    /* guards the rest and PLACE_SLOW; inside it registry.lock */
 	pthread_cond_t wake; /* the scheduler */
 	pthread_cond_t work; /* idle workers */
 	pthread_cond_t ended;              /* slow_stop() */
@@ -96,13 +96,14 @@ static struct slow_vm *slow_vm_of(const struct run *run)
 
 static void kick_locked(struct slow *s)
 {
+	assert_locked(&s->lock);
 	s->kicked = true;
 	pthread_cond_signal(&s->wake);
 }
 
 void slow_put(struct slow *s, struct run *run, virDomainPtr dom)
 {
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	struct slow_vm *sv = slow_vm_of(run);
 	virDomainPtr old = NULL;
 
@@ -118,31 +119,31 @@ void slow_put(struct slow *s, struct run *run, virDomainPtr dom)
 		sv->due_ns = 0;
 		kick_locked(s);
 	}
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 	if (old)
 		virDomainFree(old);
 }
 
 void slow_ask(struct slow *s, const struct run *run)
 {
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	struct slow_vm *sv = slow_vm_of(run);
 
 	if (sv) {
 		sv->due_ns = 0;
 		kick_locked(s);
 	}
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 }
 
 /* The domain is let go of at once: its last reference may close a connection. */
 void slow_gone(struct slow *s, const struct run *run)
 {
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	struct slow_vm *sv = slow_vm_of(run);
 	virDomainPtr dom = sv ? TAKE_PTR(sv->dom) : NULL;
 
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 	if (dom)
 		virDomainFree(dom);
 }
@@ -153,9 +154,9 @@ void slow_disconnect(struct slow *s)
 
 	for (size_t i = 0; i < roster->n; i++)
 		slow_gone(s, roster->runs[i]);
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	s->stalled = false;
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 }
 
 /* ---- when ---- */
@@ -190,6 +191,7 @@ static uint64_t known(const struct slow_vm *sv)
 static void plan_next_locked(
 	struct slow *s, struct slow_vm *sv, enum slow_job_kind kind, int64_t now)
 {
+	assert_locked(&s->lock);
 	enum slow_doubt doubt = sv->memory.doubt;
 
 	if (doubt == DOUBT_SILENT)
@@ -210,14 +212,14 @@ static void plan_next_locked(
 /* An answer came.  Return: false if nobody waits for it any more. */
 static bool claim(struct slow *s, struct slow_job *job)
 {
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	bool mine = !job->abandoned;
 
 	job->over = true;
 	/* whoever answers, libvirt is there */
 	if (job->n_asked || job->kind == JOB_PROBE)
 		s->stalled = false;
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 	return mine;
 }
 
@@ -245,6 +247,7 @@ static void run_probe(struct slow *s, struct slow_job *job)
 /* What the job found out becomes the VMs' state. */
 static void settle_locked(struct slow *s, struct slow_job *job)
 {
+	assert_locked(&s->lock);
 	int64_t now = clock_mono_ns();
 
 	for (size_t i = 0; i < job->n; i++) {
@@ -281,13 +284,13 @@ static void *worker_main(void *arg)
 {
 	struct slow *s = arg;
 
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	while (!s->stopping) {
 		struct slow_job *job = s->pending;
 
 		if (!job) {
 			s->n_idle++;
-			pthread_cond_wait(&s->work, &s->lock);
+			lock_wait(&s->lock, &s->work, INT64_MAX);
 			s->n_idle--;
 			continue;
 		}
@@ -295,25 +298,26 @@ static void *worker_main(void *arg)
 		s->n_pending--;
 		job->next = s->running;
 		s->running = job;
-		pthread_mutex_unlock(&s->lock);
+		lock_release(&s->lock);
 		if (job->kind == JOB_STATS)
 			run_stats(s, job);
 		else
 			run_probe(s, job);
-		pthread_mutex_lock(&s->lock);
+		lock_take(&s->lock);
 		settle_locked(s, job);
-		pthread_mutex_unlock(&s->lock);
+		lock_release(&s->lock);
 		slow_job_free(job);
-		pthread_mutex_lock(&s->lock);
+		lock_take(&s->lock);
 	}
 	s->n_workers--;
 	pthread_cond_signal(&s->ended);
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 	return NULL;
 }
 
 static bool start_worker_locked(struct slow *s)
 {
+	assert_locked(&s->lock);
 	pthread_t thread;
 
 	if (s->n_workers == MAX_WORKERS)
@@ -339,10 +343,10 @@ static void refresh_plan(struct slow *s)
 	}
 	plan_unref(s->plan);
 	s->plan = plan;
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	s->period_ns = plan->settings.period_ns;
 	s->slow_period_ns = plan->settings.slow_period_ns;
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 	for (uint64_t known = 0; known <= READS_EITHER; known++)
 		s->groups[known] = virt_stats_groups(plan, known);
 }
@@ -357,8 +361,9 @@ static bool needs_probe(const struct slow_vm *sv)
 	return sv->memory.doubt == DOUBT_SUSPECT || sv->memory.doubt == DOUBT_SILENT;
 }
 
-static void job_add_locked(struct slow_job *job, struct slow_vm *sv)
+static void job_add_locked(const struct slow *s, struct slow_job *job, struct slow_vm *sv)
 {
+	assert_locked(&s->lock);
 	slow_job_add(job, sv->run, sv->dom, &sv->memory);
 	sv->busy = true;
 	sv->due_ns = job->start_mono_ns; /* slow_ask() meanwhile makes it 0 */
@@ -368,6 +373,7 @@ static void job_add_locked(struct slow_job *job, struct slow_vm *sv)
 static struct slow_vm *first_due_locked(
 	struct slow *s, const struct roster *roster, int64_t now)
 {
+	assert_locked(&s->lock);
 	struct slow_vm *best = NULL;
 
 	for (size_t i = 0; i < roster->n; i++) {
@@ -403,6 +409,7 @@ static bool fits(const struct slow_vm *first, const struct slow_vm *sv)
  */
 static struct slow_job *make_job_locked(struct slow *s, int64_t now)
 {
+	assert_locked(&s->lock);
 	_cleanup_roster_ struct roster *roster = registry_roster(s->params.registry);
 	struct slow_vm *first = first_due_locked(s, roster, now);
 
@@ -414,19 +421,20 @@ static struct slow_job *make_job_locked(struct slow *s, int64_t now)
 
 	job->start_mono_ns = now;
 	job->start_real_ns = clock_real_ns();
-	job_add_locked(job, first);
+	job_add_locked(s, job, first);
 	for (size_t i = 0; i < roster->n && job->n < SLOW_BATCH_VMS; i++) {
 		struct slow_vm *sv = slow_vm_of(roster->runs[i]);
 
 		if (sv && is_due(sv, now) && fits(first, sv))
-			job_add_locked(job, sv);
+			job_add_locked(s, job, sv);
 	}
 	return job;
 }
 
 /* Nobody can be had to do it: its VMs stay due. */
-static void drop_job_locked(struct slow_job *job)
+static void drop_job_locked(const struct slow *s, struct slow_job *job)
 {
+	assert_locked(&s->lock);
 	for (size_t i = 0; i < job->n; i++)
 		slow_vm_of(job->items[i].run)->busy = false;
 	slow_job_free(job);
@@ -435,6 +443,7 @@ static void drop_job_locked(struct slow_job *job)
 /* Return: false if nothing more can be started now. */
 static bool start_job_locked(struct slow *s, int64_t now)
 {
+	assert_locked(&s->lock);
 	/* an idle worker that was woken is still counted */
 	bool idle = s->n_idle > s->n_pending;
 
@@ -446,7 +455,7 @@ static bool start_job_locked(struct slow *s, int64_t now)
 	if (!job)
 		return false;
 	if (!idle && !start_worker_locked(s)) {
-		drop_job_locked(job);
+		drop_job_locked(s, job);
 		return false;
 	}
 	job->next = s->pending;
@@ -461,6 +470,7 @@ static bool start_job_locked(struct slow *s, int64_t now)
 /* All workers wait for calls that were given up. */
 static bool exhausted_locked(const struct slow *s)
 {
+	assert_locked(&s->lock);
 	return s->n_workers == MAX_WORKERS && !s->n_idle && !s->n_active;
 }
 
@@ -493,6 +503,7 @@ static int64_t patience_ns(const struct slow *s)
 
 static void abandon_locked(struct slow *s, struct slow_job *job, int64_t now)
 {
+	assert_locked(&s->lock);
 	job->abandoned = true;
 	s->n_active--;
 	s->figures.abandoned++;
@@ -511,6 +522,7 @@ static void abandon_locked(struct slow *s, struct slow_job *job, int64_t now)
 
 static void abandon_late_locked(struct slow *s, int64_t now)
 {
+	assert_locked(&s->lock);
 	for (struct slow_job *job = s->running; job; job = job->next)
 		if (!job->over && !job->abandoned &&
 			now - job->start_mono_ns > patience_ns(s))
@@ -520,6 +532,7 @@ static void abandon_late_locked(struct slow *s, int64_t now)
 /* Until a VM is due, a call is late, or somebody kicks. */
 static void wait_locked(struct slow *s, int64_t now)
 {
+	assert_locked(&s->lock);
 	_cleanup_roster_ struct roster *roster = registry_roster(s->params.registry);
 	int64_t next = now + IDLE_NS;
 
@@ -536,10 +549,8 @@ static void wait_locked(struct slow *s, int64_t now)
 		if (!job->over && !job->abandoned && late < next)
 			next = late;
 	}
-	struct timespec until = ns_to_timespec(next);
-
 	while (!s->kicked && !s->stopping && clock_mono_ns() < next)
-		pthread_cond_timedwait(&s->wake, &s->lock, &until);
+		lock_wait(&s->lock, &s->wake, next);
 	s->kicked = false;
 }
 
@@ -547,11 +558,11 @@ static void *scheduler_main(void *arg)
 {
 	struct slow *s = arg;
 
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	while (!s->stopping) {
-		pthread_mutex_unlock(&s->lock);
+		lock_release(&s->lock);
 		refresh_plan(s);
-		pthread_mutex_lock(&s->lock);
+		lock_take(&s->lock);
 		int64_t now = clock_mono_ns();
 
 		abandon_late_locked(s, now);
@@ -559,13 +570,13 @@ static void *scheduler_main(void *arg)
 			continue;
 		bool exhausted = exhausted_locked(s), no_thread = s->no_thread;
 
-		pthread_mutex_unlock(&s->lock);
+		lock_release(&s->lock);
 		tell_exhausted(s, exhausted);
 		tell_no_thread(s, no_thread);
-		pthread_mutex_lock(&s->lock);
+		lock_take(&s->lock);
 		wait_locked(s, now);
 	}
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 	return NULL;
 }
 
@@ -585,7 +596,7 @@ void slow_free(struct slow *s)
 	pthread_cond_destroy(&s->wake);
 	pthread_cond_destroy(&s->work);
 	pthread_cond_destroy(&s->ended);
-	pthread_mutex_destroy(&s->lock);
+	lock_done(&s->lock);
 	free(s);
 }
 
@@ -594,7 +605,7 @@ struct slow *slow_start(const struct slow_params *params)
 	struct slow *s = xcalloc(1, sizeof(*s));
 
 	s->params = *params;
-	pthread_mutex_init(&s->lock, NULL);
+	lock_init(&s->lock);
 	cond_init_monotonic(&s->wake);
 	cond_init_monotonic(&s->work);
 	cond_init_monotonic(&s->ended);
@@ -611,20 +622,18 @@ struct slow *slow_start(const struct slow_params *params)
 
 bool slow_stop(struct slow *s, int64_t deadline_mono_ns)
 {
-	struct timespec until = ns_to_timespec(deadline_mono_ns);
-
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	s->stopping = true;
 	pthread_cond_signal(&s->wake);
 	pthread_cond_broadcast(&s->work);
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 	pthread_join(s->scheduler, NULL);
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	while (s->n_workers && clock_mono_ns() < deadline_mono_ns)
-		pthread_cond_timedwait(&s->ended, &s->lock, &until);
+		lock_wait(&s->lock, &s->ended, deadline_mono_ns);
 	bool over = !s->n_workers;
 
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 	return over;
 }
 
@@ -632,7 +641,7 @@ void slow_again(struct slow *s)
 {
 	_cleanup_roster_ struct roster *roster = registry_roster(s->params.registry);
 
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	for (size_t i = 0; i < roster->n; i++) {
 		struct slow_vm *sv = slow_vm_of(roster->runs[i]);
 
@@ -640,14 +649,14 @@ void slow_again(struct slow *s)
 			sv->due_ns = 0;
 	}
 	kick_locked(s);
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 }
 
 void slow_get_figures(struct slow *s, struct slow_figures *ret)
 {
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	*ret = s->figures;
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 }
 
 void slow_status(struct slow *s, struct strbuf *out)
@@ -655,7 +664,7 @@ void slow_status(struct slow *s, struct strbuf *out)
 	_cleanup_roster_ struct roster *roster = registry_roster(s->params.registry);
 	int64_t now = clock_mono_ns();
 
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	strbuf_addf(out,
 		"slow.calls: %" PRIu64 "\nslow.abandoned: %" PRIu64
 		"\nslow.call_us: %" PRId64 "\nslow.workers: %u\n",
@@ -675,5 +684,5 @@ void slow_status(struct slow *s, struct strbuf *out)
 			then ? (now - then) / NS_PER_MS : -1,
 			atomic_load(&run->silent) ? " silent" : "");
 	}
-	pthread_mutex_unlock(&s->lock);
+	lock_release(&s->lock);
 }
