@@ -9,7 +9,8 @@ build=$top/build-nolibvirt
 ldd "$build/vhostmd" | grep -q libvirt && fail "it is linked with libvirt all the same"
 start_daemon
 wait_for 10 has_value "$mnt/metrics/host/TotalCPUTime" || fail "no figure of the host"
-grep -q 'libvirt.state: not built in' "$mnt/status" || fail "status does not tell"
+tells() { grep -q 'libvirt.state: not built in' "$mnt/status"; }
+wait_for 10 tells || fail "status does not tell"
 assert_eq "VMs" "$(ls "$mnt/metrics/vm")" ""
 disk_content "$mnt/disk/$(cat /proc/sys/kernel/random/uuid).img" | grep -q "context='host'" ||
 	fail "a disk without the host's metrics"

@@ -23,7 +23,7 @@ struct callback {
 };
 
 struct _virConnect {
-	unsigned refs, number;
+	unsigned refs;
 	bool alive, answers; /* of calls that were held when it broke */
 	struct callback callbacks[MAX_CALLBACKS];
 	virConnectCloseFunc on_close;
@@ -31,8 +31,9 @@ struct _virConnect {
 };
 
 struct _virDomain {
-	unsigned refs, vm;
+	unsigned refs;
 	virConnectPtr conn;
+	unsigned vm;
 	int id;
 	char name[16];
 };
@@ -46,8 +47,9 @@ struct vm {
 
 struct event {
 	virConnectPtr conn; /* a reference */
-	int event, detail, id;
+	int event, detail;
 	unsigned vm;
+	int id;
 };
 
 /* fake_lock() guards all of it */
@@ -61,7 +63,6 @@ static struct {
 	unsigned calls_in_vain;
 	bool no_nowait, break_each;
 	virConnectPtr conn; /* the newest, while somebody has a reference */
-	unsigned n_conns;
 	unsigned n_objects;
 	struct event events[MAX_EVENTS];
 	size_t n_events;
@@ -77,6 +78,15 @@ static void set_error(int code)
 {
 	snprintf(last_message, sizeof(last_message), "error %d", code);
 	last_error = (virError){ .code = code, .message = last_message };
+}
+
+static unsigned read_count(const unsigned *count)
+{
+	fake_lock();
+	unsigned n = *count;
+
+	fake_unlock();
+	return n;
 }
 
 /* ---- references ---- */
@@ -126,11 +136,7 @@ int virDomainFree(virDomainPtr dom)
 
 unsigned fake_objects(void)
 {
-	fake_lock();
-	unsigned n = world.n_objects;
-
-	fake_unlock();
-	return n;
+	return read_count(&world.n_objects);
 }
 
 /* ---- calls ---- */
@@ -237,28 +243,19 @@ void fake_forbid_nowait(void)
 	fake_unlock();
 }
 
-static unsigned get(const unsigned *count)
-{
-	fake_lock();
-	unsigned n = *count;
-
-	fake_unlock();
-	return n;
-}
-
 unsigned fake_calls(enum fake_call call, unsigned vm)
 {
-	return get(&world.calls[call][vm]);
+	return read_count(&world.calls[call][vm]);
 }
 
 unsigned fake_held(enum fake_call call)
 {
-	return get(&world.n_held[call]);
+	return read_count(&world.n_held[call]);
 }
 
 unsigned fake_calls_in_vain(void)
 {
-	return get(&world.calls_in_vain);
+	return read_count(&world.calls_in_vain);
 }
 
 /* ---- the world ---- */
@@ -536,9 +533,7 @@ virConnectPtr virConnectOpenReadOnly(const char *uri)
 	fake_lock();
 	if (!play_for_locked(NULL, FAKE_OPEN, FAKE_ALL)) {
 		conn = xcalloc(1, sizeof(*conn));
-		*conn = (struct _virConnect){
-			.refs = 1, .number = ++world.n_conns, .alive = true
-		};
+		*conn = (struct _virConnect){ .refs = 1, .alive = true };
 		world.n_objects++;
 		world.conn = conn;
 	}

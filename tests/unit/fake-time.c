@@ -115,17 +115,28 @@ static bool at_rest_locked(void)
 	return n == n_running;
 }
 
-static void settle_locked(void)
+static bool all_ended_locked(void)
+{
+	return !n_running;
+}
+
+/* Aborts where it takes so long that it will never be. */
+static void wait_until_locked(bool (*is_so)(void))
 {
 	struct timespec until;
 
 	__real_clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += PATIENCE_S;
-	while (!at_rest_locked())
+	while (!is_so())
 		if (__real_pthread_cond_timedwait(&changed, &lock, &until)) {
 			fprintf(stderr, "the threads do not come to rest\n");
 			abort();
 		}
+}
+
+static void settle_locked(void)
+{
+	wait_until_locked(at_rest_locked);
 }
 
 void fake_settle(void)
@@ -333,8 +344,7 @@ void fake_time_reset(void)
 {
 	/* a thread that nobody joins may be about to end */
 	fake_lock();
-	while (n_running)
-		__real_pthread_cond_wait(&changed, &lock);
+	wait_until_locked(all_ended_locked);
 	fake_unlock();
 	while (n_lines)
 		free(lines[--n_lines]);
