@@ -28,9 +28,24 @@ int read_all(int fd, size_t max, struct strbuf *out)
 	}
 }
 
+static _Thread_local unsigned shortages;
+
+int open_at(int dirfd, const char *path, int flags)
+{
+	int fd = openat(dirfd, path, flags | O_CLOEXEC);
+
+	shortages += fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM);
+	return fd;
+}
+
+unsigned open_shortages(void)
+{
+	return shortages;
+}
+
 int read_file_at(int dirfd, const char *path, size_t max, struct strbuf *out)
 {
-	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	_cleanup_close_ int fd = open_at(dirfd, path, O_RDONLY | O_NOCTTY);
 
 	if (fd < 0)
 		return -errno;

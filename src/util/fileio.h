@@ -7,6 +7,16 @@
 
 struct strbuf;
 
+/* openat() that creates nothing; the descriptor is not for programs that are started. */
+int open_at(int dirfd, const char *path, int flags);
+
+/*
+ * How many opens of this thread, by the functions here, have failed so far for want of
+ * descriptors or memory.  If it is more than before, what was opened meanwhile is not all
+ * that there is, and it is worth to try again later.
+ */
+unsigned open_shortages(void);
+
 /*
  * Reads a whole file relative to @dirfd into @out (replacing what it held).
  * -EFBIG if it is longer than @max bytes.

@@ -9,6 +9,7 @@
 
 #include "collect/kernel/fast_vm.h"
 #include "collect/kernel/qemu_proc.h"
+#include "collect/kernel/shortage.h"
 #include "core/catalogue.h"
 #include "model/board.h"
 #include "model/description.h"
@@ -28,26 +29,33 @@
 #define MAX_TRIES 8u
 #define FIRST_PAUSE_NS (20 * NS_PER_MS)
 
+/* What could not be opened for want of descriptors is tried again so often. */
+#define SHORTAGE_PAUSE_NS (2 * NS_PER_S)
+
 struct finder {
 	/* immutable after finder_start() */
 	struct finder_params params;
 	pthread_t thread;
 	char *boot_id;
 
-	bool warned; /* finder thread only */
+	/* finder thread only */
+	bool warned;
+	bool waits_counted; /* kernel.sched_schedstats was 1 */
 
 	struct lock lock; /* guards the rest; taken alone */
 	pthread_cond_t wake;
 	bool stopping, woken;
 };
 
-bool finder_waits_counted(int root_fd)
+bool finder_waits_counted(int root_fd, bool known)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	unsigned before = open_shortages();
+	int r = read_file_at(root_fd, "proc/sys/kernel/sched_schedstats", 16, &text);
 
-	return read_file_at(root_fd, "proc/sys/kernel/sched_schedstats", 16, &text) ==
-		0 &&
-		*strbuf_str(&text) == '1';
+	if (open_shortages() != before)
+		return known;
+	return r == 0 && *strbuf_str(&text) == '1';
 }
 
 /* What must be read of a process for the configuration in force. */
@@ -55,9 +63,10 @@ static uint64_t current_reads(struct finder *f)
 {
 	_cleanup_plan_ struct plan *plan = board_plan(f->params.board);
 
-	return plan->vm_reads & READS(WAIT) && !finder_waits_counted(f->params.root_fd)
-		? plan->vm_reads & ~READS(WAIT)
-		: plan->vm_reads;
+	if (plan->vm_reads & READS(WAIT))
+		f->waits_counted =
+			finder_waits_counted(f->params.root_fd, f->waits_counted);
+	return f->waits_counted ? plan->vm_reads : plan->vm_reads & ~READS(WAIT);
 }
 
 /* Once: what holds for one VM holds for the others, too. */
@@ -82,17 +91,18 @@ static void set_session(struct finder *f, struct run *run, uint64_t start)
 		&run->session, &none, domain_session(f->boot_id, run, start));
 }
 
-/* A process that cannot be opened just now: again later, or never. */
+/* A process that cannot be opened just now: again later, or, if all is @whole, never. */
 static void put_off(struct finder *f, struct run *run, struct fast_search *search,
-	int error, int64_t now)
+	int error, bool whole, int64_t now)
 {
 	if (search->tries < MAX_TRIES) {
 		search->not_before_ns = now + (FIRST_PAUSE_NS << search->tries++);
 		return;
 	}
-	search->not_before_ns = INT64_MAX;
+	search->not_before_ns = whole ? INT64_MAX : now + SHORTAGE_PAUSE_NS;
 	set_session(f, run, (uint64_t)run->ident.id);
-	warn_process(f, run, error);
+	if (whole)
+		warn_process(f, run, error);
 }
 
 /* Return: true if something was handed over. */
@@ -112,26 +122,40 @@ static bool find_process(struct finder *f, struct run *run, struct fast_vm *fv,
 		set_session(f, run, (uint64_t)run->ident.id);
 		return true;
 	}
+	unsigned before = open_shortages();
 	int r = qemu_proc_open(f->params.root_fd, &run->ident, reads, &proc);
+	bool has_shares = r == 0 && reads & READS(CGROUP_WEIGHT) &&
+		qemu_proc_shares(proc, &shares) == 0;
+	bool whole = open_shortages() == before;
 
 	if (r < 0) {
-		put_off(f, run, search, r, now);
+		put_off(f, run, search, r, whole, now);
+		return false;
+	}
+	if (!whole && search->opened) {
+		/* what is open already is not worse */
+		qemu_proc_free(proc);
+		search->not_before_ns = now + SHORTAGE_PAUSE_NS;
 		return false;
 	}
 	*search = (struct fast_search){ .seen = search->seen,
 		.reads = reads,
-		.not_before_ns = INT64_MAX,
+		.not_before_ns = whole ? INT64_MAX : now + SHORTAGE_PAUSE_NS,
 		.opened = true };
 	set_session(f, run, qemu_proc_start_ticks(proc));
-	if (reads & READS(CGROUP_WEIGHT) && qemu_proc_shares(proc, &shares) == 0)
+	if (has_shares)
 		atomic_store(&run->shares, shares);
 	run_set_process(run, qemu_proc_stat_fd(proc));
 	fast_vm_hand_process(fv, proc);
 	return true;
 }
 
-/* A changed description may come with other cgroups: the process is opened again. */
-static bool find_links(struct finder *f, struct run *run, struct fast_vm *fv)
+/*
+ * A changed description may come with other cgroups: the process is opened again.
+ * @next: when to look again, moved to an earlier time if descriptors were lacking.
+ */
+static bool find_links(
+	struct finder *f, struct run *run, struct fast_vm *fv, int64_t *next)
 {
 	_cleanup_description_ struct description *d =
 		registry_description(f->params.registry, run);
@@ -139,13 +163,25 @@ static bool find_links(struct finder *f, struct run *run, struct fast_vm *fv)
 
 	if (!d || d == search->seen)
 		return false;
+	unsigned before = open_shortages();
+	int64_t again = clock_mono_ns() + SHORTAGE_PAUSE_NS;
+	struct fast_description *found = fast_description_new(f->params.root_fd, d);
+	bool whole = open_shortages() == before;
+
+	if (!whole && again < *next)
+		*next = again;
+	if (!whole && search->seen) {
+		/* the one before is not worse */
+		fast_description_free(found);
+		return false;
+	}
 	if (search->seen) {
 		search->not_before_ns = 0;
 		search->tries = 0;
 	}
-	fast_vm_hand_description(fv, fast_description_new(f->params.root_fd, d));
+	fast_vm_hand_description(fv, found);
 	description_unref(search->seen);
-	search->seen = TAKE_PTR(d);
+	search->seen = whole ? TAKE_PTR(d) : NULL;
 	return true;
 }
 
@@ -156,6 +192,7 @@ static bool find_links(struct finder *f, struct run *run, struct fast_vm *fv)
 static int64_t look(struct finder *f)
 {
 	_cleanup_roster_ struct roster *roster = registry_roster(f->params.registry);
+	unsigned before = open_shortages();
 	uint64_t reads = current_reads(f);
 	int64_t next = INT64_MAX;
 
@@ -170,11 +207,12 @@ static int64_t look(struct finder *f)
 
 		if (!fv)
 			continue;
-		if (find_links(f, roster->runs[i], fv))
+		if (find_links(f, roster->runs[i], fv, &next))
 			f->params.found(f->params.ctx);
 		if (fast_vm_search(fv)->not_before_ns < next)
 			next = fast_vm_search(fv)->not_before_ns;
 	}
+	shortage_tell(f->params.shortage, before);
 	return next;
 }
 
@@ -189,9 +227,8 @@ static void *finder_main(void *arg)
 		int64_t next = look(f);
 
 		lock_take(&f->lock);
-		while (!f->stopping && !f->woken && clock_mono_ns() < next) {
+		while (!f->stopping && !f->woken && clock_mono_ns() < next)
 			lock_wait(&f->lock, &f->wake, next);
-		}
 	}
 	lock_release(&f->lock);
 	return NULL;

@@ -12,11 +12,13 @@
 struct board;
 struct finder;
 struct registry;
+struct shortage;
 
 struct finder_params {
 	struct registry *registry;
-	struct board *board; /* its configuration says what to open */
-	int root_fd;         /* holds proc, sys and run; borrowed */
+	struct board *board;       /* its configuration says what to open */
+	int root_fd;               /* holds proc, sys and run; borrowed */
+	struct shortage *shortage; /* to be told */
 
 	/* Something was handed over.  From the finder's thread; must not block. */
 	void (*found)(void *ctx);
@@ -30,5 +32,8 @@ void finder_stop(struct finder *finder); /* frees; NULL is accepted */
 /* There may be something to do: VMs, descriptions or the configuration have changed. */
 void finder_wake(struct finder *finder);
 
-/* True if the kernel counts waiting (kernel.sched_schedstats), which may change. */
-bool finder_waits_counted(int root_fd);
+/*
+ * True if the kernel counts waiting (kernel.sched_schedstats), which may change.
+ * @known: what was known before, if it cannot be read for want of descriptors.
+ */
+bool finder_waits_counted(int root_fd, bool known);

@@ -106,8 +106,7 @@ static const char *read_kept(struct host *host, enum host_file file)
 
 	strbuf_clear(&host->text);
 	if (host->fds[file] < 0)
-		host->fds[file] =
-			openat(host->root_fd, paths[file], O_RDONLY | O_CLOEXEC);
+		host->fds[file] = open_at(host->root_fd, paths[file], O_RDONLY);
 	if (host->fds[file] < 0 || lseek(host->fds[file], 0, SEEK_SET) < 0 ||
 		read_all(host->fds[file], LIMIT_PROC_FILE_BYTES, &host->text) < 0) {
 		strbuf_clear(&host->text);
@@ -482,11 +481,12 @@ static void sample_cpus(struct host *host)
 {
 	_cleanup_strbuf_ struct strbuf online = STRBUF_INIT;
 
-	if (read_file_at(host->root_fd, "sys/devices/system/cpu/online", 4096, &online) <
-		0)
-		return;
-	if (!host->online || strcmp(host->online, strbuf_str(&online)) != 0) {
+	int r = read_file_at(
+		host->root_fd, "sys/devices/system/cpu/online", 4096, &online);
+
+	if (r == 0 && (!host->online || strcmp(host->online, strbuf_str(&online)) != 0)) {
 		_cleanup_free_ struct packages *seen = xcalloc(2, sizeof(*seen));
+		unsigned before = open_shortages();
 
 		host->cpus = count_cpus(strbuf_str(&online), host, &seen[0], &seen[1]);
 		host->sockets = seen[0].n;
@@ -494,6 +494,11 @@ static void sample_cpus(struct host *host)
 		host->mhz = host_nominal_mhz(host->root_fd);
 		free(host->online);
 		host->online = strbuf_steal(&online);
+		if (open_shortages() != before) {
+			/* counts of what could be opened are not true: the next sample's are */
+			host->sockets = host->cores = host->mhz = 0;
+			free(TAKE_PTR(host->online));
+		}
 	}
 	if (host->cpus)
 		set(host, HOST_CPU_COUNT, value_u64(host->cpus));

@@ -91,7 +91,7 @@ static int open_vm_dir(int root_fd, const char *text, const char *controller)
 				? xasprintf("sys/fs/cgroup/%.*s/%.*s", (int)list_len,
 					  list, (int)n - 1, path + 1)
 				: xasprintf("%s/%.*s", v2[i], (int)n - 1, path + 1);
-			int fd = openat(root_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			int fd = open_at(root_fd, dir, O_RDONLY | O_DIRECTORY);
 
 			if (fd >= 0)
 				return fd;
@@ -102,7 +102,7 @@ static int open_vm_dir(int root_fd, const char *text, const char *controller)
 
 static int open_in(int dir, const char *name)
 {
-	return dir < 0 ? -1 : openat(dir, name, O_RDONLY | O_CLOEXEC);
+	return dir < 0 ? -1 : open_at(dir, name, O_RDONLY);
 }
 
 /* "50000 100000", or "max 100000" without a limit; version 1: "50000" or "-1". */
@@ -133,7 +133,7 @@ static void add_throttle(struct qemu_cgroup *cg, int dir)
 static void add_throttles(struct qemu_cgroup *cg, int dir, int levels)
 {
 	add_throttle(cg, dir);
-	int copy = levels ? openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	int copy = levels ? open_at(dir, ".", O_RDONLY | O_DIRECTORY) : -1;
 	_cleanup_closedir_ DIR *entries = copy < 0 ? NULL : fdopendir(copy);
 
 	if (!entries) {
@@ -145,7 +145,7 @@ static void add_throttles(struct qemu_cgroup *cg, int dir, int levels)
 			(e->d_type != DT_DIR && e->d_type != DT_UNKNOWN))
 			continue;
 		_cleanup_close_ int child =
-			openat(dir, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			open_at(dir, e->d_name, O_RDONLY | O_DIRECTORY);
 
 		if (child >= 0)
 			add_throttles(cg, child, levels - 1);
@@ -176,8 +176,12 @@ void qemu_cgroup_open(
 		/* without the controller there are no quotas, and nothing tells of them */
 		cg->has_cpu = cpu >= 0 ||
 			(unified >= 0 && faccessat(unified, "cpu.max", F_OK, 0) == 0);
+		unsigned before = open_shortages();
+
 		if (cg->has_cpu)
 			add_throttles(cg, dir, 2);
+		/* the sum over some of them is not true */
+		cg->has_cpu &= open_shortages() == before;
 	}
 	if (reads & READS(CGROUP_MEMORY)) {
 		cg->memory = open_in(unified, "memory.current");

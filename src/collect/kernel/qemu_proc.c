@@ -21,7 +21,7 @@
 /* The threads are listed again after so many samples, even if nothing seems changed. */
 #define RESCAN_SAMPLES 16u
 
-#define NAME_LOOKS 3u
+#define NAME_LOOKS 4u
 
 struct thread {
 	uint64_t tid;
@@ -38,11 +38,13 @@ struct qemu_proc {
 	int dir; /* /proc/<pid> */
 	int stat, io;
 	uint64_t start_ticks;
-	uint64_t n_threads;     /* when they were listed */
-	unsigned age;           /* samples since then */
-	bool unsure;            /* new threads may not have their names yet */
+	uint64_t n_threads; /* when they were listed */
+	unsigned age;       /* samples since then */
+	bool unsure;        /* new threads may not have their names yet, or their files */
+	bool listed;        /* all of them at least once */
 	struct thread *threads; /* vCPUs first, by number */
 	size_t n, cap, n_vcpus;
+	bool cgroup_lacking; /* it could not be looked into for want of descriptors */
 	char *cgroup_text;
 	struct qemu_cgroup cgroup;
 };
@@ -153,6 +155,8 @@ static int read_stat(int fd, struct stat_fields *ret)
 	return state == 'Z' || state == 'X' || state == 'x' ? -ESRCH : 0;
 }
 
+static void rescan(struct qemu_proc *proc);
+
 int qemu_proc_open(
 	int root_fd, const struct vm_ident *vm, uint64_t reads, struct qemu_proc **ret)
 {
@@ -164,8 +168,7 @@ int qemu_proc_open(
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *path = xasprintf("proc/%" PRIu64, pid);
-	_cleanup_close_ int dir =
-		openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int dir = open_at(root_fd, path, O_RDONLY | O_DIRECTORY);
 
 	if (dir < 0)
 		return -errno;
@@ -174,7 +177,7 @@ int qemu_proc_open(
 		return r;
 	if (!runs_vm(&text, &vm->uuid))
 		return -ESRCH;
-	_cleanup_close_ int stat_fd = openat(dir, "stat", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int stat_fd = open_at(dir, "stat", O_RDONLY);
 
 	if (stat_fd < 0)
 		return -errno;
@@ -193,10 +196,17 @@ int qemu_proc_open(
 		.start_ticks = stat.v[STAT_STARTTIME],
 		.cgroup = QEMU_CGROUP_INIT };
 	if (reads & READS(PROCESS_IO))
-		proc->io = openat(proc->dir, "io", O_RDONLY | O_CLOEXEC);
+		proc->io = open_at(proc->dir, "io", O_RDONLY);
+	unsigned before = open_shortages();
+
 	if (read_file_at(proc->dir, "cgroup", LIMIT_PROC_FILE_BYTES, &text) == 0) {
 		proc->cgroup_text = xstrdup(strbuf_str(&text));
 		qemu_cgroup_open(root_fd, proc->cgroup_text, reads, &proc->cgroup);
+	}
+	proc->cgroup_lacking = open_shortages() != before;
+	if (reads & READS(VCPUS)) {
+		proc->n_threads = stat.v[STAT_NUM_THREADS];
+		rescan(proc);
 	}
 	*ret = proc;
 	return 0;
@@ -271,14 +281,19 @@ static int open_in_task(int task_fd, const char *tid, const char *file)
 {
 	_cleanup_free_ char *path = xasprintf("%s/%s", tid, file);
 
-	return openat(task_fd, path, O_RDONLY | O_CLOEXEC);
+	return open_at(task_fd, path, O_RDONLY);
 }
 
-/* Finds out whether a thread is a vCPU's. */
-static void look_at(int task_fd, const char *name, struct thread *t)
+/* Finds out whether a thread is a vCPU's.  Return: false if that could not be read now. */
+static bool look_at(int task_fd, const char *name, struct thread *t)
 {
-	t->looks++;
+	unsigned before = open_shortages();
+
 	t->vcpu = vcpu_number(task_fd, name);
+	if (open_shortages() != before)
+		return false;
+	t->looks++;
+	return true;
 }
 
 /* What could not be opened, for want of descriptors perhaps, is tried again. */
@@ -312,13 +327,16 @@ static int compare_threads(const void *a, const void *b)
 /* Lists the threads; those that are known keep their descriptors. */
 static void rescan(struct qemu_proc *proc)
 {
-	int fd = openat(proc->dir, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	unsigned before = open_shortages();
+	int fd = open_at(proc->dir, "task", O_RDONLY | O_DIRECTORY);
 	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	size_t kept = 0;
+	bool all = true;
 
 	proc->age = 0;
 	if (!dir) {
 		close_p(&fd);
+		proc->unsure = open_shortages() != before;
 		return;
 	}
 	for (size_t i = 0; i < proc->n; i++)
@@ -334,12 +352,13 @@ static void rescan(struct qemu_proc *proc)
 			t = add_thread(proc, tid);
 		t->seen = true;
 		if (t->vcpu < 0 && t->looks < NAME_LOOKS)
-			look_at(fd, e->d_name, t);
+			all &= look_at(fd, e->d_name, t);
 		if (t->vcpu >= 0)
 			open_files(proc, fd, e->d_name, t);
 	}
 	proc->n_vcpus = 0;
-	proc->unsure = false;
+	proc->unsure = open_shortages() != before;
+	proc->listed |= all;
 	for (size_t i = 0; i < proc->n; i++) {
 		struct thread *t = &proc->threads[i];
 
@@ -427,6 +446,9 @@ static void sample_threads(
 		out->n_vcpus = 0;
 		sample_vcpus(proc, out);
 	}
+	/* the sum over some of them is not true */
+	if (!proc->listed)
+		out->n_vcpus = 0;
 	if (out->n_vcpus) {
 		fact_set(&out->facts[VM_VCPU_CURRENT], value_u64(out->n_vcpus));
 		out->known |= READS(VCPUS);
@@ -493,7 +515,9 @@ int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
 	if (r < 0)
 		return -ESRCH;
 	qemu_cgroup_sample(&proc->cgroup, out);
-	set_times(&stat, out);
+	/* a counter is not to go on as another one, which is less */
+	if (!proc->cgroup_lacking)
+		set_times(&stat, out);
 	set_field(&out->facts[VM_THREADS], &stat, STAT_NUM_THREADS);
 	set_field(&out->facts[VM_MINOR_FAULTS], &stat, STAT_MINFLT);
 	set_field(&out->facts[VM_MAJOR_FAULTS], &stat, STAT_MAJFLT);

@@ -16,6 +16,7 @@
 #include "collect/kernel/host.h"
 #include "collect/kernel/link_stats.h"
 #include "collect/kernel/proc_text.h"
+#include "collect/kernel/shortage.h"
 #include "core/metric_list.h"
 #include "model/board.h"
 #include "model/cycle.h"
@@ -45,6 +46,7 @@ struct sampler {
 	struct cycle cycle;
 	_Atomic int64_t last_cycle_ns, last_mono_ns;
 	_Atomic uint64_t cycles;
+	struct shortage shortage;
 
 	/* sampler thread only */
 	struct host *host;
@@ -62,7 +64,7 @@ static void refresh_plan(struct sampler *s)
 	s->plan = board_plan(s->board);
 	/* what the kernel does not count is not zero; that may be switched at any time */
 	if (s->plan->vm_reads & READS(WAIT)) {
-		bool counted = finder_waits_counted(s->root_fd);
+		bool counted = finder_waits_counted(s->root_fd, s->waits_counted);
 
 		if (counted != s->waits_counted && s->finder)
 			finder_wake(s->finder);
@@ -235,15 +237,17 @@ static void run_beat(struct sampler *s, const struct roster *roster)
 static void run_cycle(struct sampler *s, enum cycle_event event)
 {
 	_cleanup_roster_ struct roster *roster = registry_roster(s->registry);
+	unsigned before = open_shortages();
 
 	refresh_plan(s);
 	if (event == CYCLE_BEAT) {
 		run_beat(s, roster);
-		return;
+	} else {
+		sample_new_vms(s, roster);
+		sample_fleet(s, roster);
+		board_publish(s->board);
 	}
-	sample_new_vms(s, roster);
-	sample_fleet(s, roster);
-	board_publish(s->board);
+	shortage_tell(&s->shortage, before);
 }
 
 static void *sampler_main(void *arg)
@@ -303,6 +307,7 @@ int sampler_start(struct sampler *s,
 	struct finder_params params = { .registry = s->registry,
 		.board = s->board,
 		.root_fd = s->root_fd,
+		.shortage = &s->shortage,
 		.found = on_found,
 		.ctx = s };
 
