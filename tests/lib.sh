@@ -46,7 +46,7 @@ need_fuse()
 start_daemon()
 {
 	local config=${CONF:-$top/conf/vhostmd.conf}
-	ASAN_OPTIONS=exitcode=99 "$build/vhostmd" --no-daemonize --verbose --config "$config" \
+	ASAN_OPTIONS=exitcode=99:${ASAN_OPTIONS:-} "$build/vhostmd" --no-daemonize --verbose --config "$config" \
 		--pid-file "$tmp/pid" --mount "$mnt" "$@" >>"$tmp/log" 2>&1 &
 	keeper=$!
 	wait_for 20 test -e "$mnt/status" || fail "the daemon does not start"

@@ -18,7 +18,7 @@
 #define SMALL_BYTES (128u << 10)
 #define SMALL_UNUSED_NS (3 * NS_PER_S)
 #define UNUSED_NS (30 * NS_PER_S)
-#define MAX_BYTES (6u << 20)
+#define MAX_BYTES (4u << 20)
 #define MAX_COUNT 256u
 #define MIN_KEPT 4u /* whatever their size */
 

@@ -24,21 +24,8 @@ other=$!
 wait_for 20 test -s "$tmp/other/metrics/host/up" || fail "no second daemon"
 other_worker=$(sed -n 's/^pid: //p' "$tmp/other/status")
 at_exit "kill -CONT $other_worker 2>/dev/null; kill $other 2>/dev/null; wait $other 2>/dev/null"
-python3 - "$host" "$tmp/other/disk/00000000-0000-4000-8000-000000000000.img" "$tmp/ready" <<'EOF2' &
-import ctypes, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-libc.mmap.restype = ctypes.c_void_p
-libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
-folder = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
-hangs = os.open(sys.argv[2], os.O_RDONLY)
-# pages that nobody has read yet, which writing to needs
-room = libc.mmap(None, 65536, 3, 2, hangs, 65536)
-open(sys.argv[3], "w").close()
-while not os.path.exists(sys.argv[3] + ".go"): # busy, to be told from what hangs
-    pass
-n = libc.syscall(217 if os.uname().machine == "x86_64" else 61, folder, ctypes.c_void_p(room), 65536)
-sys.exit(n <= 0)
-EOF2
+python3 "$(dirname "$0")/hold-directory.py" "$host" \
+	"$tmp/other/disk/00000000-0000-4000-8000-000000000000.img" "$tmp/ready" &
 lister=$!
 wait_for 10 test -e "$tmp/ready" || fail "no lister"
 cat "$host"/* >/dev/null

@@ -51,7 +51,7 @@ static void renderings_are_bounded(void **state)
 	(void)state;
 	static const struct {
 		size_t bytes, most;
-	} sizes[] = { { 100, 256 }, { 1 << 20, 6 }, { 20 << 20, 4 } };
+	} sizes[] = { { 100, 256 }, { 1 << 20, 4 }, { 20 << 20, 4 } };
 
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
 		struct pinned *p = pinned_new();
