@@ -115,6 +115,8 @@ wait_for 20 seen_by_b -b || fail "the plugged disk shows nothing"
 wait_for 20 seen_by_b -i || fail "the plugged channel says nothing"
 
 # who has its disk open, through the page cache, sees it stop, and then the host's news alone
+sed -i 's/<update_period>60</<update_period>0.5</' "$tmp/conf"
+kill -HUP "$keeper"
 python3 - "$mnt/disk/$b.img" >"$tmp/states" <<'EOF' &
 import struct, sys, time
 disk, end, seen = open(sys.argv[1], "rb", buffering=0), time.monotonic() + 60, []
