@@ -5,8 +5,8 @@
  * docs/sources.md all walk this table.  Immutable data.
  *
  * To add a figure: one line in the table of its collector, which says what must be read for
- * it, and the code there that sets it.  The order of lines means nothing but the order in
- * the documentation.  To add one of libvirt's: one line in catalogue.c; it is matched by
+ * it, and the code there that sets it.  The order of lines is that of the documentation and
+ * means nothing else, but that in USAGE_SOURCES rates stand last (model/vm_sample.c).  To add one of libvirt's: one line in catalogue.c; it is matched by
  * name.
  */
 #pragma once
@@ -24,7 +24,7 @@ struct strbuf;
 enum catalogue_collector {
 	COLLECTOR_HOST,  /* collect/kernel/host: files of the kernel, kept open */
 	COLLECTOR_FLEET, /* collect/kernel/sampler: about all VMs, and vhostmd itself */
-	COLLECTOR_DOMAIN, /* collect/libvirt/connection: the domain's identity and description */
+	COLLECTOR_DOMAIN, /* model/domain: a VM's identity, and what its description grants */
 	COLLECTOR_LIBVIRT, /* libvirt's statistics; those with a key also by the fast lane */
 	COLLECTOR_KERNEL,   /* the fast lane alone: the VM's process and cgroup */
 	COLLECTOR_USAGE,    /* calculated from either lane's figures */

@@ -93,7 +93,8 @@ uint64_t tree_generation(struct tree *tree);
 
 /*
  * Waits for a view of another generation than @generation, for a wake, or until
- * @until_mono_ns.  Return: the current view, with a reference for the caller.
+ * @until_mono_ns.  One thread alone may wait (fs/serve's notify): who else wants views takes
+ * them when he needs one.  Return: the current view, with a reference for the caller.
  */
 struct view *tree_wait(struct tree *tree, uint64_t generation, int64_t until_mono_ns);
 

@@ -23,7 +23,7 @@ struct run;
 enum {
 	LANE_HOST,   /* collect/kernel/sampler: the host */
 	LANE_FLEET,  /* collect/kernel/sampler: all VMs together, vhostmd itself */
-	LANE_DOMAIN, /* collect/libvirt/connection: identity and limits */
+	LANE_DOMAIN, /* collect/kernel/sampler: identity and limits, of model/domain */
 	LANE_FAST,   /* collect/kernel/sampler: from the kernel */
 	LANE_ABOUT, /* collect/kernel/sampler: about the samples; does not make them newer */
 	LANE_LIBVIRT,  /* collect/libvirt/slow: from libvirt */

@@ -8,6 +8,9 @@
  * event that came while it was on its way.  So each report carries its order: a number that
  * is taken when the event comes in, or before the list is asked for.  What is known by a
  * later report is never undone by an earlier one.
+ *
+ * There is one finder at a time: its list, which it asks for now and then, ends what it does
+ * not name, whoever reported that.
  */
 #pragma once
 

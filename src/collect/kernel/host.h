@@ -23,8 +23,8 @@ struct host *host_new(int root_fd);
 void host_free(struct host *host); /* NULL is accepted */
 
 /*
- * Samples what @plan has of the host, and what figures of all VMs are made of.  Rates need two samples; the first time they
- * are unavailable.  Return: a list owned by the caller.
+ * Samples what @plan has of the host, and what figures of all VMs are made of.  Rates need
+ * two samples; the first time they are unavailable.  Return: a list owned by the caller.
  */
 struct metric_list *host_sample(struct host *host, const struct plan *plan);
 

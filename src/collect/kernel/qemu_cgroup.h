@@ -31,8 +31,8 @@ struct qemu_cgroup {
 
 /*
  * Opens what must be read for @reads (core/catalogue.h) of the cgroup that @text, the
- * process' /proc/<pid>/cgroup, names.  A process that shares a cgroup with others has none of its own; then nothing is
- * opened.  @root_fd: the directory that holds sys/fs/cgroup.
+ * process' /proc/<pid>/cgroup, names.  A process that shares a cgroup with others has none
+ * of its own; then nothing is opened.  @root_fd: the directory that holds sys/fs/cgroup.
  */
 void qemu_cgroup_open(
 	int root_fd, const char *text, uint64_t reads, struct qemu_cgroup *cg);

@@ -126,6 +126,7 @@ static void parse_stat(
 	}
 }
 
+/* Fields of proc(5)'s stat behind the state, the third; ascending, for STAT_MAX. */
 enum {
 	STAT_MINFLT = 10 - 3,
 	STAT_MAJFLT = 12 - 3,
