@@ -53,7 +53,7 @@ grep -q "no user 'no-such-user'" "$tmp/err" || fail "unknown user: $(cat "$tmp/e
 # a URI that libvirt has no driver for is said once, with the remedy
 start_daemon -c test+nosuch:///default
 wait_for 10 logged "error: libvirt: nothing serves test+nosuch:///default.*--connect" || fail "no word on the URI"
-grep -q '^libvirt.state: hopeless' "$mnt/status" || fail "status does not tell"
+wait_for 5 grep -q '^libvirt.state: hopeless' "$mnt/status" || fail "status does not tell"
 stop_daemon || exit 1
 
 # a living daemon is not disturbed by a second one

@@ -78,7 +78,7 @@ xmllint --noout "$mnt/metrics.xml" || fail "metrics.xml is not XML"
 grep -q s3cret "$mnt/metrics.xml" && fail "a metric with guest=no is shown to guests"
 grep -q s3cret "$mnt/metrics.prom" || fail "the host does not see it in metrics.prom"
 promtool check metrics <"$mnt/metrics.prom" || fail "promtool"
-grep -q '^libvirt.state: connected' "$mnt/status" || fail status
+wait_for 5 grep -q '^libvirt.state: connected' "$mnt/status" || fail status
 
 # a value is whole, however fast it changes: time never goes back, never lacks its newline
 python3 - "$host/Time" <<'EOF' || fail "torn or old value"

@@ -44,7 +44,7 @@ done
 has_value "$mnt/metrics/host/Stuck" && fail "a value of an action that is stuck"
 time_moves
 assert_eq "processes of three stuck actions" "$(readers)" 3
-grep -qx 'actions.stuck: 3' "$mnt/status" || fail "status: $(grep actions "$mnt/status")"
+wait_for 5 grep -qx 'actions.stuck: 3' "$mnt/status" || fail "status: $(grep actions "$mnt/status")"
 assert_eq "open files that an action may have" "$(cat "$mnt/metrics/host/Files")" 512
 
 # a reload does not start them again, nor say so again
@@ -71,5 +71,5 @@ wait_for 20 has_value "$mnt/metrics/host/Stuck" "$mnt/metrics/host/StuckChild" "
 	fail "they do not recover"
 wait_for 10 logged 'metric Stuck is available again' || fail "not said"
 wait_for 10 has_readers 0 || fail "readers stay"
-grep -qx 'actions.stuck: 0' "$mnt/status" || fail "status: $(grep actions "$mnt/status")"
+wait_for 5 grep -qx 'actions.stuck: 0' "$mnt/status" || fail "status: $(grep actions "$mnt/status")"
 stop_daemon

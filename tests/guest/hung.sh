@@ -38,7 +38,7 @@ wait_for 20 all_new || fail "no slow figures: $(cat "$mnt/status")"
 
 kill -STOP "${hang[@]}"
 others_new 10 "$hang_count stopped"
-silent $hang_count || fail "not all that are stopped are marked: $(cat "$mnt/status")"
+wait_for 5 silent $hang_count || fail "not all that are stopped are marked: $(cat "$mnt/status")"
 [ "$(line slow.abandoned)" -le 4 ] || fail "calls were made that nobody could answer: $(line slow.abandoned)"
 logged 'slow figures of all VMs stand still' && fail "calls for VMs that could be seen to be stopped"
 kill -CONT "${hang[@]}"
