@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fs/names.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "util/hash.h"
 #include "util/lock.h"
 #include "util/mem.h"
+#include "util/sync.h"
 
 #define N_BUCKETS 1024u
 
@@ -33,7 +33,7 @@ struct names *names_new(void)
 	struct names *names = xcalloc(1, sizeof(*names));
 
 	lock_init(&names->lock);
-	pthread_cond_init(&names->wake, NULL);
+	cond_init_monotonic(&names->wake);
 	names->end = &names->first;
 	return names;
 }

@@ -9,20 +9,10 @@ nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 python=$(PATH=/usr/bin:$PATH command -v python3)
 result() { printf 'hostile_reader.%s %s %s\n' "$@"; }
 
-cat >"$tmp/conf" <<-EOF2
-	<vhostmd><globals><update_period>0.05</update_period>
-	<filesystem><mode>0444</mode></filesystem></globals><metrics>
-	<metric context="host"><name>up</name><source>host.uptime</source></metric>
-	$(for i in $(seq 300); do
-		echo "<metric context='host'><name>number.$i</name><source>host.context.switches</source></metric>"
-	done)
-	$(for i in $(seq 3000); do
-		echo "<metric context='vm'><name>number.$i</name><source>domain.id</source></metric>"
-	done)
-	</metrics></vhostmd>
-EOF2
+python3 "$hostile" conf >"$tmp/conf"
 CONF=$tmp/conf start_daemon --connect test:///default
-wait_for 10 has_value "$mnt/metrics/host/up" "$mnt/metrics/host/number.300" || fail "no sample"
+wait_for 10 has_value "$mnt/metrics/host/number.300" "$mnt/metrics/vm/test/number.3000" ||
+	fail "no sample"
 cp "$hostile" "$tmp/hostile.py"
 ls -lR "$mnt" >/dev/null
 cat "$mnt"/metrics/host/* "$mnt"/metrics/vm/test/* "$mnt/metrics.xml" "$mnt/metrics.prom" >/dev/null

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
+hostile-reader.py conf                    a configuration with as much as there may be
 hostile-reader.py hostile MOUNT SECONDS   everything that costs, as fast as it goes
 hostile-reader.py age FILE SECONDS        reads a host metric that holds the time since boot;
                                           prints the median and the 99th percentile of its
@@ -78,4 +79,15 @@ def age(path, seconds):
     print(f"{ages[len(ages) // 2]:.2f} {ages[len(ages) * 99 // 100]:.2f}")
     return 0
 
-sys.exit({"hostile": hostile, "age": age}[sys.argv[1]](*sys.argv[2:]))
+def conf():
+    print('<vhostmd><globals><update_period>0.05</update_period>'
+        '<filesystem><mode>0444</mode></filesystem></globals><metrics>\n'
+        '<metric context="host"><name>up</name><source>host.uptime</source></metric>')
+    for context, source, n in ("host", "host.context.switches", 300), ("vm", "domain.id", 3000):
+        for i in range(1, n + 1):
+            print(f'<metric context="{context}"><name>number.{i}</name>'
+                f'<source>{source}</source></metric>')
+    print('</metrics></vhostmd>')
+    return 0
+
+sys.exit({"conf": conf, "hostile": hostile, "age": age}[sys.argv[1]](*sys.argv[2:]))

@@ -9,22 +9,12 @@ nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
 python=$(PATH=/usr/bin:$PATH command -v python3)
 "${nobody[@]}" "$python" -c '' || skip "needs setpriv, and python3 for nobody"
 
-cat >"$tmp/conf" <<-EOF2
-	<vhostmd><globals><update_period>0.05</update_period>
-	<filesystem><mode>0444</mode></filesystem></globals><metrics>
-	<metric context="host"><name>up</name><source>host.uptime</source></metric>
-	$(for i in $(seq 300); do
-		echo "<metric context='host'><name>number.$i</name><source>host.context.switches</source></metric>"
-	done)
-	$(for i in $(seq 3000); do
-		echo "<metric context='vm'><name>number.$i</name><source>domain.id</source></metric>"
-	done)
-	</metrics></vhostmd>
-EOF2
+python3 "$(dirname "$0")/hostile-reader.py" conf >"$tmp/conf"
 # a sanitizer keeps what is freed for a while; that is not what is measured
 export ASAN_OPTIONS=quarantine_size_mb=1:thread_local_quarantine_size_kb=64
 CONF=$tmp/conf start_daemon --connect test:///default
-wait_for 10 has_value "$mnt/metrics/host/up" "$mnt/metrics/host/number.300" || fail "no sample"
+wait_for 10 has_value "$mnt/metrics/host/number.300" "$mnt/metrics/vm/test/number.3000" ||
+	fail "no sample"
 worker=$(worker_pid)
 script=$tmp/hostile-reader.py
 cp "$(dirname "$0")/hostile-reader.py" "$script"

@@ -5,7 +5,7 @@
  * once there are descriptors again all of it is there, as if nothing had been.
  */
 #include "fake-time.h"
-#include "fixture.h"
+#include "host-files.h"
 #include "plans.h"
 #include "samples.h"
 
@@ -115,38 +115,19 @@ static unsigned count_descriptors(void)
 
 static void add_host(struct fixture *f)
 {
-	fixture_add(f, "proc/stat",
-		"cpu  100 20 30 4000 50 6 7 8 9 10\nctxt 12345\nprocs_running 3\n"
-		"procs_blocked 1\n");
-	fixture_add(f, "proc/meminfo",
-		"MemTotal:        1000 kB\nMemFree:          300 kB\nMemAvailable:     600 kB\n"
-		"Buffers:           50 kB\nCached:           150 kB\nSwapCached:        10 kB\n"
-		"SwapTotal:        500 kB\nSwapFree:         400 kB\n");
-	fixture_add(f, "proc/vmstat",
-		"pgpgin 1000\npgpgout 2000\npswpin 3\npswpout 4\npgfault 500\npgmajfault 6\n");
-	fixture_add(f, "proc/loadavg", "0.50 1.25 2.00 1/234 5678\n");
-	fixture_add(f, "proc/uptime", "1234.56 999.00\n");
-	fixture_add(f, "proc/pressure/cpu",
-		"some avg10=1.50 avg60=2.50 avg300=3.50 total=12345\n"
-		"full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
+	add_host_fixture(f);
 	fixture_add(f, "proc/sys/kernel/sched_schedstats", "1\n");
 	fixture_add(f, "proc/sys/kernel/random/boot_id", "x\n");
 	fixture_add(f, "proc/self/statm", "1000 200 30\n");
-	fixture_add(f, "etc/os-release", "NAME=\"Some Linux\"\n");
-	fixture_add(f, "sys/devices/system/cpu/online", "0-3\n");
 	fixture_add(f, "sys/devices/system/cpu/cpu0/cpufreq/base_frequency", "2500000\n");
 	fixture_add(f, "sys/devices/system/cpu/cpu0/acpi_cppc/nominal_freq", "2600\n");
-	for (int cpu = 0; cpu < 4; cpu++) {
-		char path[96], id[8];
+	/* two cores a socket, so that each that is not counted is missed */
+	for (int cpu = 1; cpu < 4; cpu += 2) {
+		char path[96];
 
 		snprintf(path, sizeof(path),
-			"sys/devices/system/cpu/cpu%d/topology/physical_package_id", cpu);
-		snprintf(id, sizeof(id), "%d\n", cpu / 2);
-		fixture_add(f, path, id);
-		snprintf(path, sizeof(path),
 			"sys/devices/system/cpu/cpu%d/topology/core_id", cpu);
-		snprintf(id, sizeof(id), "%d\n", cpu % 2);
-		fixture_add(f, path, id);
+		fixture_add(f, path, "1\n");
 	}
 }
 
