@@ -61,7 +61,8 @@ struct group {
 	struct group *next; /* in the bucket */
 	uint64_t key;
 	struct record *records;
-	int64_t again_ns; /* some of them were left until then; 0: none */
+	int64_t again_ns;    /* some of them were left until then; 0: none */
+	uint64_t generation; /* of the newest view that any of them was told from */
 };
 
 #define GROUP_BUCKETS 1024u
@@ -187,6 +188,8 @@ static void move_to_group_locked(
 		enter_group(r, group_locked(a, key));
 	}
 	r->group->again_ns = ns_earlier(r->group->again_ns, again_ns);
+	if (r->group->generation < r->generation)
+		r->group->generation = r->generation;
 }
 
 static struct record *add_locked(struct armed *a, const struct armed_node *node)
@@ -247,8 +250,6 @@ static struct blob *tell_locked(
 
 	if (r->names && (node->moved || r->version != node->version))
 		r->doubted = true;
-	/* what it was to be looked at for in its group counts in the new one */
-	move_to_group_locked(a, r, node->group, r->group->again_ns);
 	/* a newer answer may have overtaken this one */
 	if (!told || node->generation >= r->generation) {
 		old = r->told;
@@ -256,6 +257,8 @@ static struct blob *tell_locked(
 		r->version = node->version;
 		r->generation = node->generation;
 	}
+	/* what it was to be looked at for in its group counts in the new one */
+	move_to_group_locked(a, r, node->group, r->group->again_ns);
 	r->state = state;
 	r->gone = false;
 	r->lookups += node->entered;
@@ -522,7 +525,9 @@ size_t armed_collect(struct armed *a, const struct armed_now *now,
 	lock_take(&a->lock);
 	for (size_t i = 0; i < GROUP_BUCKETS; i++)
 		for (struct group *g = a->groups[i]; g; g = g->next)
+			/* told from a view that was never looked at, it may be gone since */
 			if ((g->again_ns && g->again_ns <= now->ns) ||
+				g->generation > now->seen ||
 				now->touched(now->ctx, g->key))
 				collect_group_locked(a, g, now, &out);
 	*ret_again = drop_empty_groups_locked(a);

@@ -120,7 +120,8 @@ enum armed_verdict {
 struct armed_now {
 	void *ctx;
 	int64_t ns;
-	/* whether anything of a group may have changed since it was asked last */
+	uint64_t seen; /* generation of the view that was looked at last */
+	/* whether anything of a group may have changed since then */
 	bool (*touched)(void *ctx, uint64_t group);
 	/* a node of which @version was told; *@ret_group, unless it is gone: its group now */
 	enum armed_verdict (*check)(
@@ -130,7 +131,7 @@ struct armed_now {
 };
 
 /*
- * Goes through the records of the groups that were touched, and takes out what is changed
+ * Goes through the records of the groups that were touched, or told of since, and takes out what is changed
  * or gone.  Of what has moved the entries are taken back at once and the node a moment
  * later.  All nodes must be taken back before any entry is, so that no name leads to bytes
  * that are older than those it led to before.

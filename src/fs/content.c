@@ -643,6 +643,7 @@ size_t content_changes(struct content *c, struct armed_change **ret)
 	cmp.all = atomic_exchange(&c->missed, false) || cmp.forget;
 	const struct armed_now now = { .ctx = &cmp,
 		.ns = clock_mono_ns(),
+		.seen = c->seen ? c->seen->generation : 0,
 		.touched = touched,
 		.check = check,
 		.stands = stands };
