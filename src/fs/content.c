@@ -266,10 +266,10 @@ static void answer(struct content *c, const struct place *at, const struct node 
 static void answer_disk(struct content *c, const struct place *at,
 	const struct node *node, pid_t reader, struct content_answer *ret)
 {
-	int64_t time_ns = disk_time(c->disks, at->view, node, reader);
-
 	*ret = (struct content_answer){ .id = node->id,
 		.generation = at->view->generation };
+	int64_t time_ns = disk_time(c->disks, at->view, node, reader, &ret->attr_ns);
+
 	/* before the first sample */
 	if (time_ns < NS_PER_S)
 		time_ns += atomic_load(&c->since_ns);

@@ -9,8 +9,8 @@
  * name (node_sized()), so that nobody finds the tail of a longer value behind a shorter one.
  * A document is looked up as one rendering (fs/pinned.h), which never changes, and for a
  * moment as the same one (fs/held.h).
- * A disk has a constant size and a latch of its own (mdisk/disks.h).  Its mtime is known for
- * no time and tells images apart, by which the kernel keeps its page cache (fs/disk.h).
+ * A disk has a constant size and a latch of its own (mdisk/disks.h).  Its mtime tells images
+ * apart, by which the kernel keeps its page cache (fs/disk.h).
  */
 #pragma once
 
@@ -51,7 +51,8 @@ struct content_answer {
 	uint64_t id; /* what the kernel is to ask by */
 	struct stat st;
 	bool keep_entry; /* that the name stands for this file */
-	bool keep_attr;  /* what st says */
+	bool keep_attr;  /* what st says; if not: */
+	int64_t attr_ns; /* for so long, whatever happens */
 	uint64_t generation;
 };
 

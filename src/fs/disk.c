@@ -45,9 +45,7 @@ static struct disks_place place_of(
 {
 	bool shared = node->kind == NODE_SHARED_DISK;
 	uint64_t latch[2] = { node->id,
-		!direct          ? UINT64_MAX
-			: shared ? (uint64_t)process_of(reader)
-				 : 0 };
+		direct && shared ? (uint64_t)process_of(reader) : 0 };
 
 	return (struct disks_place){ .key = siphash24(latch, sizeof(latch)),
 		.view = view,
@@ -66,10 +64,10 @@ struct blob *disk_read(struct disks *disks, struct view *view, const struct node
 		: disks_read_cached(disks, &place, reader, from_start, clock_mono_ns());
 }
 
-int64_t disk_time(
-	struct disks *disks, struct view *view, const struct node *node, pid_t reader)
+int64_t disk_time(struct disks *disks, struct view *view, const struct node *node,
+	pid_t reader, int64_t *ret_keep_ns)
 {
 	struct disks_place place = place_of(view, node, false, 0);
 
-	return disks_time(disks, &place, reader, clock_mono_ns());
+	return disks_time(disks, &place, reader, clock_mono_ns(), ret_keep_ns);
 }

@@ -85,12 +85,17 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
 }
 
+static double attr_timeout(const struct content_answer *answer)
+{
+	return answer->keep_attr ? KEEP_S : (double)answer->attr_ns / NS_PER_S;
+}
+
 static void fill_entry(const struct content_answer *answer, struct fuse_entry_param *ret)
 {
 	*ret = (struct fuse_entry_param){ .ino = answer->id,
 		.generation = 1,
 		.attr = answer->st,
-		.attr_timeout = answer->keep_attr ? KEEP_S : 0,
+		.attr_timeout = attr_timeout(answer),
 		.entry_timeout = answer->keep_entry ? KEEP_S : 0 };
 }
 
@@ -123,7 +128,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		fuse_reply_err(req, -r);
 		return;
 	}
-	fuse_reply_attr(req, &answer.st, answer.keep_attr ? KEEP_S : 0);
+	fuse_reply_attr(req, &answer.st, attr_timeout(&answer));
 	content_told(content, answer.generation);
 }
 

@@ -38,6 +38,13 @@
  */
 #define DROPPED_NS (25 * NS_PER_MS)
 
+/*
+ * For how long a disk's time may be kept where nobody reads it through the page cache; and
+ * for how long, at most, somebody may be on his way who was told so.
+ */
+#define KEEP_NS (250 * NS_PER_MS)
+#define KEPT_NS (2 * KEEP_NS)
+
 /* A disk that nobody read for so long is forgotten. */
 #define FORGET_NS (10 * NS_PER_S)
 
@@ -53,6 +60,9 @@
 /* Keys of latches that are for all who have none of their own. */
 enum common { COMMON_PRIVATE = 1, COMMON_CACHED, COMMON_SHARED, COMMON_END };
 
+/* In a key: the latch of what the page cache has of the disk. */
+#define CACHED_KEY (UINT64_C(1) << 63)
+
 #define N_BUCKETS 1024u
 
 struct disk {
@@ -60,6 +70,7 @@ struct disk {
 	uint64_t key;      /* immutable */
 	bool counted;      /* immutable: in n_shared */
 	unsigned users;    /* guarded by disks.lock */
+	int64_t kept_ns; /* guarded by disks.lock: until when disks_time() may be kept */
 
 	struct lock lock; /* guards all below; taken without disks.lock */
 	struct blob *image;
@@ -81,8 +92,9 @@ struct disks {
 	_Atomic uint64_t size_bytes;
 	struct lock lock; /* guards the table */
 	struct disk *buckets[N_BUCKETS];
-	size_t n_shared;      /* latches of readers of the shared disk */
-	int64_t forgotten_ns; /* the highest time of those that were forgotten */
+	size_t n_shared;        /* latches of readers of the shared disk */
+	int64_t shared_kept_ns; /* disk.kept_ns for all of them */
+	int64_t forgotten_ns;   /* the highest time of those that were forgotten */
 
 	struct lock shared_lock; /* guards the rest; inside disk.lock */
 	struct blob *shared;     /* the newest shared image that anybody asked for */
@@ -135,6 +147,29 @@ void disks_set_size(struct disks *disks, uint64_t size_bytes)
 	atomic_store(&disks->size_bytes, size_bytes);
 }
 
+/* Return: whether it was; not while somebody uses it. */
+static bool drop_locked(struct disks *disks, struct disk **at)
+{
+	assert_locked(&disks->lock);
+	struct disk *disk = *at;
+
+	if (disk->users)
+		return false;
+	*at = disk->next;
+	disks->n_shared -= disk->counted;
+	if (disk->time_ns > disks->forgotten_ns)
+		disks->forgotten_ns = disk->time_ns;
+	disk_free(disk);
+	return true;
+}
+
+/* Nobody uses it, so nobody changes when it was used. */
+static bool is_left(const struct disk *disk, int64_t now_ns)
+{
+	return !disk->users && now_ns > disk->kept_ns &&
+		now_ns - disk->used_ns > FORGET_NS;
+}
+
 size_t disks_sweep(struct disks *disks, int64_t now_ns)
 {
 	struct blob *shared = NULL;
@@ -145,19 +180,10 @@ size_t disks_sweep(struct disks *disks, int64_t now_ns)
 		struct disk **at = &disks->buckets[i];
 
 		while (*at) {
-			struct disk *disk = *at;
-
-			/* nobody uses it, so nobody changes the others */
-			if (!disk->users && now_ns - disk->used_ns > FORGET_NS) {
-				*at = disk->next;
-				disks->n_shared -= disk->counted;
-				if (disk->time_ns > disks->forgotten_ns)
-					disks->forgotten_ns = disk->time_ns;
-				disk_free(disk);
+			if (is_left(*at, now_ns) && drop_locked(disks, at))
 				n++;
-			} else {
-				at = &disk->next;
-			}
+			else
+				at = &(*at)->next;
 		}
 	}
 	lock_release(&disks->lock);
@@ -169,14 +195,20 @@ size_t disks_sweep(struct disks *disks, int64_t now_ns)
 	return n;
 }
 
+static struct disk **place_locked(struct disks *disks, uint64_t key)
+{
+	assert_locked(&disks->lock);
+	struct disk **at = &disks->buckets[key % N_BUCKETS];
+
+	while (*at && (*at)->key != key)
+		at = &(*at)->next;
+	return at;
+}
+
 static struct disk *find_locked(struct disks *disks, uint64_t key)
 {
 	assert_locked(&disks->lock);
-	struct disk *disk = disks->buckets[key % N_BUCKETS];
-
-	while (disk && disk->key != key)
-		disk = disk->next;
-	return disk;
+	return *place_locked(disks, key);
 }
 
 static struct disk *add_locked(struct disks *disks, uint64_t key, bool counted)
@@ -201,25 +233,87 @@ static uint64_t key_locked(
 	struct disks *disks, const struct disks_place *place, bool cached)
 {
 	assert_locked(&disks->lock);
-	if (!place->shared)
-		return place->vm ? place->key : cached ? COMMON_CACHED : COMMON_PRIVATE;
-	bool room = disks->n_shared < SHARED_READERS_MAX + 2 * place->view->n_vms;
+	if (!place->shared && !place->vm) {
+		/* should it run again, its pages may be of the common image by then */
+		struct disk **own = place_locked(disks, place->key ^ CACHED_KEY);
 
-	return cached || room || find_locked(disks, place->key) ? place->key
-								: COMMON_SHARED;
+		if (*own)
+			drop_locked(disks, own);
+		return cached ? COMMON_CACHED : COMMON_PRIVATE;
+	}
+	if (cached)
+		return place->key ^ CACHED_KEY;
+	bool room = !place->shared ||
+		disks->n_shared < SHARED_READERS_MAX + 2 * place->view->n_vms;
+
+	return room || find_locked(disks, place->key) ? place->key : COMMON_SHARED;
 }
 
-/* Return: the disk, NULL if there is none and @make is not set. */
-static struct disk *acquire(
-	struct disks *disks, const struct disks_place *place, bool cached, bool make)
+/* Until when a disk's time may be kept; NULL if nobody reads it past the page cache. */
+static int64_t *kept_ns_locked(struct disks *disks, const struct disks_place *place)
+{
+	assert_locked(&disks->lock);
+	if (place->shared)
+		return disks->n_shared ? &disks->shared_kept_ns : NULL;
+	struct disk *direct = find_locked(disks, place->key);
+
+	return direct ? &direct->kept_ns : NULL;
+}
+
+/* For a read past the page cache.  Return: the disk. */
+static struct disk *acquire(struct disks *disks, const struct disks_place *place)
 {
 	lock_take(&disks->lock);
-	uint64_t key = key_locked(disks, place, cached);
+	uint64_t key = key_locked(disks, place, false);
 	struct disk *disk = find_locked(disks, key);
 
-	if (!disk && make)
-		disk = add_locked(
-			disks, key, place->shared && !cached && key == place->key);
+	if (!disk)
+		disk = add_locked(disks, key, place->shared && key == place->key);
+	disk->users++;
+	lock_release(&disks->lock);
+	return disk;
+}
+
+/*
+ * For a read through the page cache.
+ * Return: the disk; *@ret_unasked: somebody may come who has not asked for its time.
+ */
+static struct disk *acquire_cached(struct disks *disks, const struct disks_place *place,
+	int64_t now_ns, bool *ret_unasked)
+{
+	lock_take(&disks->lock);
+	uint64_t key = key_locked(disks, place, true);
+	struct disk *disk = find_locked(disks, key);
+	const int64_t *kept_ns = kept_ns_locked(disks, place);
+
+	*ret_unasked = kept_ns && now_ns < *kept_ns;
+	if (!disk) {
+		disk = add_locked(disks, key, false);
+		/* whoever asks first is to be told another time */
+		disk->crowded = *ret_unasked;
+	}
+	disk->users++;
+	lock_release(&disks->lock);
+	return disk;
+}
+
+/*
+ * For who asks for the time.  Return: the disk; NULL if nobody has read it through the page
+ * cache, then *@ret_before_ns: the last time that anything there may have,
+ * *@ret_keep_ns: for how long that may be taken for granted.
+ */
+static struct disk *acquire_known(struct disks *disks, const struct disks_place *place,
+	int64_t now_ns, int64_t *ret_before_ns, int64_t *ret_keep_ns)
+{
+	lock_take(&disks->lock);
+	struct disk *disk = find_locked(disks, key_locked(disks, place, true));
+	int64_t *kept_ns = kept_ns_locked(disks, place);
+	bool keep = !disk && kept_ns && (place->shared || place->vm);
+
+	if (kept_ns)
+		*kept_ns = keep ? now_ns + KEPT_NS : 0;
+	*ret_keep_ns = keep ? KEEP_NS : 0;
+	*ret_before_ns = disks->forgotten_ns;
 	if (disk)
 		disk->users++;
 	lock_release(&disks->lock);
@@ -364,13 +458,16 @@ static int64_t place_time(const struct disks_place *place, uint64_t generation)
 		(vm != NULL);
 }
 
-/* The kernel is to drop all pages. */
+/* The kernel is to drop all pages that it has at an earlier time. */
+static int64_t time_after(int64_t before_ns, int64_t time_ns)
+{
+	return time_ns > before_ns ? time_ns : ((before_ns | 1) + 1) | (time_ns & 1);
+}
+
 static void set_time_locked(struct disk *disk, int64_t time_ns)
 {
 	assert_locked(&disk->lock);
-	if (time_ns <= disk->time_ns)
-		time_ns = ((disk->time_ns | 1) + 1) | (time_ns & 1);
-	disk->time_ns = time_ns;
+	disk->time_ns = time_after(disk->time_ns, time_ns);
 }
 
 /* Puts the newest image in place, if there is one that differs.  Return: whether it was. */
@@ -419,7 +516,7 @@ static void note_read_locked(struct disk *disk, bool from_start, int64_t now_ns)
 struct blob *disks_read(struct disks *disks, const struct disks_place *place,
 	bool from_start, int64_t now_ns)
 {
-	struct disk *disk = acquire(disks, place, false, true);
+	struct disk *disk = acquire(disks, place);
 
 	lock_take(&disk->lock);
 	if (!disk->image || (from_start && may_move_locked(disk, now_ns)))
@@ -454,12 +551,13 @@ static void ask_next_locked(struct disk *disk, pid_t reader, int64_t now_ns)
 }
 
 int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t reader,
-	int64_t now_ns)
+	int64_t now_ns, int64_t *ret_keep_ns)
 {
-	struct disk *disk = acquire(disks, place, true, false);
+	int64_t before_ns = 0;
+	struct disk *disk = acquire_known(disks, place, now_ns, &before_ns, ret_keep_ns);
 
 	if (!disk)
-		return place_time(place, place_generation(place));
+		return time_after(before_ns, place_time(place, place_generation(place)));
 	lock_take(&disk->lock);
 	if (may_move_locked(disk, now_ns) && move_locked(disks, disk, place, now_ns))
 		ask_first_locked(disk, reader);
@@ -476,16 +574,18 @@ int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t r
 struct blob *disks_read_cached(struct disks *disks, const struct disks_place *place,
 	pid_t reader, bool from_start, int64_t now_ns)
 {
-	struct disk *disk = acquire(disks, place, true, true);
+	bool unasked = false;
+	struct disk *disk = acquire_cached(disks, place, now_ns, &unasked);
 
 	lock_take(&disk->lock);
 	if (!disk->image) {
 		move_locked(disks, disk, place, now_ns);
-		ask_first_locked(disk, reader);
+		if (!disk->crowded)
+			ask_first_locked(disk, reader);
 	}
 	note_read_locked(disk, from_start, now_ns);
-	struct blob *image = disk->crowded && from_start ? image_make_busy(disk->image)
-							 : blob_ref(disk->image);
+	bool busy = from_start && (disk->crowded || unasked);
+	struct blob *image = busy ? image_make_busy(disk->image) : blob_ref(disk->image);
 
 	lock_release(&disk->lock);
 	release(disks, disk);

@@ -50,7 +50,8 @@ cat >"$tmp/conf" <<-EOF2
 	</metrics></vhostmd>
 EOF2
 CONF=$tmp/conf start_daemon --connect test:///default
-disk=$mnt/disk/$(new_uuid).img
+wait_for 10 test -e "$mnt/metrics/vm/test" || fail "no VM"
+disk=$mnt/disk/$(ls "$mnt/metrics/vm-by-uuid").img
 for _ in 1 2 3 4 5; do
 	echo "$("$reader" disk "$disk" 3000 direct | cut -d' ' -f1) $("$reader" disk "$tmp/plain/disk" 3000 direct | cut -d' ' -f1)"
 done >"$tmp/disks"

@@ -7,13 +7,13 @@
  *  - attributes in an answer to a request that is older than the node's newest attributes,
  *    or than a notification about it, are dropped
  *  - pages of a file whose size or time is another than it was are dropped
- *  - attributes are looked at before each read
+ *  - attributes are looked at before each read, and asked for if their time is over
  *  - a page is locked from the request to the answer, and a notification waits for that
  *  - a directory is locked for look-ups and listings in it, and taking an entry back waits
  *    for them
  *  - a listing is good while the directory's time is what it was
  *  - a node that nothing refers to may be evicted, and its look-ups are given back later
- * Here only the state; test-armed.c moves it.
+ * Here only the state; kernel-model.h moves it.
  */
 #pragma once
 
@@ -41,7 +41,7 @@ struct inode {
 	struct inode *next;
 	uint64_t ino, lookups;
 	uint64_t attr_stamp; /* of the newest attributes, or notification */
-	bool attr_valid;
+	int64_t attr_until_ns;
 	struct stat st;
 	struct page pages[N_PAGES];
 	char *listing; /* names, each with a newline; NULL: not cached */
@@ -134,22 +134,27 @@ static inline bool attr_differ(const struct inode *node, const struct stat *st)
 			(a->tv_sec != b->tv_sec || a->tv_nsec != b->tv_nsec));
 }
 
+static inline bool attr_valid(const struct inode *node, int64_t now_ns)
+{
+	return now_ns < node->attr_until_ns;
+}
+
 /* Attributes that came with an answer to a request that was sent at @stamp. */
 static inline void attr_take(struct kernel *k, struct inode *node, const struct stat *st,
-	bool keep, uint64_t stamp)
+	int64_t until_ns, uint64_t stamp)
 {
 	if (node->attr_stamp > stamp)
 		return;
 	if (attr_differ(node, st))
 		drop_pages(node);
 	node->st = *st;
-	node->attr_valid = keep;
+	node->attr_until_ns = until_ns;
 	node->attr_stamp = ++k->stamp;
 }
 
 static inline void attr_drop(struct kernel *k, struct inode *node)
 {
-	node->attr_valid = false;
+	node->attr_until_ns = 0;
 	node->attr_stamp = ++k->stamp;
 }
 

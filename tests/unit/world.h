@@ -48,6 +48,7 @@ struct world {
 	uint64_t generation;
 	struct spec_set *specs;
 	struct scope host, vms[N_VMS];
+	bool steady; /* no VM starts or stops */
 	struct tree *tree;
 };
 
@@ -143,7 +144,7 @@ static inline void publish(struct world *w)
 		sample(w, &w->host);
 	for (size_t i = 0; i < N_VMS; i++) {
 		struct scope *s = &w->vms[i];
-		unsigned what = random_below(w, 16);
+		unsigned what = w->steady ? 2 + random_below(w, 14) : random_below(w, 16);
 
 		if (what == 0) {
 			scope_done(s);
