@@ -87,7 +87,7 @@ EOF2
 # who waits between two reads finds no tail of a longer value
 cat >"$tmp/slow-reader.py" <<'EOF2'
 import os, random, sys, time
-path, lengths, end, n = sys.argv[1], set(), time.monotonic() + 6, 0
+path, lengths, end, n = sys.argv[1], set(), time.monotonic() + 5, 0
 while time.monotonic() < end:
     start = time.monotonic()
     fd = os.open(path, os.O_RDONLY)
@@ -109,7 +109,7 @@ for _ in {1..4}; do
 	readers+=($!)
 done
 for _ in {1..8}; do
-	python3 "$tmp/reader.py" "$host/up" 6 &
+	python3 "$tmp/reader.py" "$host/up" 5 &
 	readers+=($!)
 done
 for r in "${readers[@]}"; do wait "$r" || fail "a reader saw something wrong"; done
@@ -119,7 +119,7 @@ find "$mnt" -type f >/dev/null || fail find
 # who wait for a processor, asking for what the kernel has just thrown away
 cat >"$tmp/late-reader.py" <<'EOF2'
 import os, sys, time
-path, end, n = sys.argv[1], time.monotonic() + 8, 0
+path, end, n = sys.argv[1], time.monotonic() + 6, 0
 while time.monotonic() < end:
     with open("/proc/sys/vm/drop_caches", "w") as f:
         f.write("2")
@@ -130,7 +130,7 @@ while time.monotonic() < end:
 assert n > 10, n
 EOF2
 readers=()
-for _ in {1..3}; do timeout 8 sh -c 'while :; do :; done' & done
+for _ in {1..3}; do timeout 6 sh -c 'while :; do :; done' & done
 for _ in {1..6}; do
 	nice -n 5 python3 "$tmp/late-reader.py" "$host/up" &
 	readers+=($!)

@@ -67,10 +67,11 @@ assert len(seen) > 1 or seconds < 3, "never anything new"
 assert len(orders) == 1, "the order of the metrics changes"
 EOF2
 private=$mnt/disk/$(cat /proc/sys/kernel/random/uuid).img
+own=$mnt/disk/$(ls "$mnt/metrics/vm-by-uuid").img # of a VM that runs
 readers=()
-for image in "$private" "$mnt/disk/vhostmd0.img"; do
+for image in "$own" "$mnt/disk/vhostmd0.img"; do
 	for block in 512 4096 65536 1048576; do
-		python3 "$tmp/reader.py" "$image" $block direct "$([ $block = 512 ] && echo random || echo rising)" 8 &
+		python3 "$tmp/reader.py" "$image" $block direct "$([ $block = 512 ] && echo random || echo rising)" 5 &
 		readers+=($!)
 	done
 done
@@ -78,25 +79,25 @@ for r in "${readers[@]}"; do wait "$r" || fail "a reader past the page cache fou
 # through the page cache, which all readers of an image share
 readers=()
 for block in 4096 65536; do
-	python3 "$tmp/reader.py" "$private" $block buffered rising 6 &
+	python3 "$tmp/reader.py" "$private" $block buffered rising 4 &
 	readers+=($!)
 done
 for r in "${readers[@]}"; do wait "$r" || fail "a reader through the page cache found something wrong"; done
-python3 "$tmp/reader.py" "$tmp/shared" 65536 buffered rising 4 || fail "the shared disk, by its link"
-# both ways at once
-python3 "$tmp/reader.py" "$private" 65536 buffered rising 5 &
+python3 "$tmp/reader.py" "$tmp/shared" 65536 buffered rising 3 || fail "the shared disk, by its link"
+# both ways at once: who reads past the page cache was there first
+python3 "$tmp/reader.py" "$own" 65536 direct rising 5 &
 readers=($!)
-python3 "$tmp/reader.py" "$private" 65536 direct rising 5 || fail "direct beside buffered"
-wait "${readers[@]}" || fail "buffered beside direct"
+python3 "$tmp/reader.py" "$own" 4096 buffered rising 4 || fail "buffered beside direct"
+wait "${readers[@]}" || fail "direct beside buffered"
 
 # a crowd, some of whom come when the image moves on, beside others who look at the header
 # alone, so that its page is there and the rest is not
 readers=()
 for pause in 0 0 0.03 0.3 0.4; do
-	python3 "$tmp/reader.py" "$private" 16384 buffered rising 8 $pause &
+	python3 "$tmp/reader.py" "$private" 16384 buffered rising 6 $pause &
 	readers+=($!)
 done
-timeout 8 bash -c 'while :; do head -c 16 "$1" >/dev/null; done' _ "$private"
+timeout 6 bash -c 'while :; do head -c 16 "$1" >/dev/null; done' _ "$private"
 for r in "${readers[@]}"; do wait "$r" || fail "a reader in a crowd found something wrong"; done
 
 # a reader that stops in the middle, as a VM does that is paused, holds nobody up for long
@@ -113,7 +114,7 @@ at_exit "kill -KILL $stopped 2>/dev/null"
 is_stopped() { grep -q '^State:.T' "/proc/$stopped/status"; }
 wait_for 10 is_stopped || fail "the reader does not stop"
 for image in "$private" "$mnt/disk/vhostmd0.img"; do
-	python3 "$tmp/reader.py" "$image" 65536 direct rising 5 || fail "beside a reader that stopped"
+	python3 "$tmp/reader.py" "$image" 65536 direct rising 4 || fail "beside a reader that stopped"
 done
 timeout 5 cat "$mnt/metrics.xml" >/dev/null || fail "metrics.xml beside a reader that stopped"
 kill -KILL $stopped
