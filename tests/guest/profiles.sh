@@ -31,7 +31,7 @@ HostSystemInfo string host - 2
 VirtualizationVendor string host - 2
 VirtProductInfo string host - 2
 TotalCPUTime real64 vm s 5
-ResourceProcessorLimit int64 vm - 4
+ResourceProcessorLimit uint64 vm - 4
 PhysicalMemoryAllocatedToVirtualSystem uint64 vm KiB 5
 ResourceMemoryLimit uint64 vm KiB 5
 NumberOfPhysicalCPUs int64 host - 2
