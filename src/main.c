@@ -33,18 +33,17 @@ static int list_sources(bool markdown)
 	return EXIT_SUCCESS;
 }
 
-/* Reads the configuration; mistakes and warnings go to standard error. */
-static struct conf *load(const char *file)
+/* Reads the configuration; mistakes and warnings are added to @report. */
+static struct conf *load(const char *file, struct conf_report *report)
 {
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	struct conf_report report = { .text = &text };
 	struct conf *conf = NULL;
 
-	conf_load(file, &report, &conf);
-	fputs(strbuf_str(&text), stderr);
-	if (!conf)
-		fprintf(stderr, "vhostmd: %s: %u mistake%s\n", file, report.errors,
-			report.errors == 1 ? "" : "s");
+	conf_load(file, report, &conf);
+	fputs(strbuf_str(report->text), stderr);
+	if (report->errors)
+		fprintf(stderr, "vhostmd: %s: %u mistake%s%s\n", file, report->errors,
+			report->errors == 1 ? "" : "s",
+			conf && report->tolerant ? "; the rest is used" : "");
 	return conf;
 }
 
@@ -68,16 +67,19 @@ static void describe_actions(const struct spec_set *specs, struct strbuf *out)
 
 static int check_config(const char *file)
 {
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
-	struct conf *conf = load(file);
+	struct conf_report report = { .text = &text };
+	struct conf *conf = load(file, &report);
+	bool ok = !report.errors;
 
-	if (!conf)
-		return EXIT_FAILURE;
-	conf_describe(conf, &out);
-	describe_actions(conf->specs, &out);
-	fputs(strbuf_str(&out), stdout);
+	if (ok) {
+		conf_describe(conf, &out);
+		describe_actions(conf->specs, &out);
+		fputs(strbuf_str(&out), stdout);
+	}
 	conf_unref(conf);
-	return EXIT_SUCCESS;
+	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /*
@@ -175,7 +177,8 @@ static int run_worker(void *ctx, int keeper_fd, int fuse_fd)
 	return status;
 }
 
-static int run(const struct options *o, struct conf *conf)
+/* @warnings: about the configuration; standard error has them already. */
+static int run(const struct options *o, struct conf *conf, const char *warnings)
 {
 	struct worker_params worker = { .config_file = o->config_file,
 		.user = o->user,
@@ -213,12 +216,13 @@ static int run(const struct options *o, struct conf *conf)
 	if (!o->foreground) {
 		ready_fd = daemonize();
 		log_init(o->verbose, true);
+		log_lines(LOG_LEVEL_WARNING, warnings);
 	}
 	return keeper_run(k, ready_fd);
 }
 
 /* Makes files those that were meant, wherever we are by the time of a reload or the end. */
-static int run_anywhere(const struct options *o, struct conf *conf)
+static int run_anywhere(const struct options *o, struct conf *conf, const char *warnings)
 {
 	struct options options = *o;
 	_cleanup_free_ char *config_file = path_absolute(o->config_file);
@@ -230,7 +234,7 @@ static int run_anywhere(const struct options *o, struct conf *conf)
 	}
 	options.config_file = config_file;
 	options.pid_file = pid_file;
-	return run(&options, conf);
+	return run(&options, conf, warnings);
 }
 
 int main(int argc, char **argv)
@@ -253,11 +257,13 @@ int main(int argc, char **argv)
 	case ACTION_RUN:
 		break;
 	}
-	struct conf *conf = load(o.config_file);
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf_report report = { .text = &text, .tolerant = true };
+	struct conf *conf = load(o.config_file, &report);
 
 	if (!conf)
 		return EXIT_FAILURE;
-	int status = run_anywhere(&o, conf);
+	int status = run_anywhere(&o, conf, strbuf_str(&text));
 
 	conf_unref(conf);
 	return status;

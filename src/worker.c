@@ -249,16 +249,6 @@ static void status(void *ctx, struct strbuf *out)
 
 /* ---- reload ---- */
 
-static void log_report(const struct strbuf *text)
-{
-	_cleanup_free_ char *copy = xstrdup(strbuf_str(text));
-	char *save = NULL;
-
-	for (char *line = strtok_r(copy, "\n", &save); line;
-		line = strtok_r(NULL, "\n", &save))
-		log_warning("%s", line);
-}
-
 /* The keeper, root, made the first link; another one is made as far as we may. */
 static void move_link(struct worker *w, const struct conf *from, const struct conf *to)
 {
@@ -303,12 +293,12 @@ static void apply(struct worker *w, struct conf *conf)
 static void reload(struct worker *w)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	struct conf_report report = { .text = &text };
+	struct conf_report report = { .text = &text, .tolerant = true };
 	struct conf *conf = NULL;
 
 	int r = conf_load(w->params->config_file, &report, &conf);
 
-	log_report(&text);
+	log_lines(LOG_LEVEL_WARNING, strbuf_str(&text));
 	if (r < 0) {
 		log_error("%s is not used: the configuration in force stays",
 			w->params->config_file);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <fcntl.h>
 
@@ -79,9 +80,15 @@ static void read_disk_size(struct conf_reader *rd, xmlNode *node, struct conf *c
 	_cleanup_free_ char *unit = conf_reader_attribute(node, "unit");
 	uint64_t size = 0, factor = 0;
 
+	/* the first letter has always been what counts: files in the field say KiB, too */
 	for (size_t i = 0; i < ARRAY_LEN(factors); i++)
-		if (!strcmp(unit ? unit : "", factors[i].unit))
+		if ((unit ? unit[0] : '\0') == factors[i].unit[0])
 			factor = factors[i].factor;
+	if (factor && unit && *unit && unit[1])
+		conf_reader_odd(rd, node,
+			"unit of <size> must be k, K, m or M, not '%s', of which only the "
+			"first letter counts",
+			unit);
 	if (!factor) {
 		conf_reader_error(
 			rd, node, "unit of <size> must be k, K, m or M, not '%s'", unit);
@@ -209,6 +216,8 @@ static void read_mode(struct conf_reader *rd, xmlNode *node, struct conf *conf)
 	_cleanup_free_ char *text = conf_reader_text(rd, node);
 	unsigned long mode = 0;
 
+	/* who wants another mode than the default wants to keep somebody out */
+	conf->file_mode = 0400;
 	if (!text)
 		return;
 	if (strlen(text) <= 4 && !text[strspn(text, "01234567")])
@@ -305,18 +314,22 @@ static void read_settings(struct conf_reader *rd, xmlNode *parent, struct conf *
 		conf_reader_check_attributes(
 			rd, node, strcmp(name, "size") ? no_attributes : size_attributes);
 		if ((!setting || !setting->many) && conf_reader_seen_before(node)) {
-			conf_reader_error(rd, node, "<%s> stands more than once", name);
+			conf_reader_odd(rd, node,
+				"<%s> stands more than once; the first counts", name);
 		} else if (setting) {
+			rd->unusable = false;
 			setting->read(rd, node, conf);
+			if (rd->unusable)
+				conf_reader_note(
+					rd, node, "this <%s> is passed over", name);
 		} else if (!strcmp(parent_name, "globals") && is_section(name)) {
 			read_settings(rd, node, conf);
 		} else {
 			_cleanup_strbuf_ struct strbuf known = STRBUF_INIT;
 
 			list_settings(parent_name, &known);
-			conf_reader_error(rd, node,
-				"<%s> is unknown in <%s>; known are %s", name,
-				parent_name, strbuf_str(&known));
+			conf_reader_odd(rd, node, "<%s> is unknown in <%s>; known are %s",
+				name, parent_name, strbuf_str(&known));
 		}
 	}
 }
@@ -389,46 +402,60 @@ static void finish_globals(struct conf_reader *rd, xmlNode *node, struct conf *c
 		conf->expiration_ns = least;
 }
 
-static void read_root(struct conf_reader *rd, xmlNode *root, struct conf *conf)
+static xmlNode *find_part(xmlNode *root, const char *name)
 {
-	xmlNode *globals = NULL, *metrics = NULL;
+	xmlNode *node = xmlFirstElementChild(root);
 
-	if (strcmp((const char *)root->name, "vhostmd") != 0) {
-		conf_reader_error(rd, root,
-			"the outermost element must be <vhostmd>, not <%s>",
-			(const char *)root->name);
-		return;
-	}
+	while (node && strcmp((const char *)node->name, name) != 0)
+		node = xmlNextElementSibling(node);
+	return node;
+}
+
+static void check_parts(struct conf_reader *rd, xmlNode *root)
+{
+	bool metrics = false;
+
 	for (xmlNode *node = conf_reader_first(rd, root); node;
 		node = conf_reader_next(rd, node)) {
 		const char *name = (const char *)node->name;
 
-		if (!strcmp(name, "globals") && !globals) {
-			globals = node;
-			if (metrics)
-				conf_reader_error(rd, node,
-					"<globals> must stand before <metrics>");
-			read_settings(rd, node, conf);
-		} else if (!strcmp(name, "metrics") && !metrics) {
-			metrics = node;
-			conf->specs = conf_reader_metrics(rd, node);
-		} else {
-			conf_reader_error(rd, node,
-				globals && metrics
-					? "<%s> stands more than once or is unknown; "
-					  "<vhostmd> holds one <globals>, then one "
-					  "<metrics>"
-					: "<%s> is not expected here; <vhostmd> holds "
-					  "one <globals>, then one <metrics>",
+		if (strcmp(name, "globals") != 0 && strcmp(name, "metrics") != 0)
+			conf_reader_odd(rd, node,
+				"<%s> is unknown in <vhostmd>, which holds one <globals>, then "
+				"one <metrics>",
 				name);
-		}
+		else if (conf_reader_seen_before(node))
+			conf_reader_odd(rd, node, "<%s> stands more than once%s", name,
+				*name == 'g' ? "; the first counts" : "");
+		else if (*name == 'g' && metrics)
+			conf_reader_odd(
+				rd, node, "<globals> must stand before <metrics>");
+		metrics |= *name == 'm';
 	}
-	if (!globals)
-		conf_reader_error(rd, root, "<globals> is missing");
-	else
-		finish_globals(rd, globals, conf);
-	if (!metrics)
-		conf_reader_error(rd, root, "<metrics> is missing");
+}
+
+/* Return: false after refusing the file. */
+static bool read_root(struct conf_reader *rd, xmlNode *root, struct conf *conf)
+{
+	bool ours = !strcmp((const char *)root->name, "vhostmd");
+	xmlNode *globals = find_part(root, "globals");
+	xmlNode *metrics = find_part(root, "metrics");
+
+	if (!ours)
+		conf_reader_refuse(rd, root,
+			"the outermost element must be <vhostmd>, not <%s>",
+			(const char *)root->name);
+	else if (!globals)
+		conf_reader_refuse(rd, root, "<globals> is missing");
+	else if (!metrics)
+		conf_reader_refuse(rd, root, "<metrics> is missing");
+	if (!ours || !globals || !metrics)
+		return false;
+	check_parts(rd, root);
+	read_settings(rd, globals, conf);
+	finish_globals(rd, globals, conf);
+	conf->specs = conf_reader_metrics(rd, root);
+	return conf->specs != NULL;
 }
 
 int conf_parse(const char *text, size_t len, const char *file, struct conf_report *report,
@@ -436,28 +463,41 @@ int conf_parse(const char *text, size_t len, const char *file, struct conf_repor
 {
 	_cleanup_(conf_unref_p) struct conf *conf = conf_new();
 	struct conf_reader rd = { .file = file, .report = report };
-	unsigned before = report->errors;
 	xmlDoc *doc = conf_reader_open(&rd, text, len);
-
-	if (doc && conf_reader_check_entities(&rd, doc))
+	bool ok = doc && conf_reader_check_entities(&rd, doc) &&
 		read_root(&rd, xmlDocGetRootElement(doc), conf);
+
 	if (doc)
 		xmlFreeDoc(doc);
-	if (report->errors != before)
+	if (!ok)
 		return -EINVAL;
 	*ret = TAKE_PTR(conf);
 	return 0;
 }
 
+/* Never waits: a FIFO or a terminal might have nothing to say for ever. */
+static int read_conf_file(const char *file, struct strbuf *out)
+{
+	_cleanup_close_ int fd =
+		open_at(AT_FDCWD, file, O_RDONLY | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? read_all(fd, LIMIT_CONF_BYTES, out) : -EMEDIUMTYPE;
+}
+
 int conf_load(const char *file, struct conf_report *report, struct conf **ret)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	int r = read_file_at(AT_FDCWD, file, LIMIT_CONF_BYTES, &text);
+	int r = read_conf_file(file, &text);
 
 	if (r < 0) {
 		report->errors++;
-		strbuf_addf(report->text, "%s:0: error: cannot be read: %s\n", file,
-			r == -EFBIG ? "it is larger than 4 MiB" : strerror(-r));
+		strbuf_addf(report->text, "%s: error: cannot be read: %s\n", file,
+			r == -EFBIG                 ? "it is larger than 4 MiB"
+				: r == -EMEDIUMTYPE ? "it is no regular file"
+						    : strerror(-r));
 		return r;
 	}
 	return conf_parse(strbuf_str(&text), text.len, file, report, ret);

@@ -45,18 +45,24 @@ struct conf {
 	struct spec_set *specs;
 };
 
-/* What is wrong with a file: "FILE:LINE: error: TEXT" or "... warning: ...", one a line. */
+/*
+ * What is wrong with a file, one a line: "FILE:LINE: error: TEXT" or "... warning: ...".
+ * A mistake costs what it stands in, a metric or a setting, and nothing else; so it is an
+ * error to who checks a file, and a warning to who runs with the rest.  An error to both is
+ * what leaves nothing to run with.  There is no LINE where the file cannot be read.
+ */
 struct conf_report {
 	struct strbuf *text; /* lines are appended */
-	unsigned errors;
-	unsigned warnings;
+	bool tolerant;       /* mistakes are warnings, with what becomes of each */
+	unsigned errors;     /* mistakes, however they are called */
+	unsigned warnings;   /* others */
 };
 
 /*
- * Reads and checks a file.
- * Return: 0, the configuration with one reference in *@ret (warnings are possible);
- * -EINVAL if there are mistakes, or -errno if the file cannot be read; both are in
- * @report.
+ * Reads a file.
+ * Return: 0, the configuration with one reference in *@ret, without what the mistakes in
+ * @report stand in; -EINVAL if that leaves no configuration, or -errno if the file cannot
+ * be read, -EMEDIUMTYPE if it is no regular file; all are in @report, too.
  */
 int conf_load(const char *file, struct conf_report *report, struct conf **ret);
 

@@ -16,7 +16,7 @@
 
 static void read_kind(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
 {
-	_cleanup_free_ char *type = conf_reader_attribute(node, "type");
+	_cleanup_free_ char *type = conf_reader_word(rd, node, "type");
 
 	if (type && !strcmp(type, "group"))
 		spec->kind = SPEC_GROUP;
@@ -34,7 +34,7 @@ static void read_kind(struct conf_reader *rd, xmlNode *node, struct metric_spec 
 
 static void read_context(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
 {
-	_cleanup_free_ char *context = conf_reader_attribute(node, "context");
+	_cleanup_free_ char *context = conf_reader_word(rd, node, "context");
 
 	if (context && !strcmp(context, "vm"))
 		spec->context = CONTEXT_VM;
@@ -50,7 +50,7 @@ static void read_context(struct conf_reader *rd, xmlNode *node, struct metric_sp
 
 static void read_guest(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
 {
-	_cleanup_free_ char *guest = conf_reader_attribute(node, "guest");
+	_cleanup_free_ char *guest = conf_reader_word(rd, node, "guest");
 
 	spec->guest = !guest || strcmp(guest, "no") != 0;
 	if (guest && strcmp(guest, "no") && strcmp(guest, "yes"))
@@ -140,7 +140,7 @@ static void read_variable(struct conf_reader *rd, xmlNode *node, struct metric_s
 {
 	static const char *const attributes[] = { "name", "type", "unit", NULL };
 	_cleanup_free_ char *name = conf_reader_attribute(node, "name");
-	_cleanup_free_ char *type = conf_reader_attribute(node, "type");
+	_cleanup_free_ char *type = conf_reader_word(rd, node, "type");
 	struct spec_variable var = { .type = METRIC_STRING };
 
 	conf_reader_check_attributes(rd, node, attributes);
@@ -211,100 +211,139 @@ static void check_action(struct conf_reader *rd, xmlNode *node, struct metric_sp
 		conf_reader_error(rd, node, "attribute type is missing: " TYPE_WORDS);
 	if (spec->kind == SPEC_GROUP && !spec->n_variables)
 		conf_reader_error(rd, node, "a group needs at least one <variable>");
-	if (spec->kind != SPEC_GROUP && spec->n_variables)
-		conf_reader_error(
-			rd, node, "<variable> belongs to metrics of type \"group\"");
 }
 
 static void check_duplicate(struct conf_reader *rd, xmlNode *node,
-	const struct metric_spec *specs, const struct metric_spec *spec)
+	const struct spec_set *set, const struct metric_spec *spec)
 {
 	/* A group's or xml metric's own name is never shown. */
-	if (!spec->name || spec->kind == SPEC_GROUP || spec->kind == SPEC_XML)
+	if (spec->kind == SPEC_GROUP || spec->kind == SPEC_XML)
 		return;
-	for (const struct metric_spec *other = specs; other < spec; other++)
-		if (other->name && other->kind != SPEC_GROUP && other->kind != SPEC_XML &&
+	for (size_t i = 0; i < set->n; i++) {
+		const struct metric_spec *other = &set->specs[i];
+
+		if (other->kind != SPEC_GROUP && other->kind != SPEC_XML &&
 			other->context == spec->context &&
 			!strcmp(other->name, spec->name))
 			conf_reader_warning(rd, node,
 				"metric '%s' stands also in line %u; files show that one",
 				spec->name, other->line);
+	}
 }
 
-static void read_metric(struct conf_reader *rd, xmlNode *node, struct metric_spec *specs,
-	struct metric_spec *spec)
+static void read_children(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
+{
+	static const char *const none[] = { NULL };
+	xmlNode *name = NULL, *action = NULL, *source = NULL;
+
+	for (xmlNode *child = conf_reader_first(rd, node); child;
+		child = conf_reader_next(rd, child)) {
+		const char *tag = (const char *)child->name;
+
+		if (!strcmp(tag, "variable") && spec->kind == SPEC_GROUP)
+			read_variable(rd, child, spec);
+		else if (!strcmp(tag, "variable"))
+			conf_reader_odd(rd, child,
+				"<variable> belongs to metrics of type \"group\"");
+		else if (conf_reader_seen_before(child))
+			conf_reader_odd(rd, child,
+				"<%s> stands more than once; the first counts", tag);
+		else if (!strcmp(tag, "name"))
+			name = child, conf_reader_check_attributes(rd, child, none),
+			read_name(rd, child, spec);
+		else if (!strcmp(tag, "action"))
+			action = child, conf_reader_check_attributes(rd, child, none),
+			read_action(rd, child, spec);
+		else if (!strcmp(tag, "source"))
+			read_source(rd, source = child, spec);
+		else
+			conf_reader_odd(rd, child,
+				"<%s> is unknown in <metric>; known are <name>, <action>, <source> "
+				"and <variable>",
+				tag);
+	}
+	if (!name)
+		conf_reader_error(rd, node, "<metric> has no <name>");
+	if (source && action)
+		conf_reader_error(
+			rd, node, "a metric has <action> or <source>, not both");
+	else if (source)
+		check_source(rd, source, spec);
+	else if (action)
+		check_action(rd, node, spec);
+	else
+		conf_reader_error(rd, node, "<metric> has neither <action> nor <source>");
+}
+
+/* Return: false if the metric cannot be used. */
+static bool read_metric(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
 {
 	static const char *const attributes[] = { "type", "context", "unit", "cnt",
 		"guest", NULL };
-	static const char *const none[] = { NULL };
-	xmlNode *source = NULL;
-	bool has_name = false, has_action = false;
 
+	rd->unusable = false;
 	spec->line = (unsigned)xmlGetLineNo(node);
 	conf_reader_check_attributes(rd, node, attributes);
 	read_kind(rd, node, spec);
 	read_context(rd, node, spec);
 	read_guest(rd, node, spec);
 	spec->unit = conf_reader_attribute(node, "unit");
-	for (xmlNode *child = conf_reader_first(rd, node); child;
-		child = conf_reader_next(rd, child)) {
-		const char *name = (const char *)child->name;
-		bool variable = !strcmp(name, "variable");
-
-		if (!variable && conf_reader_seen_before(child))
-			conf_reader_error(rd, child, "<%s> stands more than once", name);
-		else if (!strcmp(name, "name"))
-			has_name = true, conf_reader_check_attributes(rd, child, none),
-			read_name(rd, child, spec);
-		else if (!strcmp(name, "action"))
-			has_action = true, conf_reader_check_attributes(rd, child, none),
-			read_action(rd, child, spec);
-		else if (!strcmp(name, "source"))
-			read_source(rd, source = child, spec);
-		else if (variable)
-			read_variable(rd, child, spec);
-		else
-			conf_reader_error(rd, child,
-				"<%s> is unknown in <metric>; known are <name>, <action>, <source> "
-				"and <variable>",
-				name);
-	}
-	if (!has_name)
-		conf_reader_error(rd, node, "<metric> has no <name>");
-	if (source && has_action)
-		conf_reader_error(
-			rd, node, "a metric has <action> or <source>, not both");
-	else if (source)
-		check_source(rd, source, spec);
-	else if (has_action)
-		check_action(rd, node, spec);
-	else
-		conf_reader_error(rd, node, "<metric> has neither <action> nor <source>");
-	check_duplicate(rd, node, specs, spec);
+	read_children(rd, node, spec);
+	if (rd->unusable)
+		conf_reader_note(rd, node, "metric '%s' is left out",
+			spec->name ? spec->name : "");
+	return !rd->unusable;
 }
 
-struct spec_set *conf_reader_metrics(struct conf_reader *rd, xmlNode *metrics)
+/* @set: with room for all. */
+static void read_metrics(struct conf_reader *rd, xmlNode *metrics, struct spec_set *set)
 {
-	size_t n = xmlChildElementCount(metrics);
-	struct spec_set *set =
-		spec_set_new(n < LIMIT_CONF_METRICS ? n : LIMIT_CONF_METRICS);
-	size_t i = 0;
-
 	for (xmlNode *node = conf_reader_first(rd, metrics); node;
 		node = conf_reader_next(rd, node)) {
+		struct metric_spec spec = { 0 };
+
 		if (strcmp((const char *)node->name, "metric") != 0) {
-			conf_reader_error(rd, node,
+			conf_reader_odd(rd, node,
 				"<%s> is unknown in <metrics>; it holds <metric>",
 				(const char *)node->name);
-		} else if (i == set->n) {
-			conf_reader_error(rd, node, "there are more than %u metrics",
+		} else if (set->n == LIMIT_CONF_METRICS) {
+			conf_reader_odd(rd, node,
+				"there are more than %u metrics; the rest is left out",
 				LIMIT_CONF_METRICS);
-			break;
+			return;
+		} else if (read_metric(rd, node, &spec)) {
+			check_duplicate(rd, node, set, &spec);
+			set->specs[set->n++] = spec;
 		} else {
-			read_metric(rd, node, set->specs, &set->specs[i]);
-			i++;
+			spec_done(&spec);
 		}
 	}
-	set->n = i;
+}
+
+static bool is_metrics(const xmlNode *node)
+{
+	return !strcmp((const char *)node->name, "metrics");
+}
+
+struct spec_set *conf_reader_metrics(struct conf_reader *rd, xmlNode *root)
+{
+	size_t n = 0;
+
+	for (xmlNode *node = xmlFirstElementChild(root); node;
+		node = xmlNextElementSibling(node))
+		n += is_metrics(node) ? xmlChildElementCount(node) : 0;
+	struct spec_set *set =
+		spec_set_new(n < LIMIT_CONF_METRICS ? n : LIMIT_CONF_METRICS);
+
+	set->n = 0;
+	for (xmlNode *node = xmlFirstElementChild(root); node;
+		node = xmlNextElementSibling(node))
+		if (is_metrics(node))
+			read_metrics(rd, node, set);
+	if (n && !set->n) {
+		conf_reader_refuse(rd, root, "there is no metric that can be used");
+		spec_set_unref(set);
+		return NULL;
+	}
 	return set;
 }

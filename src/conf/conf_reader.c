@@ -16,41 +16,86 @@
 #include "util/parse.h"
 #include "util/strbuf.h"
 
+enum severity { REFUSED, MISTAKE, WARNING, NOTE };
+
 static void report_line(
-	struct conf_reader *rd, long line, bool is_error, const char *text)
+	struct conf_reader *rd, long line, enum severity severity, const char *text)
 {
 	struct conf_report *report = rd->report;
+	bool is_error = severity == REFUSED || (severity == MISTAKE && !report->tolerant);
 
-	*(is_error ? &report->errors : &report->warnings) += 1;
-	if (report->errors + report->warnings == LIMIT_CONF_ERRORS)
+	if (severity == NOTE && !report->tolerant)
+		return;
+	report->errors += severity == REFUSED || severity == MISTAKE;
+	report->warnings += severity == WARNING;
+	unsigned n = report->errors + report->warnings;
+
+	if (n == LIMIT_CONF_ERRORS && severity != NOTE)
 		strbuf_addf(report->text, "%s:%ld: more follows, not shown\n", rd->file,
 			line);
-	if (report->errors + report->warnings < LIMIT_CONF_ERRORS)
+	/* but what refuses the file is the reason that must not be missing */
+	if (n < LIMIT_CONF_ERRORS || severity == REFUSED)
 		strbuf_addf(report->text, "%s:%ld: %s: %s\n", rd->file, line,
-			is_error ? "error" : "warning", text);
+			is_error                   ? "error"
+				: severity == NOTE ? "note"
+						   : "warning",
+			text);
+}
+
+__attribute__((format(printf, 4, 0))) static void report_node(struct conf_reader *rd,
+	const xmlNode *node, enum severity severity, const char *fmt, va_list ap)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+	strbuf_vaddf(&text, fmt, ap);
+	report_line(rd, xmlGetLineNo(node), severity, strbuf_str(&text));
+}
+
+void conf_reader_refuse(struct conf_reader *rd, const xmlNode *node, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	report_node(rd, node, REFUSED, fmt, ap);
+	va_end(ap);
 }
 
 void conf_reader_error(struct conf_reader *rd, const xmlNode *node, const char *fmt, ...)
 {
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	va_list ap;
+
+	rd->unusable = true;
+	va_start(ap, fmt);
+	report_node(rd, node, MISTAKE, fmt, ap);
+	va_end(ap);
+}
+
+void conf_reader_odd(struct conf_reader *rd, const xmlNode *node, const char *fmt, ...)
+{
 	va_list ap;
 
 	va_start(ap, fmt);
-	strbuf_vaddf(&text, fmt, ap);
+	report_node(rd, node, MISTAKE, fmt, ap);
 	va_end(ap);
-	report_line(rd, xmlGetLineNo(node), true, strbuf_str(&text));
 }
 
 void conf_reader_warning(
 	struct conf_reader *rd, const xmlNode *node, const char *fmt, ...)
 {
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	va_list ap;
 
 	va_start(ap, fmt);
-	strbuf_vaddf(&text, fmt, ap);
+	report_node(rd, node, WARNING, fmt, ap);
 	va_end(ap);
-	report_line(rd, xmlGetLineNo(node), false, strbuf_str(&text));
+}
+
+void conf_reader_note(struct conf_reader *rd, const xmlNode *node, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	report_node(rd, node, NOTE, fmt, ap);
+	va_end(ap);
 }
 
 /* libxml2's own findings.  Undefined entities are reported where they stand instead. */
@@ -63,7 +108,8 @@ static void on_xml_error(void *data, xmlErrorPtr error)
 	if (error->level < XML_ERR_ERROR || error->code == XML_ERR_UNDECLARED_ENTITY ||
 		error->code == XML_WAR_UNDECLARED_ENTITY)
 		return;
-	report_line(ctxt->_private, error->line, true, str_trim(text));
+	report_line(ctxt->_private, error->line,
+		error->level == XML_ERR_FATAL ? REFUSED : MISTAKE, str_trim(text));
 }
 
 /*
@@ -86,10 +132,10 @@ xmlDoc *conf_reader_open(struct conf_reader *rd, const char *text, size_t len)
 			XML_PARSE_NONET | XML_PARSE_NOCDATA | XML_PARSE_BIG_LINES);
 		xmlFreeParserCtxt(ctxt);
 	}
-	if (doc && rd->report->errors == before && xmlDocGetRootElement(doc))
+	if (doc && xmlDocGetRootElement(doc))
 		return doc;
 	if (rd->report->errors == before)
-		report_line(rd, 1, true, "not an XML document");
+		report_line(rd, 1, REFUSED, "not an XML document");
 	if (doc)
 		xmlFreeDoc(doc);
 	return NULL;
@@ -103,7 +149,7 @@ bool conf_reader_check_entities(struct conf_reader *rd, xmlDoc *doc)
 		node = node->next) {
 		if (node->type != XML_ENTITY_DECL)
 			continue;
-		report_line(rd, 1, true, "entity declarations are not supported");
+		report_line(rd, 1, REFUSED, "entity declarations are not supported");
 		ok = false;
 	}
 	return ok;
@@ -113,14 +159,14 @@ static xmlNode *skip_to_element(struct conf_reader *rd, xmlNode *node)
 {
 	for (; node && node->type != XML_ELEMENT_NODE; node = node->next) {
 		if (node->type == XML_ENTITY_REF_NODE)
-			conf_reader_error(rd, node, "entity '&%s;' is not supported",
+			conf_reader_odd(rd, node, "entity '&%s;' is not supported",
 				(const char *)node->name);
 		if (node->type == XML_TEXT_NODE && !xmlIsBlankNode(node)) {
 			_cleanup_free_ char *text =
 				xstrndup((const char *)node->content, 40);
 
-			conf_reader_error(rd, node,
-				"text '%s' stands outside any element", str_trim(text));
+			conf_reader_odd(rd, node, "text '%s' stands outside any element",
+				str_trim(text));
 		}
 	}
 	return node;
@@ -153,7 +199,7 @@ void conf_reader_check_attributes(
 		for (const char *const *k = known; *k; k++)
 			ok |= !strcmp((const char *)attr->name, *k);
 		if (!ok)
-			conf_reader_error(rd, node, "<%s> has no attribute '%s'",
+			conf_reader_odd(rd, node, "<%s> has no attribute '%s'",
 				(const char *)node->name, (const char *)attr->name);
 	}
 }
@@ -192,6 +238,22 @@ char *conf_reader_attribute(xmlNode *node, const char *name)
 
 	xmlFree(value);
 	return copy;
+}
+
+char *conf_reader_word(struct conf_reader *rd, xmlNode *node, const char *name)
+{
+	char *word = conf_reader_attribute(node, name);
+	bool changed = false;
+
+	for (char *p = word; p && *p; p++)
+		if (*p >= 'A' && *p <= 'Z') {
+			*p += 'a' - 'A';
+			changed = true;
+		}
+	if (changed)
+		conf_reader_odd(
+			rd, node, "%s \"%s\" is written in small letters", name, word);
+	return word;
 }
 
 bool conf_reader_u64(

@@ -170,7 +170,7 @@ struct spec_set *spec_set_ref(struct spec_set *set)
 	return set;
 }
 
-static void spec_done(struct metric_spec *spec)
+void spec_done(struct metric_spec *spec)
 {
 	for (size_t i = 0; i < spec->n_variables; i++) {
 		free(spec->variables[i].name);

@@ -73,6 +73,9 @@ struct spec_set *spec_set_new(size_t n);
 struct spec_set *spec_set_ref(struct spec_set *set);
 void spec_set_unref(struct spec_set *set); /* NULL is accepted */
 
+/* Frees what a spec holds that is in no set. */
+void spec_done(struct metric_spec *spec);
+
 /*
  * The label of a spec's metric, made once and kept as long as the set.  Any thread.
  * @index: what replaces '*' in its names, parts separated by '.'; NULL: nothing.

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -69,4 +70,12 @@ void log_write(enum log_level level, const char *fmt, ...)
 	ssize_t n = write(STDERR_FILENO, full.data, full.len);
 
 	(void)n; /* nowhere left to complain to */
+}
+
+void log_lines(enum log_level level, const char *text)
+{
+	for (size_t n; *text; text += n + (text[n] == '\n')) {
+		n = strcspn(text, "\n");
+		log_write(level, "%.*s", (int)n, text);
+	}
 }

@@ -18,7 +18,7 @@ for wrong in --nonsense -f extra "--mount relative" --list-sources=x; do
 	[ -s "$tmp/err" ] || fail "$wrong: no message"
 done
 
-# a configuration with mistakes starts nothing
+# a configuration of nothing but mistakes starts nothing
 printf '<vhostmd><globals><update_period>x</update_period></globals>\n<metrics><metric/>\n</metrics></vhostmd>' >"$tmp/bad"
 "$vhostmd" --check-config "$tmp/bad" 2>"$tmp/err" && fail "accepted mistakes"
 grep -q "^$tmp/bad:1: error: <update_period>" "$tmp/err" || fail "line 1: $(cat "$tmp/err")"
@@ -29,6 +29,12 @@ assert_eq "exit status" $r 1
 [ -e "$tmp/pid" ] && fail "a pid file in spite of mistakes"
 "$vhostmd" --check-config "$top/conf/vhostmd.conf" | grep -q 'commands run each period: 0' ||
 	fail "the default configuration runs commands"
+
+# nobody is waited for, and no line is made up
+mkfifo "$tmp/fifo"
+timeout 20 "$vhostmd" --check-config "$tmp/fifo" 2>"$tmp/err"
+assert_eq "status for a FIFO" $? 1
+grep -q "^$tmp/fifo: error: cannot be read" "$tmp/err" || fail "a FIFO: $(cat "$tmp/err")"
 
 # mount points that are refused, each with its remedy
 mkdir "$tmp/full" && touch "$tmp/full/x"
@@ -239,10 +245,27 @@ kill -HUP "$keeper"
 wait_for 10 has_value "$mnt/metrics/host/Second" || fail "reload of a good file"
 [ -e "$mnt/metrics/host/First" ] && fail "the old metric stays"
 assert_eq "new size" "$(stat -c %s "$mnt/disk/vhostmd0.img")" 131072
+
+# one with mistakes, at a reload and at the start, costs what they stand in
+sed 's/<metrics>/&<metric type="float" context="host"><name>Bad<\/name><action>echo 1<\/action><\/metric>/
+	s/Second/Third/; s/unit="k"/unit="KiB"/; s/echo second/date +%s%N/' \
+	"$tmp/shared.conf" >"$tmp/mistakes.conf"
+"$vhostmd" --check-config "$tmp/mistakes.conf" 2>"$tmp/err" && fail "mistakes pass the check"
+assert_eq "mistakes" "$(grep -c '^.*:[0-9]*: error: ' "$tmp/err")" 2
+cp "$tmp/mistakes.conf" "$tmp/shared.conf"
+kill -HUP "$keeper"
+wait_for 10 has_value "$mnt/metrics/host/Third" || fail "a mistake costs the other metrics"
+logged "$tmp/shared.conf:2: warning: type must be .*'float'" || fail "no word on the mistake"
+logged "metric 'Bad' is left out" || fail "no word on what becomes of it"
+before=$(cat "$mnt/metrics/host/Third")
+later() { [ "$(cat "$mnt/metrics/host/Third")" -gt "$before" ]; }
+wait_for 10 later || fail "the others stand still"
 stop_daemon || exit 1
 [ -L "$tmp/vhostmd0" ] && fail "the link stays"
 echo foreign >"$tmp/vhostmd0"
 CONF=$tmp/shared.conf start_daemon -c $uri
+wait_for 10 has_value "$mnt/metrics/host/Third" || fail "no start with a mistake"
+assert_eq "words on the mistake" "$(grep -c "metric 'Bad' is left out" "$tmp/log")" 2
 logged "$tmp/vhostmd0 exists and is not this daemon's" || fail "no word on the foreign file"
 stop_daemon || exit 1
 assert_eq "foreign file" "$(cat "$tmp/vhostmd0")" foreign

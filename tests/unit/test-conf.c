@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <libxml/parser.h>
@@ -14,6 +15,7 @@
 #include "core/spec.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/mem.h"
 #include "util/strbuf.h"
 
 /* Parses; on success the caller owns *@ret.  The report's text goes to @text. */
@@ -22,6 +24,16 @@ static int parse(const char *xml, struct strbuf *text, struct conf **ret)
 	struct conf_report report = { .text = text };
 
 	return conf_parse(xml, strlen(xml), "t.conf", &report, ret);
+}
+
+/* The same as the daemon does it.  Return: the number of mistakes. */
+static unsigned run(const char *xml, struct strbuf *text, struct conf **ret)
+{
+	struct conf_report report = { .text = text, .tolerant = true };
+
+	if (conf_parse(xml, strlen(xml), "t.conf", &report, ret) < 0)
+		fail_msg("refused: %s\n%s", xml, strbuf_str(text));
+	return report.errors;
 }
 
 static const char legacy[] =
@@ -167,8 +179,11 @@ static void every_mistake_is_reported_by_line(void **state)
 
 	/* an undeclared entity is only well-formed where a DTD might declare it */
 	strbuf_addf(&xml, "<!DOCTYPE vhostmd SYSTEM 'x.dtd'>%s", mistakes);
-	assert_int_equal(parse(strbuf_str(&xml), &text, &conf), -EINVAL);
-	assert_null(conf);
+	assert_int_equal(parse(strbuf_str(&xml), &text, &conf), 0);
+	/* all but the one with an attribute too many */
+	assert_int_equal(conf->specs->n, 1);
+	assert_string_equal(conf->specs->specs[0].name, "l");
+	conf_unref(conf);
 	for (int line = 2; line <= 32; line++) {
 		char prefix[32];
 
@@ -183,13 +198,139 @@ static void every_mistake_is_reported_by_line(void **state)
 	assert_non_null(strstr(strbuf_str(&text), "did you mean 'host.mem.total'"));
 }
 
+/*
+ * What the existing daemon skips or tolerates is said, with its line, and costs what it stands
+ * in at most; who checks the file is told that it has mistakes.
+ */
+static void what_cannot_be_used_costs_nothing_else(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *globals, *metric; /* in lines 2 and 3 */
+		unsigned line;
+		size_t n; /* metrics that are left, with the good one */
+	} cases[] = {
+		{ "<disk><size unit='KiB'>512</size></disk>", "", 2, 1 },
+		{ "<site>berlin</site>", "", 2, 1 },
+		{ "<path></path>", "", 2, 1 },
+		{ "<disk><path>/a</path><path>/b</path></disk>", "", 2, 1 },
+		{ "<update_period>soon</update_period>", "", 2, 1 },
+		{ "<transport>pigeon</transport>", "", 2, 1 },
+		{ "<disk colour='red'><size unit='G'>9</size></disk>", "", 2, 1 },
+		{ "stray", "", 2, 1 },
+		{ "", "<metric type='UINT64' context='HOST'><name>A</name><action>a</action></metric>",
+			3, 2 },
+		{ "", "<metric type='float' context='host'><name>A</name><action>a</action></metric>",
+			3, 1 },
+		{ "", "<metric type='int32' context='host'><name>A</name><action/></metric>",
+			3, 1 },
+		{ "", "<metric type='int32' context='host'><name/><action>a</action></metric>",
+			3, 1 },
+		{ "",
+			"<metric type='int32' context='host'><name>A</name><name>B</name>"
+			"<action>a</action></metric>",
+			3, 2 },
+		{ "",
+			"<metric type='int32' context='host' colour='red'><name>A</name>"
+			"<description>d</description><action>a</action></metric>",
+			3, 2 },
+		{ "",
+			"<metric type='int32' context='host'><name>A</name><action>a</action>"
+			"<variable/></metric>",
+			3, 2 },
+		{ "",
+			"<metric type='group' context='host'><name>A</name><action>a</action>"
+			"<variable name='a' type='int32'/><variable name='b'/></metric>",
+			3, 1 },
+		{ "", "<gauge/>", 3, 1 },
+		{ "",
+			"</metrics><metrics><metric type='int32' context='host'><name>A</name>"
+			"<action>a</action></metric>",
+			3, 2 },
+		{ "", "</metrics><globals/><metrics>", 3, 1 },
+		{ "", "<x:y/>", 3, 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_strbuf_ struct strbuf xml = STRBUF_INIT;
+		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+		_cleanup_free_ char *prefix =
+			xasprintf("t.conf:%u: warning: ", cases[i].line);
+		struct conf_report strict = { .text = &text };
+		struct conf *conf = NULL;
+
+		strbuf_addf(&xml,
+			"<vhostmd><globals>\n%s</globals><metrics>\n%s\n"
+			"<metric type='uint64' context='host'><name>Good</name>"
+			"<action>date +%%s</action></metric></metrics></vhostmd>",
+			cases[i].globals, cases[i].metric);
+		assert_true(run(strbuf_str(&xml), &text, &conf) > 0);
+		if (!strstr(strbuf_str(&text), prefix))
+			fail_msg("no '%s' in: %s", prefix, strbuf_str(&text));
+		assert_null(strstr(strbuf_str(&text), "error: "));
+		if (conf->specs->n != cases[i].n)
+			fail_msg("%zu metrics of: %s", conf->specs->n, strbuf_str(&xml));
+		assert_string_equal(conf->specs->specs[cases[i].n - 1].name, "Good");
+		conf_unref(conf);
+		strbuf_clear(&text);
+		assert_int_equal(
+			conf_parse(xml.data, xml.len, "t.conf", &strict, &conf), 0);
+		conf_unref(conf);
+		assert_true(strict.errors > 0);
+		assert_non_null(strstr(strbuf_str(&text), ": error: "));
+		assert_null(strstr(strbuf_str(&text), "note: "));
+	}
+}
+
+/* The first of several counts, a unit's first letter, and words in any letters. */
+static void what_can_be_understood_is_used(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf *conf = NULL;
+
+	assert_true(run("<vhostmd><globals><disk><size unit='KiB'>512</size>"
+			"<path>/a</path><path>/b</path></disk><path></path>"
+			"<update_period>soon</update_period></globals><metrics>"
+			"<metric type='UINT64' context='Vm'><name>A</name><name>B</name>"
+			"<action>a</action></metric></metrics></vhostmd>",
+			    &text, &conf) > 0);
+	assert_int_equal(conf->disk_size_bytes, 512 << 10);
+	assert_string_equal(conf->disk_path, "/a");
+	assert_non_null(strstr(conf->action_path, "/bin"));
+	assert_int_equal(conf->period_ns, 5 * NS_PER_S);
+	assert_int_equal(conf->specs->specs[0].type, METRIC_UINT64);
+	assert_int_equal(conf->specs->specs[0].context, CONTEXT_VM);
+	assert_string_equal(conf->specs->specs[0].name, "A");
+	conf_unref(conf);
+}
+
+/* A mistake in what keeps somebody out lets nobody in. */
+static void a_mistake_opens_nothing(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf *conf = NULL;
+
+	assert_true(
+		run("<vhostmd><globals><filesystem><mode>0640</mode></filesystem>"
+		    "</globals><metrics><metric context='host' guest='never'><name>A</name>"
+		    "<source>host.load.1</source></metric><metric context='host'>"
+		    "<name>B</name><source>host.load.1</source></metric>"
+		    "</metrics></vhostmd>",
+			&text, &conf) > 0);
+	assert_int_equal(conf->file_mode, 0400);
+	assert_int_equal(conf->specs->n, 1);
+	conf_unref(conf);
+}
+
 static void malformed_documents_are_refused(void **state)
 {
 	(void)state;
 	static const char *const bad[] = { "", "hello", "<vhostmd>", "<vhostmd/>",
 		"<other/>", "<vhostmd><metrics/></vhostmd>",
 		"<vhostmd><globals/></vhostmd>",
-		"<vhostmd><metrics/><globals/></vhostmd>",
+		"<vhostmd><globals/><metrics><metric/></metrics></vhostmd>",
 		"<!DOCTYPE vhostmd [<!ENTITY e SYSTEM 'file:///etc/passwd'>]>"
 		"<vhostmd><globals><path>&e;</path></globals><metrics/></vhostmd>",
 		"<!DOCTYPE vhostmd [<!ENTITY e 'x'>]>"
@@ -297,6 +438,29 @@ static void a_missing_file_is_an_error(void **state)
 
 	assert_int_equal(conf_load("/nonexistent/x.conf", &report, &conf), -ENOENT);
 	assert_int_equal(report.errors, 1);
+	assert_string_equal(strbuf_str(&text),
+		"/nonexistent/x.conf: error: cannot be read: No such file or directory\n");
+}
+
+static void nobody_is_waited_for(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf_report report = { .text = &text };
+	struct conf *conf = NULL;
+	char path[] = "/tmp/vhostmd-fifo.XXXXXX";
+
+	assert_non_null(mkdtemp(path));
+	_cleanup_free_ char *fifo = xasprintf("%s/fifo", path);
+
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	alarm(20);
+	assert_int_equal(conf_load(fifo, &report, &conf), -EMEDIUMTYPE);
+	alarm(0);
+	assert_int_equal(conf_load(path, &report, &conf), -EMEDIUMTYPE);
+	assert_non_null(strstr(strbuf_str(&text), "it is no regular file"));
+	unlink(fifo);
+	rmdir(path);
 }
 
 int main(void)
@@ -306,10 +470,14 @@ int main(void)
 		cmocka_unit_test(sources_take_type_and_unit),
 		cmocka_unit_test(sizes_are_rounded_with_a_warning),
 		cmocka_unit_test(every_mistake_is_reported_by_line),
+		cmocka_unit_test(what_cannot_be_used_costs_nothing_else),
+		cmocka_unit_test(what_can_be_understood_is_used),
+		cmocka_unit_test(a_mistake_opens_nothing),
 		cmocka_unit_test(malformed_documents_are_refused),
 		cmocka_unit_test(nothing_is_ever_fetched),
 		cmocka_unit_test(other_users_of_the_xml_parser_see_nothing_of_ours),
 		cmocka_unit_test(a_missing_file_is_an_error),
+		cmocka_unit_test(nobody_is_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
