@@ -162,6 +162,8 @@ static void read_variable(struct conf_reader *rd, xmlNode *node, struct metric_s
 	}
 	var.name = TAKE_PTR(name);
 	var.unit = conf_reader_attribute(node, "unit");
+	if (!var.unit && spec->unit)
+		var.unit = xstrdup(spec->unit); /* the group's */
 	spec->variables = xreallocarray(
 		spec->variables, spec->n_variables + 1, sizeof(*spec->variables));
 	spec->variables[spec->n_variables++] = var;

@@ -324,6 +324,23 @@ static void a_mistake_opens_nothing(void **state)
 	conf_unref(conf);
 }
 
+static void a_group_has_its_unit(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf *conf = NULL;
+
+	assert_int_equal(
+		run("<vhostmd><globals/><metrics><metric type='group' context='host' unit='MiB'>"
+		    "<name>G</name><action>echo 1,2</action><variable name='a' type='uint32'/>"
+		    "<variable name='b' type='uint32' unit='s'/></metric></metrics></vhostmd>",
+			&text, &conf),
+		0);
+	assert_string_equal(conf->specs->specs[0].variables[0].unit, "MiB");
+	assert_string_equal(conf->specs->specs[0].variables[1].unit, "s");
+	conf_unref(conf);
+}
+
 static void malformed_documents_are_refused(void **state)
 {
 	(void)state;
@@ -473,6 +490,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_used_costs_nothing_else),
 		cmocka_unit_test(what_can_be_understood_is_used),
 		cmocka_unit_test(a_mistake_opens_nothing),
+		cmocka_unit_test(a_group_has_its_unit),
 		cmocka_unit_test(malformed_documents_are_refused),
 		cmocka_unit_test(nothing_is_ever_fetched),
 		cmocka_unit_test(other_users_of_the_xml_parser_see_nothing_of_ours),
