@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "conf/conf.h"
 #include "util/cleanup.h"
 
 enum option_id {
@@ -28,14 +27,14 @@ enum option_id {
 static const struct {
 	char letter; /* 0: none */
 	const char *name;
-	const char *arg; /* NULL: none; in [] if optional */
+	const char *arg; /* NULL: none; "[=WORD]": optional */
 	const char *help;
 } table[] = {
 	[OPTION_VERBOSE] = { 'v', "verbose", NULL, "log more" },
 	[OPTION_FOREGROUND] = { 'd', "no-daemonize", NULL,
 		"stay in the foreground, log to standard error" },
 	[OPTION_CONFIG] = { 'f', "config", "FILE",
-		"configuration (" CONF_DEFAULT_FILE ")" },
+		"configuration (" VHOSTMD_CONF_FILE ")" },
 	[OPTION_PIDFILE] = { 'p', "pid-file", "FILE",
 		"pid file (" OPTIONS_DEFAULT_PIDFILE ")" },
 	[OPTION_USER] = { 'u', "user", "USER",
@@ -46,7 +45,7 @@ static const struct {
 		"where the file system appears (" OPTIONS_DEFAULT_MOUNT ")" },
 	[OPTION_CHECK] = { 0, "check-config", "FILE",
 		"say what FILE would do, or what is wrong with it" },
-	[OPTION_LIST] = { 0, "list-sources", "[markdown]",
+	[OPTION_LIST] = { 0, "list-sources", "[=markdown]",
 		"list the native sources of metrics" },
 	[OPTION_VERSION] = { 0, "version", NULL, "print the version" },
 	[OPTION_HELP] = { 'h', "help", NULL, "print this" },
@@ -67,8 +66,9 @@ void options_help(void)
 			table[i].letter ? "-" : " ",
 			table[i].letter ? table[i].letter : ' ',
 			table[i].letter ? "," : " ", table[i].name,
-			table[i].arg ? " " : "", table[i].arg ? table[i].arg : "");
-		printf("  %-28s %s\n", left, table[i].help);
+			table[i].arg && *table[i].arg != '[' ? " " : "",
+			table[i].arg ? table[i].arg : "");
+		printf("  %-32s %s\n", left, table[i].help);
 	}
 	printf("\nExit status: 0 success, 1 failure, 2 wrong usage.\n");
 }
@@ -170,7 +170,7 @@ static void set_option(struct options *o, enum option_id id, int *r)
 
 int options_parse(int argc, char **argv, struct options *ret)
 {
-	struct options o = { .config_file = CONF_DEFAULT_FILE,
+	struct options o = { .config_file = VHOSTMD_CONF_FILE,
 		.pid_file = OPTIONS_DEFAULT_PIDFILE,
 		.mount = OPTIONS_DEFAULT_MOUNT };
 	struct option longs[OPTION_COUNT + 1];

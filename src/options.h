@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The command line.  One table makes the parser and --help. */
+/*
+ * The command line.  One table makes the parser and --help.  The build says where the
+ * configuration is installed and looked for: VHOSTMD_CONF_FILE.
+ */
 #pragma once
 
 #include <stdbool.h>

@@ -20,8 +20,6 @@ enum conf_transport {
 	TRANSPORT_XENSTORE = 1 << 2,
 };
 
-#define CONF_DEFAULT_FILE "/etc/vhostmd/vhostmd.conf"
-
 struct conf {
 	_Atomic unsigned refs;
 	unsigned transports; /* of enum conf_transport */

@@ -8,6 +8,7 @@ uri=test:///default
 
 # command line
 "$vhostmd" --help | grep -q -- '--check-config' || fail --help
+"$vhostmd" --help | grep -qF -- '--list-sources[=markdown] ' || fail "how --list-sources is written"
 "$vhostmd" --version | grep -q '^vhostmd ' || fail --version
 "$vhostmd" --list-sources | grep -q 'vcpu.\*.delay' || fail --list-sources
 for wrong in --nonsense -f extra "--mount relative" --list-sources=x; do

@@ -60,6 +60,15 @@ naked=$(find src -name '*.c' -exec awk '
 	/^[a-z].*[a-z]_locked\(/ && !/;$/ { name = $0; open = 1 }
 	open && /^{/ { getline; if ($0 !~ /assert_locked\(/) print FILENAME ": " name; open = 0 }' {} +)
 [ "$naked" = "" ] || fail "without assert_locked(): $naked"
+# the list of locks is the locks that there are
+find src -name '*.[ch]' -exec awk '
+	/^(static )?struct [a-z_]+ \{/ { in_struct = $0; sub(/.*struct /, "", in_struct); sub(/ .*/, "", in_struct) }
+	/^\tstruct lock [a-z_]+;/ { sub(/;.*/, "", $3); print in_struct "." $3; next }
+	/^(static )?struct lock [a-z_]+[; ]/ { sub(/.*struct lock /, ""); sub(/[ ;].*/, ""); print }' {} + |
+	sort >"$tmp/locks"
+sed -n '/^## Locks/,/^## Identity/p' docs/architecture.md | grep -o '`[a-z_.]*`' | tr -d '`' |
+	grep 'lock$\|\.reports$' | sort -u | diff "$tmp/locks" - ||
+	fail "the locks of docs/architecture.md are not those of src"
 [ "$(find src guest tests -name '*.[ch]' -print0 | xargs -0 wc -l | awk '$2 != "total" && $1 > 800')" = "" ] ||
 	fail "a file is longer than 800 lines"
 exit 0

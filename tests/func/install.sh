@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What is installed is found where the daemon and the manual say, and replaces nothing of a site.
+. "$(dirname "$0")/../lib.sh"
+
+install_to_root()
+{
+	DESTDIR=$tmp/root meson install -C "$build" --no-rebuild >"$tmp/out" 2>&1 ||
+		fail "meson install: $(tail -n 5 "$tmp/out")"
+}
+install_to_root
+conf=$("$build/vhostmd" --help | sed -n 's/.*configuration (\(.*\))$/\1/p')
+[ "$conf" != "" ] || fail "--help names no configuration"
+for name in vhostmd.conf vhostmd-sap.conf vhostmd-kubevirt.conf; do
+	cmp "$top/conf/$name" "$tmp/root${conf%/*}/$name" || fail "$name is not beside $conf"
+done
+find "$tmp/root" -name vhostmd.8 -exec cat {} + | sed 's|\\&||g' | grep -qF "$conf" ||
+	fail "vhostmd(8) does not name $conf"
+
+# the file of a site that had the existing vhostmd
+echo own >"$tmp/root$conf"
+install_to_root
+assert_eq "the site's own configuration" "$(cat "$tmp/root$conf")" own
