@@ -10,6 +10,7 @@
 
 #include "collect/actions/template.h"
 #include "conf/conf.h"
+#include "conf/disk_access.h"
 #include "core/catalogue.h"
 #include "core/spec.h"
 #include "keeper/keeper.h"
@@ -47,6 +48,13 @@ static struct conf *load(const char *file, struct conf_report *report)
 	return conf;
 }
 
+static void find_disk_access(struct disk_access *ret)
+{
+	_cleanup_close_ int root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	disk_access_find(root_fd, ret);
+}
+
 /* Where an action's text limits the names of VMs that it can be run for. */
 static void describe_actions(const struct spec_set *specs, struct strbuf *out)
 {
@@ -74,7 +82,11 @@ static int check_config(const char *file)
 	bool ok = !report.errors;
 
 	if (ok) {
+		struct disk_access access;
+
+		find_disk_access(&access);
 		conf_describe(conf, &out);
+		disk_access_describe(&access, conf, &out);
 		describe_actions(conf->specs, &out);
 		fputs(strbuf_str(&out), stdout);
 	}
@@ -180,7 +192,9 @@ static int run_worker(void *ctx, int keeper_fd, int fuse_fd)
 /* @warnings: about the configuration; standard error has them already. */
 static int run(const struct options *o, struct conf *conf, const char *warnings)
 {
-	struct worker_params worker = { .config_file = o->config_file,
+	struct disk_access access;
+	struct worker_params worker = { .disk_access = &access,
+		.config_file = o->config_file,
 		.user = o->user,
 		.uri = o->uri ? o->uri : default_uri(),
 		.connect = o->uri,
@@ -207,6 +221,7 @@ static int run(const struct options *o, struct conf *conf, const char *warnings)
 
 	if (!user_exists(o->user, &keeper.worker_uid) || !mount)
 		return EXIT_FAILURE;
+	find_disk_access(&access);
 	worker.mount = keeper.mount = mount;
 	struct keeper *k = keeper_open(&keeper);
 	int ready_fd = -1;

@@ -16,6 +16,7 @@
 #include "collect/kernel/sampler.h"
 #include "collect/libvirt/connection.h"
 #include "conf/conf.h"
+#include "conf/disk_access.h"
 #include "core/snapshot.h"
 #include "fs/content.h"
 #include "fs/serve.h"
@@ -122,13 +123,17 @@ static struct plan *make_plan(const struct plan *before, const struct conf *conf
 	return plan_new(before, conf->specs, &settings);
 }
 
-static struct content_config content_config(const struct conf *conf)
+static struct content_config content_config(const struct worker *w)
 {
+	const struct conf *conf = w->conf;
+
 	return (struct content_config){
 		.nodes = { .shared_disk = conf_has_shared_disk(conf),
 			.disks = conf->transports & TRANSPORT_VBD },
 		.mode = conf->file_mode,
 		.gid = conf->file_gid,
+		.disk_mode = disk_access_mode(w->params->disk_access, conf),
+		.disk_gid = disk_access_gid(w->params->disk_access, conf),
 	};
 }
 
@@ -270,7 +275,7 @@ static void move_link(struct worker *w, const struct conf *from, const struct co
 static void on_plan(void *ctx, const struct plan *plan)
 {
 	struct worker *w = ctx;
-	struct content_config cc = content_config(w->conf);
+	struct content_config cc = content_config(w);
 	struct channels_config chc = channels_config(w->conf);
 
 	atomic_store(&w->period_ns, plan->settings.period_ns);
@@ -312,7 +317,7 @@ static void reload(struct worker *w)
 
 static int start(struct worker *w, int fuse_fd)
 {
-	struct content_config cc = content_config(w->conf);
+	struct content_config cc = content_config(w);
 	struct channels_config chc = channels_config(w->conf);
 	struct actions_params ap = { .board = w->board,
 		.registry = w->registry,

@@ -7,6 +7,7 @@
 #pragma once
 
 struct conf;
+struct disk_access;
 
 struct worker_params {
 	const char *config_file; /* for reloads */
@@ -14,7 +15,8 @@ struct worker_params {
 	const char *uri;         /* libvirt's; NULL: libvirt chooses */
 	const char *connect;     /* for CONNECT in actions; NULL: nothing */
 	const char *mount;
-	struct conf *conf; /* the first; borrowed */
+	const struct disk_access *disk_access; /* found while we were root; borrowed */
+	struct conf *conf;                     /* the first; borrowed */
 };
 
 /*

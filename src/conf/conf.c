@@ -211,45 +211,66 @@ static void read_max_parallel(struct conf_reader *rd, xmlNode *node, struct conf
 		conf->action_max_parallel = (unsigned)n;
 }
 
-static void read_mode(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+/* Who wants another mode than the default wants to keep somebody out: a bad one is 0400. */
+static mode_t mode_of(struct conf_reader *rd, xmlNode *node)
 {
 	_cleanup_free_ char *text = conf_reader_text(rd, node);
 	unsigned long mode = 0;
 
-	/* who wants another mode than the default wants to keep somebody out */
-	conf->file_mode = 0400;
-	if (!text)
-		return;
-	if (strlen(text) <= 4 && !text[strspn(text, "01234567")])
+	if (text && strlen(text) <= 4 && !text[strspn(text, "01234567")])
 		mode = strtoul(text, NULL, 8);
-	if (!mode || mode & ~0444UL)
+	if (mode && !(mode & ~0444UL))
+		return (mode_t)mode;
+	if (text)
 		conf_reader_error(rd, node,
 			"<mode> must be octal with read permissions only, such as 0440, not '%s'",
 			text);
-	else
-		conf->file_mode = (mode_t)mode;
+	return 0400;
 }
 
-static void read_group(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+static bool group_of(struct conf_reader *rd, xmlNode *node, gid_t *ret)
 {
 	_cleanup_free_ char *text = conf_reader_text(rd, node);
 	_cleanup_free_ char *buf = xmalloc(16384);
 	struct group group, *found = NULL;
 
 	if (!text)
-		return;
+		return false;
 	getgrnam_r(text, &group, buf, 16384, &found);
 	if (found)
-		conf->file_gid = found->gr_gid;
+		*ret = found->gr_gid;
 	else
 		conf_reader_error(
 			rd, node, "group '%s' does not exist on this host", text);
+	return found;
+}
+
+static void read_mode(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	conf->file_mode = mode_of(rd, node);
+}
+
+static void read_group(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	group_of(rd, node, &conf->file_gid);
+}
+
+static void read_disk_mode(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	conf->disk_mode = mode_of(rd, node);
+}
+
+static void read_disk_group(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	conf->has_disk_gid = group_of(rd, node, &conf->disk_gid);
 }
 
 static const struct setting settings[] = {
 	{ "disk", "name", false, read_disk_name },
 	{ "disk", "path", false, read_disk_path },
 	{ "disk", "size", false, read_disk_size },
+	{ "disk", "mode", false, read_disk_mode },
+	{ "disk", "group", false, read_disk_group },
 	{ "virtio", "channel_path", false, read_channel_path },
 	{ "virtio", "max_channels", false, read_max_channels },
 	{ "virtio", "expiration_time", false, read_expiration },
@@ -543,7 +564,8 @@ void conf_describe(const struct conf *conf, struct strbuf *out)
 	strbuf_addf(out, "shared disk: %s%s\n", yes_no(conf_has_shared_disk(conf)),
 		conf_has_shared_disk(conf)
 			? ", shows every VM's name and metrics to every guest that has it"
-			: "");
+			: "; hooks and domains that expect one, at /dev/shm/vhostmd0, find none: "
+			  "see THE SHARED DISK in vhostmd.conf(5)");
 	if (conf_has_shared_disk(conf))
 		strbuf_addf(out, "  linked from %s\n", conf->disk_path);
 	strbuf_addf(out, "channels: %s", yes_no(conf->transports & TRANSPORT_VIRTIO));

@@ -28,6 +28,9 @@ struct conf {
 
 	char *disk_path;          /* NULL: no shared disk */
 	uint64_t disk_size_bytes; /* a multiple of DISK_BLOCK_BYTES */
+	mode_t disk_mode;         /* 0: disk_access.h decides */
+	bool has_disk_gid;        /* if not, the same */
+	gid_t disk_gid;
 
 	unsigned max_channels;
 	int64_t expiration_ns;

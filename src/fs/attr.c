@@ -16,9 +16,11 @@ static mode_t node_mode(const struct attr_params *params, const struct node *nod
 
 	if (type == S_IFLNK)
 		return S_IFLNK | 0777;
+	if (node->kind == NODE_ROOT || node->kind == NODE_DISKS)
+		return S_IFDIR | params->mode | 0111; /* QEMU passes, who may not list */
 	if (type == S_IFDIR)
 		return S_IFDIR | params->mode | (params->mode & 0444) >> 2;
-	return S_IFREG | params->mode;
+	return S_IFREG | (node_is_disk(node) ? params->disk_mode : params->mode);
 }
 
 static void fill_times(struct stat *st, struct timespec ts)
@@ -65,7 +67,7 @@ void attr_stat(const struct attr_params *params, const struct view *view,
 	*ret = (struct stat){ .st_ino = node_number(node->id),
 		.st_mode = node_mode(params, node),
 		.st_nlink = node_type(node->kind) == S_IFDIR ? 2 : 1,
-		.st_gid = params->gid,
+		.st_gid = node_is_disk(node) ? params->disk_gid : params->gid,
 		.st_blksize = 4096 };
 	fill_times(ret, node_time(params, view, node));
 	if (node_type(node->kind) == S_IFLNK) {

@@ -16,6 +16,8 @@ struct view;
 struct attr_params {
 	mode_t mode; /* of files; directories can be searched by whom they can be read */
 	gid_t gid;
+	mode_t disk_mode; /* of disks, to which anybody may find the way */
+	gid_t disk_gid;
 	struct timespec
 		since; /* the configuration is in force: what else would change? */
 	uint64_t disk_bytes;

@@ -165,6 +165,8 @@ static void fill_stat(const struct content *c, const struct place *at,
 {
 	const struct attr_params params = { .mode = at->config.mode,
 		.gid = at->config.gid,
+		.disk_mode = at->config.disk_mode,
+		.disk_gid = at->config.disk_gid,
 		.since = ns_to_timespec(atomic_load(&c->since_ns)),
 		.disk_bytes = disks_size(c->disks),
 		.disk_ns = disk_ns };

@@ -32,6 +32,8 @@ struct content_config {
 	struct node_config nodes;
 	mode_t mode; /* of files; directories can be searched by whom they can be read */
 	gid_t gid;
+	mode_t disk_mode; /* of disks, to which anybody may find the way */
+	gid_t disk_gid;
 };
 
 /*

@@ -30,6 +30,8 @@ assert_eq "exit status" $r 1
 [ -e "$tmp/pid" ] && fail "a pid file in spite of mistakes"
 "$vhostmd" --check-config "$top/conf/vhostmd.conf" | grep -q 'commands run each period: 0' ||
 	fail "the default configuration runs commands"
+"$vhostmd" --check-config "$top/conf/vhostmd.conf" | grep -q 'shared disk: no;.*/dev/shm/vhostmd0' ||
+	fail "no word on who expects the shared disk"
 
 # nobody is waited for, and no line is made up
 mkfifo "$tmp/fifo"
@@ -128,7 +130,9 @@ stop_daemon || exit 1
 kill $notified 2>/dev/null
 wait $notified 2>/dev/null
 
-# modes and group as configured
+# modes and group as configured; disks have their own, and QEMU finds the way to them
+as() { setpriv --reuid 65534 --regid "$1" --clear-groups "${@:2}"; }
+disk=$mnt/disk/6be3fdb8-bef5-6fec-b1b7-e61bbceab708.img
 cat >"$tmp/mode.conf" <<'EOF'
 <vhostmd><globals><filesystem><mode>0440</mode><group>daemon</group></filesystem></globals><metrics>
 <metric context="host"><name>Name</name><source>host.name</source></metric>
@@ -137,10 +141,19 @@ EOF
 CONF=$tmp/mode.conf start_daemon -c $uri
 assert_eq "mode of a file" "$(stat -c '%a %G' "$mnt/metrics/host/Name")" "440 daemon"
 assert_eq "mode of a directory" "$(stat -c '%a %G' "$mnt/metrics/host")" "550 daemon"
-setpriv --reuid 65534 --regid 65534 --clear-groups cat "$mnt/metrics/host/Name" 2>/dev/null &&
-	fail "others can read"
-setpriv --reuid 65534 --regid "$(getent group daemon | cut -d: -f3)" --clear-groups \
-	cat "$mnt/metrics/host/Name" >/dev/null || fail "the group cannot read"
+as 65534 cat "$mnt/metrics/host/Name" 2>/dev/null && fail "others can read"
+as "$(getent group daemon | cut -d: -f3)" cat "$mnt/metrics/host/Name" >/dev/null ||
+	fail "the group cannot read"
+qemu=$("$vhostmd" --check-config "$tmp/mode.conf" | sed -n 's/^who reads disks: mode 0\([0-9]*\), group \([^ ]*\) .*/\1 \2/p')
+assert_eq "mode of a disk" "$(stat -c '%a %G' "$disk")" "$qemu"
+as "$(stat -c %g "$disk")" head -c 4 "$disk" >/dev/null || fail "QEMU cannot read its disk"
+as 65534 ls "$mnt/disk" >/dev/null 2>&1 && fail "others can list the disks"
+sed -i 's/<globals>/&<disk><mode>0440<\/mode><group>games<\/group><\/disk>/' "$tmp/mode.conf"
+kill -HUP "$keeper"
+has_group() { [ "$(stat -c '%a %G' "$disk")" = "440 games" ]; }
+wait_for 10 has_group || fail "the disk's group after a reload: $(stat -c '%a %G' "$disk")"
+as "$(stat -c %g "$disk")" head -c 4 "$disk" >/dev/null || fail "the disk's group cannot read it"
+as 65534 head -c 4 "$disk" >/dev/null 2>&1 && fail "others can read a disk"
 stop_daemon || exit 1
 
 # told to stop at any moment of its start, it leaves nothing behind

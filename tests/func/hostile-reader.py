@@ -80,7 +80,7 @@ def age(path, seconds):
     return 0
 
 def conf():
-    print('<vhostmd><globals><update_period>0.05</update_period>'
+    print('<vhostmd><globals><disk><mode>0444</mode></disk><update_period>0.05</update_period>'
         '<filesystem><mode>0444</mode></filesystem></globals><metrics>\n'
         '<metric context="host"><name>up</name><source>host.uptime</source></metric>')
     for context, source, n in ("host", "host.context.switches", 300), ("vm", "domain.id", 3000):

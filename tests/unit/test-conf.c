@@ -3,6 +3,8 @@
 #include "test.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +14,7 @@
 #include <libxml/xmlerror.h>
 
 #include "conf/conf.h"
+#include "conf/disk_access.h"
 #include "core/spec.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -341,6 +344,72 @@ static void a_group_has_its_unit(void **state)
 	conf_unref(conf);
 }
 
+/* qemu.conf says @settings; NULL: there is no such file. */
+static void find_access(const char *settings, struct disk_access *ret)
+{
+	char root[] = "/tmp/vhostmd-root.XXXXXX";
+
+	assert_non_null(mkdtemp(root));
+	_cleanup_close_ int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	assert_int_equal(mkdirat(fd, "etc", 0700), 0);
+	assert_int_equal(mkdirat(fd, "etc/libvirt", 0700), 0);
+	if (settings) {
+		_cleanup_close_ int file = openat(fd, "etc/libvirt/qemu.conf",
+			O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+		assert_int_equal(write(file, settings, strlen(settings)),
+			(ssize_t)strlen(settings));
+	}
+	disk_access_find(fd, ret);
+	unlinkat(fd, "etc/libvirt/qemu.conf", 0);
+	unlinkat(fd, "etc/libvirt", AT_REMOVEDIR);
+	unlinkat(fd, "etc", AT_REMOVEDIR);
+	rmdir(root);
+}
+
+/* A disk is closed to others only if it is certain that QEMUs can open it. */
+static void disks_are_for_qemu(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *settings;
+		bool known;
+		gid_t gid;
+	} cases[] = {
+		{ "# user = \"nobody\"\ngroup = \"+107\"\n", true, 107 },
+		{ "user=\"root\"\n", true, 0 },
+		{ "\tuser = '+0'\nuser_x = \"x\"\n", true, 0 },
+		{ "user = \"nosuchuser\"\n", false, 0 },
+		{ "user = \"root\"\ngroup = \"no-such-group\"\n", false, 0 },
+		{ "group = \"4294967296\"", false, 0 },
+		{ "group = \"1\"\ngroup = \"2\"", true, 2 },
+	};
+	struct disk_access access;
+	struct conf conf = { 0 };
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		find_access(cases[i].settings, &access);
+		if (access.known != cases[i].known)
+			fail_msg("%s: %s", cases[i].settings, access.why);
+		assert_int_equal(disk_access_gid(&access, &conf), cases[i].gid);
+		assert_int_equal(
+			disk_access_mode(&access, &conf), cases[i].known ? 0440 : 0444);
+	}
+	/* a user that distributions make for it, or none: then anybody may read */
+	find_access(NULL, &access);
+	assert_int_equal(disk_access_mode(&access, &conf), access.known ? 0440 : 0444);
+	assert_int_equal(access.known, !getpwnam("qemu") != !getpwnam("libvirt-qemu"));
+	/* the configuration's own word */
+	conf.has_disk_gid = true;
+	conf.disk_gid = 7;
+	access.known = false;
+	assert_int_equal(disk_access_mode(&access, &conf), 0440);
+	assert_int_equal(disk_access_gid(&access, &conf), 7);
+	conf.disk_mode = 0444;
+	assert_int_equal(disk_access_mode(&access, &conf), 0444);
+}
+
 static void malformed_documents_are_refused(void **state)
 {
 	(void)state;
@@ -491,6 +560,7 @@ int main(void)
 		cmocka_unit_test(what_can_be_understood_is_used),
 		cmocka_unit_test(a_mistake_opens_nothing),
 		cmocka_unit_test(a_group_has_its_unit),
+		cmocka_unit_test(disks_are_for_qemu),
 		cmocka_unit_test(malformed_documents_are_refused),
 		cmocka_unit_test(nothing_is_ever_fetched),
 		cmocka_unit_test(other_users_of_the_xml_parser_see_nothing_of_ours),

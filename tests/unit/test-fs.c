@@ -32,7 +32,7 @@ struct fs {
 
 static void fs_init(struct fs *fs)
 {
-	struct content_config config = { .nodes = all, .mode = 0444 };
+	struct content_config config = { .nodes = all, .mode = 0444, .disk_mode = 0440 };
 
 	fs->tree = tree_new();
 	fs->disks = disks_new(DISK_BLOCK_BYTES);

@@ -162,7 +162,7 @@ static void not_lost(void *ctx)
 
 static bool start_serve(struct parts *p)
 {
-	const struct content_config config = { .mode = 0444 };
+	const struct content_config config = { .mode = 0444, .disk_mode = 0444 };
 	struct disks *disks = disks_new(65536);
 	struct content *content = content_new(p->tree, disks, &config, no_status, NULL);
 	int fds[2];
