@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What README and the manual pages tell people to write, they can write: every code block is run,
+# what would change the host in a place of our own.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+uri=test:///default
+root=$tmp/root            # where things are installed
+release=$top/build-clang  # what is installed; the guests' tests need it, too
+
+# Each block is a file: DOCUMENT:LINE.LANGUAGE
+mkdir "$tmp/blocks"
+python3 - "$tmp/blocks" README.md docs/man/*.scd <<'EOF2'
+import os, sys
+for path in sys.argv[2:]:
+    block = None
+    for number, line in enumerate(open(path), 1):
+        if not line.startswith("```"):
+            if block is not None:
+                block.append(line)
+        elif block is None:
+            block, name = [], f"{os.path.basename(path)}:{number:03}.{line[3:].strip()}"
+        else:
+            open(f"{sys.argv[1]}/{name}", "w").writelines(block)
+            block = None
+EOF2
+[ "$(ls "$tmp/blocks" | wc -l)" -ge 11 ] || fail "blocks: $(ls "$tmp/blocks")"
+
+# ---- what commands are here ----
+
+apt-get()
+{
+	[ "$1" = install ] && diff <(printf '%s\n' "${@:2}" | sort) \
+		<(printf '%s\n' "${build_packages[@]}" | sort)
+}
+meson()
+{
+	case "$1 $2 $3" in
+	"setup build "*) (unset -f meson ninja && CC=clang build "$release" -Dwerror=true "${@:3}") &&
+		command meson configure "$release" "${@:3}" ;;
+	"install -C build") DESTDIR=$root command meson install -C "$release" --no-rebuild ;;
+	*) false ;;
+	esac >"$tmp/out" 2>&1
+}
+ninja() { [ "$*" = "-C build" ] && command ninja -C "$release" >"$tmp/out"; }
+vhostmd()
+{
+	case $* in
+	'') CONF=$root/etc/vhostmd/vhostmd.conf build=$root/usr/sbin start_daemon -c $uri ;;
+	--check-config*) "$root/usr/sbin/vhostmd" "$@" >"$tmp/out" && [ -s "$tmp/out" ] ;;
+	*) false ;;
+	esac
+}
+# no SELinux here: that there are such commands with such options is all that is known
+setsebool() { [ "$1" = -P ] && [ $# = 3 ]; }
+semanage() { [ "$1 $2 $3 $4 $5" = "fcontext -a -t bin_t /usr/sbin/vhostmd" ]; }
+restorecon() { [ -e "$root$1" ]; }
+
+# ---- kinds of blocks ----
+
+run_commands()
+{
+	local line
+	sed -e ':a; /\\$/ { N; s/\\\n//; ba }' -e 's/^scripts\/\(run\|test\)/bash & --help/' \
+		-e "s|/etc/vhostmd|$root&|g; s|/run/vhostmd|$mnt|g" "$1" >"$tmp/commands"
+	while read -r line <&3; do
+		eval "$line" >"$tmp/said" 2>&1 || fail "$1: $line: $(tail -n 5 "$tmp/said" "$tmp/out")"
+	done 3<"$tmp/commands"
+}
+
+config() # FILE: describes a whole configuration
+{
+	"$build/vhostmd" --check-config "$1" >"$tmp/described" 2>&1 ||
+		fail "$(cat "$tmp/described")"
+}
+
+shared_disk() # of vhostmd.conf(5), in a file around it
+{
+	{ echo "<vhostmd><globals>"; cat "$1"; echo "</globals><metrics/></vhostmd>"; } >"$tmp/around"
+	config "$tmp/around"
+	grep -q '^shared disk: yes' "$tmp/described" || fail "$1 makes no shared disk"
+}
+
+devices() # FILE: libvirt knows them, each with what was meant
+{
+	command -v virsh >/dev/null || return 0
+	local uuid
+	uuid=$(cat /proc/sys/kernel/random/uuid)
+	{
+		echo "<domain type='test'><name>x</name><memory>1024</memory><os><type>hvm</type></os><devices>"
+		sed "s/UUID/$uuid/" "$1"
+		echo "</devices></domain>"
+	} >"$tmp/domain.xml"
+	printf 'define %s --validate\ndumpxml x\n' "$tmp/domain.xml" | virsh -q -c $uri >"$tmp/defined" 2>&1
+	local element
+	for element in "<source file='/run/vhostmd/disk/$uuid.img'" '<readonly/>' \
+		"<channel type='unix'>" "name='org.github.vhostmd.1'"; do
+		grep -qF "$element" "$tmp/defined" || fail "$1: no $element: $(cat "$tmp/defined")"
+	done
+}
+
+tree() # FILE: what is drawn is there
+{
+	local path rest
+	while read -r path rest; do
+		path=${path#/run/vhostmd/}
+		path=${path%%<*}
+		[ -e "$mnt/$path" ] || fail "$1: $mnt/$path is not there"
+		case $rest in *.prom' '*) [ -e "$mnt/${rest%% *}" ] || fail "$1: no $rest" ;; esac
+	done <"$1"
+}
+
+live() # FILE: a command that goes on printing a value that changes
+{
+	sed "s|FILE\$|$mnt/metrics/host/Uptime|" "$1" >"$tmp/live"
+	timeout 30 bash "$tmp/live" >"$tmp/values" &
+	local pid=$!
+	several() { [ "$(sort -u "$tmp/values" | wc -l)" -ge 3 ]; }
+	wait_for 20 several || fail "$1 shows: $(cat "$tmp/values")"
+	kill $pid
+}
+
+# ---- the documents, in order: what is installed is what is started then ----
+
+quick=''
+quick_daemon() # with everything that the documents speak of
+{
+	[ -n "$quick" ] && return
+	quick=yes
+	stop_daemon || exit 1
+	sed "s|<disk>|<disk><path>$tmp/vhostmd0</path>|
+		s|<update_period>5|<update_period>0.2|
+		s|<metrics>|&<metric context='host'><name>Uptime</name><source>host.uptime</source></metric>|" \
+		"$top/conf/vhostmd.conf" >"$tmp/quick.conf"
+	CONF=$tmp/quick.conf start_daemon -c $uri
+	wait_for 10 has_value "$mnt/metrics/host/Uptime" || fail "no value"
+}
+for block in "$tmp"/blocks/README.md:*.sh; do run_commands "$block"; done
+for block in "$tmp"/blocks/*; do
+	case "$block $(tr -s ' \n' '  ' <"$block")" in
+	*.sh\ *) ;; # done
+	*.xml\ *"<vhostmd>"*) config "$block" ;;
+	*.xml\ *"<devices>"* | *.xml\ *"<disk type"*) devices "$block" ;;
+	*"vhostmd.conf.5.scd:"*\ "<disk> "*) shared_disk "$block" ;;
+	*"README.md:"*\ *"--> "*"QEMU"*) ;; # a picture
+	*"README.md:"*\ "/run/vhostmd/ "*) quick_daemon; tree "$block" ;;
+	*"vhostmd.8.scd:"*"python3 "*) quick_daemon; live "$block" ;;
+	*"vhostmd.8.scd:"*"setsebool "*) run_commands "$block" ;;
+	*) fail "nobody runs the block $block: $(cat "$block")" ;;
+	esac
+done
+
+# what README says of the installation
+[ -e "$root/etc/vhostmd/vhostmd.conf" ] && [ -e "$root/usr/bin/vm-dump-metrics" ] ||
+	fail "what is installed: $(find "$root" -type f)"
+"$root/usr/sbin/vhostmd" --help | grep -q '(/etc/vhostmd/vhostmd.conf)' || fail "where the installed one looks"
+for script in run test; do
+	bash "scripts/$script" --help | grep -q 'Installs what is missing' || fail "scripts/$script --help"
+done
+# nothing is advised for which the scripts install no package
+grep -q 'getfattr' scripts/run && fail "scripts/run speaks of getfattr"
+exit 0
