@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Host figures from the files of hosts that do not exist. */
+#include "host-files.h"
+#include "plans.h"
+#include "samples.h"
+
+#include "collect/kernel/host.h"
+#include "util/clock.h"
+
+static void host_figures_are_the_kernels(void **state)
+{
+	(void)state;
+	struct spec_set *specs = all_of(COLLECTOR_HOST);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+	struct fixture f;
+
+	fixture_init(&f);
+	add_host_fixture(&f);
+	struct host *host = host_new(f.fd);
+	struct metric_list *list = host_sample(host, plan);
+	const uint64_t tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+
+	assert_int_equal(list->n, specs->n);
+	assert_u64(list, "host.cpu.time", 150 * tick);
+	assert_u64(list, "host.cpu.steal", 8 * tick);
+	assert_u64(list, "host.cpu.irq", 13 * tick);
+	assert_u64(list, "host.context.switches", 12345);
+	assert_u64(list, "host.mem.total", 1000);
+	assert_u64(list, "host.mem.used", 700);
+	assert_u64(list, "host.mem.apps", 500);
+	assert_u64(list, "host.vmem.free", 700);
+	assert_u64(list, "host.vmem.used", 1500 - 300 - 150 - 50 - 10);
+	assert_u64(list, "host.swap.in", 3 * (uint64_t)sysconf(_SC_PAGESIZE));
+	assert_u64(list, "host.page.in", 1000);
+	assert_u64(list, "host.cpu.count", 4);
+	assert_u64(list, "host.cpu.sockets", 2);
+	assert_u64(list, "host.cpu.cores", 2);
+	assert_u64(list, "host.pressure.cpu.some.total", 12345);
+	assert_true(find(list, "host.pressure.cpu.some.avg60")->value.real > 2.4);
+	assert_true(find(list, "host.load.5")->value.real > 1.2);
+	assert_string_equal(find(list, "host.virt.vendor")->value.s, "Some Linux");
+	assert_false(find(list, "host.page.in.rate")->available);
+	assert_false(find(list, "host.pressure.io.some.avg10")->available);
+	metric_list_unref(list);
+
+	fixture_add(&f, "proc/vmstat", "pgpgin 2000\npgfault 900\n");
+	list = host_sample(host, plan);
+	assert_true(find(list, "host.page.in.rate")->value.real > 0);
+	assert_false(find(list, "host.swap.in")->available);
+	metric_list_unref(list);
+	host_free(host);
+	fixture_done(&f);
+	spec_set_unref(specs);
+}
+
+/* Files that end early or hold nonsense make figures unavailable, and nothing worse. */
+static void broken_files_make_figures_unavailable(void **state)
+{
+	(void)state;
+	static const char *const broken[] = { "", "cpu", "cpu ", "cpu  1 2",
+		"cpu  x y z\n", "cpu  99999999999999999999999 1 1 1\n",
+		"MemTotal:", "MemTotal: \nMemFree: -5 kB\n",
+		"some avg10=", "some total=\n", "pgpgin \n", "1.5.5 x", "-" };
+	struct spec_set *specs = all_of(COLLECTOR_HOST);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+
+	for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
+		struct fixture f;
+
+		fixture_init(&f);
+		fixture_add(&f, "proc/stat", broken[i]);
+		fixture_add(&f, "proc/meminfo", broken[i]);
+		fixture_add(&f, "proc/vmstat", broken[i]);
+		fixture_add(&f, "proc/loadavg", broken[i]);
+		fixture_add(&f, "proc/uptime", broken[i]);
+		fixture_add(&f, "proc/pressure/io", broken[i]);
+		fixture_add(&f, "sys/devices/system/cpu/online", broken[i]);
+		fixture_add(&f, "etc/os-release", broken[i]);
+		struct host *host = host_new(f.fd);
+		struct metric_list *list = host_sample(host, plan);
+
+		assert_int_equal(list->n, specs->n);
+		assert_false(find(list, "host.cpu.time")->available);
+		assert_false(find(list, "host.mem.total")->available);
+		assert_false(find(list, "host.swap.in")->available);
+		metric_list_unref(list);
+		host_free(host);
+		fixture_done(&f);
+	}
+	spec_set_unref(specs);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(host_figures_are_the_kernels),
+		cmocka_unit_test(broken_files_make_figures_unavailable),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
