@@ -187,10 +187,11 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 	X(MEM_CACHED, "host.mem.cached", UINT64, "KiB", GAUGE, READS(HOST_MEMINFO),      \
 		"/proc/meminfo: Cached", "Memory that caches files")                     \
 	X(MEM_USED, "host.mem.used", UINT64, "KiB", GAUGE, READS(HOST_MEMINFO),          \
-		"/proc/meminfo: MemTotal - MemFree", "Physical memory in use")           \
+		"/proc/meminfo: MemTotal - MemAvailable",                                \
+		"Physical memory in use, as free(1) has it: caches not counted")         \
 	X(MEM_APPS, "host.mem.apps", UINT64, "KiB", GAUGE, READS(HOST_MEMINFO),          \
 		"/proc/meminfo: MemTotal - MemFree - Buffers - Cached",                  \
-		"Physical memory in use, caches not counted")                            \
+		"Physical memory in use but for buffers and the page cache")             \
 	X(SWAP_TOTAL, "host.swap.total", UINT64, "KiB", GAUGE, READS(HOST_MEMINFO),      \
 		"/proc/meminfo: SwapTotal", "Swap space")                                \
 	X(SWAP_FREE, "host.swap.free", UINT64, "KiB", GAUGE, READS(HOST_MEMINFO),        \

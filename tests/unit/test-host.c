@@ -5,7 +5,9 @@
 #include "samples.h"
 
 #include "collect/kernel/host.h"
+#include "conf/conf.h"
 #include "util/clock.h"
+#include "util/strbuf.h"
 
 static void host_figures_are_the_kernels(void **state)
 {
@@ -26,7 +28,7 @@ static void host_figures_are_the_kernels(void **state)
 	assert_u64(list, "host.cpu.irq", 13 * tick);
 	assert_u64(list, "host.context.switches", 12345);
 	assert_u64(list, "host.mem.total", 1000);
-	assert_u64(list, "host.mem.used", 700);
+	assert_u64(list, "host.mem.used", 400);
 	assert_u64(list, "host.mem.apps", 500);
 	assert_u64(list, "host.vmem.free", 700);
 	assert_u64(list, "host.vmem.used", 1500 - 300 - 150 - 50 - 10);
@@ -51,6 +53,35 @@ static void host_figures_are_the_kernels(void **state)
 	host_free(host);
 	fixture_done(&f);
 	spec_set_unref(specs);
+}
+
+/* What the page cache takes up is neither used nor lost: as free(1) has it. */
+static void used_and_free_memory_are_those_of_free(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf mistakes = STRBUF_INIT;
+	struct conf_report report = { .text = &mistakes };
+	struct conf *conf = NULL;
+	struct fixture f;
+
+	assert_int_equal(conf_load(CONF_DIR "/vhostmd.conf", &report, &conf), 0);
+	_cleanup_plan_ struct plan *plan = plan_of(conf->specs);
+
+	fixture_init(&f);
+	fixture_add(&f, "proc/meminfo",
+		"MemTotal:       32768000 kB\nMemFree:          500000 kB\n"
+		"MemAvailable:   28672000 kB\nBuffers:          200000 kB\n"
+		"Cached:         27000000 kB\nSReclaimable:     700000 kB\n");
+	struct host *host = host_new(f.fd);
+	struct metric_list *list = host_sample(host, plan);
+
+	assert_u64(list, "TotalPhyMem", 32000);
+	assert_u64(list, "UsedMem", 4000);
+	assert_u64(list, "FreeMem", 28000);
+	metric_list_unref(list);
+	host_free(host);
+	fixture_done(&f);
+	conf_unref(conf);
 }
 
 /* Files that end early or hold nonsense make figures unavailable, and nothing worse. */
@@ -94,6 +125,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(host_figures_are_the_kernels),
+		cmocka_unit_test(used_and_free_memory_are_those_of_free),
 		cmocka_unit_test(broken_files_make_figures_unavailable),
 	};
 

@@ -220,7 +220,8 @@ static void sample_meminfo(struct host *host)
 			if (proc_line_is(p, lines[i].word, &v))
 				set_counter(host, lines[i].key, v);
 		}
-	set_difference(host, HOST_MEM_USED, KEYS(HOST_MEM_TOTAL), KEYS(HOST_MEM_FREE));
+	set_difference(
+		host, HOST_MEM_USED, KEYS(HOST_MEM_TOTAL), KEYS(HOST_MEM_AVAILABLE));
 	set_difference(host, HOST_MEM_APPS, KEYS(HOST_MEM_TOTAL),
 		KEYS(HOST_MEM_FREE, HOST_MEM_BUFFERS, HOST_MEM_CACHED));
 	set_difference(host, HOST_SWAP_USED, KEYS(HOST_SWAP_TOTAL), KEYS(HOST_SWAP_FREE));
