@@ -129,8 +129,9 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 	X(OS_MACHINE, "host.os.machine", STRING, NULL, TEXT, READS(HOST_UNAME),          \
 		"uname: machine", "Processor architecture of the host")                  \
 	X(VIRT_VENDOR, "host.virt.vendor", STRING, NULL, TEXT, READS(HOST_OS_RELEASE),   \
-		"/etc/os-release: VENDOR_NAME, else NAME",                               \
-		"Vendor of the virtualization platform")                                 \
+		"/etc/os-release: who makes the distribution ID, CPE_NAME; else "        \
+		"VENDOR_NAME, NAME",                                                     \
+		"Vendor of the virtualization platform, as its packages name it")        \
 	X(CPU_COUNT, "host.cpu.count", UINT32, "1", GAUGE, READS(HOST_CPUS),             \
 		"/sys/devices/system/cpu/online", "Logical CPUs that are online")        \
 	X(CPU_SOCKETS, "host.cpu.sockets", UINT32, "1", GAUGE, READS(HOST_CPUS),         \

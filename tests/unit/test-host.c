@@ -5,6 +5,7 @@
 #include "samples.h"
 
 #include "collect/kernel/host.h"
+#include "collect/kernel/host_vendor.h"
 #include "conf/conf.h"
 #include "util/clock.h"
 #include "util/strbuf.h"
@@ -84,6 +85,63 @@ static void used_and_free_memory_are_those_of_free(void **state)
 	conf_unref(conf);
 }
 
+/* What distributions say of themselves, and what their packages say. */
+static const struct {
+	const char *release, *vendor;
+} releases[] = {
+	{ "NAME=\"SLES\"\nVERSION=\"15-SP5\"\nID=\"sles\"\nID_LIKE=\"suse\"\n"
+	  "CPE_NAME=\"cpe:/o:suse:sles:15:sp5\"\n",
+		"SUSE LLC" },
+	{ "NAME=\"SLES_SAP\"\nID=\"sles_sap\"\n", "SUSE LLC" },
+	{ "NAME=\"SL-Micro\"\nID=\"sl-micro\"\nID_LIKE=\"suse\"\n", "SUSE LLC" },
+	{ "NAME=\"SUSE Something\"\nID=\"something\"\n"
+	  "CPE_NAME=\"cpe:2.3:o:suse:something:16.0:*:*:*:*:*:*:*\"\n",
+		"SUSE LLC" },
+	{ "NAME=\"openSUSE Leap\"\nID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n",
+		"openSUSE" },
+	{ "NAME=\"Red Hat Enterprise Linux\"\nID=\"rhel\"\nID_LIKE=\"fedora\"\n",
+		"Red Hat, Inc." },
+	{ "NAME=\"Red Hat Enterprise Linux\"\nID=rhel\nVENDOR_NAME=\"Red Hat\"\n",
+		"Red Hat, Inc." },
+	{ "NAME=\"Fedora Linux\"\nID=fedora\nVENDOR_NAME='Fedora'\n", "Fedora Project" },
+	{ "NAME=\"CentOS Stream\"\nID=\"centos\"\nID_LIKE=\"rhel fedora\"\n", "CentOS" },
+	{ "NAME=\"AlmaLinux\"\nID=\"almalinux\"\nID_LIKE=\"rhel centos fedora\"\n",
+		"AlmaLinux" },
+	{ "NAME=\"Rocky Linux\"\nID=\"rocky\"\nVENDOR_NAME=\"RESF\"\n",
+		"Rocky Enterprise Software Foundation" },
+	{ "NAME=\"Oracle Linux Server\"\nID=\"ol\"\nID_LIKE=\"fedora\"\n",
+		"Oracle America" },
+	{ "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\n"
+	  "ID=debian\n",
+		"Debian" },
+	{ "NAME=\"Ubuntu\"\nID=ubuntu\nID_LIKE=debian\n", "Canonical Ltd." },
+	/* who is not known speaks for himself, and not for whom he resembles */
+	{ "NAME=\"Some Linux\"\nVENDOR_NAME=\"Some Company\"\nID=some\nID_LIKE=suse\n",
+		"Some Company" },
+	{ "VENDOR_NAME=\"\"\nNAME=Some Linux\nID=some\n", "Some Linux" },
+	{ "NAME=\"Some Linux\"", "Some Linux" },
+};
+
+static void the_vendor_is_who_makes_the_system(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(releases); i++) {
+		struct fixture f;
+
+		fixture_init(&f);
+		/* either place will do: os-release(5) */
+		if (i % 2)
+			fixture_add(&f, "usr/lib/os-release", releases[i].release);
+		else
+			fixture_add(&f, "etc/os-release", releases[i].release);
+		_cleanup_free_ char *vendor = host_vendor(f.fd);
+
+		assert_non_null(vendor);
+		assert_string_equal(vendor, releases[i].vendor);
+		fixture_done(&f);
+	}
+}
+
 /* Files that end early or hold nonsense make figures unavailable, and nothing worse. */
 static void broken_files_make_figures_unavailable(void **state)
 {
@@ -126,6 +184,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(host_figures_are_the_kernels),
 		cmocka_unit_test(used_and_free_memory_are_those_of_free),
+		cmocka_unit_test(the_vendor_is_who_makes_the_system),
 		cmocka_unit_test(broken_files_make_figures_unavailable),
 	};
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "collect/kernel/host_vendor.h"
 #include "collect/kernel/proc_text.h"
 #include "core/catalogue.h"
 #include "core/metric_list.h"
@@ -333,36 +334,10 @@ static void sample_identity(struct host *host)
 	set(host, HOST_OS_MACHINE, value_string(host->uts.machine));
 }
 
-/* os-release(5): KEY=value or KEY="value". */
-static char *os_release_value(const char *text, const char *key)
-{
-	size_t n = strlen(key);
-
-	for (const char *p = text; *p; p = proc_next_line(p)) {
-		if (strncmp(p, key, n) != 0 || p[n] != '=')
-			continue;
-		p += n + 1;
-		size_t quote = *p == '"' || *p == '\'';
-		size_t len = quote ? strcspn(p + 1, *p == '"' ? "\"\n" : "'\n")
-				   : strcspn(p, "\n");
-
-		if (utf8_valid(p + quote, len))
-			return xstrndup(p + quote, len);
-	}
-	return NULL;
-}
-
 static void sample_vendor(struct host *host)
 {
-	if (!host->vendor &&
-		read_file_at(host->root_fd, "etc/os-release", LIMIT_PROC_FILE_BYTES,
-			&host->text) == 0) {
-		const char *text = strbuf_str(&host->text);
-
-		host->vendor = os_release_value(text, "VENDOR_NAME");
-		if (!host->vendor)
-			host->vendor = os_release_value(text, "NAME");
-	}
+	if (!host->vendor)
+		host->vendor = host_vendor(host->root_fd);
 	if (host->vendor)
 		set(host, HOST_VIRT_VENDOR, value_string(host->vendor));
 }
