@@ -183,6 +183,7 @@ static void add_vm(struct fixture *f)
 	fixture_add(f, "proc/4711/io",
 		"syscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 60\n"
 		"cancelled_write_bytes: 10\n");
+	fixture_add(f, "proc/4711/status", "Name:\tqemu\nHugetlbPages:\t    2048 kB\n");
 	fixture_add(f, "proc/4711/task/4711/comm", "qemu\n");
 	set_vcpus(f, 2);
 	_cleanup_close_ int fd =

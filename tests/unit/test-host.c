@@ -2,11 +2,18 @@
 /* Host figures from the files of hosts that do not exist. */
 #include "host-files.h"
 #include "plans.h"
+#include "process.h"
 #include "samples.h"
+
+#include <poll.h>
 
 #include "collect/kernel/host.h"
 #include "collect/kernel/host_vendor.h"
+#include "collect/kernel/sampler.h"
 #include "conf/conf.h"
+#include "core/snapshot.h"
+#include "model/board.h"
+#include "model/registry.h"
 #include "util/clock.h"
 #include "util/strbuf.h"
 
@@ -179,6 +186,83 @@ static void broken_files_make_figures_unavailable(void **state)
 	spec_set_unref(specs);
 }
 
+/* ---- VMs' memory ---- */
+
+static bool fill_nothing(void *ctx, struct fact *facts, struct strbuf *product)
+{
+	(void)ctx;
+	(void)facts;
+	(void)product;
+	return true;
+}
+
+/* Waits for the lane's figure, as it is published. */
+static bool shows(struct tree *tree, const char *name, uint64_t expected)
+{
+	int64_t deadline = clock_mono_ns() + 20 * NS_PER_S;
+	bool shown = false;
+
+	while (!shown && clock_mono_ns() < deadline) {
+		_cleanup_view_ struct view *view = tree_view(tree);
+		const struct metric *m = snapshot_find(view->host, name);
+
+		shown = m && m->available && m->value.u == expected;
+		poll(NULL, 0, 2);
+	}
+	return shown;
+}
+
+/* The VM of process.h has 10 pages of its own. */
+static void check_vms_memory(const char *status, uint64_t huge_kib)
+{
+	const uint64_t kib = 10 * (uint64_t)sysconf(_SC_PAGESIZE) / 1024 + huge_kib;
+	struct spec_set *specs = spec_set_new(1);
+	struct fixture f;
+
+	specs->n = 0;
+	want(specs, "memory", "host.vms.memory", METRIC_UINT64, NULL);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+
+	add_process(&f);
+	if (status)
+		fixture_add(&f, "proc/4711/status", status);
+	struct tree *tree = tree_new();
+	struct registry *registry = registry_new();
+	struct board *board = board_new(tree, registry, plan);
+	const struct sampler_params params = {
+		.board = board, .registry = registry, .root_fd = f.fd
+	};
+	struct sampler *sampler = sampler_new(&params);
+
+	assert_int_equal(sampler_start(sampler, fill_nothing, NULL), 0);
+	run_unref(registry_report(
+		registry, registry_order(registry), &ident, HYPERVISOR_QEMU));
+	if (!shows(tree, "memory", kib))
+		fail_msg("not %llu KiB", (unsigned long long)kib);
+	sampler_stop(sampler);
+	sampler_free(sampler);
+	board_free(board);
+	registry_free(registry);
+	tree_free(tree);
+	fixture_done(&f);
+	spec_set_unref(specs);
+}
+
+static void huge_pages_are_memory_that_vms_use(void **state)
+{
+	(void)state;
+	check_vms_memory(
+		"Name:\tqemu-system-x86\nGroups:\t107 109 \nVmRSS:\t      40 kB\n"
+		"HugetlbPages:\t 2097152 kB\nThreads:\t4\n",
+		2097152);
+	check_vms_memory("Name:\tqemu-system-x86\nVmRSS:\t      40 kB\n"
+			 "HugetlbPages:\t       0 kB\nThreads:\t4\n",
+		0);
+	/* kernels without huge pages; a status that is hidden */
+	check_vms_memory("Name:\tqemu-system-x86\nVmRSS:\t      40 kB\nThreads:\t4\n", 0);
+	check_vms_memory(NULL, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +270,7 @@ int main(void)
 		cmocka_unit_test(used_and_free_memory_are_those_of_free),
 		cmocka_unit_test(the_vendor_is_who_makes_the_system),
 		cmocka_unit_test(broken_files_make_figures_unavailable),
+		cmocka_unit_test(huge_pages_are_memory_that_vms_use),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,7 +36,8 @@ struct qemu_proc {
 	int root_fd; /* borrowed */
 	uint64_t reads;
 	int dir; /* /proc/<pid> */
-	int stat, io;
+	int stat, io, status;
+	bool status_lacking; /* it could not be opened for want of descriptors */
 	uint64_t start_ticks;
 	uint64_t n_threads; /* when they were listed */
 	unsigned age;       /* samples since then */
@@ -194,12 +195,17 @@ int qemu_proc_open(
 		.dir = TAKE_FD(dir),
 		.stat = TAKE_FD(stat_fd),
 		.io = -1,
+		.status = -1,
 		.start_ticks = stat.v[STAT_STARTTIME],
 		.cgroup = QEMU_CGROUP_INIT };
 	if (reads & READS(PROCESS_IO))
 		proc->io = open_at(proc->dir, "io", O_RDONLY);
 	unsigned before = open_shortages();
 
+	if (reads & READS(RSS))
+		proc->status = open_at(proc->dir, "status", O_RDONLY);
+	proc->status_lacking = open_shortages() != before;
+	before = open_shortages();
 	if (read_file_at(proc->dir, "cgroup", LIMIT_PROC_FILE_BYTES, &text) == 0) {
 		proc->cgroup_text = xstrdup(strbuf_str(&text));
 		qemu_cgroup_open(root_fd, proc->cgroup_text, reads, &proc->cgroup);
@@ -229,6 +235,7 @@ void qemu_proc_free(struct qemu_proc *proc)
 	qemu_cgroup_done(&proc->cgroup);
 	free(proc->cgroup_text);
 	close_p(&proc->io);
+	close_p(&proc->status);
 	close_p(&proc->stat);
 	close_p(&proc->dir);
 	free(proc);
@@ -486,6 +493,37 @@ static void sample_io(const struct qemu_proc *proc, struct vm_sample *out)
 			cancelled < written->value.u ? cancelled : written->value.u;
 }
 
+/*
+ * Huge pages are no part of the resident set: proc_pid_status(5).  None where the kernel does
+ * not know of any, or hides it.  Return: false if it cannot be told now.
+ */
+static bool read_hugetlb(const struct qemu_proc *proc, uint64_t *ret_kib)
+{
+	char text[4096];
+
+	*ret_kib = 0;
+	if (proc->status < 0)
+		return !proc->status_lacking;
+	if (pread_text(proc->status, text, sizeof(text)) <= 0)
+		return false;
+	(void)proc_find_u64(text, "HugetlbPages", ret_kib);
+	return true;
+}
+
+static void sample_memory(const struct qemu_proc *proc, const struct stat_fields *stat,
+	struct vm_sample *out)
+{
+	const uint64_t page_kib = (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
+	uint64_t huge_kib = 0;
+
+	/* bounded, so that the sum fits */
+	if (!stat->have[STAT_RSS] || stat->v[STAT_RSS] > UINT64_MAX / 2 / page_kib ||
+		!read_hugetlb(proc, &huge_kib) || huge_kib > UINT64_MAX / 2)
+		return;
+	fact_set(&out->facts[VM_RSS], value_u64(stat->v[STAT_RSS] * page_kib + huge_kib));
+	out->known |= READS(RSS);
+}
+
 static void set_ticks(struct fact *fact, uint64_t ticks)
 {
 	const uint64_t ns_per_tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
@@ -509,7 +547,6 @@ static void set_times(const struct stat_fields *stat, struct vm_sample *out)
 
 int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
 {
-	const uint64_t page_kib = (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
 	struct stat_fields stat;
 	int r = read_stat(proc->stat, &stat);
 
@@ -522,10 +559,7 @@ int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
 	set_field(&out->facts[VM_THREADS], &stat, STAT_NUM_THREADS);
 	set_field(&out->facts[VM_MINOR_FAULTS], &stat, STAT_MINFLT);
 	set_field(&out->facts[VM_MAJOR_FAULTS], &stat, STAT_MAJFLT);
-	if (stat.have[STAT_RSS] && stat.v[STAT_RSS] <= UINT64_MAX / page_kib) {
-		fact_set(&out->facts[VM_RSS], value_u64(stat.v[STAT_RSS] * page_kib));
-		out->known |= READS(RSS);
-	}
+	sample_memory(proc, &stat, out);
 	sample_io(proc, out);
 	if (proc->reads & READS(VCPUS))
 		sample_threads(proc, &stat, out);
