@@ -135,14 +135,17 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 	X(CPU_COUNT, "host.cpu.count", UINT32, "1", GAUGE, READS(HOST_CPUS),             \
 		"/sys/devices/system/cpu/online", "Logical CPUs that are online")        \
 	X(CPU_SOCKETS, "host.cpu.sockets", UINT32, "1", GAUGE, READS(HOST_CPUS),         \
-		"/sys/devices/system/cpu/cpu*/topology/physical_package_id",             \
+		"/sys/devices/system/cpu/cpu*/topology: package_cpus_list, "             \
+		"core_siblings_list, or physical_package_id, those that differ",         \
 		"Processor sockets in use")                                              \
 	X(CPU_CORES, "host.cpu.cores", UINT32, "1", GAUGE, READS(HOST_CPUS),             \
-		"/sys/devices/system/cpu/cpu*/topology/core_id, per package",            \
+		"/sys/devices/system/cpu/cpu*/topology: core_cpus_list, "                \
+		"thread_siblings_list, or ids, those that differ",                       \
 		"Processor cores in use")                                                \
 	X(CPU_FREQUENCY, "host.cpu.frequency", UINT64, "MHz", GAUGE, READS(HOST_CPUS),   \
-		"cpufreq/base_frequency, acpi_cppc/nominal_freq, or /proc/cpuinfo: "     \
-		"model name",                                                            \
+		"cpufreq: base_frequency, acpi_cppc: nominal_freq, cpufreq: "            \
+		"cpuinfo_nominal_freq, the highest of scaling_available_frequencies, "   \
+		"bios_limit; or /proc/cpuinfo; or the device tree",                      \
 		"Nominal frequency of the processor, which does not change")             \
 	X(CPU_TIME, "host.cpu.time", UINT64, "ns", COUNTER, READS(HOST_STAT),            \
 		"/proc/stat: user + nice + system",                                      \

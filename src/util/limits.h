@@ -42,5 +42,7 @@
 #define LIMIT_CHANNELS 65536u
 
 /* Files under /proc and /sys, read in one piece. */
-#define LIMIT_PROC_FILE_BYTES (1u << 20)
-#define LIMIT_CPUINFO_BYTES (64u << 20) /* some KiB for each CPU */
+#define LIMIT_PROC_FILE_BYTES (8u << 20)   /* stat: 100 bytes a CPU, 2 an interrupt */
+#define LIMIT_SYSFS_FILE_BYTES (64u << 10) /* a list of CPUs at most */
+#define LIMIT_CPUS 8192u                   /* as many as any kernel can be built for */
+#define LIMIT_CPUINFO_BYTES (64u << 20)    /* some KiB for each CPU */

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "collect/kernel/cpu_frequency.h"
+#include "collect/kernel/cpu_topology.h"
 #include "collect/kernel/host_vendor.h"
 #include "collect/kernel/proc_text.h"
 #include "core/catalogue.h"
@@ -22,8 +24,6 @@
 #include "util/mem.h"
 #include "util/parse.h"
 #include "util/strbuf.h"
-
-#define MAX_CPUS 8192
 
 enum host_file {
 	FILE_STAT,
@@ -47,7 +47,7 @@ struct host {
 	char os_name[sizeof(((struct utsname *)NULL)->sysname)];
 	char *vendor;
 	char *online; /* the CPUs that the counts below were taken for */
-	size_t cpus, sockets, cores;
+	struct cpu_counts cpus;
 	uint64_t mhz; /* nominal; 0: not known */
 
 	/* for rates */
@@ -342,146 +342,33 @@ static void sample_vendor(struct host *host)
 		set(host, HOST_VIRT_VENDOR, value_string(host->vendor));
 }
 
-/* Number in a one-line file of CPU @cpu's topology; false if there is none. */
-static bool topology(struct host *host, unsigned cpu, const char *file, uint64_t *ret)
-{
-	char path[96];
-	const char *p;
-
-	snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%u/topology/%s", cpu,
-		file);
-	if (read_file_at(host->root_fd, path, 64, &host->text) < 0)
-		return false;
-	p = strbuf_str(&host->text);
-	return parse_u64_at(&p, ret) == 0;
-}
-
-struct packages {
-	uint64_t ids[MAX_CPUS];
-	size_t n;
-};
-
-static void packages_add(struct packages *seen, uint64_t id)
-{
-	for (size_t i = 0; i < seen->n; i++)
-		if (seen->ids[i] == id)
-			return;
-	if (seen->n < MAX_CPUS)
-		seen->ids[seen->n++] = id;
-}
-
-/* Counts the CPUs of a list such as "0-3,8", and their packages and cores. */
-static size_t count_cpus(const char *p, struct host *host, struct packages *sockets,
-	struct packages *cores)
-{
-	size_t n = 0;
-	uint64_t first = 0, last = 0;
-
-	while (parse_u64_at(&p, &first) == 0) {
-		last = first;
-		if (*p == '-' && (p++, parse_u64_at(&p, &last) < 0))
-			break;
-		for (uint64_t cpu = first; cpu <= last && cpu < MAX_CPUS; cpu++, n++) {
-			uint64_t package = 0, core = 0;
-
-			if (topology(
-				    host, (unsigned)cpu, "physical_package_id", &package))
-				packages_add(sockets, package);
-			if (topology(host, (unsigned)cpu, "core_id", &core))
-				packages_add(cores, package << 32 | core);
-		}
-		if (*p++ != ',')
-			break;
-	}
-	return n;
-}
-
-/* A number in a file, divided; 0 if there is none. */
-static uint64_t read_number(int root_fd, const char *path, uint64_t divisor)
-{
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	uint64_t v = 0;
-
-	if (read_file_at(root_fd, path, 64, &text) < 0)
-		return 0;
-	const char *p = strbuf_str(&text);
-
-	return parse_u64_at(&p, &v) == 0 ? v / divisor : 0;
-}
-
-/*
- * "model name : ... @ 2.50GHz".  "cpu MHz" is what a CPU runs at just now, unless the
- * kernel cannot change it at all.
- */
-static uint64_t cpuinfo_mhz(int root_fd)
-{
-	bool fixed =
-		faccessat(root_fd, "sys/devices/system/cpu/cpu0/cpufreq", F_OK, 0) != 0;
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	double v = 0;
-
-	if (read_file_at(root_fd, "proc/cpuinfo", LIMIT_CPUINFO_BYTES, &text) < 0)
-		return 0;
-	for (const char *p = strbuf_str(&text); *p; p = proc_next_line(p)) {
-		const char *value = NULL;
-
-		if (proc_line_is(p, "model name", &value)) {
-			const char *at = strstr(value, "@ ");
-			const char *end = value + strcspn(value, "\n");
-
-			if (at && at < end && (at += 2, proc_take_real(&at, &v)) &&
-				!strncmp(at, "GHz", 3))
-				return (uint64_t)(v * 1000 + 0.5);
-		} else if (fixed && proc_line_is(p, "cpu MHz", &value) &&
-			proc_take_real(&value, &v)) {
-			return (uint64_t)(v + 0.5);
-		}
-	}
-	return 0;
-}
-
-uint64_t host_nominal_mhz(int root_fd)
-{
-	static const char cpu0[] = "sys/devices/system/cpu/cpu0";
-	_cleanup_free_ char *base = xasprintf("%s/cpufreq/base_frequency", cpu0);
-	_cleanup_free_ char *cppc = xasprintf("%s/acpi_cppc/nominal_freq", cpu0);
-	uint64_t mhz = read_number(root_fd, base, 1000);
-
-	if (!mhz)
-		mhz = read_number(root_fd, cppc, 1);
-	return mhz ? mhz : cpuinfo_mhz(root_fd);
-}
-
 /* Walks the topology only when the set of online CPUs changed. */
 static void sample_cpus(struct host *host)
 {
 	_cleanup_strbuf_ struct strbuf online = STRBUF_INIT;
 
-	int r = read_file_at(
-		host->root_fd, "sys/devices/system/cpu/online", 4096, &online);
+	int r = read_file_at(host->root_fd, "sys/devices/system/cpu/online",
+		LIMIT_SYSFS_FILE_BYTES, &online);
 
 	if (r == 0 && (!host->online || strcmp(host->online, strbuf_str(&online)) != 0)) {
-		_cleanup_free_ struct packages *seen = xcalloc(2, sizeof(*seen));
 		unsigned before = open_shortages();
 
-		host->cpus = count_cpus(strbuf_str(&online), host, &seen[0], &seen[1]);
-		host->sockets = seen[0].n;
-		host->cores = seen[1].n;
-		host->mhz = host_nominal_mhz(host->root_fd);
+		cpu_topology_count(host->root_fd, strbuf_str(&online), &host->cpus);
+		host->mhz = cpu_frequency_nominal_mhz(host->root_fd);
 		free(host->online);
 		host->online = strbuf_steal(&online);
 		if (open_shortages() != before) {
 			/* counts of what could be opened are not true: the next sample's are */
-			host->sockets = host->cores = host->mhz = 0;
+			host->cpus.sockets = host->cpus.cores = host->mhz = 0;
 			free(TAKE_PTR(host->online));
 		}
 	}
-	if (host->cpus)
-		set(host, HOST_CPU_COUNT, value_u64(host->cpus));
-	if (host->sockets)
-		set(host, HOST_CPU_SOCKETS, value_u64(host->sockets));
-	if (host->cores)
-		set(host, HOST_CPU_CORES, value_u64(host->cores));
+	if (host->cpus.cpus)
+		set(host, HOST_CPU_COUNT, value_u64(host->cpus.cpus));
+	if (host->cpus.sockets)
+		set(host, HOST_CPU_SOCKETS, value_u64(host->cpus.sockets));
+	if (host->cpus.cores)
+		set(host, HOST_CPU_CORES, value_u64(host->cpus.cores));
 	if (host->mhz)
 		set(host, HOST_CPU_FREQUENCY, value_u64(host->mhz));
 }

@@ -30,9 +30,3 @@ struct metric_list *host_sample(struct host *host, const struct plan *plan);
 
 /* A figure of the last sample; missing if nothing needed it. */
 struct fact host_fact(const struct host *host, enum host_key key);
-
-/*
- * The processor's nominal frequency in MHz, 0 if it is not known.  Never what a processor
- * runs at just now, which tells one guest what another does.
- */
-uint64_t host_nominal_mhz(int root_fd);

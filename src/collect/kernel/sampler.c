@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "collect/kernel/cpu_frequency.h"
 #include "collect/kernel/fast_list.h"
 #include "collect/kernel/fast_vm.h"
 #include "collect/kernel/finder.h"
@@ -294,7 +295,7 @@ struct sampler *sampler_new(const struct sampler_params *params)
 	s->registry = params->registry;
 	s->root_fd = params->root_fd;
 	s->host = host_new(params->root_fd);
-	s->host_mhz = host_nominal_mhz(params->root_fd);
+	s->host_mhz = cpu_frequency_nominal_mhz(params->root_fd);
 	s->links = link_stats_new();
 	cycle_init(&s->cycle, s->plan->settings.period_ns);
 	run_cycle(s, CYCLE_BEAT);
