@@ -55,11 +55,140 @@ static void host_figures_are_the_kernels(void **state)
 
 	fixture_add(&f, "proc/vmstat", "pgpgin 2000\npgfault 900\n");
 	list = host_sample(host, plan);
-	assert_true(find(list, "host.page.in.rate")->value.real > 0);
 	assert_false(find(list, "host.swap.in")->available);
 	metric_list_unref(list);
 	host_free(host);
 	fixture_done(&f);
+	spec_set_unref(specs);
+}
+
+static struct plan *plan_with_period(
+	const struct plan *before, struct spec_set *specs, int64_t period_ns)
+{
+	const struct plan_settings settings = {
+		.period_ns = period_ns, .slow_period_ns = period_ns, .action_path = "/bin"
+	};
+
+	return plan_new(before, specs, &settings);
+}
+
+static bool has_rate(struct host *host, const struct plan *plan, double *ret)
+{
+	struct metric_list *list = host_sample(host, plan);
+	const struct metric *m = find(list, "host.page.fault.rate");
+	bool have = m->available;
+
+	*ret = m->value.real;
+	metric_list_unref(list);
+	return have;
+}
+
+/* What the daemon's own start costs is no rate, nor is what falls between two samples in a row. */
+static void a_rate_needs_a_distance(void **state)
+{
+	(void)state;
+	struct spec_set *specs = all_of(COLLECTOR_HOST);
+	_cleanup_plan_ struct plan *slow = plan_with_period(NULL, specs, 3600 * NS_PER_S);
+	_cleanup_plan_ struct plan *fast = plan_with_period(slow, specs, 2 * NS_PER_MS);
+	double rate = 0, again = 0;
+	struct fixture f;
+
+	fixture_init(&f);
+	fixture_add(&f, "proc/vmstat", "pgpgin 1000\npgfault 1000\n");
+	struct host *host = host_new(f.fd);
+	int64_t start = clock_mono_ns();
+
+	assert_false(has_rate(host, slow, &rate));
+	fixture_add(&f, "proc/vmstat", "pgpgin 1000\npgfault 2000\n");
+	assert_false(has_rate(host, slow, &rate));
+	while (!has_rate(host, fast, &rate))
+		poll(NULL, 0, 1);
+	/* over all of the time since the first sample */
+	assert_true(rate > 0 && rate <= 1000 / 0.001);
+	assert_true(rate * (double)(clock_mono_ns() - start) / 1e9 >= 999);
+	fixture_add(&f, "proc/vmstat", "pgpgin 1000\npgfault 9000\n");
+	assert_true(has_rate(host, slow, &again));
+	assert_true(again >= rate && again <= rate); /* the last one stands */
+	host_free(host);
+	fixture_done(&f);
+	spec_set_unref(specs);
+}
+
+/*
+ * The kernel takes back some of what it counted as waiting, when a CPU goes, or where a
+ * hypervisor below is at fault.  Who reads a counter twice must not see it fall.
+ */
+static void what_is_called_a_counter_never_falls(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *stat;
+		uint64_t idle, iowait, steal, switches; /* ticks, and a number */
+	} steps[] = {
+		{ "cpu  100 0 50 9000 400 0 1 50 0 0\nctxt 100\n", 9000, 400, 50, 100 },
+		{ "cpu  101 0 50 8990 399 0 1 40 0 0\nctxt 99\n", 9000, 400, 50, 100 },
+		{ "cpu  102 0 50 9001 402 0 1 45 0 0\nctxt 101\n", 9001, 402, 50, 101 },
+		{ "cpu  103 0 50 4000 10 0 1 0 0 0\nctxt 102\n", 9001, 402, 50, 102 },
+	};
+	const uint64_t tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+	struct spec_set *specs = all_of(COLLECTOR_HOST);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+	struct fixture f;
+
+	fixture_init(&f);
+	struct host *host = host_new(f.fd);
+
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		fixture_add(&f, "proc/stat", steps[i].stat);
+		struct metric_list *list = host_sample(host, plan);
+
+		assert_u64(list, "host.cpu.user", (100 + i) * tick);
+		assert_u64(list, "host.cpu.idle", steps[i].idle * tick);
+		assert_u64(list, "host.cpu.iowait", steps[i].iowait * tick);
+		assert_u64(list, "host.cpu.steal", steps[i].steal * tick);
+		assert_u64(list, "host.context.switches", steps[i].switches);
+		metric_list_unref(list);
+	}
+	host_free(host);
+	fixture_done(&f);
+	spec_set_unref(specs);
+}
+
+/* Seen after live migrations: less than nothing, as an unsigned number.  And old kernels. */
+static void times_that_cannot_be_are_unavailable(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *stat;
+		bool steal, guest;
+	} cases[] = {
+		{ "cpu  100 0 50 9000 400 0 1 18446744073709551615 7 0\n", false, true },
+		{ "cpu  100 0 50 9000 400 0 1 18446744073709551616 7 0\n", false, true },
+		{ "cpu  100 0 50 9000 400 0 1 1844674407370955 7 0\n", false, true },
+		{ "cpu  100 0 50 9000 400 0 1 3 7 0\n", true, true },
+		{ "cpu  100 0 50 9000 400 0 1 3\n", true, false },
+		{ "cpu  100 0 50 9000 400 0 1\n", false, false },
+	};
+	const uint64_t tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+	struct spec_set *specs = all_of(COLLECTOR_HOST);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct fixture f;
+
+		fixture_init(&f);
+		fixture_add(&f, "proc/stat", cases[i].stat);
+		struct host *host = host_new(f.fd);
+		struct metric_list *list = host_sample(host, plan);
+
+		assert_u64(list, "host.cpu.time", 150 * tick);
+		assert_u64(list, "host.cpu.iowait", 400 * tick);
+		assert_int_equal(find(list, "host.cpu.steal")->available, cases[i].steal);
+		assert_int_equal(find(list, "host.cpu.guest")->available, cases[i].guest);
+		metric_list_unref(list);
+		host_free(host);
+		fixture_done(&f);
+	}
 	spec_set_unref(specs);
 }
 
@@ -267,6 +396,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(host_figures_are_the_kernels),
+		cmocka_unit_test(a_rate_needs_a_distance),
+		cmocka_unit_test(what_is_called_a_counter_never_falls),
+		cmocka_unit_test(times_that_cannot_be_are_unavailable),
 		cmocka_unit_test(used_and_free_memory_are_those_of_free),
 		cmocka_unit_test(the_vendor_is_who_makes_the_system),
 		cmocka_unit_test(broken_files_make_figures_unavailable),

@@ -37,6 +37,13 @@ enum host_file {
 	FILE_COUNT,
 };
 
+/* What rates are made of, and the last ones. */
+struct host_rates {
+	int64_t mono_ns; /* 0: none yet */
+	uint64_t pgpgin, pgfault;
+	struct fact page_in, page_fault;
+};
+
 struct host {
 	int root_fd;
 	int fds[FILE_COUNT]; /* kept open; -1: not yet, or the file does not exist */
@@ -50,9 +57,8 @@ struct host {
 	struct cpu_counts cpus;
 	uint64_t mhz; /* nominal; 0: not known */
 
-	/* for rates */
-	int64_t last_mono_ns;
-	uint64_t last_pgpgin, last_pgfault;
+	struct host_rates rates;
+	uint64_t highest[HOST_KEY_COUNT]; /* of counters */
 };
 
 struct host *host_new(int root_fd)
@@ -122,41 +128,73 @@ static void set_counter(struct host *host, enum host_key key, const char *p)
 	fact_set_u64(&host->facts[key], p);
 }
 
-/* proc(5), /proc/stat: "cpu" user nice system idle iowait irq softirq steal guest ... */
+enum cpu_time {
+	CPU_USER,
+	CPU_NICE,
+	CPU_SYSTEM,
+	CPU_IDLE,
+	CPU_IOWAIT,
+	CPU_IRQ,
+	CPU_SOFTIRQ,
+	CPU_STEAL,
+	CPU_GUEST,
+	CPU_GUEST_NICE,
+	CPU_TIME_COUNT,
+};
+
+/* Sets @key to the sum of the times in @mask, if all are known. */
+static void set_cpu_time(
+	struct host *host, enum host_key key, const struct fact *times, unsigned mask)
+{
+	uint64_t ns = 0;
+
+	for (unsigned i = 0; i < CPU_TIME_COUNT; i++) {
+		if (!(mask & 1u << i))
+			continue;
+		if (!times[i].have)
+			return;
+		ns += times[i].value.u;
+	}
+	set(host, key, value_u64(ns));
+}
+
+/*
+ * proc(5), /proc/stat: "cpu" user nice system idle iowait irq softirq steal guest ...
+ * A time may be less than nothing, as an unsigned number (steal, after a migration of the
+ * host itself): that one is unavailable.
+ */
 static void parse_cpu_line(struct host *host, const char *p)
 {
-	enum {
-		USER,
-		NICE,
-		SYSTEM,
-		IDLE,
-		IOWAIT,
-		IRQ,
-		SOFTIRQ,
-		STEAL,
-		GUEST,
-		GUEST_NICE,
-		N
+	static const struct {
+		enum host_key key;
+		unsigned mask;
+	} sums[] = {
+		{ HOST_CPU_USER, 1u << CPU_USER },
+		{ HOST_CPU_NICE, 1u << CPU_NICE },
+		{ HOST_CPU_SYSTEM, 1u << CPU_SYSTEM },
+		{ HOST_CPU_TIME, 1u << CPU_USER | 1u << CPU_NICE | 1u << CPU_SYSTEM },
+		{ HOST_CPU_IDLE, 1u << CPU_IDLE },
+		{ HOST_CPU_IOWAIT, 1u << CPU_IOWAIT },
+		{ HOST_CPU_IRQ, 1u << CPU_IRQ | 1u << CPU_SOFTIRQ },
+		{ HOST_CPU_STEAL, 1u << CPU_STEAL },
+		{ HOST_CPU_GUEST, 1u << CPU_GUEST | 1u << CPU_GUEST_NICE },
 	};
-	uint64_t ns[N] = { 0 };
 	const uint64_t ns_per_tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
-	int n = 0;
+	struct fact times[CPU_TIME_COUNT] = { 0 };
 
-	for (; n < N && parse_u64_at(&p, &ns[n]) == 0; n++) {
-		ns[n] *= ns_per_tick;
+	for (int i = 0; i < CPU_TIME_COUNT; i++) {
+		uint64_t ticks = 0;
+		int r = parse_u64_at(&p, &ticks);
+
+		if (r == -EINVAL)
+			break;
+		/* bounded, so that sums fit */
+		if (r == 0 && ticks <= UINT64_MAX / ns_per_tick / CPU_TIME_COUNT)
+			fact_set(&times[i], value_u64(ticks * ns_per_tick));
 		p += strspn(p, " ");
 	}
-	if (n <= IDLE)
-		return;
-	set(host, HOST_CPU_USER, value_u64(ns[USER]));
-	set(host, HOST_CPU_NICE, value_u64(ns[NICE]));
-	set(host, HOST_CPU_SYSTEM, value_u64(ns[SYSTEM]));
-	set(host, HOST_CPU_TIME, value_u64(ns[USER] + ns[NICE] + ns[SYSTEM]));
-	set(host, HOST_CPU_IDLE, value_u64(ns[IDLE]));
-	set(host, HOST_CPU_IOWAIT, value_u64(ns[IOWAIT]));
-	set(host, HOST_CPU_IRQ, value_u64(ns[IRQ] + ns[SOFTIRQ]));
-	set(host, HOST_CPU_STEAL, value_u64(ns[STEAL]));
-	set(host, HOST_CPU_GUEST, value_u64(ns[GUEST] + ns[GUEST_NICE]));
+	for (size_t i = 0; i < ARRAY_LEN(sums); i++)
+		set_cpu_time(host, sums[i].key, times, sums[i].mask);
 }
 
 static void sample_stat(struct host *host)
@@ -232,29 +270,40 @@ static void sample_meminfo(struct host *host)
 		KEYS(HOST_MEM_FREE, HOST_MEM_CACHED, HOST_MEM_BUFFERS, HOST_SWAP_CACHED));
 }
 
-static void sample_rates(struct host *host)
+/* 1/s of a counter; a counter that went back gives none. */
+static void set_rate(struct fact *ret, uint64_t now, uint64_t then, double s)
 {
+	*ret = (struct fact){ 0 };
+	if (now >= then)
+		fact_set(ret, value_real((double)(now - then) / s));
+}
+
+/* Over less than @least_ns the rates before stand, if there are any. */
+static void sample_rates(struct host *host, int64_t least_ns)
+{
+	struct host_rates *last = &host->rates;
 	uint64_t pgpgin = 0, pgfault = 0;
-	int64_t now = clock_mono_ns();
+	int64_t now = clock_mono_ns(), passed = now - last->mono_ns;
 
 	if (!get_u64(host, HOST_PAGE_IN, &pgpgin) ||
 		!get_u64(host, HOST_PAGE_FAULTS, &pgfault))
 		return;
-	double s = (double)(now - host->last_mono_ns) / 1e9;
+	if (!last->mono_ns || (passed > 0 && passed >= least_ns)) {
+		if (last->mono_ns) {
+			double s = (double)passed / 1e9;
 
-	if (host->last_mono_ns && s > 0 && pgpgin >= host->last_pgpgin &&
-		pgfault >= host->last_pgfault) {
-		set(host, HOST_PAGE_IN_RATE,
-			value_real((double)(pgpgin - host->last_pgpgin) / s));
-		set(host, HOST_PAGE_FAULT_RATE,
-			value_real((double)(pgfault - host->last_pgfault) / s));
+			set_rate(&last->page_in, pgpgin, last->pgpgin, s);
+			set_rate(&last->page_fault, pgfault, last->pgfault, s);
+		}
+		last->mono_ns = now;
+		last->pgpgin = pgpgin;
+		last->pgfault = pgfault;
 	}
-	host->last_mono_ns = now;
-	host->last_pgpgin = pgpgin;
-	host->last_pgfault = pgfault;
+	host->facts[HOST_PAGE_IN_RATE] = last->page_in;
+	host->facts[HOST_PAGE_FAULT_RATE] = last->page_fault;
 }
 
-static void sample_vmstat(struct host *host)
+static void sample_vmstat(struct host *host, int64_t period_ns)
 {
 	static const struct {
 		const char *word;
@@ -273,7 +322,7 @@ static void sample_vmstat(struct host *host)
 		}
 	host->facts[HOST_SWAP_IN].value.u *= page;
 	host->facts[HOST_SWAP_OUT].value.u *= page;
-	sample_rates(host);
+	sample_rates(host, period_ns / 2);
 }
 
 static void sample_loadavg(struct host *host)
@@ -373,7 +422,29 @@ static void sample_cpus(struct host *host)
 		set(host, HOST_CPU_FREQUENCY, value_u64(host->mhz));
 }
 
-static void sample_all(struct host *host, uint64_t reads)
+/*
+ * The kernel takes some of what it counted back: idle and iowait are guesses of a CPU's
+ * state that is not its own, steal is a hypervisor's.  They go on when they have caught up.
+ */
+static void hold_counters(struct host *host)
+{
+#define KIND_OF(key, name, type, unit, kind, ...) [HOST_##key] = KIND_##kind,
+	static const enum catalogue_kind kinds[] = { HOST_SOURCES(KIND_OF) };
+#undef KIND_OF
+	static_assert(ARRAY_LEN(kinds) == HOST_KEY_COUNT, "a kind for each figure");
+
+	for (size_t i = 0; i < HOST_KEY_COUNT; i++) {
+		struct fact *fact = &host->facts[i];
+
+		if (kinds[i] != KIND_COUNTER || !fact->have)
+			continue;
+		if (fact->value.u < host->highest[i])
+			fact->value.u = host->highest[i];
+		host->highest[i] = fact->value.u;
+	}
+}
+
+static void sample_all(struct host *host, uint64_t reads, int64_t period_ns)
 {
 	memset(host->facts, 0, sizeof(host->facts));
 	set(host, HOST_TIME, value_u64((uint64_t)(clock_real_ns() / NS_PER_S)));
@@ -384,7 +455,7 @@ static void sample_all(struct host *host, uint64_t reads)
 	if (reads & READS(HOST_MEMINFO))
 		sample_meminfo(host);
 	if (reads & READS(HOST_VMSTAT))
-		sample_vmstat(host);
+		sample_vmstat(host, period_ns);
 	if (reads & READS(HOST_LOADAVG))
 		sample_loadavg(host);
 	if (reads & READS(HOST_PRESSURE))
@@ -395,6 +466,7 @@ static void sample_all(struct host *host, uint64_t reads)
 		sample_vendor(host);
 	if (reads & READS(HOST_CPUS))
 		sample_cpus(host);
+	hold_counters(host);
 }
 
 struct fact host_fact(const struct host *host, enum host_key key)
@@ -408,7 +480,8 @@ struct metric_list *host_sample(struct host *host, const struct plan *plan)
 	struct metric_list_builder *b =
 		metric_list_builder_new(plan->specs, clock_real_ns());
 
-	sample_all(host, part->reads | plan->parts[PLAN_FLEET].reads);
+	sample_all(host, part->reads | plan->parts[PLAN_FLEET].reads,
+		plan->settings.period_ns);
 	for (size_t i = 0; i < part->n; i++) {
 		const struct fact *fact = &host->facts[part->items[i].key];
 
