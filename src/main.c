@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "collect/actions/rights.h"
 #include "collect/actions/template.h"
 #include "conf/conf.h"
 #include "conf/disk_access.h"
@@ -73,7 +74,33 @@ static void describe_actions(const struct spec_set *specs, struct strbuf *out)
 	}
 }
 
-static int check_config(const char *file)
+/* What actions lack who do not run as root; only root can find out. */
+static void describe_rights(
+	const struct conf *conf, const char *worker, struct strbuf *out)
+{
+	const char *name = worker   ? worker
+		: conf->action_user ? conf->action_user
+				    : "nobody";
+	struct user user = { 0 };
+
+	if (geteuid() != 0 || user_resolve(name, &user) < 0 || user.uid == 0)
+		return;
+	for (size_t i = 0; i < conf->specs->n; i++) {
+		const struct metric_spec *spec = &conf->specs->specs[i];
+		_cleanup_strbuf_ struct strbuf lacks = STRBUF_INIT;
+
+		if (spec->action)
+			rights_foretell(spec->action, &user, conf->action_path, &lacks);
+		char *save = NULL;
+
+		for (char *line = lacks.len ? strtok_r(lacks.data, "\n", &save) : NULL;
+			line; line = strtok_r(NULL, "\n", &save))
+			strbuf_addf(out, "line %u, %s: run as %s it lacks a right: %s\n",
+				spec->line, spec->name, name, line);
+	}
+}
+
+static int check_config(const char *file, const char *worker)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
@@ -88,6 +115,7 @@ static int check_config(const char *file)
 		conf_describe(conf, &out);
 		disk_access_describe(&access, conf, &out);
 		describe_actions(conf->specs, &out);
+		describe_rights(conf, worker, &out);
 		fputs(strbuf_str(&out), stdout);
 	}
 	conf_unref(conf);
@@ -268,7 +296,7 @@ int main(int argc, char **argv)
 	case ACTION_LIST_SOURCES:
 		return list_sources(o.markdown);
 	case ACTION_CHECK_CONFIG:
-		return check_config(o.config_file);
+		return check_config(o.config_file, o.user);
 	case ACTION_RUN:
 		break;
 	}

@@ -322,7 +322,7 @@ static int start(struct worker *w, int fuse_fd)
 	struct actions_params ap = { .board = w->board,
 		.registry = w->registry,
 		.connect = w->params->connect,
-		.uri = w->params->uri,
+		.uri = w->params->uri ? w->params->uri : getenv("LIBVIRT_DEFAULT_URI"),
 		.max_files = w->max_files };
 	struct sampler_params sp = {
 		.board = w->board, .registry = w->registry, .root_fd = w->root_fd

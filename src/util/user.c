@@ -2,9 +2,11 @@
 #include "util/user.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stddef.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "util/cleanup.h"
@@ -35,4 +37,21 @@ int user_become(const struct user *user)
 		setresgid(user->gid, user->gid, user->gid) < 0)
 		return -1;
 	return setresuid(user->uid, user->uid, user->uid);
+}
+
+int user_may(const struct user *user, const char *path, int mode)
+{
+	int status = 0;
+	pid_t pid = user->change ? fork() : 0;
+
+	if (!user->change)
+		return faccessat(AT_FDCWD, path, mode, AT_EACCESS) < 0 ? -errno : 0;
+	if (pid == 0)
+		_exit(user_become(user) < 0 || access(path, mode) < 0 ? errno : 0);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	if (pid < 0)
+		return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
 }

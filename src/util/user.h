@@ -20,3 +20,9 @@ int user_resolve(const char *name, struct user *ret);
 
 /* Becomes that user for good; async-signal-safe.  Return: 0, or -1 with errno. */
 int user_become(const struct user *user);
+
+/*
+ * Whether that user may do with a file what @mode says (access(2)).  Asks in a child of ours.
+ * Return: 0, -EACCES, -ENOENT, or another -errno.
+ */
+int user_may(const struct user *user, const char *path, int mode);

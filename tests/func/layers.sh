@@ -42,7 +42,7 @@ while read -r header; do
 done <"$tmp/headers"
 
 shellcheck -x -P SCRIPTDIR -S warning -e SC1091,SC2154 \
-	scripts/run scripts/test scripts/bench scripts/*.sh tests/lib.sh tests/*/*.sh .ci/run ||
+	scripts/run scripts/test scripts/bench scripts/*.sh tests/lib.sh tests/*/*.sh libexec/virsh .ci/run ||
 	fail shellcheck
 
 # shellcheck disable=SC2046 # our own file names

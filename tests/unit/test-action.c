@@ -471,7 +471,22 @@ static void outputs_must_parse_as_their_type(void **state)
 		{ SPEC_XML, 0, "echo '</output><evil/>'", 0, "not well-formed" },
 		{ SPEC_XML, 0, "echo '<!DOCTYPE a [<!ENTITY e \"x\">]><metric/>'", 0,
 			"well-formed" },
-		{ SPEC_XML, 0, "true", 0, "no <metric>" },
+		{ SPEC_XML, 0, "true", 0, "printed nothing" },
+		{ SPEC_XML, 0, "echo '<metrics/>'", 0, "no <metric>" },
+		{ SPEC_ACTION, METRIC_STRING, "true", 0, "printed nothing" },
+		{ SPEC_ACTION, METRIC_STRING, "echo '  '; echo", 0, "printed nothing" },
+		{ SPEC_ACTION, METRIC_UINT32, "true", 0, "printed nothing" },
+		{ SPEC_ACTION, METRIC_STRING, "{ echo no route >&2; false; } | tr -d x",
+			0, "printed nothing and said 'no route'" },
+		{ SPEC_ACTION, METRIC_STRING, "echo all right; echo hint >&2", 1, "" },
+		{ SPEC_ACTION, METRIC_STRING, "echo v1 $(cat /nowhere 2>&1 >&2)", 1, "" },
+		{ SPEC_ACTION, METRIC_STRING,
+			"echo \"v $(echo a: Permission denied >&2)\"", 0,
+			"without a right and said 'a: Permission denied'" },
+		{ SPEC_GROUP, 0, "echo ,2.5", 1, "variable a is empty" },
+		{ SPEC_GROUP, 0, "echo ,", 0,
+			"variable a is empty, variable b is empty" },
+		{ SPEC_GROUP, 0, "true", 0, "printed nothing" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -9,6 +9,7 @@
 
 #include "collect/actions/process.h"
 #include "collect/actions/result.h"
+#include "collect/actions/rights.h"
 #include "collect/actions/template.h"
 #include "core/metric_list.h"
 #include "model/board.h"
@@ -16,6 +17,7 @@
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/lock.h"
 #include "util/log.h"
 #include "util/loop.h"
 #include "util/mem.h"
@@ -49,8 +51,10 @@ struct task {
 	int64_t started_ns;
 	bool slow; /* its last run was */
 	bool ran;
-	bool failing; /* the failure was logged */
-	bool keep;    /* while the tasks are brought in line with the VMs */
+	bool failing;              /* the failure was logged */
+	bool complained;           /* so was what it said although it did not fail */
+	const struct right *lacks; /* why it failed; NULL: for another reason */
+	bool keep;                 /* while the tasks are brought in line with the VMs */
 	struct action_process *process; /* NULL: does not run */
 	bool ended;                     /* it has, and waits for finish_task() */
 };
@@ -70,10 +74,14 @@ struct actions {
 	struct loop *loop;
 	_Atomic bool stopping;
 	_Atomic unsigned n_running_shown, n_failing_shown, n_stuck_shown;
+	struct lock lock;
+	struct strbuf lacking; /* guarded by lock: lines of the status file */
 
 	/* actions thread only */
 	struct plan *plan;
 	struct action_template **templates; /* by slot; NULL: no action */
+	char *virsh_dir;                    /* of a virsh that only reads; NULL: none */
+	bool lacking_changed;               /* what tasks lack, since that was shown */
 	struct task **tasks;                /* in the order in which they are to run */
 	size_t n_tasks, cap_tasks;
 	unsigned n_running;
@@ -183,6 +191,7 @@ static void task_free(struct actions *a, struct task *task)
 {
 	if (task->process)
 		bury(a, task);
+	a->lacking_changed |= task->lacks != NULL;
 	run_unref(task->run);
 	free(task);
 }
@@ -200,6 +209,7 @@ static void drop_plan(struct actions *a)
 		action_template_free(a->templates[i]);
 	free(a->templates);
 	a->templates = NULL;
+	free(TAKE_PTR(a->virsh_dir));
 	plan_unref(TAKE_PTR(a->plan));
 }
 
@@ -212,6 +222,21 @@ static void make_templates(struct actions *a)
 		a->templates[part->items[i].slot] = action_template_new(
 			part->items[i].spec->action,
 			part->items[i].spec->context == CONTEXT_VM, a->params.connect);
+}
+
+/* Who may do everything needs no help to do less. */
+static void choose_virsh(struct actions *a)
+{
+	const struct user *user = &a->plan->settings.action_user;
+
+	free(TAKE_PTR(a->virsh_dir));
+	if (!a->plan->parts[PLAN_ACTIONS].n ||
+		(user->change ? user->uid : geteuid()) == 0)
+		return;
+	a->virsh_dir = rights_virsh_dir(user);
+	if (!a->virsh_dir)
+		log_warning("the user of actions cannot run the virsh of vhostmd: "
+			    "actions that call virsh need -r");
 }
 
 /* Commands for other metrics are dropped; under another plan everything runs now. */
@@ -227,12 +252,14 @@ static void take_plan(struct actions *a)
 	if (a->plan && a->plan->specs == plan->specs) {
 		plan_unref(a->plan);
 		a->plan = plan;
+		choose_virsh(a);
 		return;
 	}
 	drop_tasks(a);
 	drop_plan(a);
 	a->plan = plan;
 	make_templates(a);
+	choose_virsh(a);
 }
 
 static struct task *find_task(struct actions *a, uint32_t slot, const struct run *run)
@@ -299,6 +326,26 @@ static void note_outcome(struct actions *a, struct task *task, const char *why)
 	task->failing = why != NULL;
 }
 
+/* What a command says that does not fail is news once. */
+static void note_complaint(struct actions *a, struct task *task, bool failed)
+{
+	_cleanup_strbuf_ struct strbuf said = STRBUF_INIT;
+	bool complains = !failed && action_result_complaint(task->process, &said);
+
+	if (complains && !task->complained)
+		log_warning("metric %s%s%s has a value, but its action said %s",
+			a->plan->specs->specs[task->slot].name,
+			task->run ? " of VM " : "",
+			task->run ? task->run->ident.name : "", strbuf_str(&said));
+	task->complained = complains || (task->complained && failed);
+}
+
+static void note_right(struct actions *a, struct task *task, const struct right *lacks)
+{
+	a->lacking_changed |= task->lacks != lacks;
+	task->lacks = lacks;
+}
+
 static void store(struct actions *a, struct task *task, struct metric_list *list)
 {
 	board_update(a->params.board, task->run, LANE_ACTION_0 + task->slot, list);
@@ -307,6 +354,7 @@ static void store(struct actions *a, struct task *task, struct metric_list *list
 static void refuse(struct actions *a, struct task *task, const char *why)
 {
 	note_outcome(a, task, why);
+	note_right(a, task, NULL);
 	store(a, task, action_result_none(a->plan->specs, task->slot));
 }
 
@@ -316,7 +364,8 @@ static char **make_env(struct actions *a, const struct task *task)
 	char uuid[UUID_TEXT_LEN + 1];
 	size_t n = 0;
 
-	env[n++] = xasprintf("PATH=%s", a->plan->settings.action_path);
+	env[n++] = xasprintf("PATH=%s%s%s", a->virsh_dir ? a->virsh_dir : "",
+		a->virsh_dir ? ":" : "", a->plan->settings.action_path);
 	env[n++] = xstrdup("LC_ALL=C");
 	env[n++] = xstrdup("HOME=/");
 	/* an unprivileged virsh would choose another connection by itself */
@@ -393,10 +442,16 @@ static void finish_task(struct actions *a, struct task *task)
 	store(a, task,
 		action_result_read(a->plan->specs, task->slot,
 			task->run ? &task->run->ident : NULL, task->process, &why));
+	const struct right *lacks = why.len ? rights_complaint(task->process->err) : NULL;
+
+	if (lacks)
+		strbuf_addf(&why, ": %s; %s", lacks->lacks, lacks->remedy);
 	if (why.len && a->plan->settings.action_user.change)
-		strbuf_addf(&why, " (run as uid %u; <actions><user> chooses another)",
+		strbuf_addf(&why, " (run as uid %u)",
 			(unsigned)a->plan->settings.action_user.uid);
 	note_outcome(a, task, why.len ? strbuf_str(&why) : NULL);
+	note_complaint(a, task, why.len);
+	note_right(a, task, lacks);
 	task->slow = is_overdue(task, clock_mono_ns());
 	bury(a, task);
 }
@@ -510,12 +565,36 @@ static int64_t next_time(const struct actions *a)
 	return until;
 }
 
+/* One line for each metric that lacks a right, whatever the number of its VMs. */
+static void show_lacking(struct actions *a)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	_cleanup_free_ bool *shown = xcalloc(a->plan->specs->n + 1, sizeof(*shown));
+
+	if (!TAKE_VALUE(a->lacking_changed, false))
+		return;
+	for (size_t i = 0; i < a->n_tasks; i++) {
+		const struct task *t = a->tasks[i];
+
+		if (t->lacks && !shown[t->slot])
+			strbuf_addf(&text, "actions.lacking.%s: %s; %s\n",
+				a->plan->specs->specs[t->slot].name, t->lacks->lacks,
+				t->lacks->remedy);
+		shown[t->slot] |= t->lacks != NULL;
+	}
+	lock_take(&a->lock);
+	strbuf_done(&a->lacking);
+	a->lacking = TAKE_VALUE(text, STRBUF_INIT);
+	lock_release(&a->lock);
+}
+
 static void show_counts(struct actions *a)
 {
 	unsigned failing = 0;
 
 	for (size_t i = 0; i < a->n_tasks; i++)
 		failing += a->tasks[i]->failing;
+	show_lacking(a);
 	atomic_store(&a->n_running_shown, a->n_running);
 	atomic_store(&a->n_failing_shown, failing);
 	atomic_store(&a->n_stuck_shown, count_stuck(a, NULL));
@@ -585,6 +664,7 @@ struct actions *actions_start(const struct actions_params *params)
 	struct actions *a = xcalloc(1, sizeof(*a));
 	int r = loop_new(on_kick, a, &a->loop);
 
+	lock_init(&a->lock);
 	a->params = *params;
 	a->next_mono_ns = clock_mono_ns();
 	if (r == 0) {
@@ -597,6 +677,7 @@ struct actions *actions_start(const struct actions_params *params)
 	}
 	log_error("actions cannot run: %s", strerror(-r));
 	loop_free(a->loop);
+	lock_done(&a->lock);
 	free(a);
 	return NULL;
 }
@@ -617,6 +698,8 @@ void actions_stop(struct actions *actions)
 	loop_free(actions->loop);
 	free(actions->tasks);
 	free(actions->remains);
+	strbuf_done(&actions->lacking);
+	lock_done(&actions->lock);
 	free(actions);
 }
 
@@ -626,4 +709,7 @@ void actions_status(struct actions *actions, struct strbuf *out)
 		atomic_load(&actions->n_running_shown),
 		atomic_load(&actions->n_failing_shown),
 		atomic_load(&actions->n_stuck_shown));
+	lock_take(&actions->lock);
+	strbuf_adds(out, strbuf_str(&actions->lacking));
+	lock_release(&actions->lock);
 }

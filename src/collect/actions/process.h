@@ -31,7 +31,7 @@ struct action_command {
 struct action_process {
 	/* results, once it has ended */
 	struct strbuf out;
-	char err[160]; /* the start of its standard error */
+	char err[512]; /* the start of its standard error, and a NUL */
 	size_t err_len;
 	bool timed_out;
 	bool too_long; /* more output than LIMIT_ACTION_OUTPUT_BYTES */

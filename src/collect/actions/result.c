@@ -6,6 +6,7 @@
 
 #include "collect/actions/output_xml.h"
 #include "collect/actions/process.h"
+#include "collect/actions/rights.h"
 #include "core/metric_list.h"
 #include "core/snapshot.h"
 #include "core/spec.h"
@@ -17,6 +18,7 @@
 #include "util/strbuf.h"
 
 #define SHOWN_BYTES 60
+#define SHOWN_ERR_BYTES 240 /* libvirt says what is wrong in its second line */
 
 static struct metric_list_builder *builder(struct spec_set *specs)
 {
@@ -36,10 +38,10 @@ struct metric_list *action_result_none(struct spec_set *specs, uint32_t slot)
 	return metric_list_builder_finish(b);
 }
 
-/* Appends the start of @text; bytes that are no UTF-8 as \xNN. */
-static void show(const char *text, struct strbuf *why)
+/* Appends the first @max bytes of @text; bytes that are no UTF-8 as \xNN. */
+static void show_start(const char *text, size_t max, struct strbuf *why)
 {
-	size_t n = strnlen(text, SHOWN_BYTES);
+	size_t n = strnlen(text, max);
 	bool valid = utf8_valid(text, strlen(text));
 
 	while (valid && ((unsigned char)text[n] & 0xc0) == 0x80)
@@ -49,16 +51,39 @@ static void show(const char *text, struct strbuf *why)
 		if (!valid && (unsigned char)text[i] >= 0x80)
 			strbuf_addf(why, "\\x%02x", (unsigned char)text[i]);
 		else
-			strbuf_addc(why, text[i]);
+			strbuf_addc(why, text[i] == '\n' ? ' ' : text[i]);
 	}
 	strbuf_adds(why, text[n] ? "...'" : "'");
 }
 
-/* Return: true if the command itself failed. */
+static void show(const char *text, struct strbuf *why)
+{
+	show_start(text, SHOWN_BYTES, why);
+}
+
+static bool is_empty(const char *text)
+{
+	return !text[strspn(text, " \t\r\n\v\f")];
+}
+
+bool action_result_complaint(const struct action_process *process, struct strbuf *out)
+{
+	_cleanup_free_ char *copy = xstrdup(process->err);
+	const char *err = str_trim(copy);
+
+	if (*err)
+		show_start(err, SHOWN_ERR_BYTES, out);
+	return *err;
+}
+
+/*
+ * A pipeline succeeds when its last command does: that another one failed shows in an output
+ * of nothing, or in what it said.
+ * Return: true if the command itself failed.
+ */
 static bool check_process(struct action_process *p, struct strbuf *why)
 {
-	p->err[p->err_len] = '\0';
-	char *err = str_trim(p->err);
+	const char *printed = strbuf_str(&p->out);
 
 	if (p->timed_out)
 		strbuf_adds(why, "the action did not end in time and was killed");
@@ -69,14 +94,19 @@ static bool check_process(struct action_process *p, struct strbuf *why)
 		strbuf_addf(why, "the action ended with status %d", p->status);
 	else if (memchr(p->out.data ? p->out.data : "", 0, p->out.len))
 		strbuf_adds(why, "the action printed a NUL byte");
+	else if (is_empty(printed))
+		strbuf_adds(why, "the action printed nothing");
+	else if (rights_complaint(p->err))
+		strbuf_adds(why, "the action printed what it could without a right");
 	else
 		return false;
-	if (*err) {
-		strbuf_adds(why, " and said ");
-		show(err, why);
-	} else if (p->out.len) {
+	_cleanup_strbuf_ struct strbuf err = STRBUF_INIT;
+
+	if (action_result_complaint(p, &err)) {
+		strbuf_addf(why, " and said %s", strbuf_str(&err));
+	} else if (!is_empty(printed)) {
 		strbuf_adds(why, " and printed ");
-		show(strbuf_str(&p->out), why);
+		show(printed, why);
 	}
 	return true;
 }
@@ -145,13 +175,18 @@ static struct metric_list *read_group(
 		struct value v;
 
 		*comma = '\0';
-		if (!read_value(var->type, var->unit, text, &v, why)) {
+		bool empty = is_empty(text);
+
+		if (empty)
+			strbuf_addf(why, "%svariable %s is empty", why->len ? ", " : "",
+				var->name);
+		else if (!read_value(var->type, var->unit, text, &v, why)) {
 			strbuf_addf(why, " (variable %s)", var->name);
 			metric_list_builder_free(b);
 			return NULL;
 		}
 		metric_list_builder_add_named(
-			b, slot, var->name, var->unit, var->type, &v);
+			b, slot, var->name, var->unit, var->type, empty ? NULL : &v);
 		text = last ? comma : comma + 1;
 	}
 	return metric_list_builder_finish(b);
