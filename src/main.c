@@ -57,15 +57,18 @@ static void find_disk_access(struct disk_access *ret)
 }
 
 /* Where an action's text limits the names of VMs that it can be run for. */
-static void describe_actions(const struct spec_set *specs, struct strbuf *out)
+static void describe_actions(const struct conf *conf, struct strbuf *out)
 {
-	for (size_t i = 0; i < specs->n; i++) {
-		const struct metric_spec *spec = &specs->specs[i];
+	for (size_t i = 0; i < conf->specs->n; i++) {
+		const struct metric_spec *spec = &conf->specs->specs[i];
+		const struct action_text action = {
+			.text = spec->action, .in_vm = true, .any_name = spec->any_name
+		};
 
 		if (!spec->action || spec->context != CONTEXT_VM)
 			continue;
-		struct action_template *t = action_template_new(spec->action, true, NULL);
-		const char *why = action_template_refuses(t, "a b");
+		struct action_template *t = action_template_new(&action);
+		const char *why = action_template_refuses(t, "a b", conf->action_path);
 
 		if (why)
 			strbuf_addf(out, "line %u, %s: for a VM named 'a b', %s\n",
@@ -114,7 +117,7 @@ static int check_config(const char *file, const char *worker)
 		find_disk_access(&access);
 		conf_describe(conf, &out);
 		disk_access_describe(&access, conf, &out);
-		describe_actions(conf->specs, &out);
+		describe_actions(conf, &out);
 		describe_rights(conf, worker, &out);
 		fputs(strbuf_str(&out), stdout);
 	}

@@ -86,6 +86,13 @@ static void read_name(struct conf_reader *rd, xmlNode *node, struct metric_spec 
 
 static void read_action(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
 {
+	static const char *const attributes[] = { "names", NULL };
+	_cleanup_free_ char *names = conf_reader_attribute(node, "names");
+
+	conf_reader_check_attributes(rd, node, attributes);
+	spec->any_name = names && !strcmp(names, "any");
+	if (names && strcmp(names, "any") && strcmp(names, "safe"))
+		conf_reader_error(rd, node, "names must be safe or any, not '%s'", names);
 	free(spec->action);
 	spec->action = conf_reader_text(rd, node);
 	if (spec->action && strlen(spec->action) > LIMIT_ACTION_TEXT_BYTES)
@@ -254,8 +261,7 @@ static void read_children(struct conf_reader *rd, xmlNode *node, struct metric_s
 			name = child, conf_reader_check_attributes(rd, child, none),
 			read_name(rd, child, spec);
 		else if (!strcmp(tag, "action"))
-			action = child, conf_reader_check_attributes(rd, child, none),
-			read_action(rd, child, spec);
+			read_action(rd, action = child, spec);
 		else if (!strcmp(tag, "source"))
 			read_source(rd, source = child, spec);
 		else

@@ -205,8 +205,8 @@ bool spec_equal(const struct metric_spec *a, const struct metric_spec *b)
 		!same_text(a->source, b->source) || !same_text(a->action, b->action))
 		return false;
 	if (a->context != b->context || a->kind != b->kind || a->type != b->type ||
-		a->guest != b->guest || a->convert != b->convert ||
-		a->n_variables != b->n_variables)
+		a->guest != b->guest || a->any_name != b->any_name ||
+		a->convert != b->convert || a->n_variables != b->n_variables)
 		return false;
 	for (size_t i = 0; i < a->n_variables; i++)
 		if (!same_text(a->variables[i].name, b->variables[i].name) ||

@@ -46,6 +46,7 @@ struct metric_spec {
 
 	/* the others */
 	char *action;
+	bool any_name; /* it takes every VM's name */
 	struct spec_variable *variables;
 	size_t n_variables;
 };

@@ -87,3 +87,45 @@ done
 # a libvirt that runs without a bus is another's affair
 [ "$(grep 'lacks a right' "$tmp/check" | grep -v system_bus_socket | cut -d: -f1 | sort -u | wc -l)" = 5 ] ||
 	fail "foretold too much: $(cat "$tmp/check")"
+
+# names that virsh would take for other VMs' ids and uuids never lead to their figures
+[ -x /usr/bin/virsh ] || exit 0
+: >"$tmp/log"
+victim=aaaaaaaa-0000-4000-8000-000000000001 digit=bbbbbbbb-0000-4000-8000-000000000002
+like=cccccccc-0000-4000-8000-000000000003
+domain()
+{
+	echo "<domain type='test'><name>$1</name><uuid>$2</uuid><memory>$3</memory><vcpu>1</vcpu>
+		<os><type arch='i686'>hvm</type></os></domain>"
+}
+echo "<node>$(domain victim $victim 1048576; domain 1 $digit 262144; domain $victim $like 131072)</node>" >"$tmp/names.xml"
+cat >"$tmp/names.conf" <<'EOF'
+<vhostmd><globals><update_period>0.5</update_period></globals><metrics>
+<metric type="string" context="vm"><name>WhoAmI</name><action>virsh CONNECT domuuid NAME | tr -d '[:space:]'</action></metric>
+<metric type="uint64" context="vm"><name>MaxMem</name><action>virsh CONNECT dominfo 'NAME' | awk '/Max memory/ {print $3}'</action></metric>
+<metric type="string" context="vm"><name>Own</name><action>printf '%s' NAME</action></metric>
+<metric type="string" context="vm"><name>Other</name><action>sh -c "virsh CONNECT domuuid NAME"</action></metric>
+<metric type="string" context="vm"><name>Any</name><action names="any">/bin/echo NAME</action></metric>
+</metrics></vhostmd>
+EOF
+CONF=$tmp/names.conf start_daemon -c "test://$tmp/names.xml"
+value() { cat "$mnt/metrics/vm-by-uuid/$1/$2" 2>/dev/null; }
+each() { has_value "$mnt/metrics/vm-by-uuid/"{$victim,$digit,$like}"/$1"; }
+for metric in WhoAmI MaxMem Own Any; do wait_for 20 each $metric || fail "$metric is missing"; done
+while read -r uuid memory name; do
+	assert_eq "uuid of '$name'" "$(value "$uuid" WhoAmI)" "$uuid"
+	assert_eq "memory of '$name'" "$(value "$uuid" MaxMem)" "$memory"
+	assert_eq "name of '$name'" "$(value "$uuid" Own)" "$name"
+	assert_eq "any name of '$name'" "$(value "$uuid" Any)" "$name"
+done <<EOF
+$victim 1048576 victim
+$digit 262144 1
+$like 131072 $victim
+EOF
+wait_for 10 has_value "$mnt/metrics/vm-by-uuid/$victim/Other" || fail "a plain name is refused"
+assert_eq "uuid in another shell" "$(value $victim Other)" $victim
+for name in 1 $victim; do
+	wait_for 10 logged "metric Other of VM $name is unavailable: .*another VM's id or uuid" || fail "no word on VM $name"
+done
+for uuid in $digit $like; do [ -z "$(value $uuid Other)" ] || fail "VM $uuid is told of VM $(value $uuid Other)"; done
+stop_daemon

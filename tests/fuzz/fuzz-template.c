@@ -16,10 +16,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	_cleanup_free_ char *text = xstrndup((const char *)data, size);
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
-	struct action_template *t = action_template_new(text, true, "qemu:///system");
+	const struct action_text action = {
+		.text = text, .in_vm = true, .any_name = size % 2, .uri = "qemu:///system"
+	};
+	struct action_template *t = action_template_new(&action);
 	struct vm_ident vm = { .name = "h0st'ile;$(x)" };
 
-	if (!action_template_refuses(t, vm.name)) {
+	if (!action_template_refuses(t, vm.name, "/bin")) {
 		action_template_expand(t, &vm, &out);
 		if (strstr(strbuf_str(&out), vm.name) && !strstr(text, vm.name))
 			abort();

@@ -15,6 +15,9 @@ cat >"$tmp/conf" <<'EOF'
 <metric type="string" context="vm"><name>single</name><action>printf %s 'NAME'</action></metric>
 <metric type="string" context="vm"><name>shell</name><action>sh -c "printf %s NAME"</action></metric>
 <metric type="string" context="vm"><name>awk</name><action>awk 'BEGIN {printf "%s", "NAME"}'</action></metric>
+<metric type="string" context="vm"><name>python</name><action>python3 -c "print('NAME')"</action></metric>
+<metric type="string" context="vm"><name>piped</name><action>echo "echo NAME" | sh</action></metric>
+<metric type="string" context="vm"><name>expanded</name><action>v=NAME; $v; echo "$v"</action></metric>
 <metric type="string" context="vm"><name>uuid</name><action>sh -c 'echo UUID'</action></metric>
 <metric type="string" context="vm"><name>slow</name><action>sleep 1000</action></metric>
 <metric type="string" context="vm"><name>own</name><source>domain.name</source></metric>
@@ -44,7 +47,7 @@ for i in "${!names[@]}"; do
 	done
 	wait_for 20 has "$uuid" uuid || fail "no uuid for '$name'"
 	assert_eq "uuid of '$name'" "$(value "$uuid" uuid)" "$uuid"
-	for metric in single shell awk; do
+	for metric in single shell awk python piped expanded; do
 		if [[ ! $name =~ [^A-Za-z0-9_.-] ]]; then
 			wait_for 20 has "$uuid" $metric || fail "no $metric for a plain name"
 			assert_eq "$metric of '$name'" "$(value "$uuid" $metric)" "$name"

@@ -17,6 +17,7 @@
 #include "conf/disk_access.h"
 #include "core/spec.h"
 #include "util/cleanup.h"
+#include "util/mem.h"
 #include "util/clock.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
@@ -107,6 +108,34 @@ static void sources_take_type_and_unit(void **state)
 	assert_false(conf_has_shared_disk(conf));
 	assert_int_equal(conf->expiration_ns, 15 * NS_PER_S);
 	conf_unref(conf);
+}
+
+static void actions_say_which_names_they_take(void **state)
+{
+	(void)state;
+	static const char start[] =
+		"<vhostmd><globals/><metrics>"
+		"<metric type='int32' context='vm'><name>a</name><action names='any'>x</action></metric>"
+		"<metric type='int32' context='vm'><name>b</name><action names='safe'>x</action></metric>"
+		"<metric type='int32' context='vm'><name>c</name><action>x</action></metric>";
+	_cleanup_free_ char *good = xasprintf("%s</metrics></vhostmd>", start);
+	_cleanup_free_ char *bad =
+		xasprintf("%s<metric type='int32' context='vm'><name>d</name>"
+			  "<action names='all'>x</action></metric></metrics></vhostmd>",
+			start);
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf *conf = NULL;
+
+	assert_int_equal(parse(good, &text, &conf), 0);
+	assert_string_equal(strbuf_str(&text), "");
+	assert_true(conf->specs->specs[0].any_name);
+	assert_false(conf->specs->specs[1].any_name);
+	assert_false(conf->specs->specs[2].any_name);
+	assert_false(spec_equal(&conf->specs->specs[0], &conf->specs->specs[1]));
+	conf_unref(conf);
+	parse(bad, &text, &conf);
+	assert_non_null(
+		strstr(strbuf_str(&text), "names must be safe or any, not 'all'"));
 }
 
 static void sizes_are_rounded_with_a_warning(void **state)
@@ -554,6 +583,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(existing_grammar_is_accepted),
 		cmocka_unit_test(sources_take_type_and_unit),
+		cmocka_unit_test(actions_say_which_names_they_take),
 		cmocka_unit_test(sizes_are_rounded_with_a_warning),
 		cmocka_unit_test(every_mistake_is_reported_by_line),
 		cmocka_unit_test(what_cannot_be_used_costs_nothing_else),

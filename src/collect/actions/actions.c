@@ -218,10 +218,15 @@ static void make_templates(struct actions *a)
 	const struct plan_part *part = &a->plan->parts[PLAN_ACTIONS];
 
 	a->templates = xcalloc(a->plan->specs->n, sizeof(struct action_template *));
-	for (size_t i = 0; i < part->n; i++)
-		a->templates[part->items[i].slot] = action_template_new(
-			part->items[i].spec->action,
-			part->items[i].spec->context == CONTEXT_VM, a->params.connect);
+	for (size_t i = 0; i < part->n; i++) {
+		const struct metric_spec *spec = part->items[i].spec;
+		const struct action_text action = { .text = spec->action,
+			.in_vm = spec->context == CONTEXT_VM,
+			.any_name = spec->any_name,
+			.uri = a->params.connect };
+
+		a->templates[part->items[i].slot] = action_template_new(&action);
+	}
 }
 
 /* Who may do everything needs no help to do less. */
@@ -394,7 +399,9 @@ static const char *why_not(const struct actions *a, const struct task *task)
 	if (count_stuck(a, a->plan->specs->specs[task->slot].name) >=
 		a->plan->settings.action_max_parallel)
 		return "too many of its processes for other VMs cannot be killed";
-	return task->run ? action_template_refuses(t, task->run->ident.name) : NULL;
+	return task->run ? action_template_refuses(t, task->run->ident.name,
+				   a->plan->settings.action_path)
+			 : NULL;
 }
 
 static void on_end(void *ctx)

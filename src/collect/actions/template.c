@@ -3,16 +3,19 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "collect/actions/form.h"
 #include "util/cleanup.h"
+#include "util/limits.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
 
 /*
  * The scanner follows the shell's grammar (POSIX.1-2017, 2.2 Quoting, 2.3 Token
- * Recognition) as far as needed to know, at each token, what the shell will do with the
- * text there.  Where it is not sure it says "raw", which is always safe: only names
- * without special characters pass.
+ * Recognition) as far as needed to know, at each NAME, whether a reference to a variable is
+ * one word there.  Where it is not sure it says "raw": only plain names are put there.
+ * Whether the name is nothing but data for all that gets it is form.h's question.
  */
 enum frame_kind {
 	FRAME_COMMANDS, /* the script, $( ) and ( ): unquoted words */
@@ -34,20 +37,17 @@ struct frame {
 	size_t word_len;
 	bool in_word;        /* a word has begun, possibly with an empty quoted part */
 	bool expect_command; /* the next word is a command's name */
-	bool interpreter;    /* the command has a word that is an interpreter's name */
-	bool dynamic;        /* the command has expansions or tokens outside '...' */
-	bool echo, printf;   /* its name */
-	bool printf_b;       /* printf's format has %b, which reads escapes */
-	size_t n_args;       /* words after the name that are complete */
-	bool virsh;          /* its name is virsh */
-	bool quoted_text;    /* a token stands in "..." among other text */
-
-	/* FRAME_DOUBLE */
-	size_t content_len; /* characters so far */
-	size_t tokens;
+	bool runs_text;      /* the next argument is code to the command */
 };
 
-enum segment_kind { SEGMENT_TEXT, SEGMENT_RAW_NAME, SEGMENT_ID, SEGMENT_UUID };
+enum segment_kind {
+	SEGMENT_TEXT,
+	SEGMENT_RAW_NAME,
+	SEGMENT_DOMAIN,
+	SEGMENT_DOMAIN_ID,
+	SEGMENT_ID,
+	SEGMENT_UUID
+};
 
 struct segment {
 	enum segment_kind kind;
@@ -58,11 +58,11 @@ struct action_template {
 	struct segment *segments;
 	size_t n, cap;
 	bool uses_name;
-	bool plain_only;   /* the name must be free of special characters */
-	bool no_dash;      /* the name must not look like an option */
-	bool echoed;       /* the name goes through echo, which reads escapes */
-	bool format;       /* the name is part of printf's format */
-	bool name_command; /* the name would be run */
+	bool any_name;   /* the configuration says that every name will do */
+	bool known_form; /* form_read() knows the name to be data */
+	bool plain_only; /* the name itself is put somewhere */
+	bool is_code;    /* the name is put where it would be executed */
+	struct form form;
 };
 
 struct scanner {
@@ -79,6 +79,11 @@ struct scanner {
 static struct frame *top(struct scanner *s)
 {
 	return &s->frames[s->depth - 1];
+}
+
+static bool top_is(const struct scanner *s, enum frame_kind kind)
+{
+	return s->frames[s->depth - 1].kind == kind;
 }
 
 /* The innermost frame that collects words. */
@@ -113,29 +118,51 @@ static bool in_list(const char *word, const char *const *list)
 	return false;
 }
 
-/* Commands that parse text of theirs, or of their input, as shell commands. */
-static const char *const shells[] = { "sh", "bash", "dash", "ash", "ksh", "mksh", "zsh",
-	"csh", "tcsh", "fish", "rbash", "busybox", "eval", "source", ".", "ssh", "su",
-	"sudo", "doas", "runuser", "xargs", "parallel", "watch", "script", "at", "batch",
-	"trap", "alias", "flock", "screen", "tmux", "env", NULL };
+/*
+ * Commands whose first argument is a command, or a program in their language: a name there is
+ * refused, even a plain one.  That catches mistakes; what keeps a name from being executed is
+ * what is_safe() asks of it.
+ */
+static const char *const run_text[] = { "sh", "bash", "dash", "ash", "ksh", "mksh", "zsh",
+	"csh", "tcsh", "fish", "rbash", "busybox", "eval", "source", ".", "exec",
+	"command", "builtin", "env", "nice", "ionice", "nohup", "setsid", "stdbuf",
+	"timeout", "time", "chroot", "sudo", "doas", "xargs", "parallel", "watch", "trap",
+	"awk", "gawk", "mawk", "nawk", "sed", "perl", "python", "platform-python", "pypy",
+	"ruby", "lua", "php", "tclsh", "expect", "node", "jq", "bc", "dc", "m4", "gdb",
+	"ed", "ex", "vi", NULL };
 
-/* Commands that parse an argument as a program of their own language. */
-static const char *const interpreters[] = { "awk", "gawk", "mawk", "nawk", "sed", "perl",
-	"python", "python2", "python3", "ruby", "lua", "php", "tclsh", "expect", "node",
-	"jq", "bc", "dc", "m4", "find", "xmllint", "xmlstarlet", "sqlite3", "psql",
-	"mysql", "gdb", "vi", "ed", "ex", "make", "expr", "grep", "egrep", "zgrep",
-	NULL };
+/*
+ * What is a command without being a program: the shells' own, and words that do something in
+ * the languages that actions are written in.
+ */
+static const char *const builtins[] = { "abort", "alias", "bg", "bind", "break",
+	"builtin", "caller", "case", "cd", "chdir", "command", "compgen", "complete",
+	"compopt", "continue", "coproc", "declare", "die", "dirs", "disown", "do", "done",
+	"dump", "elif", "else", "enable", "env", "esac", "eval", "exec", "exit", "export",
+	"false", "fc", "fg", "fi", "for", "fork", "function", "getline", "getopts",
+	"halt", "hash", "help", "history", "if", "in", "jobs", "kill", "let", "local",
+	"logout", "mapfile", "next", "popd", "print", "printf", "pushd", "pwd", "quit",
+	"raise", "read", "readarray", "readonly", "reset", "return", "run", "select",
+	"set", "shift", "shopt", "sleep", "source", "suspend", "test", "then", "time",
+	"times", "trap", "true", "type", "typeset", "ulimit", "umask", "unalias", "unset",
+	"until", "wait", "whence", "while", NULL };
 
 /* Words after which another command's name follows. */
 static const char *const reserved[] = { "if", "then", "else", "elif", "while", "until",
-	"do", "!", "{", "time", "exec", "command", "nice", "nohup", "setsid", "builtin",
-	NULL };
+	"do", "!", "{", "time", NULL };
 
-static const char *base_name(const char *word)
+/* True for "perl", "/usr/bin/python3.11" and the like. */
+static bool runs_text(const char *word)
 {
 	const char *slash = strrchr(word, '/');
+	_cleanup_free_ char *base = xstrdup(slash && slash[1] ? slash + 1 : word);
+	size_t n = strlen(base);
 
-	return slash && slash[1] ? slash + 1 : word;
+	if (in_list(base, run_text))
+		return true;
+	while (n && strchr("0123456789.", base[n - 1]))
+		base[--n] = '\0';
+	return in_list(base, run_text);
 }
 
 static bool is_assignment(const char *word)
@@ -158,48 +185,39 @@ static void word_add(struct scanner *s, char c)
 	}
 }
 
+/* True if an argument leaves it open where the command's code begins. */
+static bool is_before_code(const char *word)
+{
+	return word[0] == '-' || is_assignment(word) ||
+		strspn(word, "0123456789.smhd") == strlen(word) || runs_text(word);
+}
+
 static void word_end(struct scanner *s)
 {
 	struct frame *f = commands(s);
 
 	if (!f->in_word)
 		return;
-	const char *base = base_name(f->word);
-
-	if (in_list(base, shells))
-		s->t->plain_only = true;
-	if (in_list(base, interpreters))
-		f->interpreter = true;
 	/* $( ... ) with a case in it: its ')' cannot be told from the end. */
-	if (s->depth > 1 && !strcmp(base, "case"))
+	if (s->depth > 1 && !strcmp(f->word, "case"))
 		s->t->plain_only = true;
 	if (f->expect_command && !in_list(f->word, reserved) && !is_assignment(f->word)) {
 		f->expect_command = false;
-		f->echo = !strcmp(base, "echo");
-		f->printf = !strcmp(base, "printf");
-		f->virsh = !strcmp(base, "virsh");
+		f->runs_text = runs_text(f->word);
 	} else if (!f->expect_command) {
-		f->printf_b |= f->printf && !f->n_args && strstr(f->word, "%b");
-		f->n_args++;
+		f->runs_text = f->runs_text && is_before_code(f->word);
 	}
 	f->in_word = false;
 	f->word_len = 0;
 	f->word[0] = '\0';
 }
 
-/* The simple command is complete: draw conclusions from what was seen in it. */
 static void command_end(struct scanner *s)
 {
 	struct frame *f = commands(s);
 
 	word_end(s);
-	if (f->interpreter && f->dynamic)
-		s->t->plain_only = true;
-	if (f->virsh && f->quoted_text)
-		s->t->plain_only = true; /* virsh splits such an argument itself */
-	f->interpreter = f->dynamic = f->virsh = f->quoted_text = false;
-	f->echo = f->printf = f->printf_b = false;
-	f->n_args = 0;
+	f->runs_text = false;
 	f->expect_command = true;
 }
 
@@ -258,32 +276,45 @@ static bool must_be_raw(struct scanner *s)
 		inside(s, FRAME_ARITH);
 }
 
-/* What the name's place means for names that are only text, but not harmless text. */
-static void note_name(struct scanner *s)
+/* In `...`, whose words are not looked at: what stands before the token. */
+static bool begins_backtick_command(const struct scanner *s)
 {
-	struct frame *f = commands(s);
+	const char *p = s->p;
 
-	s->t->uses_name = true;
-	f->dynamic = true;
-	if (f->expect_command && !is_assignment(f->word) && !s->heredoc)
-		s->t->name_command = true;
-	if (f->echo)
-		s->t->echoed = true;
-	else if (f->printf)
-		s->t->format |= !f->n_args || f->printf_b;
-	else if (!f->word_len)
-		s->t->no_dash = true;
-	if (top(s)->kind == FRAME_DOUBLE)
-		top(s)->tokens++;
+	while (p > s->start && strchr("'\"\\ \t", p[-1]))
+		p--;
+	return p == s->start || strchr("`;|&(\n{!", p[-1]);
+}
+
+/* True where the name would be a command, or the beginning of a program. */
+static bool is_code_here(const struct scanner *s, const struct frame *f)
+{
+	if (top_is(s, FRAME_BACKTICK) && begins_backtick_command(s))
+		return true;
+	if (s->heredoc)
+		return false;
+	if (f->expect_command)
+		return !is_assignment(f->word);
+	return f->runs_text &&
+		(!f->word_len || (f->word[0] == '-' && !strchr(f->word, '=')));
 }
 
 static void put_name(struct scanner *s)
 {
-	note_name(s);
-	if (must_be_raw(s)) {
+	struct action_template *t = s->t;
+
+	const struct form_domain *domain = t->known_form
+		? form_find_domain(&t->form, (size_t)(s->p - s->start))
+		: NULL;
+
+	t->uses_name = true;
+	t->is_code |= is_code_here(s, commands(s));
+	if (domain) {
+		add_segment(s, domain->by_id ? SEGMENT_DOMAIN_ID : SEGMENT_DOMAIN);
+	} else if (must_be_raw(s)) {
 		add_segment(s, SEGMENT_RAW_NAME);
-		s->t->plain_only = true;
-	} else if (top(s)->kind == FRAME_DOUBLE) {
+		t->plain_only = true;
+	} else if (top_is(s, FRAME_DOUBLE)) {
 		strbuf_adds(&s->text, "${VHOSTMD_NAME}");
 	} else {
 		strbuf_adds(&s->text, "\"${VHOSTMD_NAME}\"");
@@ -298,25 +329,15 @@ static void put_connect(struct scanner *s)
 		strbuf_addf(&s->text, "--connect %c%s%c", quote, s->uri, quote);
 }
 
-static bool is_token(const struct scanner *s, const char *word)
-{
-	size_t n = strlen(word);
-
-	return !strncmp(s->p, word, n) && !is_word_char(s->p[n]);
-}
-
 /* Replaces a token that starts here.  Return: false if none does. */
 static bool scan_token(struct scanner *s)
 {
 	static const char *const vm_tokens[] = { "NAME", "VMID", "UUID", "ID", NULL };
 	const char *token = "CONNECT";
-	bool found = is_token(s, token);
+	bool found = form_token_at(s->start, s->p, token);
 
-	/* whole words only; $NAME is a variable of the shell's */
-	if (s->p > s->start && (is_word_char(s->p[-1]) || s->p[-1] == '$'))
-		return false;
 	for (const char *const *k = vm_tokens; s->in_vm && !found && *k; k++)
-		found = is_token(s, token = *k);
+		found = form_token_at(s->start, s->p, token = *k);
 	if (!found)
 		return false;
 	if (!strcmp(token, "CONNECT"))
@@ -328,8 +349,6 @@ static bool scan_token(struct scanner *s)
 	s->p += strlen(token);
 	/* whatever it is, it is no command's name that the lists above know */
 	word_add(s, '?');
-	if (top(s)->kind == FRAME_DOUBLE)
-		top(s)->content_len++;
 	return true;
 }
 
@@ -348,14 +367,12 @@ static bool scan_expansion(struct scanner *s)
 		return true;
 	}
 	if (*p == '`') {
-		commands(s)->dynamic = true;
 		push(s, FRAME_BACKTICK);
 		copy(s, 1);
 		return true;
 	}
 	if (*p != '$')
 		return false;
-	commands(s)->dynamic = true;
 	word_add(s, '?');
 	if (p[1] == '(' && p[2] == '(') {
 		push(s, FRAME_ARITH);
@@ -410,28 +427,14 @@ static void scan_commands(struct scanner *s)
 	copy(s, 1);
 }
 
-static void end_double(struct scanner *s)
-{
-	struct frame *f = top(s);
-
-	if (f->tokens && f->content_len != f->tokens)
-		commands(s)->quoted_text = true;
-	pop(s);
-	copy(s, 1);
-}
-
 static void scan_double(struct scanner *s)
 {
-	if (*s->p == '"') {
-		end_double(s);
+	if (*s->p == '"')
+		pop(s);
+	else if (scan_token(s) || scan_expansion(s))
 		return;
-	}
-	if (scan_token(s))
-		return;
-	top(s)->content_len++;
-	if (scan_expansion(s))
-		return;
-	word_add(s, *s->p);
+	else
+		word_add(s, *s->p);
 	copy(s, 1);
 }
 
@@ -465,9 +468,6 @@ static void scan_opaque(struct scanner *s)
 	} else if (kind != FRAME_BACKTICK && c == '$' && s->p[1] == '{') {
 		push(s, FRAME_PARAM);
 		copy(s, 1);
-	} else if (kind == FRAME_BACKTICK) {
-		/* its commands are not looked at closely: any interpreter may be there */
-		s->t->plain_only |= s->t->uses_name;
 	}
 	copy(s, 1);
 }
@@ -499,15 +499,18 @@ static void scan(struct scanner *s)
 	add_segment(s, SEGMENT_TEXT);
 }
 
-struct action_template *action_template_new(const char *text, bool in_vm, const char *uri)
+struct action_template *action_template_new(const struct action_text *action)
 {
 	struct action_template *t = xcalloc(1, sizeof(*t));
 	_cleanup_free_ struct scanner *s = xcalloc(1, sizeof(*s));
 
 	s->t = t;
-	s->start = s->p = text;
-	s->in_vm = in_vm;
-	s->uri = uri;
+	s->start = s->p = action->text;
+	s->in_vm = action->in_vm;
+	s->uri = action->uri;
+	t->any_name = action->any_name;
+	t->uses_name = action->in_vm && strstr(action->text, "VHOSTMD_NAME");
+	t->known_form = action->in_vm && form_read(action->text, &t->form);
 	push(s, FRAME_COMMANDS);
 	scan(s);
 	strbuf_done(&s->text);
@@ -526,12 +529,51 @@ void action_template_free(struct action_template *t)
 
 static bool is_plain(const char *name)
 {
-	if (!*name || *name == '-')
+	size_t n = 0;
+
+	if (!is_word_char(*name))
 		return false;
-	for (; *name; name++)
-		if (!is_word_char(*name) && *name != '.' && *name != '-')
-			return false;
-	return true;
+	while (is_word_char(name[n]) || name[n] == '.' || name[n] == '-')
+		n++;
+	return !name[n] && n <= LIMIT_PLAIN_NAME_BYTES;
+}
+
+/*
+ * virsh and others take an argument for an id or a uuid before they take it for a name.  They
+ * are not strict: white space, signs and dashes are skipped here and there.
+ */
+static bool is_ambiguous(const char *name)
+{
+	size_t digits = 0, hex = 0, other = 0;
+
+	for (; *name; name++) {
+		if (*name >= '0' && *name <= '9')
+			digits++;
+		else if ((*name >= 'a' && *name <= 'f') || (*name >= 'A' && *name <= 'F'))
+			hex++;
+		else if (!strchr(" \t\r\n\v\f+-", *name))
+			other++;
+	}
+	return !other && ((digits && !hex) || digits + hex == 32);
+}
+
+/* True if something runs when a shell, or who starts programs, gets that name for a command. */
+static bool is_command(const char *name, const char *path)
+{
+	_cleanup_free_ char *copy = xstrdup(path);
+	char *save = NULL;
+
+	if (in_list(name, builtins))
+		return true;
+	for (char *dir = strtok_r(copy, ":", &save); dir;
+		dir = strtok_r(NULL, ":", &save)) {
+		_cleanup_free_ char *file = xasprintf("%s/%s", dir, name);
+		struct stat st;
+
+		if (stat(file, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & 0111)
+			return true;
+	}
+	return false;
 }
 
 static bool survives_echo(const char *name)
@@ -540,45 +582,71 @@ static bool survives_echo(const char *name)
 		!(name[0] == '-' && !name[1 + strspn(name + 1, "neE")]);
 }
 
-const char *action_template_refuses(const struct action_template *t, const char *name)
+#define REMEDY "; use UUID, or <action names=\"any\">"
+
+/* Why a name must not be put into a form that nothing is known of; NULL if it may. */
+static const char *refuse_unknown(const char *name, const char *path)
+{
+	if (!is_plain(name))
+		return "the action may take more than a plain name for code" REMEDY;
+	if (is_ambiguous(name))
+		return "the VM's name may be taken for another VM's id or uuid" REMEDY;
+	/* sed's command e runs what follows it */
+	const char *e = name + strspn(name, "0123456789");
+
+	if (is_command(name, path) || (*e == 'e' && is_command(e + 1, path)))
+		return "the VM's name is that of a command, which the action may run" REMEDY;
+	return NULL;
+}
+
+const char *action_template_refuses(
+	const struct action_template *t, const char *name, const char *path)
 {
 	if (!t->uses_name)
 		return NULL;
-	if (t->name_command)
-		return "the action would run the VM's name as a command";
+	if (t->is_code)
+		return "the action would execute the VM's name";
 	if (t->plain_only && !is_plain(name))
-		return "the VM's name has special characters, and NAME stands where another "
-		       "program would interpret them; use UUID, or NAME as an own argument";
-	if (t->no_dash && name[0] == '-')
-		return "the VM's name would be taken for an option; use UUID";
-	if (t->echoed && !survives_echo(name))
+		return "NAME stands where only a plain name can be put; let it be a word of "
+		       "its own, without quotes or in \"...\"";
+	if (t->any_name)
+		return NULL;
+	if (!t->known_form || t->plain_only)
+		return refuse_unknown(name, path);
+	if (t->form.echoed && !survives_echo(name))
 		return "echo would not print the VM's name as it is; use printf '%s' NAME";
-	if (t->format && (strpbrk(name, "\\%") || name[0] == '-'))
-		return "printf would take the VM's name for a format; use printf '%s' NAME";
 	return NULL;
+}
+
+/* Names that virsh can only take for names stay what existing files are used to. */
+static bool is_clear(const char *name)
+{
+	return is_plain(name) && !is_ambiguous(name);
+}
+
+static void add_value(
+	enum segment_kind kind, const struct vm_ident *vm, struct strbuf *out)
+{
+	bool domain = kind == SEGMENT_DOMAIN || kind == SEGMENT_DOMAIN_ID;
+	char uuid[UUID_TEXT_LEN + 1];
+
+	uuid_format(&vm->uuid, uuid);
+	if (kind == SEGMENT_RAW_NAME || (domain && is_clear(vm->name)))
+		strbuf_adds(out, vm->name);
+	else if (kind == SEGMENT_ID || kind == SEGMENT_DOMAIN_ID)
+		strbuf_addf(out, "%d", vm->id);
+	else
+		strbuf_adds(out, uuid);
 }
 
 void action_template_expand(
 	const struct action_template *t, const struct vm_ident *vm, struct strbuf *out)
 {
 	for (size_t i = 0; i < t->n; i++) {
-		char uuid[UUID_TEXT_LEN + 1];
-
-		switch (t->segments[i].kind) {
-		case SEGMENT_TEXT:
+		if (t->segments[i].kind == SEGMENT_TEXT)
 			strbuf_adds(out, t->segments[i].text);
-			break;
-		case SEGMENT_RAW_NAME:
-			strbuf_adds(out, vm->name);
-			break;
-		case SEGMENT_ID:
-			strbuf_addf(out, "%d", vm->id);
-			break;
-		case SEGMENT_UUID:
-			uuid_format(&vm->uuid, uuid);
-			strbuf_adds(out, uuid);
-			break;
-		}
+		else
+			add_value(t->segments[i].kind, vm, out);
 	}
 }
 
