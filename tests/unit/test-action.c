@@ -244,8 +244,8 @@ static void usual_actions_take_any_name(void **state)
 		"printf \"%s\\n\" \"NAME\"", "virsh -r CONNECT dominfo NAME",
 		"virsh dominfo \"NAME\" | awk '/CPU time/ {print $3}'",
 		"virsh -q dominfo 'NAME' 2>/dev/null | grep -c 'CPU time'",
-		"virsh CONNECT dominfo NAME | sed 's/: */:/' | \\\n"
-		"  awk -F: '/CPU time/ {print $2;}' | sed 's/s//'",
+		("virsh CONNECT dominfo NAME | sed 's/: */:/' | \\\n"
+		 "  awk -F: '/CPU time/ {print $2;}' | sed 's/s//'"),
 		"virsh -c qemu:///system dominfo --domain NAME |\n tr -d ' ' | cut -d: -f2",
 		"virsh dominfo \"NAME\" | sed -n \"s/^Max memory: *//p\" # NAME\n",
 		"x=$(virsh vcpucount NAME --current); printf '%s' \"$x\"",
@@ -271,8 +271,8 @@ static const char *const unsafe[] = { "a'b", "a b", "-n", ".", "..", "", "a\nb",
 	"\xc3\xa9", "17", "+17", " 17", "0", "aaaaaaaa-0000-4000-8000-000000000001",
 	"AAAAAAAA00004000800000000000 0001", "touch", "1els", "ls", "exit", "while",
 	"die",
-	"a23456789012345678901234567890123456789012345678901234567890"
-	"a23456789012345678901234567890123456789012345678901234567890123456789" };
+	("a23456789012345678901234567890123456789012345678901234567890"
+	 "a23456789012345678901234567890123456789012345678901234567890123456789") };
 
 static void forms_that_are_not_known_take_plain_names_only(void **state)
 {

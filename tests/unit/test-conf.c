@@ -133,9 +133,12 @@ static void actions_say_which_names_they_take(void **state)
 	assert_false(conf->specs->specs[2].any_name);
 	assert_false(spec_equal(&conf->specs->specs[0], &conf->specs->specs[1]));
 	conf_unref(conf);
-	parse(bad, &text, &conf);
+	/* who says something else gets no names at all */
+	assert_int_equal(parse(bad, &text, &conf), 0);
 	assert_non_null(
 		strstr(strbuf_str(&text), "names must be safe or any, not 'all'"));
+	assert_int_equal(conf->specs->n, 3);
+	conf_unref(conf);
 }
 
 static void sizes_are_rounded_with_a_warning(void **state)
