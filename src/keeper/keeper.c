@@ -474,10 +474,13 @@ static void keeper_close(struct keeper *k)
 {
 	const struct keeper_params *params = k->params;
 
-	remove_link(k);
-	/* what somebody mounted there instead is his */
-	bool ours = k->mounted && mount_is_listed(params->mount);
-	int r = ours ? mount_detach(params->mount) : 0;
+	bool listed = k->mounted && mount_is_listed(params->mount);
+
+	/* what somebody mounted there instead is his; if a vhostmd, so is the link */
+	if (!k->lost || !listed)
+		remove_link(k);
+	free(TAKE_PTR(k->link));
+	int r = listed && !k->lost ? mount_detach(params->mount) : 0;
 
 	if (r < 0)
 		log_error("%s cannot be unmounted: %s", params->mount, strerror(-r));

@@ -60,6 +60,24 @@ assert_eq "status when replaced" $r 1
 assert_eq "what replaced us" "$(stat -f -c %T "$mnt")" tmpfs
 umount "$mnt" && rmdir "$mnt"
 
+# another vhostmd that has taken the place meanwhile keeps its mount and its link
+start_daemon -c test:///default
+first=$keeper worker=$(worker_pid)
+kill -STOP "$worker"
+at_exit "kill -CONT $worker 2>/dev/null"
+umount -l "$mnt" || fail "umount -l"
+wait_for 10 logged "$mnt was unmounted" || fail "not a word"
+start_daemon -c test:///default --pid-file "$tmp/pid2"
+kill -CONT "$worker"
+r=0
+wait "$first" || r=$?
+assert_eq "status of the first" $r 1
+assert_eq "link of the second" "$(readlink "$tmp/vhostmd0")" "$mnt/disk/vhostmd0.img"
+assert_eq "mount of the second" "$(cat "$mnt/metrics/host/Name")" "$(uname -n)"
+stop_daemon || exit 1
+[ -L "$tmp/vhostmd0" ] && fail "the link stays"
+rm -f "$tmp/log"
+
 # other mounts that come and go are nobody's end
 start_daemon -c test:///default
 mkdir "$tmp/other"
