@@ -30,6 +30,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/signals.h"
 #include "util/strbuf.h"
 #include "util/user.h"
 #include "virtio/channels.h"
@@ -408,9 +409,7 @@ static uint64_t raise_file_limit(void)
 
 static void block_signals(sigset_t *set)
 {
-	sigemptyset(set);
-	for (const int *s = (const int[]){ SIGTERM, SIGINT, SIGHUP, 0 }; *s; s++)
-		sigaddset(set, *s);
+	signals_handled(set);
 	/* all threads inherit this; only sigwait() takes them */
 	sigprocmask(SIG_SETMASK, set, NULL);
 	signal(SIGPIPE, SIG_IGN);

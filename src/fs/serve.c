@@ -38,7 +38,7 @@
 #define N_THREADS 4
 
 /* Interrupts a thread that waits for a request, so that it sees the session's end. */
-#define WAKE_SIGNAL SIGUSR1
+#define WAKE_SIGNAL SIGURG
 
 /* How long serve_stop() waits for the entries' thread, which others can hold up. */
 #define STOP_NS NS_PER_S

@@ -27,6 +27,7 @@
 #include "util/loop.h"
 #include "util/mem.h"
 #include "util/pidfile.h"
+#include "util/signals.h"
 #include "util/strbuf.h"
 #include "util/wire.h"
 
@@ -348,9 +349,8 @@ static sigset_t our_signals(void)
 {
 	sigset_t set;
 
-	sigemptyset(&set);
-	for (const int *s = (const int[]){ SIGTERM, SIGINT, SIGHUP, SIGCHLD, 0 }; *s; s++)
-		sigaddset(&set, *s);
+	signals_handled(&set);
+	sigaddset(&set, SIGCHLD);
 	return set;
 }
 
@@ -530,6 +530,8 @@ struct keeper *keeper_open(const struct keeper_params *params)
 
 	/* from here on they wait for watch_worker(): nothing may be left behind */
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	/* nor where nobody reads the log any more */
+	signal(SIGPIPE, SIG_IGN);
 	*k = (struct keeper){ .params = params,
 		.pid_fd = -1,
 		.fuse_fd = -1,

@@ -195,6 +195,30 @@ for _ in 1 2 3; do
 	[ -L "$tmp/hurried" ] && fail "the link stays after a hurried end"
 done
 
+# whatever signal ends it and its worker, as a terminal does it, nothing stays
+sed -i '/<metric /,/<\/metric>/d' "$tmp/sleep.conf"
+for signal in QUIT USR1 USR2 ALRM; do
+	CONF=$tmp/sleep.conf start_daemon -c $uri
+	kill -$signal "$keeper" "$(worker_pid)"
+	wait_for 20 process_gone "$keeper" || fail "SIG$signal does not end it"
+	r=0
+	wait "$keeper" || r=$?
+	keeper=''
+	assert_eq "status after SIG$signal" $r 0
+	grep -q " $mnt " /proc/mounts && fail "still mounted after SIG$signal"
+	[ -e "$tmp/pid" ] && fail "the pid file stays after SIG$signal"
+	[ -L "$tmp/hurried" ] && fail "the link stays after SIG$signal"
+done
+
+# nobody reads what it logs
+"$vhostmd" -d -v -c $uri -f "$tmp/sleep.conf" -p "$tmp/pid" -m "$mnt" 2> >(:) &
+keeper=$!
+wait_for 20 test -e "$mnt/status" || fail "the daemon does not start"
+kill -HUP "$keeper"
+stop_daemon || exit 1
+grep -q " $mnt " /proc/mounts && fail "still mounted where nobody reads the log"
+[ -e "$tmp/pid" ] && fail "the pid file stays where nobody reads the log"
+
 # a worker that does not react: after a second request it has a while, and no more
 start_daemon -c $uri
 kill -STOP "$(worker_pid)"
