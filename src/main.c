@@ -15,6 +15,7 @@
 #include "core/catalogue.h"
 #include "core/spec.h"
 #include "keeper/keeper.h"
+#include "keeper/place.h"
 #include "options.h"
 #include "util/cleanup.h"
 #include "util/fileio.h"
@@ -75,6 +76,26 @@ static void describe_actions(const struct conf *conf, struct strbuf *out)
 				spec->line, spec->name, why);
 		action_template_free(t);
 	}
+}
+
+/* What stands where the shared disk is expected. */
+static void describe_path(const struct conf *conf, struct strbuf *out)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	_cleanup_close_ int fd = -1;
+
+	if (!conf_has_shared_disk(conf))
+		return;
+	int r = place_open_old(conf->disk_path, &fd, &why);
+
+	if (r == 0)
+		strbuf_addf(out,
+			"%s is of an older vhostmd: it is written on as it was, until it is "
+			"removed, and then becomes the link\n",
+			conf->disk_path);
+	else if (r != -ENOENT)
+		strbuf_addf(out, "%s is in the way: %s; it will be left alone\n",
+			conf->disk_path, strbuf_str(&why));
 }
 
 /* What actions lack who do not run as root; only root can find out. */
@@ -161,7 +182,6 @@ static int daemonize(void)
 	setsid();
 	if (chdir("/") < 0)
 		log_warning("/: %s", strerror(errno));
-	umask(022);
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	for (int fd = 0; fd <= 2 && null >= 0; fd++)
@@ -247,6 +267,7 @@ static int run(const struct options *o, struct conf *conf, const char *warnings)
 		return EXIT_FAILURE;
 	}
 	log_init(o->verbose, false);
+	umask(022); /* directories that we make are for QEMU, too */
 
 	_cleanup_free_ char *mount = canonical_mount(o->mount);
 

@@ -26,6 +26,7 @@
 #include "model/description.h"
 #include "model/plan.h"
 #include "model/registry.h"
+#include "shared_path.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -51,6 +52,7 @@ struct worker {
 	struct registry *registry;
 	struct board *board;
 	struct disks *disks;
+	struct shared_path *shared_path;
 	struct content *content;
 	struct serve *serve;
 	struct channels *channels;
@@ -250,26 +252,18 @@ static void status(void *ctx, struct strbuf *out)
 	virt_status(w->virt, out);
 	actions_status(w->actions, out);
 	channels_status(w->channels, out);
+	shared_path_status(w->shared_path, out);
 	status_vms(w, view, out);
 }
 
 /* ---- reload ---- */
 
-/* The keeper, root, made the first link; another one is made as far as we may. */
-static void move_link(struct worker *w, const struct conf *from, const struct conf *to)
+static void place_disk(struct worker *w)
 {
-	const char *old = conf_has_shared_disk(from) ? from->disk_path : NULL;
-	const char *new = conf_has_shared_disk(to) ? to->disk_path : NULL;
+	const struct conf *conf = w->conf;
 
-	if (old == new || (old && new && !strcmp(old, new)))
-		return;
-	int r = keeper_move_link(w->keeper_fd, w->params->mount, new);
-
-	if (r < 0)
-		log_error("%s cannot be linked to the shared disk: %s%s", new,
-			strerror(-r),
-			r == -EEXIST ? "; move it away"
-				     : "; restart vhostmd to have it made");
+	shared_path_set(w->shared_path,
+		conf_has_shared_disk(conf) ? conf->disk_path : NULL, conf->period_ns);
 }
 
 /* What of a configuration is the exports' own. */
@@ -290,10 +284,10 @@ static void apply(struct worker *w, struct conf *conf)
 	_cleanup_plan_ struct plan *before = board_plan(w->board);
 	_cleanup_plan_ struct plan *plan = make_plan(before, conf);
 
-	move_link(w, w->conf, conf);
 	conf_unref(w->conf);
 	w->conf = conf;
 	board_set_plan(w->board, plan);
+	place_disk(w);
 }
 
 static void reload(struct worker *w)
@@ -334,9 +328,11 @@ static int start(struct worker *w, int fuse_fd)
 		.on_connected = on_connected,
 		.ctx = w };
 
+	w->shared_path = shared_path_new(w->tree, w->keeper_fd, w->params->mount);
 	w->disks = disks_new(w->conf->disk_size_bytes);
 	w->content = content_new(w->tree, w->disks, &cc, status, w);
 	w->sampler = sampler_new(&sp); /* the first reader finds something */
+	place_disk(w);                 /* and who finds that finds the link, too */
 	w->serve = serve_start(fuse_fd, w->content, on_lost, w);
 	if (!w->serve)
 		return -EIO;
@@ -384,6 +380,7 @@ static bool stop(struct worker *w)
 	content_free(w->content);
 	disks_free(w->disks);
 	sampler_free(w->sampler);
+	shared_path_free(w->shared_path);
 	board_free(w->board);
 	registry_free(w->registry);
 	tree_free(w->tree);

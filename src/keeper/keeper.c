@@ -20,6 +20,7 @@
 #endif
 
 #include "keeper/mount.h"
+#include "keeper/place.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/lock.h"
@@ -34,15 +35,21 @@
 /* What an end in good order takes at most; who asks twice does not cut it short. */
 #define PATIENCE_NS (5 * NS_PER_S)
 
-/* Messages: the worker sends a letter and a text, the keeper answers requests with an int. */
+/* Messages: the worker sends a letter and a text, the keeper answers requests. */
 #define MSG_READY 'R'
 #define MSG_CONNECT 'C'
-#define MSG_LINK 'L' /* where the shared disk is linked from, "" for nowhere */
+#define MSG_LINK 'L' /* where the shared disk is expected, "" for nowhere */
+
+struct answer {
+	int result;    /* 0, perhaps with a descriptor, or -errno */
+	char why[128]; /* "", or what is wrong, for people */
+};
 
 struct keeper {
 	const struct keeper_params *params;
-	char *link;   /* to be removed in the end; NULL */
-	char *target; /* of the link */
+	char *link;       /* to be removed in the end; NULL */
+	size_t link_kept; /* place_remove() */
+	char *target;     /* of the link */
 	int pid_fd;
 	int fuse_fd;
 	int ready_fd;
@@ -78,59 +85,38 @@ static char *shared_disk(const char *mount)
 	return xasprintf("%s/disk/vhostmd0.img", mount);
 }
 
-/* Anybody can make a link with our text where others may write: root's or @uid's are ours. */
-static bool link_is_ours(const char *link, const char *target, uid_t uid)
-{
-	char is[PATH_MAX];
-	struct stat st;
-	ssize_t n = readlink(link, is, sizeof(is) - 1);
-
-	if (n < 0 || lstat(link, &st) < 0 || (st.st_uid != 0 && st.st_uid != uid))
-		return false;
-	is[n] = '\0';
-	return !strcmp(is, target);
-}
-
-static int place_link(const char *link, const char *target)
-{
-	if (symlink(target, link) == 0)
-		return 0;
-	if (errno != EEXIST)
-		return -errno;
-	return link_is_ours(link, target, geteuid()) ? 0 : -EEXIST;
-}
-
 static void remove_link(struct keeper *k)
 {
-	if (k->link && link_is_ours(k->link, k->target, k->params->worker_uid))
-		unlink(k->link);
-	free(TAKE_PTR(k->link));
+	if (k->link)
+		place_remove(k->link, k->target, k->params->worker_uid, k->link_kept);
 }
 
-/* @link: where the worker is about to make one; "": nowhere. */
+/* Another one is to be removed in the end, or none: "". */
 static void replace_link(struct keeper *k, const char *link)
 {
 	if (k->link && !strcmp(k->link, link))
 		return;
 	remove_link(k);
+	free(k->link);
 	k->link = *link ? xstrdup(link) : NULL;
+	k->link_kept = SIZE_MAX;
 }
 
-static void make_link(struct keeper *k)
+/*
+ * A worker gone bad must not have root make links wherever it likes, so we make the one that
+ * we were started with.
+ */
+static int make_link(struct keeper *k, struct strbuf *why)
 {
-	const char *link = k->params->link;
-	int r = link ? place_link(link, k->target) : 0;
+	size_t kept = SIZE_MAX;
 
-	if (r == 0 && link)
-		k->link = xstrdup(link);
-	if (r == -EEXIST)
-		log_error(
-			"%s exists and is not this daemon's: domains that use it will not see "
-			"metrics; move it away and restart vhostmd, or attach %s",
-			link, k->target);
-	else if (r < 0)
-		log_error(
-			"%s cannot be linked to the shared disk: %s", link, strerror(-r));
+	if (!k->params->link || strcmp(k->link, k->params->link) != 0)
+		return -EPERM;
+	int r = place_link(k->link, k->target, &kept, why);
+
+	if (r == 0 && kept < k->link_kept)
+		k->link_kept = kept;
+	return r;
 }
 
 /* ---- connecting for the worker ---- */
@@ -171,13 +157,17 @@ static bool is_channel(const char *path)
 	return path[0] == '/' && name && !strcmp(name + 1, WIRE_CHANNEL_NAME);
 }
 
-static void answer(int socket, int result)
+/* @fd: given to the worker if it is one, and closed here.  @why: NULL, or of an error. */
+static void answer(int socket, int result, int fd, const struct strbuf *why)
 {
+	struct answer answer = { .result = result };
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec iov = { &result, sizeof(result) };
+	struct iovec iov = { &answer, sizeof(answer) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (result >= 0) {
+	if (why)
+		snprintf(answer.why, sizeof(answer.why), "%s", strbuf_str(why));
+	if (fd >= 0) {
 		msg.msg_control = control;
 		msg.msg_controllen = sizeof(control);
 		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
@@ -185,12 +175,31 @@ static void answer(int socket, int result)
 		cmsg->cmsg_level = SOL_SOCKET;
 		cmsg->cmsg_type = SCM_RIGHTS;
 		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cmsg), &result, sizeof(int));
+		memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
 	}
 	if (sendmsg(socket, &msg, MSG_NOSIGNAL) < 0)
 		log_error("answering the worker: %s", strerror(errno));
-	if (result >= 0)
-		close(result);
+	close_p(&fd);
+}
+
+static void answer_connect(struct keeper *k, const char *path)
+{
+	int fd = is_channel(path) ? connect_path(path) : -EPERM;
+
+	answer(k->socket, fd < 0 ? fd : 0, fd, NULL);
+}
+
+static void answer_link(struct keeper *k, const char *link)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	int fd = -1, r = 0;
+
+	replace_link(k, link);
+	if (k->link)
+		r = place_open_old(k->link, &fd, &why);
+	if (r == -ENOENT)
+		r = make_link(k, &why);
+	answer(k->socket, r, fd, &why);
 }
 
 static void become_ready(struct keeper *k)
@@ -227,11 +236,9 @@ static void on_message(void *ctx, uint32_t events)
 	if (msg[0] == MSG_READY)
 		become_ready(k);
 	else if (msg[0] == MSG_CONNECT)
-		answer(k->socket, is_channel(msg + 1) ? connect_path(msg + 1) : -EPERM);
-	else if (msg[0] == MSG_LINK) {
-		replace_link(k, msg + 1);
-		answer(k->socket, -ENOENT); /* done, with no descriptor to give */
-	}
+		answer_connect(k, msg + 1);
+	else if (msg[0] == MSG_LINK)
+		answer_link(k, msg + 1);
 }
 
 /* ---- the worker's side ---- */
@@ -246,11 +253,11 @@ void keeper_report_ready(int keeper_fd)
 		log_error("reporting readiness: %s", strerror(errno));
 }
 
-static int receive_answer(int keeper_fd)
+/* @ret_fd: -1 if there is none. */
+static int receive_answer(int keeper_fd, struct answer *answer, int *ret_fd)
 {
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	int result = 0;
-	struct iovec iov = { &result, sizeof(result) };
+	struct iovec iov = { answer, sizeof(*answer) };
 	struct msghdr msg = { .msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control,
@@ -260,21 +267,22 @@ static int receive_answer(int keeper_fd)
 	do
 		n = recvmsg(keeper_fd, &msg, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	if (n != sizeof(result))
+	if (n != sizeof(*answer))
 		return n < 0 ? -errno : -ECONNRESET;
-	if (result < 0)
-		return result;
 	const struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
 
-	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
-		return -EPROTO;
-	memcpy(&result, CMSG_DATA(cmsg), sizeof(int));
-	return result;
+	*ret_fd = -1;
+	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS)
+		memcpy(ret_fd, CMSG_DATA(cmsg), sizeof(int));
+	return answer->result;
 }
 
-static int request(int keeper_fd, char kind, const char *path)
+/* @why: NULL is accepted. */
+static int request(
+	int keeper_fd, char kind, const char *path, int *ret_fd, struct strbuf *why)
 {
 	_cleanup_free_ char *msg = xasprintf("%c%s", kind, path);
+	struct answer answer = { 0 };
 	int r = 0;
 
 	if (strlen(path) >= PATH_MAX)
@@ -283,8 +291,10 @@ static int request(int keeper_fd, char kind, const char *path)
 	if (send(keeper_fd, msg, strlen(msg), MSG_NOSIGNAL) < 0)
 		r = -errno;
 	else
-		r = receive_answer(keeper_fd);
+		r = receive_answer(keeper_fd, &answer, ret_fd);
 	lock_release(&request_lock);
+	if (r < 0 && why)
+		strbuf_adds(why, *answer.why ? answer.why : strerror(-r));
 	return r;
 }
 
@@ -292,16 +302,30 @@ int keeper_connect(int keeper_fd, const char *path)
 {
 	int fd = connect_path(path);
 
-	return fd == -EACCES || fd == -EPERM ? request(keeper_fd, MSG_CONNECT, path) : fd;
+	if (fd != -EACCES && fd != -EPERM)
+		return fd;
+	int r = request(keeper_fd, MSG_CONNECT, path, &fd, NULL);
+
+	return r < 0 ? r : fd < 0 ? -EPROTO : fd;
 }
 
-int keeper_move_link(int keeper_fd, const char *mount, const char *link)
+int keeper_place_disk(int keeper_fd, const char *mount, const char *link, int *ret_old_fd,
+	struct strbuf *why)
 {
 	_cleanup_free_ char *target = shared_disk(mount);
+	_cleanup_strbuf_ struct strbuf refusal = STRBUF_INIT;
+	size_t kept = 0;
+	int fd = -1;
+	int r = request(keeper_fd, MSG_LINK, link ? link : "", &fd, &refusal);
 
-	/* answered, so that what is removed for it is never the link made after it */
-	(void)request(keeper_fd, MSG_LINK, link ? link : "");
-	return link ? place_link(link, target) : 0;
+	if (r == -EPERM)
+		return place_link(link, target, &kept, why);
+	if (r < 0) {
+		strbuf_adds(why, strbuf_str(&refusal));
+		return r;
+	}
+	*ret_old_fd = fd;
+	return 0;
 }
 
 /* ---- the keeper's life ---- */
@@ -544,7 +568,6 @@ struct keeper *keeper_open(const struct keeper_params *params)
 		keeper_close(k);
 		return NULL;
 	}
-	make_link(k);
 	return k;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The keeper: the small process that stays root.  It holds the mount, the pid file and the
- * link to the shared disk, connects to channel sockets for its worker, and parses nothing
+ * link to the shared disk (or opens what stands there), connects to channel sockets for its worker, and parses nothing
  * from outside.  Everything else happens in the worker, an unprivileged process that it
  * starts.  One thread.
  */
@@ -11,10 +11,11 @@
 #include <sys/types.h>
 
 struct keeper;
+struct strbuf;
 
 struct keeper_params {
 	const char *mount; /* where the file system appears */
-	const char *link;  /* where the shared disk is expected; NULL: nowhere */
+	const char *link;  /* where we may link the shared disk from; NULL: nowhere */
 	const char *pid_file;
 	uid_t worker_uid; /* whose links are ours, too */
 
@@ -24,7 +25,7 @@ struct keeper_params {
 };
 
 /*
- * Takes the pid file, the mount point and the link, and blocks the signals that
+ * Takes the pid file and the mount point, and blocks the signals that
  * keeper_run() handles.  @params must outlive the keeper.
  * Return: NULL after logging what is in the way; then nothing is left behind.
  */
@@ -50,8 +51,12 @@ void keeper_report_ready(int keeper_fd);
 int keeper_connect(int keeper_fd, const char *path);
 
 /*
- * The shared disk is expected at @link from now on, NULL: nowhere.  Makes the link there with
- * our own rights; the keeper, who may, removes the one before now and this one in the end.
- * Return: 0, -EEXIST if a foreign file is there, or another -errno.
+ * The shared disk is expected at @link from now on, NULL: nowhere.  The keeper removes the
+ * link before, unless it is the same, and in the end this one.  It makes a link to the shared
+ * disk itself where it was started with, elsewhere we do with our own rights.
+ * @ret_old_fd: -1; or an older vhostmd's file is there instead, the caller's to write and to
+ * close.
+ * Return: 0; -EEXIST if something else is there, or another -errno, with @why.
  */
-int keeper_move_link(int keeper_fd, const char *mount, const char *link);
+int keeper_place_disk(int keeper_fd, const char *mount, const char *link, int *ret_old_fd,
+	struct strbuf *why);

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "shared_path.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "keeper/keeper.h"
+#include "mdisk/oldfile.h"
+#include "util/cleanup.h"
+#include "util/lock.h"
+#include "util/log.h"
+#include "util/mem.h"
+#include "util/strbuf.h"
+
+struct shared_path {
+	struct tree *tree;
+	int keeper_fd;
+	const char *mount;
+	char *path; /* main thread; for oldfile's, too, which runs only while it stays */
+
+	struct lock lock; /* guards the rest; outside oldfile's */
+	char *state;      /* for status; NULL: there is no path */
+	struct oldfile *oldfile;
+};
+
+struct shared_path *shared_path_new(struct tree *tree, int keeper_fd, const char *mount)
+{
+	struct shared_path *sp = xcalloc(1, sizeof(*sp));
+
+	sp->tree = tree;
+	sp->keeper_fd = keeper_fd;
+	sp->mount = mount;
+	lock_init(&sp->lock);
+	return sp;
+}
+
+/* @state: taken over; NULL is accepted. */
+static void set_state(struct shared_path *sp, char *state)
+{
+	lock_take(&sp->lock);
+	char *before = sp->state;
+
+	sp->state = state;
+	lock_release(&sp->lock);
+	free(before);
+}
+
+/*
+ * Has the path taken, and says how it stands with it.  Main thread, or oldfile's.
+ * Return: a descriptor of an old file, or -1.
+ */
+static int take(struct shared_path *sp)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	int fd = -1;
+	int r = keeper_place_disk(sp->keeper_fd, sp->mount, sp->path, &fd, &why);
+
+	if (r == -EEXIST)
+		log_error("%s exists and is not this daemon's (%s): domains that use it "
+			  "will not see metrics; move it away and reload vhostmd, or "
+			  "attach %s/disk/vhostmd0.img",
+			sp->path, strbuf_str(&why), sp->mount);
+	else if (r < 0)
+		log_error("%s cannot be linked to the shared disk: %s",
+			sp->path ? sp->path : "what was linked", strbuf_str(&why));
+	else if (fd >= 0)
+		log_warning(
+			"%s is of an older vhostmd: it is written on as it was, until "
+			"it is removed; then new guests get the shared disk by a link",
+			sp->path);
+	else if (sp->path)
+		log_info("%s is linked to the shared disk", sp->path);
+	set_state(sp,
+		!sp->path ? NULL
+			: r < 0
+			? xasprintf("%s: not linked: %s", sp->path, strbuf_str(&why))
+			: fd < 0 ? xasprintf("%s: linked", sp->path)
+				 : xasprintf("%s: a file of an older vhostmd", sp->path));
+	return r < 0 ? -1 : fd;
+}
+
+static int on_removed(void *ctx)
+{
+	return take(ctx);
+}
+
+static void start_oldfile(struct shared_path *sp, int fd, int64_t period_ns)
+{
+	const struct oldfile_params params = { .tree = sp->tree,
+		.path = sp->path,
+		.period_ns = period_ns,
+		.removed = on_removed,
+		.ctx = sp };
+	struct oldfile *oldfile = NULL;
+	int r = oldfile_start(&params, fd, &oldfile);
+
+	if (r < 0)
+		log_error("%s cannot be written: %s", sp->path, strerror(-r));
+	lock_take(&sp->lock);
+	sp->oldfile = oldfile;
+	lock_release(&sp->lock);
+}
+
+static void stop_oldfile(struct shared_path *sp)
+{
+	lock_take(&sp->lock);
+	struct oldfile *oldfile = TAKE_PTR(sp->oldfile);
+
+	lock_release(&sp->lock);
+	oldfile_stop(oldfile);
+}
+
+void shared_path_free(struct shared_path *sp)
+{
+	if (!sp)
+		return;
+	stop_oldfile(sp);
+	free(sp->path);
+	free(sp->state);
+	lock_done(&sp->lock);
+	free(sp);
+}
+
+static bool same_path(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+void shared_path_set(struct shared_path *sp, const char *path, int64_t period_ns)
+{
+	bool same = same_path(sp->path, path);
+
+	if (same && sp->oldfile) {
+		oldfile_kick(sp->oldfile, period_ns);
+		return;
+	}
+	if (same && !path)
+		return;
+	stop_oldfile(sp);
+	free(sp->path);
+	sp->path = path ? xstrdup(path) : NULL;
+	int fd = take(sp);
+
+	if (fd >= 0)
+		start_oldfile(sp, fd, period_ns);
+}
+
+void shared_path_status(struct shared_path *sp, struct strbuf *out)
+{
+	lock_take(&sp->lock);
+	if (sp->state)
+		strbuf_addf(out, "disk.path: %s\n", sp->state);
+	if (sp->oldfile)
+		oldfile_status(sp->oldfile, out);
+	lock_release(&sp->lock);
+}
