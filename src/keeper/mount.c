@@ -22,6 +22,7 @@
 
 #define FSTYPE "fuse.vhostmd"
 #define PROBE_MS 2000
+#define MOUNTINFO_BYTES (16u << 20)
 
 /* mountinfo writes space, tab, newline and backslash as \ooo (proc(5)). */
 static void unescape(char *s)
@@ -40,45 +41,91 @@ static void unescape(char *s)
 	*out = '\0';
 }
 
+struct mounted {
+	char *device; /* major:minor */
+	char *target;
+	char *type;
+};
+
+/*
+ * Takes a line of mountinfo apart:
+ * id parent major:minor root target options ... - type source options
+ */
+static bool parse_line(char *line, struct mounted *ret)
+{
+	char *sep = strstr(line, " - "), *at = line, *fields[5];
+
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		fields[i] = at;
+		at = strchr(at, ' ');
+		if (!at || !sep)
+			return false;
+		*at++ = '\0';
+	}
+	*ret = (struct mounted){ fields[2], fields[4], sep + 3 };
+	ret->type[strcspn(ret->type, " ")] = '\0';
+	unescape(ret->target);
+	return true;
+}
+
 /*
  * What is mounted on @path.  Return: the file system type, the caller's to free; NULL if
  * nothing is.  Looks at the list only: a dead mount must not be touched.
+ * @ret_device: NULL, or also its device as major:minor, likewise.
  */
-static char *mounted_type(const char *path)
+static char *mounted_type(const char *path, char **ret_device)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	char *found = NULL, *save = NULL;
+	_cleanup_free_ char *device = NULL;
 
-	if (read_file_at(AT_FDCWD, "/proc/self/mountinfo", 16u << 20, &text) < 0 ||
+	if (read_file_at(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_BYTES, &text) < 0 ||
 		!text.len)
 		return NULL;
 	for (char *line = strtok_r(text.data, "\n", &save); line;
 		line = strtok_r(NULL, "\n", &save)) {
-		char *sep = strstr(line, " - "), *target = line;
+		struct mounted m;
 
-		/* id parent major:minor root TARGET options ... - TYPE source options */
-		for (int i = 0; i < 4 && target; i++)
-			target = strchr(target + (i > 0), ' ');
-		if (!sep || !target)
+		if (!parse_line(line, &m) || strcmp(m.target, path) != 0)
 			continue;
-		target++;
-		sep += 3;
-		sep[strcspn(sep, " ")] = '\0';
-		target[strcspn(target, " ")] = '\0';
-		unescape(target);
-		if (strcmp(target, path) != 0)
-			continue;
-		free(found); /* the last one is on top */
-		found = xstrdup(sep);
+		/* the last one is on top */
+		free(found);
+		free(device);
+		found = xstrdup(m.type);
+		device = xstrdup(m.device);
 	}
+	if (ret_device)
+		*ret_device = TAKE_PTR(device);
 	return found;
 }
 
 bool mount_is_listed(const char *path)
 {
-	_cleanup_free_ char *type = mounted_type(path);
+	_cleanup_free_ char *type = mounted_type(path, NULL);
 
 	return type && !strcmp(type, FSTYPE);
+}
+
+/* True unless the first process, with whom QEMUs live, surely does not see it anywhere. */
+static bool is_seen_by_all(const char *path)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	_cleanup_free_ char *device = NULL;
+	_cleanup_free_ char *type = mounted_type(path, &device);
+	char *save = NULL;
+
+	if (!type || !device ||
+		read_file_at(AT_FDCWD, "/proc/1/mountinfo", MOUNTINFO_BYTES, &text) < 0 ||
+		!text.len)
+		return true;
+	for (char *line = strtok_r(text.data, "\n", &save); line;
+		line = strtok_r(NULL, "\n", &save)) {
+		struct mounted m;
+
+		if (parse_line(line, &m) && !strcmp(m.device, device))
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -108,7 +155,7 @@ static bool is_alive(const char *path)
 static int clear_old_mount(const char *path, struct strbuf *why)
 {
 	for (;;) {
-		_cleanup_free_ char *type = mounted_type(path);
+		_cleanup_free_ char *type = mounted_type(path, NULL);
 
 		if (!type)
 			return 0;
@@ -186,7 +233,10 @@ int mount_attach(const char *path, int *ret_fd, struct strbuf *why)
 	if (fd < 0) {
 		r = -errno;
 		strbuf_addf(why, "/dev/fuse: %s%s", strerror(-r),
-			r == -ENOENT ? "; load the kernel module fuse" : "");
+			r == -ENOENT
+				? "; load the kernel module fuse, or take PrivateDevices= "
+				  "from the systemd unit"
+				: "");
 		return r;
 	}
 	options = xasprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,"
@@ -197,6 +247,19 @@ int mount_attach(const char *path, int *ret_fd, struct strbuf *why)
 		r = -errno;
 		strbuf_addf(why, "%s cannot be mounted on: %s", path, strerror(-r));
 		return r;
+	}
+	if (!is_seen_by_all(path)) {
+		mount_detach(path);
+		strbuf_addf(why,
+			"a file system mounted on %s would be seen by no VM: this process has "
+			"a mount namespace of its own; start it in the host's, or take from "
+			"its systemd unit what makes one (ProtectSystem=, ProtectHome=, "
+			"ProtectKernelTunables=, ProtectKernelModules=, "
+			"ProtectKernelLogs=, ProtectControlGroups=, PrivateTmp=, "
+			"PrivateDevices=, PrivateMounts=, ReadOnlyPaths=, "
+			"InaccessiblePaths=, MountFlags= and the like)",
+			path);
+		return -EXDEV;
 	}
 	*ret_fd = TAKE_FD(fd);
 	return 0;

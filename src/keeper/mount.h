@@ -18,7 +18,8 @@ struct strbuf;
 int mount_prepare(const char *path, bool *ret_created, struct strbuf *why);
 
 /*
- * Mounts there, read-only, type fuse.vhostmd.
+ * Mounts there, read-only, type fuse.vhostmd, and looks whether others see it: a mount
+ * namespace of our own that passes nothing on is refused with -EXDEV.
  * Return: 0 and the /dev/fuse descriptor (close-on-exec), owned by the caller; -errno with
  * @why.
  */

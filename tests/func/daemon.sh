@@ -59,6 +59,26 @@ r=0
 assert_eq "status for an unknown user" $r 1
 grep -q "no user 'no-such-user'" "$tmp/err" || fail "unknown user: $(cat "$tmp/err")"
 
+# in a mount namespace of its own, as hardened units have one, where nobody would see it; one
+# that passes its mounts on is as good as the host's
+for propagation in slave private; do
+	r=0
+	unshare --mount --propagation $propagation "$vhostmd" -d -c $uri -f "$top/conf/vhostmd.conf" \
+		-p "$tmp/pid" -m "$mnt" 2>"$tmp/err" || r=$?
+	assert_eq "status in a $propagation mount namespace" $r 1
+	grep -q "mount namespace of its own.*ProtectSystem=" "$tmp/err" || fail "$propagation: $(cat "$tmp/err")"
+	[ -e "$mnt" ] && fail "$propagation: the directory stays"
+	[ -e "$tmp/pid" ] && fail "$propagation: the pid file stays"
+done
+mkdir "$tmp/passed"
+mount --bind "$tmp/passed" "$tmp/passed" && mount --make-shared "$tmp/passed" || fail "no shared mount"
+at_exit "umount -l $tmp/passed"
+unshare --mount --propagation unchanged "$vhostmd" -d -c $uri -f "$top/conf/vhostmd.conf" -p "$tmp/pid" \
+	-m "$tmp/passed/mnt" 2>>"$tmp/log" &
+keeper=$!
+wait_for 20 test -e "$tmp/passed/mnt/status" || fail "not seen although it is passed on"
+stop_daemon || exit 1
+
 # a URI that libvirt has no driver for is said once, with the remedy
 start_daemon -c test+nosuch:///default
 wait_for 10 logged "error: libvirt: nothing serves test+nosuch:///default.*--connect" || fail "no word on the URI"
