@@ -184,7 +184,7 @@ guest_disk_xml()
 	cat <<-EOF
 		<disk type='file' device='disk'>
 		  <driver name='qemu' type='raw' cache='none' io='threads' error_policy='report' rerror_policy='report'/>
-		  <source file='$1'/>
+		  <source file='$1' startupPolicy='optional'/>
 		  <target dev='${2:-vdz}' bus='virtio'/>
 		  <readonly/>
 		  <shareable/>

@@ -168,6 +168,15 @@ for user in '' daemon; do
 	rm -f "$pub/moved"
 done
 
+# one that is made by hand, as vhostmd(8) says
+printf mvbd >"$pub/a"
+truncate -s 256K "$pub/a"
+start_daemon -c test:///default
+shows() { disk_content "$pub/a" | grep -q '<name>Beat<'; }
+wait_for 5 shows || fail "nothing on a file that was made by hand"
+stop_daemon || exit 1
+rm "$pub/a"
+
 # left alone, to the byte: whatever is not surely of an older vhostmd; when it was moved away
 # and the daemon is told, the link is there
 beats "$pub/a" 0.25
