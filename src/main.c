@@ -140,6 +140,7 @@ static int check_config(const char *file, const char *worker)
 		disk_access_describe(&access, conf, &out);
 		describe_actions(conf, &out);
 		describe_rights(conf, worker, &out);
+		describe_path(conf, &out);
 		fputs(strbuf_str(&out), stdout);
 	}
 	conf_unref(conf);

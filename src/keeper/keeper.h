@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The keeper: the small process that stays root.  It holds the mount, the pid file and the
- * link to the shared disk (or opens what stands there), connects to channel sockets for its worker, and parses nothing
- * from outside.  Everything else happens in the worker, an unprivileged process that it
- * starts.  One thread.
+ * link to the shared disk, or opens an old daemon's file in its place, connects to channel
+ * sockets for its worker, and parses nothing from outside.  Everything else happens in the
+ * worker, an unprivileged process that it starts.  One thread.
  */
 #pragma once
 
