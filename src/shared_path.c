@@ -35,19 +35,21 @@ struct shared_path *shared_path_new(struct tree *tree, int keeper_fd, const char
 	return sp;
 }
 
-/* @state: taken over; NULL is accepted. */
-static void set_state(struct shared_path *sp, char *state)
+/* @state: taken over; NULL is accepted.  Return: whether it is another than before. */
+static bool set_state(struct shared_path *sp, char *state)
 {
 	lock_take(&sp->lock);
-	char *before = sp->state;
+	_cleanup_free_ char *before = sp->state;
+	bool news = !before || !state || strcmp(before, state) != 0;
 
 	sp->state = state;
 	lock_release(&sp->lock);
-	free(before);
+	return news;
 }
 
 /*
- * Has the path taken, and says how it stands with it.  Main thread, or oldfile's.
+ * Has the path taken, and says how it stands with it: what is in the way each time that
+ * somebody asks.  Main thread, or oldfile's.
  * Return: a descriptor of an old file, or -1.
  */
 static int take(struct shared_path *sp)
@@ -55,6 +57,12 @@ static int take(struct shared_path *sp)
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
 	int fd = -1;
 	int r = keeper_place_disk(sp->keeper_fd, sp->mount, sp->path, &fd, &why);
+	bool news = set_state(sp,
+		!sp->path ? NULL
+			: r < 0
+			? xasprintf("%s: not linked: %s", sp->path, strbuf_str(&why))
+			: fd < 0 ? xasprintf("%s: linked", sp->path)
+				 : xasprintf("%s: a file of an older vhostmd", sp->path));
 
 	if (r == -EEXIST)
 		log_error("%s exists and is not this daemon's (%s): domains that use it "
@@ -69,14 +77,8 @@ static int take(struct shared_path *sp)
 			"%s is of an older vhostmd: it is written on as it was, until "
 			"it is removed; then new guests get the shared disk by a link",
 			sp->path);
-	else if (sp->path)
+	else if (sp->path && news)
 		log_info("%s is linked to the shared disk", sp->path);
-	set_state(sp,
-		!sp->path ? NULL
-			: r < 0
-			? xasprintf("%s: not linked: %s", sp->path, strbuf_str(&why))
-			: fd < 0 ? xasprintf("%s: linked", sp->path)
-				 : xasprintf("%s: a file of an older vhostmd", sp->path));
 	return r < 0 ? -1 : fd;
 }
 

@@ -263,16 +263,19 @@ static int write_view(struct oldfile *of, struct view *view, const struct blob *
 	return 0;
 }
 
-static void write_newest(struct oldfile *of)
+/* Return: false if there is nothing to write yet. */
+static bool write_newest(struct oldfile *of)
 {
 	_cleanup_view_ struct view *view = tree_view(of->params.tree);
 
-	if ((!view->host->collected && !view->n_vms) ||
-		(of->image && of->image->generation == view->generation))
-		return;
+	if (!view->host->collected && !view->n_vms)
+		return false;
+	if (of->image && of->image->generation == view->generation)
+		return true;
 	const struct blob *all = render_xml_view(view);
 
 	note_result(of, write_view(of, view, all), all);
+	return true;
 }
 
 /* ---- the thread ---- */
@@ -283,12 +286,13 @@ static void on_beat(void *ctx)
 	int64_t period_ns = atomic_load(&of->period_ns);
 
 	look(of);
-	if (of->fd >= 0)
-		write_newest(of);
-	loop_set_timer(of->loop, of->timer,
-		of->fd < 0 ? LOOP_NEVER
-			   : clock_mono_ns() +
-				(period_ns > PERIOD_MIN_NS ? period_ns : PERIOD_MIN_NS));
+	if (of->fd < 0) {
+		loop_set_timer(of->loop, of->timer, LOOP_NEVER);
+		return;
+	}
+	if (!write_newest(of) || period_ns < PERIOD_MIN_NS)
+		period_ns = PERIOD_MIN_NS;
+	loop_set_timer(of->loop, of->timer, clock_mono_ns() + period_ns);
 }
 
 static void on_file_changed(void *ctx, uint32_t events)
