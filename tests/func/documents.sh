@@ -120,6 +120,18 @@ live() # FILE: a command that goes on printing a value that changes
 	kill $pid
 }
 
+by_hand() # FILE: makes a file that is written on as an older vhostmd's
+{
+	mkdir "$tmp/by-hand"
+	sed "s|/dev/shm/|$tmp/by-hand/|g" "$1" >"$tmp/commands"
+	bash -e "$tmp/commands" || fail "$1"
+	echo "<vhostmd><globals><disk><path>$tmp/by-hand/vhostmd0</path></disk></globals><metrics/></vhostmd>" \
+		>"$tmp/around"
+	config "$tmp/around"
+	grep -q "^$tmp/by-hand/vhostmd0 is of an older vhostmd" "$tmp/described" ||
+		fail "$1 makes: $(cat "$tmp/described")"
+}
+
 # ---- the documents, in order: what is installed is what is started then ----
 
 quick=''
@@ -145,6 +157,7 @@ for block in "$tmp"/blocks/*; do
 	*"README.md:"*\ *"--> "*"QEMU"*) ;; # a picture
 	*"README.md:"*\ "/run/vhostmd/ "*) quick_daemon; tree "$block" ;;
 	*"vhostmd.8.scd:"*"python3 "*) quick_daemon; live "$block" ;;
+	*"vhostmd.8.scd:"*"printf mvbd "*) by_hand "$block" ;;
 	*"vhostmd.8.scd:"*"setsebool "*) run_commands "$block" ;;
 	*) fail "nobody runs the block $block: $(cat "$block")" ;;
 	esac
