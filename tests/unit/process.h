@@ -21,13 +21,18 @@ static inline void add_binary(
 	assert_int_equal(write(fd, bytes, n), (ssize_t)n);
 }
 
-static inline void add_cmdline(struct fixture *f, const char *uuid)
+static inline void add_cmdline_of(struct fixture *f, const char *guest, const char *uuid)
 {
 	char args[256];
-	int n = snprintf(args, sizeof(args), "qemu%c-name%cguest=a b%c-uuid%c%s%c-S%c", 0,
-		0, 0, 0, uuid, 0, 0);
+	int n = snprintf(args, sizeof(args), "qemu%c-name%cguest=%s%c-uuid%c%s%c-S%c", 0,
+		0, guest, 0, 0, uuid, 0, 0);
 
 	add_binary(f, "proc/4711/cmdline", args, (size_t)n);
+}
+
+static inline void add_cmdline(struct fixture *f, const char *uuid)
+{
+	add_cmdline_of(f, "a b", uuid);
 }
 
 static inline void add_thread(

@@ -124,7 +124,7 @@ static void a_reused_pid_is_not_mistaken(void **state)
 	struct qemu_proc *proc = NULL;
 
 	add_process(&f);
-	add_cmdline(&f, "00010203-0405-0607-0809-0a0b0c0d0e00");
+	add_cmdline_of(&f, "a", "00010203-0405-0607-0809-0a0b0c0d0e00");
 	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), -ESRCH);
 	fixture_add(&f, "proc/4711/cmdline", "sleep");
 	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), -ESRCH);
@@ -153,6 +153,38 @@ static void the_process_of_an_odd_name_is_found(void **state)
 	fixture_add(&f, "run/libvirt/qemu/a&apos;b&quot;&lt;&amp;&gt;.pid", "4711\n");
 	assert_int_equal(qemu_proc_open(f.fd, &odd, EVERYTHING, &proc), 0);
 	qemu_proc_free(proc);
+	fixture_done(&f);
+}
+
+/* With <hwuuid> the guest is shown another uuid than libvirt's: the name says whose it is. */
+static void the_process_of_a_hwuuid_is_found(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *name, *guest;
+		bool found;
+	} cases[] = { { "a b", "a b,debug-threads=on", true }, { "a b", "a b", true },
+		{ "a,b", "a,,b,debug-threads=on", true }, { "a,", "a,,", true },
+		{ "a", "a,,b", false }, { "a", "ab", false }, { "a b", "a", false },
+		{ "a,debug-threads=on", "a,debug-threads=on", false },
+		{ "", "a", false } };
+	struct qemu_proc *proc = NULL;
+	struct fixture f;
+
+	add_process(&f);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct vm_ident vm = ident;
+		char path[64];
+
+		vm.name = cases[i].name;
+		snprintf(path, sizeof(path), "run/libvirt/qemu/%s.pid", vm.name);
+		fixture_add(&f, path, "4711\n");
+		add_cmdline_of(
+			&f, cases[i].guest, "11111111-0000-4000-8000-000000000001");
+		assert_int_equal(qemu_proc_open(f.fd, &vm, EVERYTHING, &proc),
+			cases[i].found ? 0 : -ESRCH);
+		qemu_proc_free(TAKE_PTR(proc));
+	}
 	fixture_done(&f);
 }
 
@@ -695,6 +727,7 @@ int main(void)
 		cmocka_unit_test(threads_that_come_and_go_are_noticed),
 		cmocka_unit_test(a_reused_pid_is_not_mistaken),
 		cmocka_unit_test(the_process_of_an_odd_name_is_found),
+		cmocka_unit_test(the_process_of_a_hwuuid_is_found),
 		cmocka_unit_test(an_ended_process_is_gone),
 		cmocka_unit_test(files_that_end_early_or_overflow_are_unavailable),
 		cmocka_unit_test(thousands_of_other_processes_do_not_matter),

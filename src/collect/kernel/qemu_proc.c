@@ -84,19 +84,45 @@ static int read_pid(int root_fd, const char *name, uint64_t *ret)
 	return r == -ENOENT ? read_pid_file(root_fd, name, ret) : r;
 }
 
-/* True if the arguments hold "-uuid" and then the VM's. */
-static bool runs_vm(const struct strbuf *args, const struct uuid *uuid)
+/* The argument behind @option, NULL if there is none. */
+static const char *argument(const struct strbuf *args, const char *option)
 {
-	char text[UUID_TEXT_LEN + 1];
 	bool next = false;
 
-	uuid_format(uuid, text);
 	for (size_t at = 0; at < args->len; at += strlen(args->data + at) + 1) {
 		if (next)
-			return !strcmp(args->data + at, text);
-		next = !strcmp(args->data + at, "-uuid");
+			return args->data + at;
+		next = !strcmp(args->data + at, option);
 	}
-	return false;
+	return NULL;
+}
+
+/* True for "guest=NAME" or "guest=NAME,...", in which commas of the name are doubled. */
+static bool names_guest(const char *text, const char *name)
+{
+	static const char key[] = "guest=";
+
+	if (strncmp(text, key, strlen(key)) != 0)
+		return false;
+	text += strlen(key);
+	for (; *name; name++, text++) {
+		if (*text != *name || (*name == ',' && *++text != ','))
+			return false;
+	}
+	return !*text || (*text == ',' && text[1] != ',');
+}
+
+/*
+ * True if these are the arguments of the VM's process: "-uuid" is the VM's, or, as a
+ * <hwuuid> stands in its place there, "-name" is; libvirt runs one VM of a name at a time.
+ */
+static bool runs_vm(const struct strbuf *args, const struct vm_ident *vm)
+{
+	const char *uuid = argument(args, "-uuid"), *name = argument(args, "-name");
+	char text[UUID_TEXT_LEN + 1];
+
+	uuid_format(&vm->uuid, text);
+	return uuid && (!strcmp(uuid, text) || (name && names_guest(name, vm->name)));
 }
 
 /*
@@ -177,7 +203,7 @@ int qemu_proc_open(
 	r = read_file_at(dir, "cmdline", LIMIT_PROC_FILE_BYTES, &text);
 	if (r < 0)
 		return r;
-	if (!runs_vm(&text, &vm->uuid))
+	if (!runs_vm(&text, vm))
 		return -ESRCH;
 	_cleanup_close_ int stat_fd = open_at(dir, "stat", O_RDONLY);
 

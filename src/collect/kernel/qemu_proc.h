@@ -16,7 +16,8 @@ struct qemu_proc;
 
 /*
  * Finds the process of a VM through run/libvirt/qemu/<name>.pid, makes sure by its command
- * line that it runs the VM of that uuid, and opens what must be read for @reads (core/catalogue.h).
+ * line that it runs the VM of that uuid, or, as the uuid there may be another one
+ * (<hwuuid>), of that name, and opens what must be read for @reads (core/catalogue.h).
  * @root_fd: the directory that holds proc, run and sys, "/" or a fixture; borrowed for the
  * result's life.
  * Return: 0; -ENOENT (no pid file, or no such process); -ESRCH (the pid is another
