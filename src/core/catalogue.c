@@ -125,7 +125,8 @@ static const struct catalogue_entry entries[] = {
 	VIRT_FAST(VCPU_WAIT, "vcpu.*.wait", UINT64, "ns", COUNTER,
 		READS(VCPUS) | READS(WAIT),
 		"/proc/<pid>/task/<tid>/sched: wait_sum, if kernel.sched_schedstats is 1",
-		"Time that a virtual CPU waited for input or output")
+		"The same as vcpu.*.delay, as the kernel's schedstats count it: time on the "
+		"run queue, not for input or output")
 	VIRT("vcpu.*.halted", UINT32, "1", GAUGE, READS(VCPUS),
 		"1 if a virtual CPU is halted")
 	VIRT_FAST(VCPU_DELAY, "vcpu.*.delay", UINT64, "ns", COUNTER, READS(VCPUS),

@@ -430,7 +430,7 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		"Time that virtual CPUs were ready but waited for a processor (steal)")  \
 	X(VCPUS_WAIT, "domain.vcpu.wait", UINT64, "ns", COUNTER,                         \
 		READS(VCPUS) | READS(WAIT), "sum of vcpu.*.wait",                        \
-		"Time that virtual CPUs waited, as the kernel's schedstats count it")    \
+		"The same as domain.vcpu.delay, as the kernel's schedstats count it")    \
 	X(USAGE_CPU, "usage.cpu", REAL64, "%", GAUGE, READS(CPU) | READS(VCPUS),         \
 		"100 * growth of cpu.time / (time * vcpu.current), last period",         \
 		"CPU that the VM used, of what its virtual CPUs could")                  \
@@ -439,7 +439,7 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		"Time that virtual CPUs were ready but got no processor")                \
 	X(USAGE_WAIT, "usage.wait", REAL64, "%", GAUGE, READS(VCPUS) | READS(WAIT),      \
 		"100 * growth of domain.vcpu.wait / (time * vcpu.current), last period", \
-		"Time that virtual CPUs waited")                                         \
+		"The same as usage.steal, as the kernel's schedstats count it")          \
 	X(USAGE_THROTTLED, "usage.throttled", REAL64, "%", GAUGE,                        \
 		READS(VCPUS) | READS(THROTTLE),                                          \
 		"100 * growth of cgroup.cpu.throttled.time / (time * vcpu.current), "    \
