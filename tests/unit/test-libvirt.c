@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "collect/libvirt/connection.h"
+#include "collect/libvirt/slow_job.h"
 #include "model/board.h"
 #include "model/description.h"
 #include "model/plan.h"
@@ -642,6 +643,42 @@ static void it_does_not_wait_for_ever_for_a_call_to_end(void **state)
 	assert_in_range(clock_mono_ns() - before, NS_PER_S, 10 * NS_PER_S);
 }
 
+/* Not since it was thought of: a busy machine may take its time in between. */
+static void figures_are_as_old_as_the_question(void **state)
+{
+	struct program *p = *state;
+
+	start_program(p, NULL);
+	fake_start(0);
+	fake_settle();
+	_cleanup_run_ struct run *run = run_of(p, 0);
+	_cleanup_plan_ struct plan *plan = board_plan(p->board);
+	struct slow_job *job =
+		slow_job_new(JOB_STATS, plan, VIR_DOMAIN_STATS_CPU_TOTAL, 0);
+	const struct slow_memory memory = { 0 };
+	_Atomic bool no_nowait = false;
+	virConnectPtr conn = virConnectOpenReadOnly(NULL);
+	virDomainPtr *doms = NULL;
+
+	assert_int_equal(
+		virConnectListAllDomains(conn, &doms, VIR_CONNECT_LIST_DOMAINS_ACTIVE),
+		1);
+	job->start_mono_ns = clock_mono_ns();
+	slow_job_add(job, run, doms[0], &memory);
+	fake_advance(PERIOD_NS / 4);
+	slow_job_call(job, &no_nowait);
+	const int64_t asked_ns = clock_mono_ns();
+
+	fake_advance(PERIOD_NS / 4);
+	slow_job_store(job, p->board);
+	assert_int_equal(atomic_load(&run->slow_mono_ns), asked_ns);
+	assert_int_equal(job->items[0].memory.last.mono_ns, asked_ns);
+	slow_job_free(job);
+	virDomainFree(doms[0]);
+	free(doms);
+	virConnectClose(conn);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -668,6 +705,7 @@ int main(void)
 		TEST(a_late_event_of_the_old_connection_brings_nothing_of_it),
 		TEST(a_uri_that_nothing_serves_is_said_once_and_seldom_tried),
 		TEST(without_a_uri_there_is_always_hope),
+		TEST(figures_are_as_old_as_the_question),
 		TEST(it_ends_with_events_and_calls_under_way),
 		TEST(it_does_not_wait_for_ever_for_a_call_to_end),
 	};

@@ -420,7 +420,6 @@ static struct slow_job *make_job_locked(struct slow *s, int64_t now)
 		s->plan, s->groups[first_known], first_known);
 
 	job->start_mono_ns = now;
-	job->start_real_ns = clock_real_ns();
 	job_add_locked(s, job, first);
 	for (size_t i = 0; i < roster->n && job->n < SLOW_BATCH_VMS; i++) {
 		struct slow_vm *sv = slow_vm_of(roster->runs[i]);

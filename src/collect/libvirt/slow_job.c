@@ -103,6 +103,8 @@ void slow_job_call(struct slow_job *job, _Atomic bool *no_nowait)
 	}
 	if (!job->n_asked)
 		return;
+	job->asked_mono_ns = clock_mono_ns();
+	job->asked_real_ns = clock_real_ns();
 	job->n_records = get_stats(job, doms, no_nowait);
 	/* a copy: any other call forgets it */
 	if (job->n_records < 0)
@@ -148,8 +150,8 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 	m->groups = job->groups;
 	board_update(board, run, LANE_LIBVIRT,
 		virt_stats_convert(job->plan, run, record, job->known, &m->last,
-			job->start_real_ns, job->start_mono_ns));
-	atomic_store(&run->slow_mono_ns, job->start_mono_ns);
+			job->asked_real_ns, job->asked_mono_ns));
+	atomic_store(&run->slow_mono_ns, job->asked_mono_ns);
 	if (atomic_exchange(&run->silent, false))
 		log_info("VM '%s' answers again", run->ident.name);
 }

@@ -54,13 +54,14 @@ struct slow_job {
 	enum slow_job_kind kind;
 	struct plan *plan;
 	unsigned groups;
-	uint64_t known; /* by the kernel's lane of each of them */
-	int64_t start_mono_ns, start_real_ns;
+	uint64_t known;        /* by the kernel's lane of each of them */
+	int64_t start_mono_ns; /* when it was made; a worker takes it up later */
 	size_t n;
 	virDomainPtr *doms;
 	struct slow_item *items;
 
 	/* of a call, once it was made */
+	int64_t asked_mono_ns, asked_real_ns; /* the answer is no older */
 	size_t n_asked;
 	int n_records; /* -1: it failed */
 	virDomainStatsRecordPtr *records;
