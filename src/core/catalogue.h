@@ -53,7 +53,7 @@ enum catalogue_read {
 	/* of a VM, from the kernel alone */
 	READ_PROCESS = READ_EITHER_COUNT, /* /proc/<pid>/stat */
 	READ_PROCESS_IO,                  /* /proc/<pid>/io */
-	READ_THROTTLE,                    /* cpu.stat of its cgroups with a quota */
+	READ_THROTTLE, /* cpu.stat of its cgroup, those below and those above */
 	READ_CGROUP_MEMORY,
 	READ_CGROUP_WEIGHT,
 	READ_PRESSURE_CPU,
@@ -404,14 +404,17 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		"Write calls of the process")                                            \
 	X(THROTTLE_PERIODS, "cgroup.cpu.periods", UINT64, "1", COUNTER,                  \
 		READS(THROTTLE),                                                         \
-		"cpu.stat: nr_periods of the VM's limited cgroups, added up",            \
-		"Quota periods in which the VM ran")                                     \
+		"cpu.stat: nr_periods of the VM's cgroup, those below and those above, " \
+		"added up",                                                              \
+		"Quota periods in which the VM, or who shares a quota with it, ran")     \
 	X(THROTTLED_PERIODS, "cgroup.cpu.throttled.periods", UINT64, "1", COUNTER,       \
 		READS(THROTTLE), "cpu.stat: nr_throttled, added up",                     \
-		"Quota periods in which the VM was stopped")                             \
+		"Quota periods in which the VM, or who shares a quota with it, was "     \
+		"stopped")                                                               \
 	X(THROTTLED_TIME, "cgroup.cpu.throttled.time", UINT64, "ns", COUNTER,            \
 		READS(THROTTLE), "cpu.stat: throttled_usec, throttled_time, added up",   \
-		"Time in which the VM was stopped by its quota")                         \
+		"Time in which the VM, or who shares a quota with it, was stopped, all " \
+		"processors added up")                                                   \
 	X(CGROUP_MEMORY, "cgroup.memory.current", UINT64, "B", GAUGE,                    \
 		READS(CGROUP_MEMORY), "cgroup memory.current, memory.usage_in_bytes",    \
 		"Memory charged to the VM, page cache included")                         \
@@ -443,7 +446,9 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 	X(USAGE_THROTTLED, "usage.throttled", REAL64, "%", GAUGE,                        \
 		READS(VCPUS) | READS(THROTTLE),                                          \
 		"100 * growth of cgroup.cpu.throttled.time / (time * vcpu.current), "    \
-		"last period", "Time that virtual CPUs were stopped by a quota")         \
+		"last period, at most 100",                                              \
+		"Time that virtual CPUs, or who shares a quota with them, were stopped " \
+		"by it")                                                                 \
 	X(USAGE_MEMORY_PRESSURE, "usage.memory.pressure", REAL64, "%", GAUGE,            \
 		READS(PRESSURE_MEMORY),                                                  \
 		"100 * growth of pressure.memory.some.total / time, last period",        \

@@ -101,6 +101,9 @@ void vm_sample_derive(struct vm_sample *s, struct vm_counters *last)
 		set_percent(&f[VM_USAGE_WAIT], &now.wait, &last->wait, whole);
 		set_percent(
 			&f[VM_USAGE_THROTTLED], &now.throttled, &last->throttled, whole);
+		/* a quota above the VM stops others, too */
+		if (f[VM_USAGE_THROTTLED].have && f[VM_USAGE_THROTTLED].value.real > 100)
+			f[VM_USAGE_THROTTLED].value.real = 100;
 		set_percent(&f[VM_USAGE_MEMORY_PRESSURE], &now.pressure, &last->pressure,
 			ns / 1000); /* microseconds */
 	}

@@ -10,6 +10,7 @@
 #include "core/metric_list.h"
 #include "core/spec.h"
 #include "core/unit.h"
+#include "model/vm_sample.h"
 #include "util/mem.h"
 
 /* Adds a metric with a source; @unit: to convert to, or NULL. */
@@ -77,4 +78,10 @@ static inline void assert_u64(
 		fail_msg("%s is %s%llu, not %llu", name,
 			m->available ? "" : "unavailable ",
 			(unsigned long long)m->value.u, (unsigned long long)expected);
+}
+
+static inline uint64_t fact_u64(const struct vm_sample *s, enum vm_key key)
+{
+	assert_true(s->facts[key].have);
+	return s->facts[key].value.u;
 }

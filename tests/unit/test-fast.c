@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The fast lane from fixtures: processes, threads, cgroups, interfaces, rates, limits. */
+/* The fast lane from fixtures: processes, threads, interfaces, rates, limits. */
 #include "fixture.h"
 #include "plans.h"
 #include "process.h"
@@ -23,12 +23,6 @@
 
 #define EVERYTHING (~UINT64_C(0))
 /* ---- a process ---- */
-
-static uint64_t fact_u64(const struct vm_sample *s, enum vm_key key)
-{
-	assert_true(s->facts[key].have);
-	return s->facts[key].value.u;
-}
 
 static void the_process_is_found_and_sampled(void **state)
 {
@@ -281,117 +275,6 @@ static void thousands_of_other_processes_do_not_matter(void **state)
 	}
 	/* looking through 4,000 would cost a hundred times as much */
 	assert_true(clock_mono_ns() - start < 10 * few);
-	fixture_done(&f);
-}
-
-/* ---- cgroups ---- */
-
-static void sample_cgroup(struct fixture *f, const char *text, struct vm_sample *ret)
-{
-	struct qemu_cgroup cg = QEMU_CGROUP_INIT;
-
-	*ret = (struct vm_sample){ 0 };
-	qemu_cgroup_open(f->fd, text, EVERYTHING, &cg);
-	qemu_cgroup_sample(&cg, ret);
-	qemu_cgroup_done(&cg);
-}
-
-static void cgroups_of_version_2_are_read(void **state)
-{
-	(void)state;
-#define SCOPE "machine.slice/machine-qemu\\x2d3\\x2da.scope"
-	static const char text[] = "0::/" SCOPE "/libvirt/emulator\n";
-	struct fixture f;
-	struct vm_sample s;
-	uint64_t shares = 0;
-
-	fixture_init(&f);
-	sample_cgroup(&f, text, &s); /* it may be gone already */
-	assert_false(s.facts[VM_CPU_TIME].have);
-#define AT(file) "sys/fs/cgroup/" SCOPE "/" file
-	fixture_add(&f, AT("cpu.stat"),
-		"usage_usec 3000\nuser_usec 1000\nsystem_usec 2000\nnr_periods 0\n"
-		"nr_throttled 0\nthrottled_usec 0\n");
-	fixture_add(&f, AT("cpu.max"), "max 100000\n");
-	fixture_add(&f, AT("cpu.weight"), "250\n");
-	fixture_add(&f, AT("memory.current"), "4096\n");
-	fixture_add(&f, AT("memory.pressure"),
-		"some avg10=1.00 avg60=2.00 avg300=3.00 total=40\n"
-		"full avg10=0.50 avg60=0.00 avg300=0.00 total=5\n");
-	fixture_add(&f, AT("libvirt/vcpu0/cpu.max"), "50000 100000\n");
-	fixture_add(&f, AT("libvirt/vcpu0/cpu.stat"),
-		"nr_periods 10\nnr_throttled 2\nthrottled_usec 7\n");
-	fixture_add(&f, AT("libvirt/vcpu1/cpu.max"), "50000 100000\n");
-	fixture_add(&f, AT("libvirt/vcpu1/cpu.stat"),
-		"nr_periods 10\nnr_throttled 3\nthrottled_usec 8\n");
-	fixture_add(&f, AT("libvirt/emulator/cpu.max"), "max 100000\n");
-	fixture_add(&f, AT("libvirt/emulator/cpu.stat"), "nr_throttled 1000\n");
-	sample_cgroup(&f, text, &s);
-	assert_int_equal(fact_u64(&s, VM_CPU_TIME), 3000000);
-	assert_int_equal(fact_u64(&s, VM_CPU_SYSTEM), 2000000);
-	assert_int_equal(fact_u64(&s, VM_THROTTLE_PERIODS), 20);
-	assert_int_equal(fact_u64(&s, VM_THROTTLED_PERIODS), 5);
-	assert_int_equal(fact_u64(&s, VM_THROTTLED_TIME), 15000);
-	assert_int_equal(fact_u64(&s, VM_CGROUP_MEMORY), 4096);
-	assert_int_equal(fact_u64(&s, VM_PRESSURE_MEMORY_SOME_TOTAL), 40);
-	assert_true(s.facts[VM_PRESSURE_MEMORY_FULL_AVG10].value.real > 0.4);
-	assert_false(s.facts[VM_PRESSURE_IO_SOME_AVG10].have);
-	assert_int_equal(qemu_cgroup_shares(f.fd, text, &shares), 0);
-	assert_int_equal(shares, 250);
-	fixture_done(&f);
-}
-
-static void cgroups_of_version_1_are_read(void **state)
-{
-	(void)state;
-#define GROUP "machine/qemu-3-a.libvirt-qemu"
-	static const char text[] =
-		"9:name=systemd:/\n4:memory:/" GROUP "\n3:cpuset:/" GROUP "/emulator\n"
-		"2:cpu,cpuacct:/" GROUP "/emulator\n0::/\n";
-	struct fixture f;
-	struct vm_sample s;
-	const uint64_t tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
-
-	fixture_init(&f);
-	fixture_add(&f, "sys/fs/cgroup/cpu,cpuacct/" GROUP "/cpuacct.usage", "12345\n");
-	fixture_add(&f, "sys/fs/cgroup/cpu,cpuacct/" GROUP "/cpuacct.stat",
-		"user 3\nsystem 4\n");
-	fixture_add(&f, "sys/fs/cgroup/cpu,cpuacct/" GROUP "/cpu.cfs_quota_us", "-1\n");
-	fixture_add(&f, "sys/fs/cgroup/cpu,cpuacct/" GROUP "/vcpu0/cpu.cfs_quota_us",
-		"1000\n");
-	fixture_add(&f, "sys/fs/cgroup/cpu,cpuacct/" GROUP "/vcpu0/cpu.stat",
-		"nr_periods 5\nnr_throttled 1\nthrottled_time 99\n");
-	fixture_add(&f, "sys/fs/cgroup/memory/" GROUP "/memory.usage_in_bytes", "8192\n");
-	sample_cgroup(&f, text, &s);
-	assert_int_equal(fact_u64(&s, VM_CPU_TIME), 12345);
-	assert_int_equal(fact_u64(&s, VM_CPU_USER), 3 * tick);
-	assert_int_equal(fact_u64(&s, VM_THROTTLED_TIME), 99);
-	assert_int_equal(fact_u64(&s, VM_CGROUP_MEMORY), 8192);
-	fixture_done(&f);
-}
-
-/* A QEMU in somebody else's cgroup, or lines that are none: nothing is to be had. */
-static void a_shared_cgroup_is_not_the_vms(void **state)
-{
-	(void)state;
-	static const char *const texts[] = { "", "\n", "0::/\n", "0::", "0:", "::::\n",
-		"0::/system.slice/libvirtd.service\n", "0::/user.slice/qemu-1-a\n",
-		"0::/machine-qemu\n", "2:cpu,cpuacct:/\n" };
-	struct fixture f;
-
-	fixture_init(&f);
-	fixture_add(&f, "sys/fs/cgroup/cpu.stat", "usage_usec 3000\n");
-	fixture_add(&f, "sys/fs/cgroup/system.slice/libvirtd.service/cpu.stat",
-		"usage_usec 3000\n");
-	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-		struct vm_sample s;
-		uint64_t shares = 0;
-
-		sample_cgroup(&f, texts[i], &s);
-		assert_false(s.facts[VM_CPU_TIME].have);
-		assert_false(s.facts[VM_THROTTLED_TIME].have);
-		assert_int_equal(qemu_cgroup_shares(f.fd, texts[i], &shares), -ENOENT);
-	}
 	fixture_done(&f);
 }
 
@@ -731,9 +614,6 @@ int main(void)
 		cmocka_unit_test(an_ended_process_is_gone),
 		cmocka_unit_test(files_that_end_early_or_overflow_are_unavailable),
 		cmocka_unit_test(thousands_of_other_processes_do_not_matter),
-		cmocka_unit_test(cgroups_of_version_2_are_read),
-		cmocka_unit_test(cgroups_of_version_1_are_read),
-		cmocka_unit_test(a_shared_cgroup_is_not_the_vms),
 		cmocka_unit_test(interfaces_are_the_kernels),
 		cmocka_unit_test(odd_netlink_messages_do_no_harm),
 		cmocka_unit_test(rates_are_over_the_last_period),

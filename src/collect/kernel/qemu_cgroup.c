@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "collect/kernel/proc_text.h"
@@ -17,7 +18,17 @@
 #include "util/parse.h"
 #include "util/strbuf.h"
 
-#define MAX_THROTTLE 4097u /* groups of one VM; one for each vCPU is usual */
+#define MAX_GROUPS 16384u /* of one VM; one for each vCPU is usual */
+
+/* Groups below the VM's are listed again after so many samples, whatever happened. */
+#define RELIST_SAMPLES 16u
+
+/* A group whose cpu.stat tells of a quota, or will once there is one. */
+struct quota_group {
+	char *path; /* below the VM's directory; NULL: above it */
+	int stat;   /* descriptor; -1: it went, or cannot be had now */
+	bool seen;
+};
 
 /*
  * The part of a cgroup's path that belongs to the VM: up to "machine-qemu...scope" (systemd)
@@ -60,12 +71,20 @@ static bool has_controller(const char *list, size_t len, const char *name)
 	return false;
 }
 
+/* Where a cgroup lies: the mount, and the path from there of the VM's part. */
+struct place {
+	char *mount;      /* owned */
+	const char *path; /* borrowed; without the first slash */
+	size_t len;       /* 0: there is none */
+};
+
 /*
  * Finds the VM's directory for a controller of version 1, or of version 2 (@controller
  * NULL), in lines such as "4:memory:/machine/qemu-1-a.libvirt-qemu" and "0::/...".
  * Return: a descriptor, or -1.
  */
-static int open_vm_dir(int root_fd, const char *text, const char *controller)
+static int open_vm_dir(
+	int root_fd, const char *text, const char *controller, struct place *ret)
 {
 	static const char *const v2[] = { "sys/fs/cgroup/unified", "sys/fs/cgroup" };
 
@@ -87,14 +106,18 @@ static int open_vm_dir(int root_fd, const char *text, const char *controller)
 		if (!n)
 			return -1;
 		for (size_t i = 0; i < (controller ? 1 : ARRAY_LEN(v2)); i++) {
-			_cleanup_free_ char *dir = controller
-				? xasprintf("sys/fs/cgroup/%.*s/%.*s", (int)list_len,
-					  list, (int)n - 1, path + 1)
-				: xasprintf("%s/%.*s", v2[i], (int)n - 1, path + 1);
+			_cleanup_free_ char *mount = controller
+				? xasprintf("sys/fs/cgroup/%.*s", (int)list_len, list)
+				: xstrdup(v2[i]);
+			_cleanup_free_ char *dir =
+				xasprintf("%s/%.*s", mount, (int)n - 1, path + 1);
 			int fd = open_at(root_fd, dir, O_RDONLY | O_DIRECTORY);
 
-			if (fd >= 0)
-				return fd;
+			if (fd < 0)
+				continue;
+			if (ret)
+				*ret = (struct place){ TAKE_PTR(mount), path + 1, n - 1 };
+			return fd;
 		}
 	}
 	return -1;
@@ -105,51 +128,160 @@ static int open_in(int dir, const char *name)
 	return dir < 0 ? -1 : open_at(dir, name, O_RDONLY);
 }
 
-/* "50000 100000", or "max 100000" without a limit; version 1: "50000" or "-1". */
-static bool has_quota(int dir)
-{
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+/* ---- quotas ---- */
 
-	if (read_file_at(dir, "cpu.max", 64, &text) < 0 &&
-		read_file_at(dir, "cpu.cfs_quota_us", 64, &text) < 0)
-		return false;
-	return *strbuf_str(&text) >= '0' && *strbuf_str(&text) <= '9';
+/*
+ * A quota may be set at any time: on the VM's group, on those of its threads up to two levels
+ * below, and, by systemd, on any above.  So cpu.stat of all of them stays open; it tells of
+ * periods as soon as the controller is there, and of none that were throttled while there is
+ * no quota.
+ */
+
+/* Descriptor of a directory's own, to be read as one; NULL with errno. */
+static DIR *open_entries(int dir, const char *path)
+{
+	_cleanup_close_ int fd = open_at(dir, *path ? path : ".", O_RDONLY | O_DIRECTORY);
+	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+
+	if (entries)
+		(void)TAKE_FD(fd);
+	return entries;
 }
 
-static void add_throttle(struct qemu_cgroup *cg, int dir)
+static void add_group(struct qemu_cgroup *cg, const char *path, int stat)
 {
-	int fd = cg->n_throttle < MAX_THROTTLE && has_quota(dir)
-		? open_in(dir, "cpu.stat")
-		: -1;
-
-	if (fd < 0)
-		return;
-	cg->throttle = xgrow(
-		cg->throttle, cg->n_throttle, &cg->cap_throttle, sizeof(*cg->throttle));
-	cg->throttle[cg->n_throttle++] = fd;
+	cg->groups =
+		xgrow(cg->groups, cg->n_groups, &cg->cap_groups, sizeof(*cg->groups));
+	cg->groups[cg->n_groups++] = (struct quota_group){
+		.path = path ? xstrdup(path) : NULL, .stat = stat, .seen = true
+	};
 }
 
-/* A quota may stand on the VM's group or on those of its threads, two levels below. */
-static void add_throttles(struct qemu_cgroup *cg, int dir, int levels)
+/* @hint: where to look first; they are listed in the same order each time. */
+static struct quota_group *find_group(
+	struct qemu_cgroup *cg, const char *path, size_t *hint)
 {
-	add_throttle(cg, dir);
-	int copy = levels ? open_at(dir, ".", O_RDONLY | O_DIRECTORY) : -1;
-	_cleanup_closedir_ DIR *entries = copy < 0 ? NULL : fdopendir(copy);
+	size_t below = cg->n_groups - cg->n_above;
 
-	if (!entries) {
-		close_p(&copy);
-		return;
+	for (size_t k = 0; k < below; k++) {
+		size_t i = (*hint + k) % below;
+		struct quota_group *group = &cg->groups[cg->n_above + i];
+
+		if (!strcmp(group->path, path)) {
+			*hint = i + 1;
+			return group;
+		}
 	}
+	return NULL;
+}
+
+static void see_group(struct qemu_cgroup *cg, const char *path, size_t *hint)
+{
+	struct quota_group *known = find_group(cg, path, hint);
+
+	if (known)
+		known->seen = true;
+	if (known ? known->stat >= 0 : cg->n_groups == MAX_GROUPS)
+		return;
+	_cleanup_free_ char *file = xasprintf("%s%scpu.stat", path, *path ? "/" : "");
+	int stat = open_in(cg->quota_dir, file);
+
+	if (known)
+		known->stat = stat;
+	else if (stat >= 0)
+		add_group(cg, path, stat);
+}
+
+static void see_groups(struct qemu_cgroup *cg, const char *path, int levels, size_t *hint)
+{
+	see_group(cg, path, hint);
+	_cleanup_closedir_ DIR *entries =
+		levels ? open_entries(cg->quota_dir, path) : NULL;
+
+	if (!entries)
+		return;
 	for (struct dirent *e = readdir(entries); e; e = readdir(entries)) {
 		if (e->d_name[0] == '.' ||
 			(e->d_type != DT_DIR && e->d_type != DT_UNKNOWN))
 			continue;
-		_cleanup_close_ int child =
-			open_at(dir, e->d_name, O_RDONLY | O_DIRECTORY);
+		_cleanup_free_ char *child =
+			xasprintf("%s%s%s", path, *path ? "/" : "", e->d_name);
 
-		if (child >= 0)
-			add_throttles(cg, child, levels - 1);
+		see_groups(cg, child, levels - 1, hint);
 	}
+}
+
+static void group_done(struct quota_group *group)
+{
+	close_p(&group->stat);
+	free(group->path);
+}
+
+/*
+ * Lists the groups below; those that are known keep their descriptors.
+ * Return: false if descriptors were lacking; then what is known is kept.
+ */
+static bool list_groups(struct qemu_cgroup *cg)
+{
+	unsigned before = open_shortages();
+	size_t kept = cg->n_above, hint = 0;
+
+	cg->age = 0;
+	for (size_t i = cg->n_above; i < cg->n_groups; i++)
+		cg->groups[i].seen = false;
+	see_groups(cg, "", 2, &hint);
+	cg->relist = open_shortages() != before;
+	for (size_t i = cg->n_above; i < cg->n_groups; i++) {
+		if (cg->groups[i].seen || cg->relist)
+			cg->groups[kept++] = cg->groups[i];
+		else
+			group_done(&cg->groups[i]);
+	}
+	cg->n_groups = kept;
+	return !cg->relist;
+}
+
+/* "a/b/c" is below "a/b" and "a"; the root has no quota. */
+static void open_above(struct qemu_cgroup *cg, int root_fd, const struct place *place)
+{
+	for (size_t n = 1; n < place->len; n++) {
+		if (place->path[n] != '/')
+			continue;
+		_cleanup_free_ char *file =
+			xasprintf("%s/%.*s/cpu.stat", place->mount, (int)n, place->path);
+		int stat = open_in(root_fd, file);
+
+		if (stat >= 0)
+			add_group(cg, NULL, stat);
+	}
+	cg->n_above = cg->n_groups;
+}
+
+static void open_quotas(struct qemu_cgroup *cg, int root_fd, const char *text)
+{
+	struct place place = { 0 };
+
+	cg->quota_dir = open_vm_dir(root_fd, text, "cpu", &place);
+	if (cg->quota_dir < 0)
+		cg->quota_dir = open_vm_dir(root_fd, text, NULL, &place);
+	if (cg->quota_dir < 0)
+		return;
+	unsigned before = open_shortages();
+
+	open_above(cg, root_fd, &place);
+	bool whole = open_shortages() == before;
+
+	cg->listed = list_groups(cg) && whole;
+	free(place.mount);
+}
+
+/* ---- opening ---- */
+
+static uint64_t directory_id(int dir)
+{
+	struct stat st;
+
+	return dir >= 0 && fstat(dir, &st) == 0 ? st.st_ino : 0;
 }
 
 void qemu_cgroup_open(
@@ -158,10 +290,9 @@ void qemu_cgroup_open(
 	static const char *const pressure[] = { "cpu.pressure", "memory.pressure",
 		"io.pressure" };
 	static_assert(ARRAY_LEN(pressure) == ARRAY_LEN(cg->pressure), "a file for each");
-	_cleanup_close_ int unified = open_vm_dir(root_fd, text, NULL);
-	_cleanup_close_ int cpu = open_vm_dir(root_fd, text, "cpu");
-	_cleanup_close_ int cpuacct = open_vm_dir(root_fd, text, "cpuacct");
-	_cleanup_close_ int memory = open_vm_dir(root_fd, text, "memory");
+	_cleanup_close_ int unified = open_vm_dir(root_fd, text, NULL, NULL);
+	_cleanup_close_ int cpuacct = open_vm_dir(root_fd, text, "cpuacct", NULL);
+	_cleanup_close_ int memory = open_vm_dir(root_fd, text, "memory", NULL);
 
 	if (reads & READS(CPU)) {
 		cg->cpu_stat = open_in(unified, "cpu.stat");
@@ -169,20 +300,10 @@ void qemu_cgroup_open(
 			cg->cpu_usage = open_in(cpuacct, "cpuacct.usage");
 			cg->cpu_times = open_in(cpuacct, "cpuacct.stat");
 		}
+		cg->id = directory_id(cg->cpu_stat >= 0 ? unified : cpuacct);
 	}
-	if (reads & READS(THROTTLE)) {
-		int dir = cpu >= 0 ? cpu : unified;
-
-		/* without the controller there are no quotas, and nothing tells of them */
-		cg->has_cpu = cpu >= 0 ||
-			(unified >= 0 && faccessat(unified, "cpu.max", F_OK, 0) == 0);
-		unsigned before = open_shortages();
-
-		if (cg->has_cpu)
-			add_throttles(cg, dir, 2);
-		/* the sum over some of them is not true */
-		cg->has_cpu &= open_shortages() == before;
-	}
+	if (reads & READS(THROTTLE))
+		open_quotas(cg, root_fd, text);
 	if (reads & READS(CGROUP_MEMORY)) {
 		cg->memory = open_in(unified, "memory.current");
 		if (cg->memory < 0)
@@ -201,15 +322,38 @@ void qemu_cgroup_done(struct qemu_cgroup *cg)
 	close_p(&cg->memory);
 	for (int i = 0; i < 3; i++)
 		close_p(&cg->pressure[i]);
-	for (size_t i = 0; i < cg->n_throttle; i++)
-		close_p(&cg->throttle[i]);
-	free(cg->throttle);
+	close_p(&cg->quota_dir);
+	for (size_t i = 0; i < cg->n_groups; i++)
+		group_done(&cg->groups[i]);
+	free(cg->groups);
 	*cg = QEMU_CGROUP_INIT;
 }
 
-static bool read_text(int fd, char *buf, size_t size)
+bool qemu_cgroup_has_time(const struct qemu_cgroup *cg)
 {
-	return fd >= 0 && pread_text(fd, buf, size) > 0;
+	return cg->cpu_stat >= 0 || cg->cpu_usage >= 0;
+}
+
+bool qemu_cgroup_has_modes(const struct qemu_cgroup *cg)
+{
+	return cg->cpu_stat >= 0 || cg->cpu_times >= 0;
+}
+
+void qemu_cgroup_relist(struct qemu_cgroup *cg)
+{
+	cg->relist = true;
+}
+
+/* ---- sampling ---- */
+
+/* Clears *@there if the cgroup is no more. */
+static bool read_text(int fd, char *buf, size_t size, bool *there)
+{
+	ssize_t n = fd < 0 ? 0 : pread_text(fd, buf, size);
+
+	if (n == -ENODEV)
+		*there = false;
+	return n > 0;
 }
 
 /* Sets a fact to the number behind @word, times @factor. */
@@ -222,51 +366,94 @@ static void set_scaled(
 		fact_set(fact, value_u64(v * factor));
 }
 
-static void sample_cpu(const struct qemu_cgroup *cg, struct vm_sample *out)
+static void sample_cpu(const struct qemu_cgroup *cg, struct vm_sample *out, bool *there)
 {
 	const uint64_t ns_per_tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
 	char text[2048];
 
-	if (read_text(cg->cpu_stat, text, sizeof(text))) {
+	if (read_text(cg->cpu_stat, text, sizeof(text), there)) {
 		set_scaled(&out->facts[VM_CPU_TIME], text, "usage_usec", 1000);
 		set_scaled(&out->facts[VM_CPU_USER], text, "user_usec", 1000);
 		set_scaled(&out->facts[VM_CPU_SYSTEM], text, "system_usec", 1000);
 	}
-	if (read_text(cg->cpu_usage, text, sizeof(text)))
+	if (read_text(cg->cpu_usage, text, sizeof(text), there))
 		fact_set_u64(&out->facts[VM_CPU_TIME], text);
-	if (read_text(cg->cpu_times, text, sizeof(text))) {
+	if (read_text(cg->cpu_times, text, sizeof(text), there)) {
 		set_scaled(&out->facts[VM_CPU_USER], text, "user", ns_per_tick);
 		set_scaled(&out->facts[VM_CPU_SYSTEM], text, "system", ns_per_tick);
 	}
 }
 
-static void sample_throttle(const struct qemu_cgroup *cg, struct vm_sample *out)
+struct throttle {
+	uint64_t periods, throttled, time_ns;
+	bool have;
+};
+
+/* Adds one group's.  Return: false if it cannot be read. */
+static bool add_throttle(struct quota_group *group, struct throttle *sum)
 {
-	uint64_t periods = 0, throttled = 0, time_ns = 0;
+	uint64_t periods = 0, v = 0;
 	char text[2048];
+	ssize_t n =
+		group->stat < 0 ? -ENODEV : pread_text(group->stat, text, sizeof(text));
 
-	if (!cg->has_cpu)
-		return;
-	for (size_t i = 0; i < cg->n_throttle; i++) {
-		uint64_t v = 0;
-
-		if (!read_text(cg->throttle[i], text, sizeof(text)))
-			continue;
-		if (proc_find_u64(text, "nr_periods", &v))
-			periods += v;
-		if (proc_find_u64(text, "nr_throttled", &v))
-			throttled += v;
-		if (proc_find_u64(text, "throttled_usec", &v))
-			time_ns += v * 1000;
-		else if (proc_find_u64(text, "throttled_time", &v))
-			time_ns += v;
+	if (n == -ENODEV) {
+		close_p(&group->stat);
+		group->stat = -1;
 	}
-	fact_set(&out->facts[VM_THROTTLE_PERIODS], value_u64(periods));
-	fact_set(&out->facts[VM_THROTTLED_PERIODS], value_u64(throttled));
-	fact_set(&out->facts[VM_THROTTLED_TIME], value_u64(time_ns));
+	if (n < 0)
+		return false;
+	/* without the controller there are no quotas, and nothing tells of them */
+	if (!proc_find_u64(text, "nr_periods", &periods))
+		return true;
+	sum->have = true;
+	sum->periods += periods;
+	if (proc_find_u64(text, "nr_throttled", &v))
+		sum->throttled += v;
+	if (proc_find_u64(text, "throttled_usec", &v))
+		sum->time_ns += v * 1000;
+	else if (proc_find_u64(text, "throttled_time", &v))
+		sum->time_ns += v;
+	return true;
 }
 
-void qemu_cgroup_sample(const struct qemu_cgroup *cg, struct vm_sample *out)
+/* Clears *@there if a group is no more. */
+static struct throttle sum_throttles(struct qemu_cgroup *cg, bool *there)
+{
+	struct throttle sum = { 0 };
+	bool whole = cg->listed;
+
+	for (size_t i = 0; i < cg->n_groups; i++) {
+		whole &= add_throttle(&cg->groups[i], &sum);
+		*there &= cg->groups[i].stat >= 0;
+	}
+	/* the sum over some of them is not true */
+	sum.have &= whole;
+	return sum;
+}
+
+static void sample_throttle(struct qemu_cgroup *cg, struct vm_sample *out)
+{
+	bool there = true;
+
+	if (cg->quota_dir < 0)
+		return;
+	if (cg->relist || ++cg->age >= RELIST_SAMPLES)
+		(void)list_groups(cg);
+	struct throttle sum = sum_throttles(cg, &there);
+
+	if (!there) {
+		(void)list_groups(cg);
+		sum = sum_throttles(cg, &there);
+	}
+	if (!sum.have)
+		return;
+	fact_set(&out->facts[VM_THROTTLE_PERIODS], value_u64(sum.periods));
+	fact_set(&out->facts[VM_THROTTLED_PERIODS], value_u64(sum.throttled));
+	fact_set(&out->facts[VM_THROTTLED_TIME], value_u64(sum.time_ns));
+}
+
+bool qemu_cgroup_sample(struct qemu_cgroup *cg, struct vm_sample *out)
 {
 	static const enum vm_key some[] = { VM_PRESSURE_CPU_SOME_AVG10,
 		VM_PRESSURE_MEMORY_SOME_AVG10, VM_PRESSURE_IO_SOME_AVG10 };
@@ -276,21 +463,23 @@ void qemu_cgroup_sample(const struct qemu_cgroup *cg, struct vm_sample *out)
 			ARRAY_LEN(full) == ARRAY_LEN(cg->pressure),
 		"keys for each file");
 	char text[512];
+	bool there = true;
 
-	sample_cpu(cg, out);
+	sample_cpu(cg, out, &there);
 	sample_throttle(cg, out);
-	if (read_text(cg->memory, text, sizeof(text)))
+	if (read_text(cg->memory, text, sizeof(text), &there))
 		fact_set_u64(&out->facts[VM_CGROUP_MEMORY], text);
 	for (int i = 0; i < 3; i++)
-		if (read_text(cg->pressure[i], text, sizeof(text)))
+		if (read_text(cg->pressure[i], text, sizeof(text), &there))
 			proc_parse_pressure(
 				text, &out->facts[some[i]], &out->facts[full[i]]);
+	return there;
 }
 
 int qemu_cgroup_shares(int root_fd, const char *text, uint64_t *ret)
 {
-	_cleanup_close_ int cpu = open_vm_dir(root_fd, text, "cpu");
-	_cleanup_close_ int unified = open_vm_dir(root_fd, text, NULL);
+	_cleanup_close_ int cpu = open_vm_dir(root_fd, text, "cpu", NULL);
+	_cleanup_close_ int unified = open_vm_dir(root_fd, text, NULL, NULL);
 	_cleanup_strbuf_ struct strbuf value = STRBUF_INIT;
 
 	if ((cpu < 0 || read_file_at(cpu, "cpu.shares", 64, &value) < 0) &&

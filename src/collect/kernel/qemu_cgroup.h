@@ -15,11 +15,16 @@ struct qemu_cgroup {
 	int cpu_stat;  /* version 2: usage, user, system */
 	int cpu_usage; /* version 1: cpuacct.usage */
 	int cpu_times; /* version 1: cpuacct.stat */
+	uint64_t id;   /* of the group that counts times; 0: none does */
 	int memory;
 	int pressure[3]; /* cpu, memory, io */
-	int *throttle;   /* cpu.stat of each group with a quota */
-	size_t n_throttle, cap_throttle;
-	bool has_cpu; /* throttling can be known */
+	/* quotas: the VM's directory, and cpu.stat of it, of those below and of those above */
+	int quota_dir;
+	struct quota_group *groups; /* those above come first */
+	size_t n_groups, cap_groups, n_above;
+	unsigned age; /* samples since those below were listed */
+	bool relist;  /* they may be others now */
+	bool listed;  /* all of them, and those above, at least once */
 };
 
 #define QEMU_CGROUP_INIT                                                                 \
@@ -27,6 +32,7 @@ struct qemu_cgroup {
 		.cpu_usage = -1,                                                         \
 		.cpu_times = -1,                                                         \
 		.memory = -1,                                                            \
+		.quota_dir = -1,                                                         \
 		.pressure = { -1, -1, -1 } })
 
 /*
@@ -38,8 +44,19 @@ void qemu_cgroup_open(
 	int root_fd, const char *text, uint64_t reads, struct qemu_cgroup *cg);
 void qemu_cgroup_done(struct qemu_cgroup *cg);
 
-/* Adds what can be read to @out: VM_CPU_*, VM_THROTTLE*, VM_CGROUP_MEMORY, VM_PRESSURE_*. */
-void qemu_cgroup_sample(const struct qemu_cgroup *cg, struct vm_sample *out);
+/*
+ * Adds what can be read to @out: VM_CPU_*, VM_THROTTLE*, VM_CGROUP_MEMORY, VM_PRESSURE_*.
+ * Groups below the VM's that come and go are noticed within some samples.
+ * Return: false if the VM's group is no more: the process must be in another one.
+ */
+bool qemu_cgroup_sample(struct qemu_cgroup *cg, struct vm_sample *out);
+
+/* A thread that may have a group of its own came or went: list them with the next sample. */
+void qemu_cgroup_relist(struct qemu_cgroup *cg);
+
+/* True if its cgroup counts the VM's time; then nobody else's figure may stand in for it. */
+bool qemu_cgroup_has_time(const struct qemu_cgroup *cg);
+bool qemu_cgroup_has_modes(const struct qemu_cgroup *cg); /* user and system time */
 
 /*
  * The VM's weight: cpu.weight (1 to 10000) or cpu.shares (2 to 262144).

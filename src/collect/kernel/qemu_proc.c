@@ -45,6 +45,7 @@ struct qemu_proc {
 	bool listed;        /* all of them at least once */
 	struct thread *threads; /* vCPUs first, by number */
 	size_t n, cap, n_vcpus;
+	unsigned cgroup_age; /* samples since it was looked up */
 	bool cgroup_lacking; /* it could not be looked into for want of descriptors */
 	char *cgroup_text;
 	struct qemu_cgroup cgroup;
@@ -185,6 +186,33 @@ static int read_stat(int fd, struct stat_fields *ret)
 
 static void rescan(struct qemu_proc *proc);
 
+/* Opens the cgroup that the process is in, if it is not the one that is open. */
+static void find_cgroup(struct qemu_proc *proc)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct qemu_cgroup found = QEMU_CGROUP_INIT;
+	unsigned before = open_shortages();
+	int r = read_file_at(proc->dir, "cgroup", LIMIT_PROC_FILE_BYTES, &text);
+
+	proc->cgroup_age = 0;
+	if (r == 0 && proc->cgroup_text && !strcmp(proc->cgroup_text, strbuf_str(&text)))
+		return;
+	if (r == 0)
+		qemu_cgroup_open(proc->root_fd, strbuf_str(&text), proc->reads, &found);
+	bool lacking = open_shortages() != before;
+
+	if (proc->cgroup_text && (r < 0 || lacking)) {
+		/* the one that is open will do until there are descriptors again */
+		qemu_cgroup_done(&found);
+		return;
+	}
+	qemu_cgroup_done(&proc->cgroup);
+	proc->cgroup = found;
+	proc->cgroup_lacking = lacking;
+	free(proc->cgroup_text);
+	proc->cgroup_text = r == 0 ? strbuf_steal(&text) : NULL;
+}
+
 int qemu_proc_open(
 	int root_fd, const struct vm_ident *vm, uint64_t reads, struct qemu_proc **ret)
 {
@@ -231,12 +259,7 @@ int qemu_proc_open(
 	if (reads & READS(RSS))
 		proc->status = open_at(proc->dir, "status", O_RDONLY);
 	proc->status_lacking = open_shortages() != before;
-	before = open_shortages();
-	if (read_file_at(proc->dir, "cgroup", LIMIT_PROC_FILE_BYTES, &text) == 0) {
-		proc->cgroup_text = xstrdup(strbuf_str(&text));
-		qemu_cgroup_open(root_fd, proc->cgroup_text, reads, &proc->cgroup);
-	}
-	proc->cgroup_lacking = open_shortages() != before;
+	find_cgroup(proc);
 	if (reads & READS(VCPUS)) {
 		proc->n_threads = stat.v[STAT_NUM_THREADS];
 		rescan(proc);
@@ -554,21 +577,40 @@ static void set_ticks(struct fact *fact, uint64_t ticks)
 {
 	const uint64_t ns_per_tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
 
-	if (!fact->have && ticks <= UINT64_MAX / ns_per_tick)
+	if (ticks <= UINT64_MAX / ns_per_tick)
 		fact_set(fact, value_u64(ticks * ns_per_tick));
 }
 
-/* The cgroup, where there is one, knows the times better: vhost threads are in it, too. */
-static void set_times(const struct stat_fields *stat, struct vm_sample *out)
+/*
+ * The cgroup, where there is one, knows the times better: vhost threads are in it, too.  A
+ * counter is not to go on as another one, which is less, when it cannot be read.
+ */
+static void set_times(const struct qemu_proc *proc, const struct stat_fields *stat,
+	struct vm_sample *out)
 {
-	if (stat->have[STAT_UTIME] && stat->have[STAT_STIME]) {
+	bool have =
+		stat->have[STAT_UTIME] && stat->have[STAT_STIME] && !proc->cgroup_lacking;
+
+	if (have && !qemu_cgroup_has_modes(&proc->cgroup)) {
 		set_ticks(&out->facts[VM_CPU_USER], stat->v[STAT_UTIME]);
 		set_ticks(&out->facts[VM_CPU_SYSTEM], stat->v[STAT_STIME]);
+	}
+	if (have && !qemu_cgroup_has_time(&proc->cgroup))
 		set_ticks(&out->facts[VM_CPU_TIME],
 			stat->v[STAT_UTIME] + stat->v[STAT_STIME]);
-	}
 	if (out->facts[VM_CPU_TIME].have && out->facts[VM_CPU_USER].have)
 		out->known |= READS(CPU);
+}
+
+/* A process may be moved to another cgroup; then the one it was in tells nothing new. */
+static void sample_cgroup(struct qemu_proc *proc, struct vm_sample *out)
+{
+	if (++proc->cgroup_age >= RESCAN_SAMPLES)
+		find_cgroup(proc);
+	if (!qemu_cgroup_sample(&proc->cgroup, out)) {
+		find_cgroup(proc);
+		(void)qemu_cgroup_sample(&proc->cgroup, out);
+	}
 }
 
 int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
@@ -578,10 +620,8 @@ int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
 
 	if (r < 0)
 		return -ESRCH;
-	qemu_cgroup_sample(&proc->cgroup, out);
-	/* a counter is not to go on as another one, which is less */
-	if (!proc->cgroup_lacking)
-		set_times(&stat, out);
+	sample_cgroup(proc, out);
+	set_times(proc, &stat, out);
 	set_field(&out->facts[VM_THREADS], &stat, STAT_NUM_THREADS);
 	set_field(&out->facts[VM_MINOR_FAULTS], &stat, STAT_MINFLT);
 	set_field(&out->facts[VM_MAJOR_FAULTS], &stat, STAT_MAJFLT);
