@@ -50,6 +50,10 @@ static const struct catalogue_entry entries[] = {
 	IOTUNE_SOURCES(IOTUNE_ENTRY)
 	USAGE_SOURCES(USAGE_ENTRY)
 	KERNEL_SOURCES(KERNEL_ENTRY)
+	KERNEL_ENTRY(IOTHREAD_TIME, "iothread.*.time", UINT64, "ns", COUNTER,
+		READS(IOTHREAD_TIMES),
+		"/proc/<pid>/task/<tid>/schedstat, first, of threads \"IO iothread<n>\"",
+		"Time that an I/O thread ran")
 	SAMPLE_SOURCES(SAMPLE_ENTRY)
 	SNAPSHOT_SOURCES(SNAPSHOT_ENTRY)
 

@@ -53,6 +53,7 @@ enum catalogue_read {
 	/* of a VM, from the kernel alone */
 	READ_PROCESS = READ_EITHER_COUNT, /* /proc/<pid>/stat */
 	READ_PROCESS_IO,                  /* /proc/<pid>/io */
+	READ_IOTHREAD_TIMES,              /* its I/O threads */
 	READ_THROTTLE, /* cpu.stat of its cgroup, those below and those above */
 	READ_CGROUP_MEMORY,
 	READ_CGROUP_WEIGHT,
@@ -415,6 +416,13 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		READS(THROTTLE), "cpu.stat: throttled_usec, throttled_time, added up",   \
 		"Time in which the VM, or who shares a quota with it, was stopped, all " \
 		"processors added up")                                                   \
+	X(IOTHREADS_TIME, "domain.iothread.time", UINT64, "ns", COUNTER,                 \
+		READS(IOTHREAD_TIMES), "sum of iothread.*.time, unplugged ones too",     \
+		"Time that all I/O threads ran")                                         \
+	X(EMULATOR_TIME, "domain.emulator.time", UINT64, "ns", COUNTER,                  \
+		READS(CPU) | READS(VCPUS) | READS(IOTHREAD_TIMES),                       \
+		"cpu.time - domain.vcpu.time - domain.iothread.time",                    \
+		"Time that the VM's other threads ran: emulator, vhost")                 \
 	X(CGROUP_MEMORY, "cgroup.memory.current", UINT64, "B", GAUGE,                    \
 		READS(CGROUP_MEMORY), "cgroup memory.current, memory.usage_in_bytes",    \
 		"Memory charged to the VM, page cache included")                         \
@@ -427,16 +435,18 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 
 #define USAGE_SOURCES(X)                                                                 \
 	X(VCPUS_TIME, "domain.vcpu.time", UINT64, "ns", COUNTER, READS(VCPUS),           \
-		"sum of vcpu.*.time", "Time that all virtual CPUs ran")                  \
+		"sum of vcpu.*.time, unplugged ones too",                                \
+		"Time that all virtual CPUs ran")                                        \
 	X(VCPUS_DELAY, "domain.vcpu.delay", UINT64, "ns", COUNTER, READS(VCPUS),         \
-		"sum of vcpu.*.delay",                                                   \
+		"sum of vcpu.*.delay, unplugged ones too",                               \
 		"Time that virtual CPUs were ready but waited for a processor (steal)")  \
 	X(VCPUS_WAIT, "domain.vcpu.wait", UINT64, "ns", COUNTER,                         \
-		READS(VCPUS) | READS(WAIT), "sum of vcpu.*.wait",                        \
+		READS(VCPUS) | READS(WAIT), "sum of vcpu.*.wait, unplugged ones too",    \
 		"The same as domain.vcpu.delay, as the kernel's schedstats count it")    \
 	X(USAGE_CPU, "usage.cpu", REAL64, "%", GAUGE, READS(CPU) | READS(VCPUS),         \
 		"100 * growth of cpu.time / (time * vcpu.current), last period",         \
-		"CPU that the VM used, of what its virtual CPUs could")                  \
+		"CPU that the VM used, of what its virtual CPUs could; over 100 where "  \
+		"emulator, vhost and I/O threads, which count, work beside them")        \
 	X(USAGE_STEAL, "usage.steal", REAL64, "%", GAUGE, READS(VCPUS),                  \
 		"100 * growth of domain.vcpu.delay / (time * vcpu.current), last period", \
 		"Time that virtual CPUs were ready but got no processor")                \
@@ -502,7 +512,8 @@ enum domain_key {
 #undef CATALOGUE_IOTUNE_KEY
 
 #define CATALOGUE_KEY(key, ...) VM_##key,
-/* What the fast lane knows of a VM: one value each, then one for each vCPU or interface. */
+/* What the fast lane knows of a VM: one value each, then one for each I/O thread, vCPU or
+ * interface. */
 enum vm_key {
 	VM_CPU_TIME,
 	VM_CPU_USER,
@@ -514,7 +525,8 @@ enum vm_key {
 	VM_BALLOON_MAXIMUM,
 	VM_NET_COUNT,
 	KERNEL_SOURCES(CATALOGUE_KEY) USAGE_SOURCES(CATALOGUE_KEY) VM_SCALAR_COUNT,
-	VM_VCPU_STATE = VM_SCALAR_COUNT,
+	VM_IOTHREAD_TIME = VM_SCALAR_COUNT,
+	VM_VCPU_STATE,
 	VM_VCPU_TIME,
 	VM_VCPU_WAIT,
 	VM_VCPU_DELAY,

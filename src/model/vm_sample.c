@@ -15,12 +15,15 @@ void vm_sample_clear(struct vm_sample *s)
 {
 	memset(s->facts, 0, sizeof(s->facts));
 	s->known = 0;
-	s->n_vcpus = s->n_nics = 0;
+	s->n_vcpus = s->n_iothreads = s->n_nics = 0;
+	s->cgroup = 0;
+	s->iothreads_known = false;
 }
 
 void vm_sample_done(struct vm_sample *s)
 {
 	free(s->vcpus);
+	free(s->iothreads);
 	free(s->nics);
 	*s = (struct vm_sample){ 0 };
 }
@@ -32,6 +35,14 @@ struct vcpu_sample *vm_sample_add_vcpu(struct vm_sample *s, unsigned number)
 	return &s->vcpus[s->n_vcpus++];
 }
 
+struct vcpu_sample *vm_sample_add_iothread(struct vm_sample *s, unsigned number)
+{
+	s->iothreads = xgrow(
+		s->iothreads, s->n_iothreads, &s->cap_iothreads, sizeof(*s->iothreads));
+	s->iothreads[s->n_iothreads] = (struct vcpu_sample){ .number = number };
+	return &s->iothreads[s->n_iothreads++];
+}
+
 struct nic_sample *vm_sample_add_nic(struct vm_sample *s, unsigned number)
 {
 	s->nics = xgrow(s->nics, s->n_nics, &s->cap_nics, sizeof(*s->nics));
@@ -39,21 +50,114 @@ struct nic_sample *vm_sample_add_nic(struct vm_sample *s, unsigned number)
 	return &s->nics[s->n_nics++];
 }
 
-/* A vCPU that is missing for a moment would come back as a leap: no sum without each part. */
-static void add_up_vcpus(struct vm_sample *s)
+void vm_counters_done(struct vm_counters *c)
+{
+	free(c->vcpus.at);
+	free(c->iothreads.at);
+	*c = (struct vm_counters){ 0 };
+}
+
+static void copy_list(struct vcpu_list *list)
+{
+	struct vcpu_counters *from = list->at;
+
+	list->at = xcalloc(list->n, sizeof(*list->at));
+	list->cap = list->n;
+	if (list->n)
+		memcpy(list->at, from, list->n * sizeof(*list->at));
+}
+
+struct vm_counters vm_counters_copy(const struct vm_counters *c)
+{
+	struct vm_counters copy = *c;
+
+	copy_list(&copy.vcpus);
+	copy_list(&copy.iothreads);
+	return copy;
+}
+
+/* ---- counters ---- */
+
+/* @other: it is another thing that counts now, whatever it says. */
+static uint64_t go_on(struct vm_counter *c, uint64_t raw, bool other)
+{
+	if (c->have && (other || raw < c->raw))
+		c->base += c->raw - raw;
+	c->have = true;
+	c->raw = raw;
+	return raw + c->base;
+}
+
+static void go_on_fact(struct vm_counter *c, struct fact *fact, bool other)
+{
+	if (fact->have)
+		fact->value.u = go_on(c, fact->value.u, other);
+}
+
+static void go_on_times(struct vm_sample *s, struct vm_counters *last)
+{
+	bool other = last->time.have && s->cgroup != last->cgroup;
+
+	if (!s->facts[VM_CPU_TIME].have)
+		return;
+	go_on_fact(&last->time, &s->facts[VM_CPU_TIME], other);
+	go_on_fact(&last->user, &s->facts[VM_CPU_USER], other);
+	go_on_fact(&last->system, &s->facts[VM_CPU_SYSTEM], other);
+	last->cgroup = s->cgroup;
+}
+
+/* @hint: where to look first; they come in the same order each time. */
+static struct vcpu_counters *find_counters(
+	struct vcpu_list *list, unsigned number, size_t hint)
+{
+	for (size_t k = 0; k < list->n; k++) {
+		size_t i = (hint + k) % list->n;
+
+		if (list->at[i].number == number)
+			return &list->at[i];
+	}
+	list->at = xgrow(list->at, list->n, &list->cap, sizeof(*list->at));
+	list->at[list->n] = (struct vcpu_counters){ .number = number };
+	return &list->at[list->n++];
+}
+
+static void go_on_vcpus(struct vcpu_sample *vcpus, size_t n, struct vcpu_list *list)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct vcpu_sample *v = &vcpus[i];
+		struct vcpu_counters *c = find_counters(list, v->number, i);
+
+		if (v->have_time)
+			v->time_ns = go_on(&c->time, v->time_ns, false);
+		if (v->have_delay)
+			v->delay_ns = go_on(&c->delay, v->delay_ns, false);
+		if (v->have_wait)
+			v->wait_ns = go_on(&c->wait, v->wait_ns, false);
+	}
+}
+
+/* ---- sums ---- */
+
+static uint64_t shown(const struct vm_counter *c)
+{
+	return c->have ? c->raw + c->base : 0;
+}
+
+/* One that cannot be read for a moment is no part of a true sum. */
+static void add_up_vcpus(struct vm_sample *s, const struct vm_counters *last)
 {
 	bool have_time = s->n_vcpus, have_delay = s->n_vcpus, have_wait = s->n_vcpus;
 	uint64_t time_ns = 0, delay_ns = 0, wait_ns = 0;
 
 	for (size_t i = 0; i < s->n_vcpus; i++) {
-		const struct vcpu_sample *v = &s->vcpus[i];
-
-		have_time &= v->have_time;
-		have_delay &= v->have_delay;
-		have_wait &= v->have_wait;
-		time_ns += v->time_ns;
-		delay_ns += v->delay_ns;
-		wait_ns += v->wait_ns;
+		have_time &= s->vcpus[i].have_time;
+		have_delay &= s->vcpus[i].have_delay;
+		have_wait &= s->vcpus[i].have_wait;
+	}
+	for (size_t i = 0; i < last->vcpus.n; i++) {
+		time_ns += shown(&last->vcpus.at[i].time);
+		delay_ns += shown(&last->vcpus.at[i].delay);
+		wait_ns += shown(&last->vcpus.at[i].wait);
 	}
 	if (have_time)
 		fact_set(&s->facts[VM_VCPUS_TIME], value_u64(time_ns));
@@ -63,50 +167,127 @@ static void add_up_vcpus(struct vm_sample *s)
 		fact_set(&s->facts[VM_VCPUS_WAIT], value_u64(wait_ns));
 }
 
-/* 100 * (@now - @then) / @whole */
+static void add_up_iothreads(struct vm_sample *s, const struct vm_counters *last)
+{
+	bool have = s->iothreads_known;
+	uint64_t time_ns = 0;
+
+	for (size_t i = 0; i < s->n_iothreads; i++)
+		have &= s->iothreads[i].have_time;
+	for (size_t i = 0; i < last->iothreads.n; i++)
+		time_ns += shown(&last->iothreads.at[i].time);
+	if (have)
+		fact_set(&s->facts[VM_IOTHREADS_TIME], value_u64(time_ns));
+}
+
+/* They are read one after another: what is left may seem to be a little less than nothing. */
+static void subtract(struct vm_sample *s)
+{
+	const struct fact *all = &s->facts[VM_CPU_TIME],
+			  *vcpus = &s->facts[VM_VCPUS_TIME],
+			  *io = &s->facts[VM_IOTHREADS_TIME];
+
+	if (!all->have || !vcpus->have || !io->have)
+		return;
+	uint64_t others = vcpus->value.u + io->value.u;
+
+	fact_set(&s->facts[VM_EMULATOR_TIME],
+		value_u64(all->value.u > others ? all->value.u - others : 0));
+}
+
+/* ---- rates ---- */
+
+/* 100 * @growth / @whole */
+static struct value percent(uint64_t growth, double whole)
+{
+	return value_real(100.0 * (double)growth / whole);
+}
+
 static void set_percent(
 	struct fact *ret, const struct fact *now, const struct fact *then, double whole)
 {
 	if (now->have && then->have && now->value.u >= then->value.u && whole > 0)
-		fact_set(ret,
-			value_real(
-				100.0 * (double)(now->value.u - then->value.u) / whole));
+		fact_set(ret, percent(now->value.u - then->value.u, whole));
+}
+
+/*
+ * Adds what one vCPU's counter grew since the last rates, and remembers for the next.  What
+ * just came has grown by nothing.
+ * Return: false if that is not known: it could not be read now, or then.
+ */
+static bool add_growth(bool have, const struct vm_counter *c, uint64_t *last,
+	int64_t *last_mono_ns, int64_t rate_mono_ns, int64_t now, uint64_t *growth)
+{
+	bool came = !*last_mono_ns,
+	     known = have && (came || *last_mono_ns == rate_mono_ns);
+
+	if (!have)
+		return false;
+	if (known && !came)
+		*growth += shown(c) - *last;
+	*last = shown(c);
+	*last_mono_ns = now;
+	return known;
+}
+
+/* From each vCPU's own growth, so that none that comes or goes shows in it. */
+static void rate_vcpus(struct vm_sample *s, struct vm_counters *last, double whole)
+{
+	bool know_delay = s->n_vcpus, know_wait = s->n_vcpus;
+	uint64_t delay = 0, wait = 0;
+
+	for (size_t i = 0; i < s->n_vcpus; i++) {
+		const struct vcpu_sample *v = &s->vcpus[i];
+		struct vcpu_counters *c = find_counters(&last->vcpus, v->number, i);
+
+		know_delay &= add_growth(v->have_delay, &c->delay, &c->last_delay,
+			&c->delay_mono_ns, last->mono_ns, s->mono_ns, &delay);
+		know_wait &= add_growth(v->have_wait, &c->wait, &c->last_wait,
+			&c->wait_mono_ns, last->mono_ns, s->mono_ns, &wait);
+	}
+	if (know_delay && whole > 0)
+		fact_set(&s->facts[VM_USAGE_STEAL], percent(delay, whole));
+	if (know_wait && whole > 0)
+		fact_set(&s->facts[VM_USAGE_WAIT], percent(wait, whole));
 }
 
 static_assert(VM_USAGE_MEMORY_PRESSURE == VM_SCALAR_COUNT - 1, "the rates stand last");
+
+static void set_rates(struct vm_sample *s, struct vm_counters *last)
+{
+	struct fact *f = s->facts, *throttled = &f[VM_USAGE_THROTTLED];
+	double ns = last->mono_ns ? (double)(s->mono_ns - last->mono_ns) : 0;
+	uint64_t vcpus = f[VM_VCPU_CURRENT].have ? f[VM_VCPU_CURRENT].value.u : 0;
+	double whole = ns * (double)vcpus;
+
+	rate_vcpus(s, last, whole);
+	set_percent(&f[VM_USAGE_CPU], &f[VM_CPU_TIME], &last->cpu, whole);
+	set_percent(throttled, &f[VM_THROTTLED_TIME], &last->throttled, whole);
+	/* a quota above the VM stops others, too */
+	if (throttled->have && throttled->value.real > 100)
+		throttled->value.real = 100;
+	set_percent(&f[VM_USAGE_MEMORY_PRESSURE], &f[VM_PRESSURE_MEMORY_SOME_TOTAL],
+		&last->pressure, ns / 1000); /* microseconds */
+}
 
 void vm_sample_derive(struct vm_sample *s, struct vm_counters *last)
 {
 	struct fact *f = s->facts;
 
-	add_up_vcpus(s);
+	go_on_times(s, last);
+	go_on_vcpus(s->vcpus, s->n_vcpus, &last->vcpus);
+	go_on_vcpus(s->iothreads, s->n_iothreads, &last->iothreads);
+	add_up_vcpus(s, last);
+	add_up_iothreads(s, last);
+	subtract(s);
 	if (last->mono_ns && s->mono_ns - last->mono_ns < MIN_RATE_NS) {
 		memcpy(&f[VM_USAGE_CPU], last->rates, sizeof(last->rates));
 		return;
 	}
-	struct vm_counters now = { .mono_ns = s->mono_ns,
-		.cpu = f[VM_CPU_TIME],
-		.delay = f[VM_VCPUS_DELAY],
-		.wait = f[VM_VCPUS_WAIT],
-		.throttled = f[VM_THROTTLED_TIME],
-		.pressure = f[VM_PRESSURE_MEMORY_SOME_TOTAL] };
-
-	if (last->mono_ns) {
-		double ns = (double)(now.mono_ns - last->mono_ns);
-		uint64_t vcpus = f[VM_VCPU_CURRENT].have ? f[VM_VCPU_CURRENT].value.u : 0;
-		double whole = ns * (double)vcpus;
-
-		set_percent(&f[VM_USAGE_CPU], &now.cpu, &last->cpu, whole);
-		set_percent(&f[VM_USAGE_STEAL], &now.delay, &last->delay, whole);
-		set_percent(&f[VM_USAGE_WAIT], &now.wait, &last->wait, whole);
-		set_percent(
-			&f[VM_USAGE_THROTTLED], &now.throttled, &last->throttled, whole);
-		/* a quota above the VM stops others, too */
-		if (f[VM_USAGE_THROTTLED].have && f[VM_USAGE_THROTTLED].value.real > 100)
-			f[VM_USAGE_THROTTLED].value.real = 100;
-		set_percent(&f[VM_USAGE_MEMORY_PRESSURE], &now.pressure, &last->pressure,
-			ns / 1000); /* microseconds */
-	}
-	memcpy(now.rates, &f[VM_USAGE_CPU], sizeof(now.rates));
-	*last = now;
+	set_rates(s, last);
+	last->mono_ns = s->mono_ns;
+	last->cpu = f[VM_CPU_TIME];
+	last->throttled = f[VM_THROTTLED_TIME];
+	last->pressure = f[VM_PRESSURE_MEMORY_SOME_TOTAL];
+	memcpy(last->rates, &f[VM_USAGE_CPU], sizeof(last->rates));
 }

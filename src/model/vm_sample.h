@@ -12,6 +12,7 @@
 #include "core/catalogue.h"
 #include "core/fact.h"
 
+/* Of an I/O thread the time alone. */
 struct vcpu_sample {
 	unsigned number;
 	uint64_t time_ns, delay_ns, wait_ns;
@@ -30,8 +31,12 @@ struct vm_sample {
 	int64_t mono_ns;
 	uint64_t known; /* READS() of READS_EITHER: what all was learnt of */
 	struct fact facts[VM_SCALAR_COUNT];
+	uint64_t cgroup; /* which one counts the VM's time; 0: none, or not known */
 	struct vcpu_sample *vcpus; /* sorted by number */
 	size_t n_vcpus, cap_vcpus;
+	struct vcpu_sample *iothreads; /* sorted by number */
+	size_t n_iothreads, cap_iothreads;
+	bool iothreads_known;    /* there are no others */
 	struct nic_sample *nics; /* sorted by number */
 	size_t n_nics, cap_nics;
 };
@@ -40,22 +45,59 @@ struct vm_sample {
 void vm_sample_clear(struct vm_sample *s);
 void vm_sample_done(struct vm_sample *s);
 
-/* A new vCPU or interface at the end, all zero but for the number. */
+/* A new vCPU, I/O thread or interface at the end, all zero but for the number. */
 struct vcpu_sample *vm_sample_add_vcpu(struct vm_sample *s, unsigned number);
+struct vcpu_sample *vm_sample_add_iothread(struct vm_sample *s, unsigned number);
 struct nic_sample *vm_sample_add_nic(struct vm_sample *s, unsigned number);
 
 #define VM_RATES (VM_SCALAR_COUNT - VM_USAGE_CPU)
 
-/* The counters that rates are made of, and the last rates. */
-struct vm_counters {
-	int64_t mono_ns; /* 0: none yet */
-	struct fact cpu, delay, wait, throttled, pressure;
-	struct fact rates[VM_RATES]; /* VM_USAGE_CPU and following */
+/*
+ * A counter whose thing may be replaced by another one, which counts from its own start: a
+ * vCPU that was unplugged and plugged, the cgroup of a process that was moved.  It goes on
+ * from where it was; what was counted between the last look at the one and the first at the
+ * other is lost.
+ */
+struct vm_counter {
+	bool have;
+	uint64_t raw;  /* last seen */
+	uint64_t base; /* modulo 2^64: what is shown is @raw and this */
 };
 
+/* What is known of a vCPU, or an I/O thread, that is there or was once. */
+struct vcpu_counters {
+	unsigned number;
+	struct vm_counter time, delay, wait;
+	/* at the last rate, and when that was; 0: it was not there, or could not be read */
+	uint64_t last_delay, last_wait;
+	int64_t delay_mono_ns, wait_mono_ns;
+};
+
+struct vcpu_list {
+	struct vcpu_counters *at;
+	size_t n, cap;
+};
+
+/* What all samples of a run so far have in common: the counters, and the last rates. */
+struct vm_counters {
+	int64_t mono_ns; /* of the last rates; 0: none yet */
+	uint64_t cgroup;
+	struct vm_counter time, user, system;
+	struct vcpu_list vcpus, iothreads;
+	struct fact cpu, throttled, pressure; /* at the last rates */
+	struct fact rates[VM_RATES];          /* VM_USAGE_CPU and following */
+};
+
+void vm_counters_done(struct vm_counters *c);
+
+/* A copy that shares nothing with @c, for the caller to be done with. */
+struct vm_counters vm_counters_copy(const struct vm_counters *c);
+
 /*
- * Sums over the vCPUs (VM_VCPUS_*), then the rates since @last (VM_USAGE_*, formulas in the
- * catalogue), which moves on to @s.  A counter that went back gives no rate; over less
- * than the kernel's tick the last rates stand.
+ * First the counters of @s go on from where they were (struct vm_counter).  Then the sums
+ * over vCPUs and I/O threads, those that were unplugged included, so that no sum falls
+ * (VM_VCPUS_*, VM_IOTHREADS_TIME), and what is left (VM_EMULATOR_TIME).  Then the rates since
+ * @last (VM_USAGE_*, formulas in the catalogue), which moves on to @s.  A counter that went
+ * back gives no rate; over less than the kernel's tick the last rates stand.
  */
 void vm_sample_derive(struct vm_sample *s, struct vm_counters *last);

@@ -88,4 +88,5 @@ static inline void add_process(struct fixture *f)
 	add_thread(f, 4713, "CPU 1/TCG\n", "2000 20 1\n");
 	add_thread(f, 4712, "CPU 0/KVM\n", "1000 10 1\n");
 	add_thread(f, 4714, "CPU x/KVM\n", "1 1 1\n");
+	add_thread(f, 4715, "IO iothread1\n", "500 5 1\n");
 }

@@ -108,6 +108,106 @@ static void threads_that_come_and_go_are_noticed(void **state)
 	fixture_done(&f);
 }
 
+static void sample_and_derive(
+	struct qemu_proc *proc, struct vm_sample *s, struct vm_counters *last)
+{
+	int64_t mono_ns = s->mono_ns + NS_PER_S;
+
+	vm_sample_clear(s);
+	s->mono_ns = mono_ns;
+	assert_int_equal(qemu_proc_sample(proc, s), 0);
+	vm_sample_derive(s, last);
+}
+
+/* All that the VM used is its vCPUs', its I/O threads' or the emulator's. */
+static void emulator_and_io_threads_are_told_apart(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct qemu_proc *proc = NULL;
+	struct vm_sample s = { 0 };
+	struct vm_counters last = { 0 };
+
+	add_process(&f);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), 0);
+	sample_and_derive(proc, &s, &last);
+	assert_true(s.n_iothreads == 1 && s.iothreads[0].number == 1);
+	assert_int_equal(fact_u64(&s, VM_VCPUS_TIME), 3000);
+	assert_int_equal(fact_u64(&s, VM_IOTHREADS_TIME), 500);
+	const uint64_t emulator = fact_u64(&s, VM_CPU_TIME) - 3500;
+
+	assert_int_equal(fact_u64(&s, VM_EMULATOR_TIME), emulator);
+	/* what was used by those that are unplugged stays theirs */
+	remove_thread(&f, 4713);
+	remove_thread(&f, 4715);
+	set_stat(&f, 3);
+	sample_and_derive(proc, &s, &last);
+	assert_true(s.n_vcpus == 1 && s.n_iothreads == 0);
+	assert_int_equal(fact_u64(&s, VM_VCPUS_TIME), 3000);
+	assert_int_equal(fact_u64(&s, VM_VCPUS_DELAY), 30);
+	assert_int_equal(fact_u64(&s, VM_IOTHREADS_TIME), 500);
+	assert_int_equal(fact_u64(&s, VM_EMULATOR_TIME), emulator);
+	/* plugged again it goes on from there */
+	add_thread(&f, 4720, "CPU 1/KVM\n", "7 3 1\n");
+	set_stat(&f, 4);
+	sample_and_derive(proc, &s, &last);
+	add_thread(&f, 4720, "CPU 1/KVM\n", "107 13 1\n");
+	sample_and_derive(proc, &s, &last);
+	assert_int_equal(s.vcpus[1].time_ns, 2100);
+	assert_int_equal(fact_u64(&s, VM_VCPUS_TIME), 3100);
+	assert_int_equal(fact_u64(&s, VM_VCPUS_DELAY), 40);
+	qemu_proc_free(proc);
+	/* for the others, I/O threads need not be looked at */
+	assert_int_equal(
+		qemu_proc_open(f.fd, &ident, READS(CPU) | READS(VCPUS), &proc), 0);
+	sample_and_derive(proc, &s, &last);
+	assert_false(s.facts[VM_IOTHREADS_TIME].have);
+	assert_false(s.facts[VM_EMULATOR_TIME].have);
+	qemu_proc_free(proc);
+	vm_counters_done(&last);
+	vm_sample_done(&s);
+	fixture_done(&f);
+}
+
+/* Its old cgroup tells nothing any more, its new one counts from its own start. */
+static void a_process_that_is_moved_is_followed(void **state)
+{
+	(void)state;
+#define CGROUP(name) "machine.slice/machine-qemu" name ".scope"
+	struct fixture f;
+	struct qemu_proc *proc = NULL;
+	struct vm_sample s = { 0 };
+	struct vm_counters last = { 0 };
+
+	add_process(&f);
+	fixture_add(&f, "proc/4711/cgroup", "0::/" CGROUP("-1") "\n");
+	fixture_add(&f, "sys/fs/cgroup/" CGROUP("-1") "/cpu.stat",
+		"usage_usec 9000\nuser_usec 5000\nsystem_usec 4000\n");
+	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), 0);
+	sample_and_derive(proc, &s, &last);
+	assert_int_equal(fact_u64(&s, VM_CPU_TIME), 9000000);
+	fixture_add(&f, "proc/4711/cgroup", "0::/" CGROUP("-2") "\n");
+	fixture_add(&f, "sys/fs/cgroup/" CGROUP("-2") "/cpu.stat",
+		"usage_usec 100\nuser_usec 50\nsystem_usec 50\n");
+	for (int i = 0; i < 16; i++)
+		sample_and_derive(proc, &s, &last);
+	fixture_add(&f, "sys/fs/cgroup/" CGROUP("-2") "/cpu.stat",
+		"usage_usec 1100\nuser_usec 550\nsystem_usec 550\n");
+	sample_and_derive(proc, &s, &last);
+	assert_int_equal(fact_u64(&s, VM_CPU_TIME), 10000000);
+	assert_int_equal(fact_u64(&s, VM_CPU_USER), 5500000);
+	assert_int_equal((int)(s.facts[VM_USAGE_CPU].value.real * 1000 + 0.5), 50);
+	/* in nobody's it has what /proc tells, which is more, and another beginning */
+	fixture_add(&f, "proc/4711/cgroup", "0::/system.slice\n");
+	for (int i = 0; i < 16; i++)
+		sample_and_derive(proc, &s, &last);
+	assert_int_equal(fact_u64(&s, VM_CPU_TIME), 10000000);
+	qemu_proc_free(proc);
+	vm_counters_done(&last);
+	vm_sample_done(&s);
+	fixture_done(&f);
+}
+
 /* A pid file may be old, and its pid another process' by now. */
 static void a_reused_pid_is_not_mistaken(void **state)
 {
@@ -362,7 +462,7 @@ static void rates_are_over_the_last_period(void **state)
 	/* a moment later the rates stand */
 	vm_sample_clear(&s);
 	s.mono_ns += NS_PER_MS;
-	fact_set(&s.facts[VM_CPU_TIME], value_u64(2 * NS_PER_S));
+	fact_set(&s.facts[VM_CPU_TIME], value_u64(NS_PER_S));
 	vm_sample_derive(&s, &last);
 	assert_int_equal((int)(s.facts[VM_USAGE_CPU].value.real * 100), 5000);
 
@@ -374,12 +474,13 @@ static void rates_are_over_the_last_period(void **state)
 	*vm_sample_add_vcpu(&s, 0) =
 		(struct vcpu_sample){ .delay_ns = 5, .have_delay = true };
 	*vm_sample_add_vcpu(&s, 1) =
-		(struct vcpu_sample){ .delay_ns = 6, .have_delay = true };
+		(struct vcpu_sample){ .number = 1, .delay_ns = 6, .have_delay = true };
 	vm_sample_derive(&s, &last);
 	assert_int_equal((int)s.facts[VM_USAGE_CPU].value.real, 0);
 	assert_int_equal((int)(s.facts[VM_USAGE_MEMORY_PRESSURE].value.real + 0.5), 25);
 	assert_int_equal(fact_u64(&s, VM_VCPUS_DELAY), 11);
 	assert_false(s.facts[VM_VCPUS_WAIT].have);
+	vm_counters_done(&last);
 	vm_sample_done(&s);
 }
 
@@ -608,6 +709,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_process_is_found_and_sampled),
 		cmocka_unit_test(threads_that_come_and_go_are_noticed),
+		cmocka_unit_test(emulator_and_io_threads_are_told_apart),
+		cmocka_unit_test(a_process_that_is_moved_is_followed),
 		cmocka_unit_test(a_reused_pid_is_not_mistaken),
 		cmocka_unit_test(the_process_of_an_odd_name_is_found),
 		cmocka_unit_test(the_process_of_a_hwuuid_is_found),

@@ -454,8 +454,9 @@ static void derive_with_vcpu_1(
 	*vm_sample_add_vcpu(s, 0) =
 		(struct vcpu_sample){ .delay_ns = (uint64_t)mono_ns / 10,
 			.have_delay = true };
-	*vm_sample_add_vcpu(s, 1) =
-		(struct vcpu_sample){ .delay_ns = delay_ns, .have_delay = have };
+	*vm_sample_add_vcpu(s, 1) = (struct vcpu_sample){
+		.number = 1, .delay_ns = delay_ns, .have_delay = have
+	};
 	vm_sample_derive(s, last);
 }
 
@@ -480,6 +481,67 @@ static void a_vcpu_missing_for_a_moment_makes_no_spike(void **state)
 			s.facts[VM_USAGE_STEAL].value.real < 6);
 	}
 	assert_true(s.facts[VM_USAGE_STEAL].have);
+	vm_counters_done(&last);
+	vm_sample_done(&s);
+}
+
+/* It stops all processors of all that are below it. */
+static void a_quota_of_many_throttles_at_most_all_the_time(void **state)
+{
+	(void)state;
+	struct vm_sample s = { 0 };
+	struct vm_counters last = { 0 };
+
+	for (uint64_t i = 1; i <= 3; i++) {
+		vm_sample_clear(&s);
+		s.mono_ns = (int64_t)i * NS_PER_S;
+		fact_set(&s.facts[VM_VCPU_CURRENT], value_u64(2));
+		fact_set(&s.facts[VM_THROTTLED_TIME],
+			value_u64(i == 3 ? 64 * NS_PER_S : i * NS_PER_S));
+		vm_sample_derive(&s, &last);
+		assert_int_equal((int)s.facts[VM_USAGE_THROTTLED].value.real,
+			i == 1           ? 0
+				: i == 2 ? 50
+					 : 100);
+	}
+	vm_counters_done(&last);
+	vm_sample_done(&s);
+}
+
+/* A vCPU's hours of waiting are no growth, whether it goes or comes back. */
+static void a_vcpu_that_comes_or_goes_shows_in_no_rate(void **state)
+{
+	(void)state;
+	struct vm_sample s = { 0 };
+	struct vm_counters last = { 0 };
+	const uint64_t hours = UINT64_C(3600) * NS_PER_S;
+	uint64_t sum = 0;
+
+	for (int i = 0; i < 12; i++) {
+		bool there = i % 4 < 2;
+
+		s.mono_ns += NS_PER_S;
+		vm_sample_clear(&s);
+		fact_set(&s.facts[VM_VCPU_CURRENT], value_u64(there ? 2 : 1));
+		*vm_sample_add_vcpu(&s, 0) =
+			(struct vcpu_sample){ .delay_ns = (uint64_t)s.mono_ns / 10,
+				.have_delay = true };
+		if (there)
+			*vm_sample_add_vcpu(&s, 1) = (struct vcpu_sample){
+				.number = 1, .delay_ns = hours, .have_delay = true
+			};
+		vm_sample_derive(&s, &last);
+		assert_true(s.facts[VM_VCPUS_DELAY].value.u >= sum);
+		sum = s.facts[VM_VCPUS_DELAY].value.u;
+		if (!s.facts[VM_USAGE_STEAL].have)
+			/* what it waited since it was last there is not known */
+			assert_true(i == 0 || i % 4 == 0);
+		else
+			assert_in_range((int)s.facts[VM_USAGE_STEAL].value.real,
+				there ? 4 : 9, there ? 5 : 10);
+	}
+	assert_true(sum < hours + 2 * NS_PER_S);
+	vm_counters_done(&last);
 	vm_sample_done(&s);
 }
 
@@ -498,6 +560,8 @@ int main(void)
 		cmocka_unit_test(board_knows_runs_and_configurations),
 		cmocka_unit_test(missed_beats_are_skipped_and_counted),
 		cmocka_unit_test(a_vcpu_missing_for_a_moment_makes_no_spike),
+		cmocka_unit_test(a_vcpu_that_comes_or_goes_shows_in_no_rate),
+		cmocka_unit_test(a_quota_of_many_throttles_at_most_all_the_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -236,6 +236,7 @@ static bool libvirt_serves(const struct catalogue_entry *e)
 			any |= list->metrics[k].available;
 		metric_list_unref(list);
 	}
+	vm_counters_done(&last);
 	run_unref(run);
 	spec_set_unref(specs);
 	return any;

@@ -95,6 +95,7 @@ static void parameters_become_metrics(void **state)
 	assert_true(find(list, "use")->value.real > 24.9);
 	assert_true(find(list, "use")->value.real < 25.1);
 	metric_list_unref(list);
+	vm_counters_done(&last);
 	run_unref(vm);
 	spec_set_unref(specs);
 }
@@ -135,6 +136,7 @@ static void what_is_covered_is_left_out(void **state)
 	assert_false(find(list, "poll")->available);
 	assert_u64(list, "blocks", 3);
 	metric_list_unref(list);
+	vm_counters_done(&last);
 	run_unref(vm);
 	spec_set_unref(specs);
 }

@@ -66,6 +66,24 @@ static void add_vcpus(struct metric_list_builder *b, const struct plan_item *ite
 		add_missing(b, item);
 }
 
+static void add_iothreads(struct metric_list_builder *b, const struct plan_item *item,
+	const struct vm_sample *sample)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < sample->n_iothreads; i++) {
+		const struct vcpu_sample *t = &sample->iothreads[i];
+		struct value value = value_u64(t->time_ns);
+
+		if (item->number != PLAN_EACH && (unsigned)item->number != t->number)
+			continue;
+		add_numbered(b, item, t->number, t->have_time ? &value : NULL);
+		any = true;
+	}
+	if (!any && item->number != PLAN_EACH)
+		add_missing(b, item);
+}
+
 static void add_nics(struct metric_list_builder *b, const struct plan_item *item,
 	const struct vm_sample *sample)
 {
@@ -102,6 +120,8 @@ struct metric_list *fast_list(const struct plan *plan, const struct vm_sample *s
 			add_nics(b, item, sample);
 		} else if (is_vcpu_key(item->key)) {
 			add_vcpus(b, item, sample);
+		} else if (item->key == VM_IOTHREAD_TIME) {
+			add_iothreads(b, item, sample);
 		} else {
 			const struct fact *fact = &sample->facts[item->key];
 

@@ -105,6 +105,7 @@ void fast_vm_free(void *state)
 	fast_description_free(atomic_load(&fv->fresh_description));
 	qemu_proc_free(fv->proc);
 	fast_description_free(fv->description);
+	vm_counters_done(&fv->last);
 	spec_set_unref(fv->shown.specs);
 	free(fv);
 }

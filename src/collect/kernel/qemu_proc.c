@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,9 +24,13 @@
 
 #define NAME_LOOKS 4u
 
+/* For any of these the threads are listed. */
+#define THREAD_READS (READS(VCPUS) | READS(IOTHREAD_TIMES))
+
 struct thread {
 	uint64_t tid;
 	int vcpu;      /* its number; -1: not a vCPU's */
+	int iothread;  /* its number; -1: not an I/O thread */
 	int schedstat; /* descriptors; -1 */
 	int sched;
 	bool seen;
@@ -43,8 +48,8 @@ struct qemu_proc {
 	unsigned age;       /* samples since then */
 	bool unsure;        /* new threads may not have their names yet, or their files */
 	bool listed;        /* all of them at least once */
-	struct thread *threads; /* vCPUs first, by number */
-	size_t n, cap, n_vcpus;
+	struct thread *threads; /* vCPUs first, then I/O threads, both by number */
+	size_t n, cap, n_vcpus, n_iothreads;
 	unsigned cgroup_age; /* samples since it was looked up */
 	bool cgroup_lacking; /* it could not be looked into for want of descriptors */
 	char *cgroup_text;
@@ -260,7 +265,7 @@ int qemu_proc_open(
 		proc->status = open_at(proc->dir, "status", O_RDONLY);
 	proc->status_lacking = open_shortages() != before;
 	find_cgroup(proc);
-	if (reads & READS(VCPUS)) {
+	if (reads & THREAD_READS) {
 		proc->n_threads = stat.v[STAT_NUM_THREADS];
 		rescan(proc);
 	}
@@ -309,21 +314,33 @@ int qemu_proc_shares(const struct qemu_proc *proc, uint64_t *ret)
 
 /* ---- threads ---- */
 
-/* "CPU 12/KVM" -> 12; -1 if the thread is no vCPU. */
-static int vcpu_number(int task_fd, const char *tid)
+/* The number between @before and @behind, below @limit; -1 if @name is not of that form. */
+static int number_in(const char *name, const char *before, char behind, uint64_t limit)
+{
+	uint64_t n = 0;
+
+	if (strncmp(name, before, strlen(before)) != 0)
+		return -1;
+	name += strlen(before);
+	return parse_u64_at(&name, &n) == 0 && *name == behind && n < limit ? (int)n : -1;
+}
+
+/* "CPU 12/KVM" is the vCPU 12, "IO iothread3" the I/O thread 3. */
+static void read_name(int task_fd, const char *tid, struct thread *t)
 {
 	_cleanup_free_ char *path = xasprintf("%s/comm", tid);
 	_cleanup_strbuf_ struct strbuf comm = STRBUF_INIT;
-	uint64_t n = 0;
 
 	if (read_file_at(task_fd, path, 64, &comm) < 0)
-		return -1;
-	const char *p = strbuf_str(&comm);
+		return;
+	t->vcpu = number_in(strbuf_str(&comm), "CPU ", '/', LIMIT_VCPUS);
+	t->iothread = number_in(strbuf_str(&comm), "IO iothread", '\n', LIMIT_THREADS);
+}
 
-	if (strncmp(p, "CPU ", 4) != 0)
-		return -1;
-	p += 4;
-	return parse_u64_at(&p, &n) == 0 && *p == '/' && n < LIMIT_VCPUS ? (int)n : -1;
+/* True if it has figures of its own. */
+static bool is_named(const struct thread *t)
+{
+	return t->vcpu >= 0 || t->iothread >= 0;
 }
 
 static struct thread *find_thread(struct qemu_proc *proc, uint64_t tid)
@@ -341,12 +358,12 @@ static int open_in_task(int task_fd, const char *tid, const char *file)
 	return open_at(task_fd, path, O_RDONLY);
 }
 
-/* Finds out whether a thread is a vCPU's.  Return: false if that could not be read now. */
+/* Finds out what a thread is.  Return: false if that could not be read now. */
 static bool look_at(int task_fd, const char *name, struct thread *t)
 {
 	unsigned before = open_shortages();
 
-	t->vcpu = vcpu_number(task_fd, name);
+	read_name(task_fd, name, t);
 	if (open_shortages() != before)
 		return false;
 	t->looks++;
@@ -357,9 +374,11 @@ static bool look_at(int task_fd, const char *name, struct thread *t)
 static void open_files(
 	const struct qemu_proc *proc, int task_fd, const char *name, struct thread *t)
 {
+	if (t->vcpu < 0 && !(proc->reads & READS(IOTHREAD_TIMES)))
+		return;
 	if (t->schedstat < 0)
 		t->schedstat = open_in_task(task_fd, name, "schedstat");
-	if (t->sched < 0 && proc->reads & READS(WAIT))
+	if (t->sched < 0 && t->vcpu >= 0 && proc->reads & READS(WAIT))
 		t->sched = open_in_task(task_fd, name, "sched");
 }
 
@@ -368,7 +387,9 @@ static struct thread *add_thread(struct qemu_proc *proc, uint64_t tid)
 	proc->threads = xgrow(proc->threads, proc->n, &proc->cap, sizeof(*proc->threads));
 	struct thread *t = &proc->threads[proc->n++];
 
-	*t = (struct thread){ .tid = tid, .vcpu = -1, .schedstat = -1, .sched = -1 };
+	*t = (struct thread){
+		.tid = tid, .vcpu = -1, .iothread = -1, .schedstat = -1, .sched = -1
+	};
 	return t;
 }
 
@@ -377,8 +398,19 @@ static int compare_threads(const void *a, const void *b)
 	const struct thread *x = a, *y = b;
 
 	/* -1 comes last */
-	return ((unsigned)x->vcpu > (unsigned)y->vcpu) -
-		((unsigned)x->vcpu < (unsigned)y->vcpu);
+	if (x->vcpu != y->vcpu)
+		return (unsigned)x->vcpu > (unsigned)y->vcpu ? 1 : -1;
+	return ((unsigned)x->iothread > (unsigned)y->iothread) -
+		((unsigned)x->iothread < (unsigned)y->iothread);
+}
+
+/* A listing may miss a thread when the one before it ends meanwhile. */
+static bool is_there(int task_fd, uint64_t tid)
+{
+	char name[24];
+
+	snprintf(name, sizeof(name), "%" PRIu64, tid);
+	return faccessat(task_fd, name, F_OK, 0) == 0;
 }
 
 /* Lists the threads; those that are known keep their descriptors. */
@@ -388,7 +420,7 @@ static void rescan(struct qemu_proc *proc)
 	int fd = open_at(proc->dir, "task", O_RDONLY | O_DIRECTORY);
 	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	size_t kept = 0;
-	bool all = true;
+	bool all = true, changed = false;
 
 	proc->age = 0;
 	if (!dir) {
@@ -408,28 +440,34 @@ static void rescan(struct qemu_proc *proc)
 		if (!t)
 			t = add_thread(proc, tid);
 		t->seen = true;
-		if (t->vcpu < 0 && t->looks < NAME_LOOKS)
+		if (!is_named(t) && t->looks < NAME_LOOKS) {
 			all &= look_at(fd, e->d_name, t);
-		if (t->vcpu >= 0)
+			changed |= is_named(t);
+		}
+		if (is_named(t))
 			open_files(proc, fd, e->d_name, t);
 	}
-	proc->n_vcpus = 0;
+	proc->n_vcpus = proc->n_iothreads = 0;
 	proc->unsure = open_shortages() != before;
 	proc->listed |= all;
 	for (size_t i = 0; i < proc->n; i++) {
 		struct thread *t = &proc->threads[i];
 
-		if (!t->seen) {
+		if (!t->seen && !(is_named(t) && is_there(fd, t->tid))) {
+			changed |= is_named(t);
 			thread_done(t);
 			continue;
 		}
 		proc->n_vcpus += t->vcpu >= 0;
-		proc->unsure |= t->vcpu < 0 && t->looks < NAME_LOOKS;
+		proc->n_iothreads += t->vcpu < 0 && t->iothread >= 0;
+		proc->unsure |= !is_named(t) && t->looks < NAME_LOOKS;
 		proc->threads[kept++] = *t;
 	}
 	proc->n = kept;
 	if (kept)
 		qsort(proc->threads, kept, sizeof(*proc->threads), compare_threads);
+	if (changed)
+		qemu_cgroup_relist(&proc->cgroup);
 }
 
 /* sched_debug's form: "wait_sum   :   12.345678", milliseconds. */
@@ -455,7 +493,7 @@ static bool read_wait(int fd, uint64_t *ret)
 }
 
 /* Return: false if the thread is gone, or its files cannot be read. */
-static bool sample_vcpu(struct thread *t, struct vcpu_sample *out)
+static bool sample_thread(struct thread *t, struct vcpu_sample *out)
 {
 	char text[128];
 	const char *p = text;
@@ -479,13 +517,20 @@ static bool sample_vcpu(struct thread *t, struct vcpu_sample *out)
 	return true;
 }
 
-static bool sample_vcpus(struct qemu_proc *proc, struct vm_sample *out)
+static bool sample_named(struct qemu_proc *proc, struct vm_sample *out)
 {
-	bool whole = true;
+	bool io = proc->reads & READS(IOTHREAD_TIMES), whole = true;
+	size_t n = proc->n_vcpus + (io ? proc->n_iothreads : 0);
 
-	for (size_t i = 0; i < proc->n_vcpus; i++)
-		whole &= sample_vcpu(&proc->threads[i],
-			vm_sample_add_vcpu(out, (unsigned)proc->threads[i].vcpu));
+	out->n_vcpus = out->n_iothreads = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct thread *t = &proc->threads[i];
+
+		whole &= sample_thread(t,
+			t->vcpu >= 0
+				? vm_sample_add_vcpu(out, (unsigned)t->vcpu)
+				: vm_sample_add_iothread(out, (unsigned)t->iothread));
+	}
 	return whole;
 }
 
@@ -497,15 +542,15 @@ static void sample_threads(
 	if (now != proc->n_threads || proc->unsure || ++proc->age >= RESCAN_SAMPLES)
 		rescan(proc);
 	proc->n_threads = now;
-	if (!sample_vcpus(proc, out)) {
+	if (!sample_named(proc, out)) {
 		/* one was unplugged just now, or has to be opened again */
 		rescan(proc);
-		out->n_vcpus = 0;
-		sample_vcpus(proc, out);
+		sample_named(proc, out);
 	}
 	/* the sum over some of them is not true */
 	if (!proc->listed)
-		out->n_vcpus = 0;
+		out->n_vcpus = out->n_iothreads = 0;
+	out->iothreads_known = proc->listed && proc->reads & READS(IOTHREAD_TIMES);
 	if (out->n_vcpus) {
 		fact_set(&out->facts[VM_VCPU_CURRENT], value_u64(out->n_vcpus));
 		out->known |= READS(VCPUS);
@@ -611,6 +656,7 @@ static void sample_cgroup(struct qemu_proc *proc, struct vm_sample *out)
 		find_cgroup(proc);
 		(void)qemu_cgroup_sample(&proc->cgroup, out);
 	}
+	out->cgroup = proc->cgroup.id;
 }
 
 int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
@@ -627,7 +673,7 @@ int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
 	set_field(&out->facts[VM_MAJOR_FAULTS], &stat, STAT_MAJFLT);
 	sample_memory(proc, &stat, out);
 	sample_io(proc, out);
-	if (proc->reads & READS(VCPUS))
+	if (proc->reads & THREAD_READS)
 		sample_threads(proc, &stat, out);
 	return 0;
 }

@@ -86,6 +86,7 @@ static void slow_vm_free(void *state)
 
 	if (sv->dom)
 		virDomainFree(sv->dom);
+	vm_counters_done(&sv->memory.last);
 	free(sv);
 }
 
@@ -251,7 +252,7 @@ static void settle_locked(struct slow *s, struct slow_job *job)
 	int64_t now = clock_mono_ns();
 
 	for (size_t i = 0; i < job->n; i++) {
-		const struct slow_item *item = &job->items[i];
+		struct slow_item *item = &job->items[i];
 		struct slow_vm *sv = slow_vm_of(item->run);
 
 		if (job->abandoned) {
@@ -261,7 +262,10 @@ static void settle_locked(struct slow *s, struct slow_job *job)
 			continue;
 		}
 		sv->busy = false;
+		struct slow_memory before = sv->memory;
+
 		sv->memory = item->memory;
+		item->memory = before; /* freed with the job */
 		if (sv->due_ns)
 			plan_next_locked(s, sv, job->kind, now);
 	}

@@ -32,6 +32,7 @@ void slow_job_free(struct slow_job *job)
 	for (size_t i = 0; i < job->n; i++) {
 		virDomainFree(job->doms[i]);
 		run_unref(job->items[i].run);
+		vm_counters_done(&job->items[i].memory.last);
 	}
 	virDomainStatsRecordListFree(job->records);
 	virFreeError(job->error);
@@ -46,8 +47,10 @@ void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
 {
 	virDomainRef(dom);
 	job->doms[job->n] = dom;
-	job->items[job->n++] =
-		(struct slow_item){ .run = run_ref(run), .memory = *memory };
+	struct slow_item *item = &job->items[job->n++];
+
+	*item = (struct slow_item){ .run = run_ref(run), .memory = *memory };
+	item->memory.last = vm_counters_copy(&memory->last);
 }
 
 static void set_silent(struct run *run)
