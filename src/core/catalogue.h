@@ -35,7 +35,7 @@ enum catalogue_collector {
 
 enum catalogue_kind {
 	KIND_GAUGE,   /* may go up and down */
-	KIND_COUNTER, /* only grows, until a restart */
+	KIND_COUNTER, /* never falls within one run of its VM: model/counters.h */
 	KIND_TEXT,
 };
 

@@ -235,6 +235,18 @@ static size_t find_equal(const struct spec_set *specs, const struct metric_spec 
 	return NONE;
 }
 
+static void add_copy(struct metric_list_builder *b, uint32_t slot, const struct metric *m)
+{
+	const struct metric_label *label = m->label;
+	const struct value *value = m->available ? &m->value : NULL;
+
+	if (label->spec->kind == SPEC_GROUP || label->spec->kind == SPEC_XML)
+		metric_list_builder_add_named(
+			b, slot, label->name, label->unit, m->value.type, value);
+	else
+		metric_list_builder_add(b, slot, label->index, value);
+}
+
 struct metric_list *metric_list_rebase(
 	const struct metric_list *list, struct spec_set *specs)
 {
@@ -242,22 +254,48 @@ struct metric_list *metric_list_rebase(
 
 	for (size_t i = 0; i < list->n; i++) {
 		const struct metric *m = &list->metrics[i];
-		const struct metric_label *label = m->label;
-		const struct value *value = m->available ? &m->value : NULL;
-		size_t slot = find_equal(specs, label->spec);
+		size_t slot = find_equal(specs, m->label->spec);
 
-		if (slot == NONE)
-			continue;
-		if (label->spec->kind == SPEC_GROUP || label->spec->kind == SPEC_XML)
-			metric_list_builder_add_named(b, (uint32_t)slot, label->name,
-				label->unit, m->value.type, value);
-		else
-			metric_list_builder_add(b, (uint32_t)slot, label->index, value);
+		if (slot != NONE)
+			add_copy(b, (uint32_t)slot, m);
 	}
 	if (b->n)
 		return metric_list_builder_finish(b);
 	metric_list_builder_free(b);
 	return NULL;
+}
+
+/* Moves *@at to the first metric of @slot or behind.  Return: true if there is one. */
+static bool has_slot(const struct metric_list *list, uint32_t slot, size_t *at)
+{
+	while (*at < list->n && list->metrics[*at].label->slot < slot)
+		++*at;
+	return *at < list->n && list->metrics[*at].label->slot == slot;
+}
+
+struct metric_list *metric_list_without(
+	const struct metric_list *list, const struct metric_list *others)
+{
+	size_t at = 0, n_common = 0;
+
+	for (size_t i = 0; i < list->n; i++)
+		n_common += has_slot(others, list->metrics[i].label->slot, &at);
+	if (!n_common)
+		return NULL;
+	struct metric_list_builder *b =
+		metric_list_builder_new(list->specs, list->time_ns);
+
+	at = 0;
+	for (size_t i = 0; i < list->n; i++) {
+		const struct metric *m = &list->metrics[i];
+
+		if (!has_slot(others, m->label->slot, &at))
+			add_copy(b, m->label->slot, m);
+	}
+	struct metric_list *rest = metric_list_builder_finish(b);
+
+	metric_list_carry(rest, list);
+	return rest;
 }
 
 struct metric_list *metric_list_ref(struct metric_list *list)

@@ -78,6 +78,13 @@ void metric_list_carry(struct metric_list *list, const struct metric_list *befor
 struct metric_list *metric_list_rebase(
 	const struct metric_list *list, struct spec_set *specs);
 
+/*
+ * Those of @list whose slots @others, of the same specs, has none of.
+ * Return: a new list owned by the caller, which may be empty; NULL if that is all of them.
+ */
+struct metric_list *metric_list_without(
+	const struct metric_list *list, const struct metric_list *others);
+
 static inline void metric_list_unref_p(struct metric_list **list)
 {
 	metric_list_unref(*list);

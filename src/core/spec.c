@@ -74,6 +74,19 @@ static void expand(const char *pattern, const char *index, struct strbuf *out)
 	strbuf_addc(out, '\0');
 }
 
+/*
+ * What goes on when the configuration changes, and nothing else does: the same name for the
+ * same source, as the same type in the same unit.
+ */
+static uint64_t series_of(const struct metric_spec *spec, const char *names, size_t len)
+{
+	uint64_t parts[] = { siphash24(names, len), (uint64_t)spec->type,
+		spec->convert ? (uint64_t)(uintptr_t)spec->convert : 0 };
+	uint64_t hash = siphash24(parts, sizeof(parts));
+
+	return hash ? hash : 1;
+}
+
 /* The node and its strings are one piece of memory. */
 static struct label_node *node_new(
 	const struct spec_set *set, uint32_t slot, const char *index)
@@ -97,6 +110,7 @@ static struct label_node *node_new(
 					     .index = index ? copy + at : NULL,
 					     .spec = spec,
 					     .name_hash = siphash24(copy, strlen(copy)),
+					     .series = series_of(spec, copy, at),
 					     .slot = slot } };
 	return node;
 }

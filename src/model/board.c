@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "model/counters.h"
 #include "model/plan.h"
 #include "model/registry.h"
 #include "util/cleanup.h"
@@ -18,6 +19,7 @@
 struct scope {
 	struct metric_list **lanes; /* up to the last that was ever used */
 	size_t n_lanes;
+	struct counters counters; /* of all that was ever stored */
 	int64_t updated_mono_ns;
 	struct snapshot *current; /* NULL: changed since it was made */
 	uint64_t shape;           /* of the last snapshot, and since when */
@@ -64,6 +66,7 @@ static void scope_free(void *state)
 	struct scope *scope = state;
 
 	scope_clear(scope);
+	counters_done(&scope->counters);
 	free(scope->lanes);
 	free(scope);
 }
@@ -104,6 +107,7 @@ void board_free(struct board *board)
 	if (!board)
 		return;
 	scope_clear(&board->host);
+	counters_done(&board->host.counters);
 	free(board->host.lanes);
 	plan_unref(board->plan);
 	lock_done(&board->lock);
@@ -214,6 +218,24 @@ void board_subscribe(struct board *board, struct plan_listener listener)
 	board->listeners[board->n_listeners++] = listener;
 }
 
+/*
+ * What another lane told of the same metrics is older now, and must not come back when this
+ * one has none of them some day: the other one will tell of them again, if it is its turn.
+ */
+static void drop_older(struct scope *scope, size_t lane)
+{
+	for (size_t i = lane + 1; i < scope->n_lanes && i < LANE_ACTION_0; i++) {
+		struct metric_list *rest = scope->lanes[i]
+			? metric_list_without(scope->lanes[i], scope->lanes[lane])
+			: NULL;
+
+		if (!rest)
+			continue;
+		metric_list_unref(scope->lanes[i]);
+		scope->lanes[i] = rest;
+	}
+}
+
 void board_update(
 	struct board *board, struct run *run, size_t lane, struct metric_list *list)
 {
@@ -224,9 +246,11 @@ void board_update(
 		lane < LANE_ACTION_0 + board->plan->specs->n) {
 		struct metric_list **at = scope_lane(scope, lane), *old = *at;
 
+		counters_settle(&scope->counters, list);
 		if (old)
 			metric_list_carry(list, old);
 		*at = list;
+		drop_older(scope, lane);
 		if (lane != LANE_ABOUT)
 			scope->updated_mono_ns = clock_mono_ns();
 		snapshot_unref(TAKE_PTR(scope->current));

@@ -58,8 +58,9 @@ void board_subscribe(struct board *board, struct plan_listener listener);
 
 /*
  * Stores a lane's newest list, to be seen with the next publication.
- * @run: NULL for the host; @list: the reference moves to the board.  Dropped if that run is
- * over or other metrics are asked for since.
+ * @run: NULL for the host; @list: the reference moves to the board; nobody else has one, as
+ * counters go on in it (model/counters.h).  Dropped if that run is over or other metrics are
+ * asked for since.
  */
 void board_update(
 	struct board *board, struct run *run, size_t lane, struct metric_list *list);

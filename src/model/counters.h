@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Counters are counters: what the catalogue calls one (KIND_COUNTER) never falls within one
+ * run of its VM, whoever sampled it, and wherever it was read.  The board passes each list
+ * of a scope through here before anybody sees it.
+ *
+ * A counter that is less than it was stays where it was: a file may tell a little less than a
+ * moment ago, or not all for a moment.  If that lasts for a few samples it is another thing
+ * that counts now (a device was unplugged and plugged, a guest was restarted), and it goes on
+ * from there, with all that was counted since it fell.
+ *
+ * Knows nothing of lanes and plans.  One thread at a time.
+ */
+#pragma once
+
+#include <stddef.h>
+
+struct metric_list;
+struct series;
+
+/* Those of one scope, by metric_label.series; all zero: none yet. */
+struct counters {
+	struct series *at; /* a hash table */
+	size_t n, n_slots;
+};
+
+void counters_done(struct counters *counters);
+
+/* Changes @list, which nobody else has seen yet. */
+void counters_settle(struct counters *counters, struct metric_list *list);
