@@ -48,3 +48,14 @@ void fname_escape(const char *name, struct strbuf *out)
 	strbuf_add(out, full.data, keep);
 	strbuf_addf(out, "%%~%016" PRIx64, siphash24(name, strlen(name)));
 }
+
+void fname_list_add(const char *name, struct strbuf *out)
+{
+	if (out->len)
+		strbuf_addc(out, ' ');
+	for (; *name; name++)
+		if (*name == ' ')
+			strbuf_adds(out, "%20");
+		else
+			strbuf_addc(out, *name);
+}

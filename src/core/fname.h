@@ -11,3 +11,9 @@ struct strbuf;
 
 /* Appends the file name for @name; at most 255 bytes, never empty. */
 void fname_escape(const char *name, struct strbuf *out);
+
+/*
+ * Appends a metric's name to a list of such, separated by spaces, as metrics name others; a
+ * space in a name becomes "%20".
+ */
+void fname_list_add(const char *name, struct strbuf *out);

@@ -120,6 +120,22 @@ void metric_list_builder_add_source(struct metric_list_builder *b, uint32_t slot
 	metric_list_builder_add(b, slot, index, value && r == 0 ? &v : NULL);
 }
 
+void metric_list_builder_add_absent(struct metric_list_builder *b, uint32_t slot)
+{
+	metric_list_builder_add(b, slot, NULL, NULL);
+	b->drafts[b->n - 1].m.absent = true;
+}
+
+void metric_list_builder_add_fact(struct metric_list_builder *b, uint32_t slot,
+	const char *index, const struct fact *fact)
+{
+	if (fact->absent)
+		metric_list_builder_add_absent(b, slot);
+	else
+		metric_list_builder_add_source(
+			b, slot, index, fact->have ? &fact->value : NULL);
+}
+
 void metric_list_builder_add_named(struct metric_list_builder *b, uint32_t slot,
 	const char *name, const char *unit, enum metric_type type,
 	const struct value *value)
@@ -186,7 +202,8 @@ struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 
 static bool same_value(const struct metric *a, const struct metric *b)
 {
-	if (a->available != b->available || a->value.type != b->value.type)
+	if (a->available != b->available || a->absent != b->absent ||
+		a->value.type != b->value.type)
 		return false;
 	if (!a->available)
 		return true;
@@ -240,7 +257,9 @@ static void add_copy(struct metric_list_builder *b, uint32_t slot, const struct 
 	const struct metric_label *label = m->label;
 	const struct value *value = m->available ? &m->value : NULL;
 
-	if (label->spec->kind == SPEC_GROUP || label->spec->kind == SPEC_XML)
+	if (m->absent)
+		metric_list_builder_add_absent(b, slot);
+	else if (label->spec->kind == SPEC_GROUP || label->spec->kind == SPEC_XML)
 		metric_list_builder_add_named(
 			b, slot, label->name, label->unit, m->value.type, value);
 	else

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/fact.h"
 #include "core/spec.h"
 #include "core/value.h"
 
@@ -18,6 +19,7 @@ struct metric {
 	struct value value; /* meaningful only if available; type always */
 	int64_t changed_ns; /* real time of the sample since which it has this value */
 	bool available;
+	bool absent; /* does not apply; readers never see one (core/snapshot.h) */
 };
 
 struct metric_list {
@@ -52,6 +54,16 @@ void metric_list_builder_add(struct metric_list_builder *b, uint32_t slot,
  */
 void metric_list_builder_add_source(struct metric_list_builder *b, uint32_t slot,
 	const char *index, const struct value *value);
+
+/*
+ * The same of a fact.  One that is absent takes its place in the list, so that no other lane
+ * serves it, and is shown to nobody.
+ */
+void metric_list_builder_add_fact(struct metric_list_builder *b, uint32_t slot,
+	const char *index, const struct fact *fact);
+
+/* There is none of a spec's metrics. */
+void metric_list_builder_add_absent(struct metric_list_builder *b, uint32_t slot);
 
 /* Adds a metric under an own name: a group's variable, or one from XML output. */
 void metric_list_builder_add_named(struct metric_list_builder *b, uint32_t slot,

@@ -8,6 +8,7 @@
 
 #include "core/blob.h"
 #include "core/catalogue.h"
+#include "core/fname.h"
 #include "util/clock.h"
 #include "util/hash.h"
 #include "util/lock.h"
@@ -24,7 +25,7 @@ static size_t skip_slot(const struct metric_list *list, size_t at, uint32_t slot
 	return at;
 }
 
-/* By slot; where several lists have a slot, the first of them serves it. */
+/* By slot; where several lists have a slot, the first serves it, and be it with nothing. */
 static void merge_lists(struct snapshot *s)
 {
 	size_t *next = xcalloc(s->n_lists, sizeof(*next));
@@ -55,7 +56,8 @@ static void merge_lists(struct snapshot *s)
 			size_t end = skip_slot(list, next[l], slot);
 
 			for (size_t i = next[l]; list == best && i < end; i++)
-				s->metrics[s->n++] = &list->metrics[i];
+				if (!list->metrics[i].absent)
+					s->metrics[s->n++] = &list->metrics[i];
 			next[l] = end;
 		}
 	}
@@ -65,17 +67,9 @@ static void merge_lists(struct snapshot *s)
 /* Names of what guests may see but cannot be had now. */
 static void add_unavailable(const struct snapshot *s, struct strbuf *out)
 {
-	for (size_t i = 0; i < s->n; i++) {
-		if (s->metrics[i]->available || !s->metrics[i]->label->spec->guest)
-			continue;
-		if (out->len)
-			strbuf_addc(out, ' ');
-		for (const char *p = s->metrics[i]->label->name; *p; p++)
-			if (*p == ' ')
-				strbuf_adds(out, "%20");
-			else
-				strbuf_addc(out, *p);
-	}
+	for (size_t i = 0; i < s->n; i++)
+		if (!s->metrics[i]->available && s->metrics[i]->label->spec->guest)
+			fname_list_add(s->metrics[i]->label->name, out);
 }
 
 /* What is asked for about the snapshot itself; NULL if nothing is. */

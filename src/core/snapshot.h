@@ -43,7 +43,8 @@ struct snapshot {
 };
 
 /*
- * Merges lists into a snapshot, ordered by slot.
+ * Merges lists into a snapshot, ordered by slot.  Where several have a slot the first serves
+ * it; what does not apply is left out.
  * @vm: NULL for the host; copied.  @lists: NULL entries are skipped; references are taken.
  * @updated_mono_ns: when the last of them came.
  */

@@ -82,8 +82,11 @@ static inline void sample(struct world *w, struct scope *s)
 			s->values[i] = choice[random_below(w, 7)];
 		struct value v = value_u64((uint64_t)s->values[i]);
 
+		/* it does not apply, or the sample does not know of it */
 		if (!(s->shape & 1u << i))
 			metric_list_builder_add(b, i, NULL, s->values[i] ? &v : NULL);
+		else if (random_below(w, 2) == 0)
+			metric_list_builder_add_absent(b, i);
 	}
 	struct metric_list *list = metric_list_builder_finish(b);
 
