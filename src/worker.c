@@ -192,9 +192,7 @@ static bool fill(void *ctx, struct fact *facts, struct strbuf *product)
 {
 	const struct worker *w = ctx;
 
-	struct virt *virt = atomic_load(&w->virt);
-
-	return virt && virt_fill(virt, facts, product);
+	return virt_fill(atomic_load(&w->virt), facts, product);
 }
 
 /* ---- the status file ---- */

@@ -96,3 +96,41 @@ disk_content()
 		sys.stdout.write(content.decode("ascii"))
 	EOF
 }
+
+# Prints a configuration of every source that there is: every_source PERIOD SLOW_PERIOD
+every_source()
+{
+	cat <<-EOF
+		<vhostmd><globals><disk><name>x</name><size unit='k'>1024</size></disk>
+		<update_period>$1</update_period><slow_period>$2</slow_period>
+		<transport>vbd</transport></globals><metrics>
+	EOF
+	"$build/vhostmd" --list-sources | awk '$2 == "host" || $2 == "vm" {
+		print "<metric context=\"" $2 "\"><name>" $1 "</name><source>" $1 "</source></metric>"}'
+	echo "</metrics></vhostmd>"
+}
+
+# Reads the whole tree as administrators do: copied_quietly NAME; what they say is in $tmp/said.
+# A value that changes while a program reads it is no fault: then it may be done again.
+copied_quietly()
+{
+	rm -rf "$tmp/copied"
+	mkdir "$tmp/copied"
+	: >"$tmp/said"
+	case $1 in
+	grep) grep -r . "$mnt/metrics" >"$tmp/copied/grep" 2>"$tmp/said" ;;
+	tar) tar -C "$mnt" -cf "$tmp/copied/tar" metrics 2>"$tmp/said" ;;
+	rsync) rsync -a "$mnt/metrics" "$tmp/copied/" >"$tmp/said" 2>&1 ;;
+	cp) cp -a "$mnt/metrics" "$tmp/copied/" 2>"$tmp/said" ;;
+	esac && [ ! -s "$tmp/said" ]
+}
+
+tree_is_quiet()
+{
+	local program
+	wait_for 15 copied_quietly grep || fail "grep -r: $(cat "$tmp/said")"
+	for program in grep tar rsync cp; do
+		copied_quietly $program || copied_quietly $program || copied_quietly $program ||
+			fail "$program: $(cat "$tmp/said")"
+	done
+}

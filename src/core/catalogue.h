@@ -311,11 +311,14 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		READS(DESCRIPTION) | READS(VCPUS),                                       \
 		"min(vcpu.current * cputune.quota / cputune.period, "                    \
 		"cputune.global_quota / cputune.global_period, vcpu.current)",           \
-		"Host CPUs that the VM may keep busy")                                   \
+		"Host CPUs that the VM may keep busy; unlimited: all its virtual ones")  \
 	X(CPU_LIMIT_FREQUENCY, "domain.cpu.limit.frequency", UINT64, "MHz", GAUGE,       \
 		READS(DESCRIPTION) | READS(VCPUS),                                       \
 		"domain.cpu.limit * host.cpu.frequency",                                 \
 		"Processor cycles that the VM may use, by the nominal frequency")        \
+	X(UNLIMITED, "domain.unlimited", STRING, NULL, TEXT, READS(DESCRIPTION),         \
+		"names, separated by spaces",                                            \
+		"Limits among the VM's metrics that are not set")                        \
 	X(CPUTUNE_SHARES, "cputune.shares", UINT64, "1", GAUGE,                          \
 		READS(DESCRIPTION) | READS(CGROUP_WEIGHT),                               \
 		"domain XML: cputune/shares, else the cgroup's cpu.weight, cpu.shares",  \
@@ -324,46 +327,46 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		"domain XML: cputune/period", "Period of the virtual CPUs' quota")       \
 	X(CPUTUNE_QUOTA, "cputune.quota", UINT64, "us", GAUGE, READS(DESCRIPTION),       \
 		"domain XML: cputune/quota",                                             \
-		"Time that each virtual CPU may run in a period")                        \
+		"Time that each virtual CPU may run in a period; absent: unlimited")     \
 	X(CPUTUNE_GLOBAL_PERIOD, "cputune.global_period", UINT64, "us", GAUGE,           \
 		READS(DESCRIPTION), "domain XML: cputune/global_period",                 \
 		"Period of the VM's quota")                                              \
 	X(CPUTUNE_GLOBAL_QUOTA, "cputune.global_quota", UINT64, "us", GAUGE,             \
 		READS(DESCRIPTION), "domain XML: cputune/global_quota",                  \
-		"Time that the whole VM may run in a period")                            \
+		"Time that the whole VM may run in a period; absent: unlimited")         \
 	X(CPUTUNE_EMULATOR_PERIOD, "cputune.emulator_period", UINT64, "us", GAUGE,       \
 		READS(DESCRIPTION), "domain XML: cputune/emulator_period",               \
 		"Period of the emulator's quota")                                        \
 	X(CPUTUNE_EMULATOR_QUOTA, "cputune.emulator_quota", UINT64, "us", GAUGE,         \
 		READS(DESCRIPTION), "domain XML: cputune/emulator_quota",                \
-		"Time that the emulator may run in a period")                            \
+		"Time that the emulator may run in a period; absent: unlimited")         \
 	X(MEMTUNE_HARD_LIMIT, "memtune.hard_limit", UINT64, "KiB", GAUGE,                \
 		READS(DESCRIPTION), "domain XML: memtune/hard_limit",                    \
-		"Most memory of the VM's process")                                       \
+		"Most memory of the VM's process; absent: unlimited")                    \
 	X(MEMTUNE_SOFT_LIMIT, "memtune.soft_limit", UINT64, "KiB", GAUGE,                \
 		READS(DESCRIPTION), "domain XML: memtune/soft_limit",                    \
-		"Memory that the VM is cut down to when memory is short")                \
+		"Memory left to the VM when the host is short; absent: unlimited")       \
 	X(MEMTUNE_SWAP_HARD_LIMIT, "memtune.swap_hard_limit", UINT64, "KiB", GAUGE,      \
 		READS(DESCRIPTION), "domain XML: memtune/swap_hard_limit",               \
-		"Most memory and swap space of the VM's process")                        \
+		"Most memory and swap space of the VM's process; absent: unlimited")     \
 	X(MEMTUNE_MIN_GUARANTEE, "memtune.min_guarantee", UINT64, "KiB", GAUGE,          \
 		READS(DESCRIPTION), "domain XML: memtune/min_guarantee",                 \
-		"Memory reserved for the VM")
+		"Memory reserved for the VM; absent: nothing")
 
 /* For each disk, by its place among the VM's disks as in block.*. */
 #define IOTUNE_SOURCES(X)                                                                \
 	X(TOTAL_BYTES, "block.*.iotune.total_bytes_sec", "total_bytes_sec", "B",         \
-		"Most bytes read and written each second")                               \
+		"Most bytes read and written each second; absent: unlimited")            \
 	X(READ_BYTES, "block.*.iotune.read_bytes_sec", "read_bytes_sec", "B",            \
-		"Most bytes read each second")                                           \
+		"Most bytes read each second; absent: unlimited")                        \
 	X(WRITE_BYTES, "block.*.iotune.write_bytes_sec", "write_bytes_sec", "B",         \
-		"Most bytes written each second")                                        \
+		"Most bytes written each second; absent: unlimited")                     \
 	X(TOTAL_IOPS, "block.*.iotune.total_iops_sec", "total_iops_sec", "1",            \
-		"Most requests each second")                                             \
+		"Most requests each second; absent: unlimited")                          \
 	X(READ_IOPS, "block.*.iotune.read_iops_sec", "read_iops_sec", "1",               \
-		"Most read requests each second")                                        \
+		"Most read requests each second; absent: unlimited")                     \
 	X(WRITE_IOPS, "block.*.iotune.write_iops_sec", "write_iops_sec", "1",            \
-		"Most write requests each second")
+		"Most write requests each second; absent: unlimited")
 
 #define VM_PRESSURE(X, RES, WHAT, res, what)                                             \
 	X(PRESSURE_##RES##_##WHAT##_AVG10, "pressure." res "." what ".avg10", REAL64,    \
@@ -470,7 +473,7 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		"time since libvirt was last asked with success",                        \
 		"Age of the figures that need the VM's monitor")                         \
 	X(STALE, "sample.stale", UINT32, "1", GAUGE, READS_NOTHING,                      \
-		"1 if the monitor does not answer, or sample.slow.age is over 3 slow "   \
+		"1 if the monitor does not answer, or there was no answer for 3 slow "   \
 		"periods", "1 if the figures that need the VM's monitor are old")
 
 /* key, context, name, type, unit, kind, what must be read, how, help */

@@ -21,12 +21,12 @@ struct run;
 
 /* Where several have a metric, the first of them is shown. */
 enum {
-	LANE_HOST,   /* collect/kernel/sampler: the host */
-	LANE_FLEET,  /* collect/kernel/sampler: all VMs together, vhostmd itself */
-	LANE_DOMAIN, /* collect/kernel/sampler: identity and limits, of model/domain */
-	LANE_FAST,   /* collect/kernel/sampler: from the kernel */
+	LANE_HOST,    /* collect/kernel/sampler: the host */
+	LANE_FLEET,   /* collect/kernel/sampler: all VMs together, vhostmd itself */
+	LANE_DOMAIN,  /* collect/kernel/sampler: identity and limits, of model/domain */
+	LANE_FAST,    /* collect/kernel/sampler: from the kernel */
+	LANE_LIBVIRT, /* collect/libvirt/slow: from libvirt */
 	LANE_ABOUT, /* collect/kernel/sampler: about the samples; does not make them newer */
-	LANE_LIBVIRT,  /* collect/libvirt/slow: from libvirt */
 	LANE_ACTION_0, /* the action of slot i has lane LANE_ACTION_0 + i */
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/fact.h"
+#include "core/fname.h"
 #include "core/metric_list.h"
 #include "model/description.h"
 #include "model/plan.h"
@@ -15,6 +16,7 @@
 #include "util/hash.h"
 #include "util/mem.h"
 #include "util/parse.h"
+#include "util/strbuf.h"
 
 /* The kernel's own periods where the description names none (kernel: sched-bwc.rst). */
 #define DEFAULT_PERIOD_US 100000.0
@@ -74,6 +76,18 @@ static void set_identity(const struct run *run, char *uuid, struct fact *facts)
 		fact_set(&facts[DOMAIN_CPUTUNE_SHARES], value_u64(shares));
 }
 
+/* What no description or cgroup sets is none: no limit, nothing reserved, no weight. */
+static void set_rest(struct fact *facts)
+{
+	static const enum domain_key later[] = { DOMAIN_SESSION, DOMAIN_CPU_LIMIT,
+		DOMAIN_UNLIMITED };
+
+	for (size_t i = 0; i < DOMAIN_SCALAR_COUNT; i++)
+		fact_set_absent(&facts[i]);
+	for (size_t i = 0; i < ARRAY_LEN(later); i++)
+		facts[later[i]].absent = false;
+}
+
 static void set_limits(const struct run *run, const struct description *d,
 	uint64_t host_mhz, struct fact *facts)
 {
@@ -82,6 +96,8 @@ static void set_limits(const struct run *run, const struct description *d,
 	for (size_t i = 0; i < DOMAIN_SCALAR_COUNT; i++)
 		if (d->limits[i])
 			fact_set(&facts[i], value_u64(d->limits[i]));
+	set_rest(facts);
+	facts[DOMAIN_CPU_LIMIT_FREQUENCY].absent = !host_mhz;
 	if (!vcpus)
 		vcpus = d->vcpus_max;
 	if (!vcpus)
@@ -94,8 +110,27 @@ static void set_limits(const struct run *run, const struct description *d,
 			value_u64((uint64_t)(limit * (double)host_mhz + 0.5)));
 }
 
-static void add_iotune(struct metric_list_builder *b, const struct plan_item *item,
-	const struct description *d)
+/* Those that bound what the VM may use; where there is none it is unlimited. */
+static bool is_limit(int key)
+{
+	return key == DOMAIN_CPUTUNE_QUOTA || key == DOMAIN_CPUTUNE_GLOBAL_QUOTA ||
+		key == DOMAIN_CPUTUNE_EMULATOR_QUOTA ||
+		key == DOMAIN_MEMTUNE_HARD_LIMIT || key == DOMAIN_MEMTUNE_SOFT_LIMIT ||
+		key == DOMAIN_MEMTUNE_SWAP_HARD_LIMIT || key >= DOMAIN_SCALAR_COUNT;
+}
+
+/* Says of a limit that it is not set, where guests see whether it is. */
+static void add_unlimited(const struct plan *plan, const struct plan_item *item,
+	const char *index, struct strbuf *out)
+{
+	if (is_limit(item->key) && item->spec->guest)
+		fname_list_add(spec_label(plan->specs, item->slot, index)->name, out);
+}
+
+/* A disk without a limit has no file: 0 would read as "nothing at all". */
+static void add_iotune(struct metric_list_builder *b, const struct plan *plan,
+	const struct plan_item *item, const struct description *d,
+	struct strbuf *unlimited)
 {
 	int key = item->key - DOMAIN_IOTUNE_TOTAL_BYTES;
 	bool one = item->number != PLAN_EACH, found = false;
@@ -104,15 +139,19 @@ static void add_iotune(struct metric_list_builder *b, const struct plan_item *it
 		struct value v = value_u64(d->disks[i].iotune[key]);
 		char index[24];
 
-		/* a disk without a limit has no file: 0 would read as "nothing at all" */
-		if (!v.u || (one && (size_t)item->number != i))
+		if (one && (size_t)item->number != i)
 			continue;
 		snprintf(index, sizeof(index), "%zu", i);
-		metric_list_builder_add_source(b, item->slot, one ? NULL : index, &v);
-		found = true;
+		if (v.u)
+			metric_list_builder_add_source(
+				b, item->slot, one ? NULL : index, &v);
+		else
+			add_unlimited(plan, item, one ? NULL : index, unlimited);
+		found |= v.u != 0;
 	}
 	if (one && !found)
-		metric_list_builder_add_source(b, item->slot, NULL, NULL);
+		metric_list_builder_add_fact(
+			b, item->slot, NULL, &(struct fact){ .absent = d != NULL });
 }
 
 struct metric_list *domain_list(const struct plan *plan, const struct run *run,
@@ -121,6 +160,7 @@ struct metric_list *domain_list(const struct plan *plan, const struct run *run,
 	const struct plan_part *part = &plan->parts[PLAN_DOMAIN];
 	struct metric_list_builder *b = metric_list_builder_new(plan->specs, time_ns);
 	struct fact facts[DOMAIN_SCALAR_COUNT] = { 0 };
+	_cleanup_strbuf_ struct strbuf unlimited = STRBUF_INIT;
 	char uuid[UUID_TEXT_LEN + 1];
 
 	set_identity(run, uuid, facts);
@@ -129,11 +169,21 @@ struct metric_list *domain_list(const struct plan *plan, const struct run *run,
 	for (size_t i = 0; i < part->n; i++) {
 		const struct plan_item *item = &part->items[i];
 
-		if (item->key >= DOMAIN_SCALAR_COUNT)
-			add_iotune(b, item, domain);
-		else
-			metric_list_builder_add_source(b, item->slot, NULL,
-				facts[item->key].have ? &facts[item->key].value : NULL);
+		if (item->key >= DOMAIN_SCALAR_COUNT) {
+			add_iotune(b, plan, item, domain, &unlimited);
+			continue;
+		}
+		if (facts[item->key].absent)
+			add_unlimited(plan, item, NULL, &unlimited);
+		if (item->key != DOMAIN_UNLIMITED)
+			metric_list_builder_add_fact(
+				b, item->slot, NULL, &facts[item->key]);
 	}
+	if (domain)
+		fact_set(&facts[DOMAIN_UNLIMITED], value_string(strbuf_str(&unlimited)));
+	for (size_t i = 0; i < part->n; i++)
+		if (part->items[i].key == DOMAIN_UNLIMITED)
+			metric_list_builder_add_fact(
+				b, part->items[i].slot, NULL, &facts[DOMAIN_UNLIMITED]);
 	return metric_list_builder_finish(b);
 }

@@ -151,6 +151,20 @@ void plan_unref(struct plan *plan)
 	free(plan);
 }
 
+uint64_t plan_libvirt_reads(const struct plan *plan, uint64_t known)
+{
+	const struct plan_part *part = &plan->parts[PLAN_LIBVIRT];
+	/* for host.vms.* and domain.cpu.limit */
+	uint64_t reads =
+		(plan->parts[PLAN_FLEET].reads | plan->parts[PLAN_DOMAIN].reads) &
+		READS_EITHER & ~known;
+
+	for (size_t i = 0; i < part->n; i++)
+		if (!plan_kernel_serves(&part->items[i], known))
+			reads |= part->items[i].spec->entry->reads;
+	return reads;
+}
+
 const struct plan_item *const *plan_find_source(
 	const struct plan *plan, const char *source, size_t *ret_n)
 {

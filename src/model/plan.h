@@ -86,6 +86,9 @@ static inline bool plan_kernel_serves(const struct plan_item *item, uint64_t kno
 	return item->either && (item->either & known) == item->either;
 }
 
+/* What libvirt must be asked for of a VM of which the kernel's lane knows @known: READS(). */
+uint64_t plan_libvirt_reads(const struct plan *plan, uint64_t known);
+
 /*
  * The items of a source in PLAN_LIBVIRT, by libvirt's name; @ret_n: how many, one behind
  * the other.  Return: NULL if it is not asked for.

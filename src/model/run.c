@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "model/description.h"
+#include "util/clock.h"
 #include "util/fileio.h"
 #include "util/mem.h"
 
@@ -20,6 +21,7 @@ struct run *run_new(const struct vm_ident *ident, enum hypervisor hypervisor)
 	run->ident.name = xstrdup(ident->name);
 	run->key = uuid_key(&ident->uuid);
 	run->hypervisor = hypervisor;
+	run->since_mono_ns = clock_mono_ns();
 	atomic_init(&run->stat_fd, -1);
 	return run;
 }

@@ -37,6 +37,7 @@ struct run {
 	struct vm_ident ident; /* owns the name */
 	uint64_t key;          /* uuid_key() */
 	enum hypervisor hypervisor;
+	int64_t since_mono_ns; /* it was first heard of */
 
 	_Atomic bool gone; /* it has ended; set once, by the registry */
 	/* registry.reports */
@@ -52,6 +53,8 @@ struct run {
 	/* told by who finds the process; 0: not known.  The session never changes. */
 	_Atomic uint64_t session, shares;
 	_Atomic int stat_fd; /* /proc/<pid>/stat of its process; -1: not known */
+	_Atomic bool
+		no_process; /* there is none that can be read, and none is looked for */
 
 	/* told by the slow lane */
 	_Atomic int64_t slow_mono_ns; /* its last good sample was begun; 0: never */

@@ -14,6 +14,7 @@
 void vm_sample_clear(struct vm_sample *s)
 {
 	memset(s->facts, 0, sizeof(s->facts));
+	memset(&s->uncounted, 0, sizeof(s->uncounted));
 	s->known = 0;
 	s->n_vcpus = s->n_iothreads = s->n_nics = 0;
 	s->cgroup = 0;
@@ -48,6 +49,17 @@ struct nic_sample *vm_sample_add_nic(struct vm_sample *s, unsigned number)
 	s->nics = xgrow(s->nics, s->n_nics, &s->cap_nics, sizeof(*s->nics));
 	s->nics[s->n_nics] = (struct nic_sample){ .number = number };
 	return &s->nics[s->n_nics++];
+}
+
+void vm_sample_set_absent(struct vm_sample *s, uint64_t reads)
+{
+#define READS_OF(key, name, type, unit, kind, reads_, ...) [VM_##key] = (reads_),
+	static const uint64_t reads_of[VM_SCALAR_COUNT] = { KERNEL_SOURCES(READS_OF) };
+#undef READS_OF
+
+	for (size_t i = 0; i < VM_SCALAR_COUNT; i++)
+		if (reads_of[i] & reads)
+			fact_set_absent(&s->facts[i]);
 }
 
 void vm_counters_done(struct vm_counters *c)
@@ -165,6 +177,9 @@ static void add_up_vcpus(struct vm_sample *s, const struct vm_counters *last)
 		fact_set(&s->facts[VM_VCPUS_DELAY], value_u64(delay_ns));
 	if (have_wait)
 		fact_set(&s->facts[VM_VCPUS_WAIT], value_u64(wait_ns));
+	s->facts[VM_VCPUS_TIME].absent = s->uncounted.time;
+	s->facts[VM_VCPUS_DELAY].absent = s->uncounted.delay;
+	s->facts[VM_VCPUS_WAIT].absent = s->uncounted.wait;
 }
 
 static void add_up_iothreads(struct vm_sample *s, const struct vm_counters *last)
@@ -206,6 +221,7 @@ static struct value percent(uint64_t growth, double whole)
 static void set_percent(
 	struct fact *ret, const struct fact *now, const struct fact *then, double whole)
 {
+	ret->absent = now->absent;
 	if (now->have && then->have && now->value.u >= then->value.u && whole > 0)
 		fact_set(ret, percent(now->value.u - then->value.u, whole));
 }
@@ -245,6 +261,8 @@ static void rate_vcpus(struct vm_sample *s, struct vm_counters *last, double who
 		know_wait &= add_growth(v->have_wait, &c->wait, &c->last_wait,
 			&c->wait_mono_ns, last->mono_ns, s->mono_ns, &wait);
 	}
+	s->facts[VM_USAGE_STEAL].absent = s->uncounted.delay;
+	s->facts[VM_USAGE_WAIT].absent = s->uncounted.wait;
 	if (know_delay && whole > 0)
 		fact_set(&s->facts[VM_USAGE_STEAL], percent(delay, whole));
 	if (know_wait && whole > 0)

@@ -36,7 +36,10 @@ struct vm_sample {
 	size_t n_vcpus, cap_vcpus;
 	struct vcpu_sample *iothreads; /* sorted by number */
 	size_t n_iothreads, cap_iothreads;
-	bool iothreads_known;    /* there are no others */
+	bool iothreads_known; /* there are no others */
+	struct {
+		bool time, delay, wait;
+	} uncounted; /* of no vCPU is it counted, so that there is none of it */
 	struct nic_sample *nics; /* sorted by number */
 	size_t n_nics, cap_nics;
 };
@@ -49,6 +52,9 @@ void vm_sample_done(struct vm_sample *s);
 struct vcpu_sample *vm_sample_add_vcpu(struct vm_sample *s, unsigned number);
 struct vcpu_sample *vm_sample_add_iothread(struct vm_sample *s, unsigned number);
 struct nic_sample *vm_sample_add_nic(struct vm_sample *s, unsigned number);
+
+/* There is none of what is made from any of @reads, READS() of KERNEL_SOURCES. */
+void vm_sample_set_absent(struct vm_sample *s, uint64_t reads);
 
 #define VM_RATES (VM_SCALAR_COUNT - VM_USAGE_CPU)
 
@@ -98,6 +104,7 @@ struct vm_counters vm_counters_copy(const struct vm_counters *c);
  * over vCPUs and I/O threads, those that were unplugged included, so that no sum falls
  * (VM_VCPUS_*, VM_IOTHREADS_TIME), and what is left (VM_EMULATOR_TIME).  Then the rates since
  * @last (VM_USAGE_*, formulas in the catalogue), which moves on to @s.  A counter that went
- * back gives no rate; over less than the kernel's tick the last rates stand.
+ * back gives no rate; over less than the kernel's tick the last rates stand.  What is made of
+ * a counter that is absent is so, too.
  */
 void vm_sample_derive(struct vm_sample *s, struct vm_counters *last);

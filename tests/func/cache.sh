@@ -14,7 +14,7 @@ conf()
 		<metric context="host"><name>duration</name><source>vhostmd.fast.duration</source></metric>
 		<metric context="vm"><name>state</name><source>state.state</source></metric>
 		<metric context="vm"><name>id</name><source>domain.id</source></metric>
-		<metric context="vm"><name>none</name><source>process.threads</source></metric>
+		<metric type="uint32" context="vm"><name>none</name><action>cat '$tmp/late'</action></metric>
 		</metrics></vhostmd>
 	EOF2
 }
@@ -184,8 +184,10 @@ wait_for 20 five_values || fail "watching: $(cat "$tmp/live")"
 kill $watcher
 
 # what cannot be had: each time anew, and it is no stale value when it can
-cat "$mnt/metrics/vm/test/none" 2>"$tmp/err" && fail "a figure of a process that is not there"
+cat "$mnt/metrics/vm/test/none" 2>"$tmp/err" && fail "what an action did not print"
 grep -q 'No data available' "$tmp/err" || fail "$(cat "$tmp/err")"
+echo 7 >"$tmp/late"
+wait_for 10 grep -qsx 7 "$mnt/metrics/vm/test/none" || fail "what can be had now"
 
 # a reload changes what is there at once, also for who has looked
 [ -e "$host/cycles" ] || fail cycles

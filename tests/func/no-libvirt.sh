@@ -11,6 +11,9 @@ start_daemon
 wait_for 10 has_value "$mnt/metrics/host/TotalCPUTime" || fail "no figure of the host"
 tells() { grep -q 'libvirt.state: not built in' "$mnt/status"; }
 wait_for 10 tells || fail "status does not tell"
+for absent in VirtualizationProductInfo host.overcommit.cpu vhostmd.slow.calls; do
+	wait_for 10 test ! -e "$mnt/metrics/host/$absent" || fail "$absent, without libvirt"
+done
 assert_eq "VMs" "$(ls "$mnt/metrics/vm")" ""
 disk_content "$mnt/disk/$(cat /proc/sys/kernel/random/uuid).img" | grep -q "context='host'" ||
 	fail "a disk without the host's metrics"

@@ -41,9 +41,19 @@ others_new 10 "$hang_count stopped"
 wait_for 5 silent $hang_count || fail "not all that are stopped are marked: $(cat "$mnt/status")"
 [ "$(line slow.abandoned)" -le 4 ] || fail "calls were made that nobody could answer: $(line slow.abandoned)"
 logged 'slow figures of all VMs stand still' && fail "calls for VMs that could be seen to be stopped"
+# what is asked for only now cannot be had of them; which is not to say that they have none
+sed -i 's|</metrics>|<metric context="vm"><name>blocks</name><source>block.count</source></metric>&|' "$tmp/conf"
+kill -HUP "$keeper"
+hung=$mnt/metrics/vm/$guest_prefix-hung-1
+wait_for 10 has_value "$mnt/metrics/vm/$guest_prefix-hung-$((hang_count + 1))/blocks" || fail "no new metric"
+wait_for 5 test -e "$hung/blocks" || fail "what cannot be had now has no file"
+cat "$hung/blocks" 2>"$tmp/err" && fail "a figure of a VM that hangs"
+grep -q 'No data available' "$tmp/err" || fail "not ENODATA: $(cat "$tmp/err")"
+grep -qw blocks "$hung/sample.unavailable" || fail "it is not named: $(cat "$hung/sample.unavailable")"
 kill -CONT "${hang[@]}"
 all_well() { silent 0 && all_new; }
 wait_for 10 all_well || fail "no recovery: $(cat "$mnt/status")"
+wait_for 10 has_value "$hung/blocks" || fail "what could not be had is not there"
 
 # hold N: the first ones, by a debugger
 hold()

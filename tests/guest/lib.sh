@@ -80,16 +80,3 @@ metric_set()
 
 # Prints an interface that needs no network: guest_nic_xml MAC
 guest_nic_xml() { echo "<interface type='ethernet'><mac address='$1'/><model type='virtio'/></interface>"; }
-
-# Prints a configuration of every source that there is: every_source PERIOD SLOW_PERIOD
-every_source()
-{
-	cat <<-EOF
-		<vhostmd><globals><disk><name>x</name><size unit='k'>1024</size></disk>
-		<update_period>$1</update_period><slow_period>$2</slow_period>
-		<transport>vbd</transport></globals><metrics>
-	EOF
-	"$build/vhostmd" --list-sources | awk '$2 == "host" || $2 == "vm" {
-		print "<metric context=\"" $2 "\"><name>" $1 "</name><source>" $1 "</source></metric>"}'
-	echo "</metrics></vhostmd>"
-}

@@ -628,12 +628,15 @@ static void a_vm_is_sampled_as_configured(void **state)
 	assert_int_equal(atomic_load(&vm->known), READS_EITHER);
 	metric_list_unref(list);
 
-	list = fast_list_about(plan, false, 1500 * NS_PER_MS, true, 1);
+	struct fast_about about = { .slow_age_ns = 1500 * NS_PER_MS, .stale = true };
+
+	list = fast_list_about(plan, &about, 1);
 	assert_true(find(list, "age")->value.real > 1.4);
 	assert_u64(list, "stale", 1);
 	assert_null(find_or_null(list, "pressure"));
 	metric_list_unref(list);
-	list = fast_list_about(plan, true, -1, false, 1);
+	about = (struct fast_about){ .process = PROCESS_SOUGHT, .slow_age_ns = -1 };
+	list = fast_list_about(plan, &about, 1);
 	assert_false(find(list, "age")->available);
 	assert_false(find(list, "pressure")->available);
 	metric_list_unref(list);

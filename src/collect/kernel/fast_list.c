@@ -2,6 +2,7 @@
 #include "collect/kernel/fast_list.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "core/catalogue.h"
 #include "core/metric_list.h"
@@ -19,51 +20,56 @@ static bool is_nic_key(int key)
 
 /* Adds a vCPU's or an interface's value under the right name. */
 static void add_numbered(struct metric_list_builder *b, const struct plan_item *item,
-	unsigned number, const struct value *value)
+	unsigned number, const struct fact *fact)
 {
 	char index[16];
 
 	snprintf(index, sizeof(index), "%u", number);
-	metric_list_builder_add_source(
-		b, item->slot, item->number == PLAN_EACH ? index : NULL, value);
-}
-
-static void add_missing(struct metric_list_builder *b, const struct plan_item *item)
-{
-	metric_list_builder_add_source(b, item->slot, NULL, NULL);
+	metric_list_builder_add_fact(
+		b, item->slot, item->number == PLAN_EACH ? index : NULL, fact);
 }
 
 static struct fact vcpu_fact(const struct vcpu_sample *v, int key)
 {
-	switch (key) {
-	case VM_VCPU_TIME:
-		return (struct fact){ v->have_time, value_u64(v->time_ns) };
-	case VM_VCPU_DELAY:
-		return (struct fact){ v->have_delay, value_u64(v->delay_ns) };
-	case VM_VCPU_WAIT:
-		return (struct fact){ v->have_wait, value_u64(v->wait_ns) };
-	default:
-		return (struct fact){ true, value_i64(1) }; /* VIR_VCPU_RUNNING */
-	}
+	struct fact fact = { 0 };
+
+	if (key == VM_VCPU_STATE)
+		fact_set(&fact, value_i64(1)); /* VIR_VCPU_RUNNING */
+	else if (key == VM_VCPU_TIME && v->have_time)
+		fact_set(&fact, value_u64(v->time_ns));
+	else if (key == VM_VCPU_DELAY && v->have_delay)
+		fact_set(&fact, value_u64(v->delay_ns));
+	else if (key == VM_VCPU_WAIT && v->have_wait)
+		fact_set(&fact, value_u64(v->wait_ns));
+	return fact;
+}
+
+static bool is_counted(const struct vm_sample *sample, int key)
+{
+	return key == VM_VCPU_TIME     ? !sample->uncounted.time
+		: key == VM_VCPU_DELAY ? !sample->uncounted.delay
+		: key == VM_VCPU_WAIT  ? !sample->uncounted.wait
+				       : true;
 }
 
 static void add_vcpus(struct metric_list_builder *b, const struct plan_item *item,
 	const struct vm_sample *sample)
 {
+	size_t n = is_counted(sample, item->key) ? sample->n_vcpus : 0;
 	bool any = false;
 
-	for (size_t i = 0; i < sample->n_vcpus; i++) {
+	for (size_t i = 0; i < n; i++) {
 		const struct vcpu_sample *v = &sample->vcpus[i];
 
 		if (item->number != PLAN_EACH && (unsigned)item->number != v->number)
 			continue;
 		struct fact fact = vcpu_fact(v, item->key);
 
-		add_numbered(b, item, v->number, fact.have ? &fact.value : NULL);
+		add_numbered(b, item, v->number, &fact);
 		any = true;
 	}
-	if (!any && item->number != PLAN_EACH)
-		add_missing(b, item);
+	if (!any)
+		metric_list_builder_add_absent(b, item->slot);
 }
 
 static void add_iothreads(struct metric_list_builder *b, const struct plan_item *item,
@@ -73,15 +79,18 @@ static void add_iothreads(struct metric_list_builder *b, const struct plan_item 
 
 	for (size_t i = 0; i < sample->n_iothreads; i++) {
 		const struct vcpu_sample *t = &sample->iothreads[i];
-		struct value value = value_u64(t->time_ns);
+		const struct fact fact = { .have = t->have_time,
+			.value = value_u64(t->time_ns) };
 
 		if (item->number != PLAN_EACH && (unsigned)item->number != t->number)
 			continue;
-		add_numbered(b, item, t->number, t->have_time ? &value : NULL);
+		add_numbered(b, item, t->number, &fact);
 		any = true;
 	}
-	if (!any && item->number != PLAN_EACH)
-		add_missing(b, item);
+	if (!any && sample->iothreads_known)
+		metric_list_builder_add_absent(b, item->slot);
+	else if (!any && item->number != PLAN_EACH)
+		metric_list_builder_add(b, item->slot, NULL, NULL);
 }
 
 static void add_nics(struct metric_list_builder *b, const struct plan_item *item,
@@ -94,15 +103,16 @@ static void add_nics(struct metric_list_builder *b, const struct plan_item *item
 
 		if (item->number != PLAN_EACH && (unsigned)item->number != nic->number)
 			continue;
-		struct value value = item->key == VM_NET_NAME
+		struct fact fact = { .have = nic->have };
+
+		fact.value = item->key == VM_NET_NAME
 			? value_string(nic->name)
 			: value_u64(nic->counters[item->key - VM_NET_RX_BYTES]);
-
-		add_numbered(b, item, nic->number, nic->have ? &value : NULL);
+		add_numbered(b, item, nic->number, &fact);
 		any = true;
 	}
-	if (!any && item->number != PLAN_EACH)
-		add_missing(b, item);
+	if (!any)
+		metric_list_builder_add_absent(b, item->slot);
 }
 
 struct metric_list *fast_list(const struct plan *plan, const struct vm_sample *sample)
@@ -116,47 +126,69 @@ struct metric_list *fast_list(const struct plan *plan, const struct vm_sample *s
 
 		if (item->either && !plan_kernel_serves(item, sample->known))
 			continue; /* libvirt's to say */
-		if (is_nic_key(item->key)) {
+		if (is_nic_key(item->key))
 			add_nics(b, item, sample);
-		} else if (is_vcpu_key(item->key)) {
+		else if (is_vcpu_key(item->key))
 			add_vcpus(b, item, sample);
-		} else if (item->key == VM_IOTHREAD_TIME) {
+		else if (item->key == VM_IOTHREAD_TIME)
 			add_iothreads(b, item, sample);
-		} else {
-			const struct fact *fact = &sample->facts[item->key];
-
-			metric_list_builder_add_source(
-				b, item->slot, NULL, fact->have ? &fact->value : NULL);
-		}
+		else
+			metric_list_builder_add_fact(
+				b, item->slot, NULL, &sample->facts[item->key]);
 	}
 	return metric_list_builder_finish(b);
 }
 
 static void add_about(struct metric_list_builder *b, const struct plan_item *item,
-	int64_t slow_age_ns, bool stale)
+	const struct fast_about *about, bool asked)
 {
-	struct value age = value_real((double)slow_age_ns / 1e9);
-	struct value flag = value_u64(stale);
+	struct fact fact = { .absent = !asked };
 
 	if (item->key == SAMPLE_STALE)
-		metric_list_builder_add_source(b, item->slot, NULL, &flag);
-	else
-		metric_list_builder_add_source(
-			b, item->slot, NULL, slow_age_ns >= 0 ? &age : NULL);
+		fact_set(&fact, value_u64(about->stale));
+	else if (about->slow_age_ns >= 0)
+		fact_set(&fact, value_real((double)about->slow_age_ns / 1e9));
+	metric_list_builder_add_fact(b, item->slot, NULL, &fact);
 }
 
-struct metric_list *fast_list_about(const struct plan *plan, bool lone,
-	int64_t slow_age_ns, bool stale, int64_t time_ns)
+/* What the fast lane alone has. */
+static void add_process(struct metric_list_builder *b, const struct plan *plan,
+	const struct fast_about *about)
 {
-	const struct plan_part *about = &plan->parts[PLAN_ABOUT],
-			       *kernel = &plan->parts[PLAN_KERNEL];
-	struct metric_list_builder *b = metric_list_builder_new(plan->specs, time_ns);
+	const struct plan_part *part = &plan->parts[PLAN_KERNEL];
+	const struct fact fact = { .absent = about->process == PROCESS_ABSENT };
 
-	for (size_t i = 0; i < about->n; i++)
-		add_about(b, &about->items[i], slow_age_ns, stale);
-	for (size_t i = 0; lone && i < kernel->n; i++)
-		if (!kernel->items[i].either)
-			add_missing(b, &kernel->items[i]);
+	for (size_t i = 0; i < part->n; i++)
+		if (!part->items[i].either)
+			metric_list_builder_add_fact(b, part->items[i].slot, NULL, &fact);
+}
+
+/* What libvirt may have; which numbers there are is for itself to say. */
+static void add_unanswered(struct metric_list_builder *b, const struct plan *plan,
+	const struct fast_about *about)
+{
+	const struct plan_part *part = &plan->parts[PLAN_LIBVIRT];
+
+	for (size_t i = 0; i < part->n; i++)
+		if (!plan_kernel_serves(&part->items[i], about->known) &&
+			!strchr(part->items[i].spec->source, '*'))
+			metric_list_builder_add_source(
+				b, part->items[i].slot, NULL, NULL);
+}
+
+struct metric_list *fast_list_about(
+	const struct plan *plan, const struct fast_about *about, int64_t time_ns)
+{
+	const struct plan_part *part = &plan->parts[PLAN_ABOUT];
+	struct metric_list_builder *b = metric_list_builder_new(plan->specs, time_ns);
+	bool asked = plan_libvirt_reads(plan, about->known) != 0;
+
+	for (size_t i = 0; i < part->n; i++)
+		add_about(b, &part->items[i], about, asked);
+	if (about->process != PROCESS_SAMPLED)
+		add_process(b, plan, about);
+	if (about->stale)
+		add_unanswered(b, plan, about);
 	if (metric_list_builder_count(b))
 		return metric_list_builder_finish(b);
 	metric_list_builder_free(b);

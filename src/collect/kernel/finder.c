@@ -103,6 +103,7 @@ static void put_off(struct finder *f, struct run *run, struct fast_search *searc
 	set_session(f, run, (uint64_t)run->ident.id);
 	if (whole)
 		warn_process(f, run, error);
+	atomic_store(&run->no_process, whole);
 }
 
 /* Return: true if something was handed over. */
@@ -120,6 +121,7 @@ static bool find_process(struct finder *f, struct run *run, struct fast_vm *fv,
 	if (run->hypervisor != HYPERVISOR_QEMU) {
 		search->not_before_ns = INT64_MAX;
 		set_session(f, run, (uint64_t)run->ident.id);
+		atomic_store(&run->no_process, true);
 		return true;
 	}
 	unsigned before = open_shortages();
@@ -146,6 +148,7 @@ static bool find_process(struct finder *f, struct run *run, struct fast_vm *fv,
 	if (has_shares)
 		atomic_store(&run->shares, shares);
 	run_set_process(run, qemu_proc_stat_fd(proc));
+	atomic_store(&run->no_process, false);
 	fast_vm_hand_process(fv, proc);
 	return true;
 }

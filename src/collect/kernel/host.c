@@ -49,6 +49,7 @@ struct host {
 	int fds[FILE_COUNT]; /* kept open; -1: not yet, or the file does not exist */
 	struct strbuf text;  /* of the file that is read */
 	struct fact facts[HOST_KEY_COUNT];
+	bool failed; /* something could not be read, though it may exist */
 	struct utsname uts;
 	char short_name[sizeof(((struct utsname *)NULL)->nodename)];
 	char os_name[sizeof(((struct utsname *)NULL)->sysname)];
@@ -57,6 +58,7 @@ struct host {
 	struct cpu_counts cpus;
 	uint64_t mhz; /* nominal; 0: not known */
 
+	int64_t period_ns; /* of the plan in force */
 	struct host_rates rates;
 	uint64_t highest[HOST_KEY_COUNT]; /* of counters */
 };
@@ -96,6 +98,13 @@ static bool get_u64(const struct host *host, enum host_key key, uint64_t *ret)
 	return true;
 }
 
+/* What the kernel does not have, or does not show us, is absent; all else may come yet. */
+static void note_failure(struct host *host, int r)
+{
+	host->failed |= r < 0 && r != -ENOENT && r != -ENOTDIR && r != -EOPNOTSUPP &&
+		r != -EACCES && r != -EPERM;
+}
+
 /* Reads a kept-open file from its start; "" if it cannot be had. */
 static const char *read_kept(struct host *host, enum host_file file)
 {
@@ -114,8 +123,17 @@ static const char *read_kept(struct host *host, enum host_file file)
 	strbuf_clear(&host->text);
 	if (host->fds[file] < 0)
 		host->fds[file] = open_at(host->root_fd, paths[file], O_RDONLY);
-	if (host->fds[file] < 0 || lseek(host->fds[file], 0, SEEK_SET) < 0 ||
-		read_all(host->fds[file], LIMIT_PROC_FILE_BYTES, &host->text) < 0) {
+	if (host->fds[file] < 0) {
+		note_failure(host, -errno);
+		return "";
+	}
+	int r = lseek(host->fds[file], 0, SEEK_SET) < 0
+		? -errno
+		: read_all(host->fds[file], LIMIT_PROC_FILE_BYTES, &host->text);
+
+	note_failure(host, r);
+	host->failed |= r == 0 && !proc_is_whole(strbuf_str(&host->text));
+	if (r < 0) {
 		strbuf_clear(&host->text);
 		close_p(&host->fds[file]);
 		host->fds[file] = -1;
@@ -303,7 +321,7 @@ static void sample_rates(struct host *host, int64_t least_ns)
 	host->facts[HOST_PAGE_FAULT_RATE] = last->page_fault;
 }
 
-static void sample_vmstat(struct host *host, int64_t period_ns)
+static void sample_vmstat(struct host *host)
 {
 	static const struct {
 		const char *word;
@@ -322,7 +340,7 @@ static void sample_vmstat(struct host *host, int64_t period_ns)
 		}
 	host->facts[HOST_SWAP_IN].value.u *= page;
 	host->facts[HOST_SWAP_OUT].value.u *= page;
-	sample_rates(host, period_ns / 2);
+	sample_rates(host, host->period_ns / 2);
 }
 
 static void sample_loadavg(struct host *host)
@@ -385,8 +403,11 @@ static void sample_identity(struct host *host)
 
 static void sample_vendor(struct host *host)
 {
+	unsigned before = open_shortages();
+
 	if (!host->vendor)
 		host->vendor = host_vendor(host->root_fd);
+	host->failed |= open_shortages() != before;
 	if (host->vendor)
 		set(host, HOST_VIRT_VENDOR, value_string(host->vendor));
 }
@@ -399,6 +420,7 @@ static void sample_cpus(struct host *host)
 	int r = read_file_at(host->root_fd, "sys/devices/system/cpu/online",
 		LIMIT_SYSFS_FILE_BYTES, &online);
 
+	note_failure(host, r);
 	if (r == 0 && (!host->online || strcmp(host->online, strbuf_str(&online)) != 0)) {
 		unsigned before = open_shortages();
 
@@ -409,6 +431,7 @@ static void sample_cpus(struct host *host)
 		if (open_shortages() != before) {
 			/* counts of what could be opened are not true: the next sample's are */
 			host->cpus.sockets = host->cpus.cores = host->mhz = 0;
+			host->failed = true;
 			free(TAKE_PTR(host->online));
 		}
 	}
@@ -444,28 +467,46 @@ static void hold_counters(struct host *host)
 	}
 }
 
+/* Of what was read, @read, and is not there: what makes a rate may be, and it not yet. */
+static void set_absent(struct host *host, uint64_t read)
+{
+#define READS_OF(key, name, type, unit, kind, reads, ...) [HOST_##key] = (reads),
+	static const uint64_t reads_of[HOST_KEY_COUNT] = { HOST_SOURCES(READS_OF) };
+#undef READS_OF
+
+	for (size_t i = 0; i < HOST_KEY_COUNT; i++)
+		if (reads_of[i] & read)
+			fact_set_absent(&host->facts[i]);
+	host->facts[HOST_PAGE_IN_RATE].absent = host->facts[HOST_PAGE_IN].absent;
+	host->facts[HOST_PAGE_FAULT_RATE].absent = host->facts[HOST_PAGE_FAULTS].absent;
+}
+
 static void sample_all(struct host *host, uint64_t reads, int64_t period_ns)
 {
+	static const struct {
+		uint64_t reads;
+		void (*sample)(struct host *host);
+	} steps[] = { { READS(HOST_UNAME), sample_identity },
+		{ READS(HOST_STAT), sample_stat },
+		{ READS(HOST_MEMINFO), sample_meminfo },
+		{ READS(HOST_VMSTAT), sample_vmstat },
+		{ READS(HOST_LOADAVG), sample_loadavg },
+		{ READS(HOST_PRESSURE), sample_pressures },
+		{ READS(HOST_UPTIME), sample_uptime },
+		{ READS(HOST_OS_RELEASE), sample_vendor },
+		{ READS(HOST_CPUS), sample_cpus } };
+
 	memset(host->facts, 0, sizeof(host->facts));
 	set(host, HOST_TIME, value_u64((uint64_t)(clock_real_ns() / NS_PER_S)));
-	if (reads & READS(HOST_UNAME))
-		sample_identity(host);
-	if (reads & READS(HOST_STAT))
-		sample_stat(host);
-	if (reads & READS(HOST_MEMINFO))
-		sample_meminfo(host);
-	if (reads & READS(HOST_VMSTAT))
-		sample_vmstat(host, period_ns);
-	if (reads & READS(HOST_LOADAVG))
-		sample_loadavg(host);
-	if (reads & READS(HOST_PRESSURE))
-		sample_pressures(host);
-	if (reads & READS(HOST_UPTIME))
-		sample_uptime(host);
-	if (reads & READS(HOST_OS_RELEASE))
-		sample_vendor(host);
-	if (reads & READS(HOST_CPUS))
-		sample_cpus(host);
+	host->period_ns = period_ns;
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		if (!(reads & steps[i].reads))
+			continue;
+		host->failed = false;
+		steps[i].sample(host);
+		if (!host->failed)
+			set_absent(host, steps[i].reads);
+	}
 	hold_counters(host);
 }
 
@@ -483,10 +524,10 @@ struct metric_list *host_sample(struct host *host, const struct plan *plan)
 	sample_all(host, part->reads | plan->parts[PLAN_FLEET].reads,
 		plan->settings.period_ns);
 	for (size_t i = 0; i < part->n; i++) {
-		const struct fact *fact = &host->facts[part->items[i].key];
+		const struct plan_item *item = &part->items[i];
 
-		metric_list_builder_add_source(
-			b, part->items[i].slot, NULL, fact->have ? &fact->value : NULL);
+		metric_list_builder_add_fact(
+			b, item->slot, NULL, &host->facts[item->key]);
 	}
 	return metric_list_builder_finish(b);
 }

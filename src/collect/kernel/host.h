@@ -2,7 +2,7 @@
 /*
  * The host's own figures, from the kernel's files through descriptors that are kept open.
  * Never blocks on anything but the kernel.  One thread at a time.  What a file does not
- * offer is unavailable; that is no error.
+ * offer is absent; that is no error.
  */
 #pragma once
 

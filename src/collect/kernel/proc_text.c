@@ -21,6 +21,13 @@ const char *proc_next_line(const char *p)
 	return *p ? p + 1 : p;
 }
 
+bool proc_is_whole(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n && text[n - 1] == '\n';
+}
+
 bool proc_line_is(const char *p, const char *word, const char **ret)
 {
 	size_t n = strlen(word);
@@ -79,6 +86,14 @@ static void parse_pressure_line(const char *p, struct fact *facts)
 	}
 }
 
+void proc_no_pressure(struct fact *some, struct fact *full)
+{
+	for (int i = 0; i < PRESSURE_COUNT; i++) {
+		fact_set_absent(&some[i]);
+		fact_set_absent(&full[i]);
+	}
+}
+
 void proc_parse_pressure(const char *text, struct fact *some, struct fact *full)
 {
 	for (const char *p = text; *p; p = proc_next_line(p)) {
@@ -89,4 +104,6 @@ void proc_parse_pressure(const char *text, struct fact *some, struct fact *full)
 		else if (proc_line_is(p, "full", &v))
 			parse_pressure_line(v, full);
 	}
+	if (proc_is_whole(text))
+		proc_no_pressure(some, full);
 }

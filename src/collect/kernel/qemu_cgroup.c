@@ -386,7 +386,8 @@ static void sample_cpu(const struct qemu_cgroup *cg, struct vm_sample *out, bool
 
 struct throttle {
 	uint64_t periods, throttled, time_ns;
-	bool have;
+	bool have;  /* some group tells of periods */
+	bool whole; /* each was read */
 };
 
 /* Adds one group's.  Return: false if it cannot be read. */
@@ -421,14 +422,12 @@ static bool add_throttle(struct quota_group *group, struct throttle *sum)
 static struct throttle sum_throttles(struct qemu_cgroup *cg, bool *there)
 {
 	struct throttle sum = { 0 };
-	bool whole = cg->listed;
 
+	sum.whole = cg->listed;
 	for (size_t i = 0; i < cg->n_groups; i++) {
-		whole &= add_throttle(&cg->groups[i], &sum);
+		sum.whole &= add_throttle(&cg->groups[i], &sum);
 		*there &= cg->groups[i].stat >= 0;
 	}
-	/* the sum over some of them is not true */
-	sum.have &= whole;
 	return sum;
 }
 
@@ -446,6 +445,10 @@ static void sample_throttle(struct qemu_cgroup *cg, struct vm_sample *out)
 		(void)list_groups(cg);
 		sum = sum_throttles(cg, &there);
 	}
+	/* the sum over some of them is not true */
+	if (!sum.whole)
+		return;
+	cg->uncounted = !sum.have;
 	if (!sum.have)
 		return;
 	fact_set(&out->facts[VM_THROTTLE_PERIODS], value_u64(sum.periods));
@@ -474,6 +477,20 @@ bool qemu_cgroup_sample(struct qemu_cgroup *cg, struct vm_sample *out)
 			proc_parse_pressure(
 				text, &out->facts[some[i]], &out->facts[full[i]]);
 	return there;
+}
+
+uint64_t qemu_cgroup_absent(const struct qemu_cgroup *cg, uint64_t reads)
+{
+	uint64_t absent = 0;
+
+	if (cg->quota_dir < 0 || cg->uncounted)
+		absent |= READS(THROTTLE);
+	if (cg->memory < 0)
+		absent |= READS(CGROUP_MEMORY);
+	for (int i = 0; i < 3; i++)
+		if (cg->pressure[i] < 0)
+			absent |= READS(PRESSURE_CPU) << i;
+	return absent & reads;
 }
 
 int qemu_cgroup_shares(int root_fd, const char *text, uint64_t *ret)

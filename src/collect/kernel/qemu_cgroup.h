@@ -22,9 +22,10 @@ struct qemu_cgroup {
 	int quota_dir;
 	struct quota_group *groups; /* those above come first */
 	size_t n_groups, cap_groups, n_above;
-	unsigned age; /* samples since those below were listed */
-	bool relist;  /* they may be others now */
-	bool listed;  /* all of them, and those above, at least once */
+	unsigned age;   /* samples since those below were listed */
+	bool relist;    /* they may be others now */
+	bool listed;    /* all of them, and those above, at least once */
+	bool uncounted; /* none of them tells of periods: there is no controller */
 };
 
 #define QEMU_CGROUP_INIT                                                                 \
@@ -57,6 +58,9 @@ void qemu_cgroup_relist(struct qemu_cgroup *cg);
 /* True if its cgroup counts the VM's time; then nobody else's figure may stand in for it. */
 bool qemu_cgroup_has_time(const struct qemu_cgroup *cg);
 bool qemu_cgroup_has_modes(const struct qemu_cgroup *cg); /* user and system time */
+
+/* READS(), of those that it was opened for, of what its cgroup has no file for. */
+uint64_t qemu_cgroup_absent(const struct qemu_cgroup *cg, uint64_t reads);
 
 /*
  * The VM's weight: cpu.weight (1 to 10000) or cpu.shares (2 to 262144).

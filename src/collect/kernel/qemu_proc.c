@@ -51,6 +51,7 @@ struct qemu_proc {
 	struct thread *threads; /* vCPUs first, then I/O threads, both by number */
 	size_t n, cap, n_vcpus, n_iothreads;
 	unsigned cgroup_age; /* samples since it was looked up */
+	bool io_lacking;     /* for want of descriptors */
 	bool cgroup_lacking; /* it could not be looked into for want of descriptors */
 	char *cgroup_text;
 	struct qemu_cgroup cgroup;
@@ -257,10 +258,12 @@ int qemu_proc_open(
 		.status = -1,
 		.start_ticks = stat.v[STAT_STARTTIME],
 		.cgroup = QEMU_CGROUP_INIT };
-	if (reads & READS(PROCESS_IO))
-		proc->io = open_at(proc->dir, "io", O_RDONLY);
 	unsigned before = open_shortages();
 
+	if (reads & READS(PROCESS_IO))
+		proc->io = open_at(proc->dir, "io", O_RDONLY);
+	proc->io_lacking = open_shortages() != before;
+	before = open_shortages();
 	if (reads & READS(RSS))
 		proc->status = open_at(proc->dir, "status", O_RDONLY);
 	proc->status_lacking = open_shortages() != before;
@@ -534,6 +537,19 @@ static bool sample_named(struct qemu_proc *proc, struct vm_sample *out)
 	return whole;
 }
 
+/* What the kernel has no files for, or does not count. */
+static void set_uncounted(const struct qemu_proc *proc, struct vm_sample *out)
+{
+	bool times = proc->unsure, waits = proc->unsure;
+
+	for (size_t i = 0; i < proc->n_vcpus; i++) {
+		times |= proc->threads[i].schedstat >= 0;
+		waits |= proc->threads[i].sched >= 0;
+	}
+	out->uncounted.time = out->uncounted.delay = !times;
+	out->uncounted.wait = !(proc->reads & READS(WAIT)) || !times || !waits;
+}
+
 static void sample_threads(
 	struct qemu_proc *proc, const struct stat_fields *stat, struct vm_sample *out)
 {
@@ -551,6 +567,7 @@ static void sample_threads(
 	if (!proc->listed)
 		out->n_vcpus = out->n_iothreads = 0;
 	out->iothreads_known = proc->listed && proc->reads & READS(IOTHREAD_TIMES);
+	set_uncounted(proc, out);
 	if (out->n_vcpus) {
 		fact_set(&out->facts[VM_VCPU_CURRENT], value_u64(out->n_vcpus));
 		out->known |= READS(VCPUS);
@@ -575,7 +592,12 @@ static void sample_io(const struct qemu_proc *proc, struct vm_sample *out)
 	uint64_t v = 0, cancelled = 0;
 	char text[512];
 
-	if (proc->io < 0 || pread_text(proc->io, text, sizeof(text)) <= 0)
+	ssize_t n = proc->io < 0 ? -EACCES : pread_text(proc->io, text, sizeof(text));
+
+	/* the kernel has none, or we may not see it and never will */
+	if (n == -EACCES && proc->reads & READS(PROCESS_IO) && !proc->io_lacking)
+		vm_sample_set_absent(out, READS(PROCESS_IO));
+	if (n <= 0)
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
 		if (proc_find_u64(text, lines[i].word, &v))
@@ -667,6 +689,8 @@ int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
 	if (r < 0)
 		return -ESRCH;
 	sample_cgroup(proc, out);
+	if (!proc->cgroup_lacking)
+		vm_sample_set_absent(out, qemu_cgroup_absent(&proc->cgroup, proc->reads));
 	set_times(proc, &stat, out);
 	set_field(&out->facts[VM_THREADS], &stat, STAT_NUM_THREADS);
 	set_field(&out->facts[VM_MINOR_FAULTS], &stat, STAT_MINFLT);

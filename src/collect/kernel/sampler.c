@@ -75,12 +75,18 @@ static void refresh_plan(struct sampler *s)
 
 static void sample_about(struct sampler *s, struct run *run, const struct fast_vm *fv)
 {
-	int64_t then = atomic_load(&run->slow_mono_ns);
-	int64_t age = then ? clock_mono_ns() - then : -1;
-	bool stale = atomic_load(&run->silent) ||
-		age > STALE_SLOW_PERIODS * s->plan->settings.slow_period_ns;
-	struct metric_list *list = fast_list_about(
-		s->plan, !fast_vm_has_process(fv), age, stale, clock_real_ns());
+	int64_t then = atomic_load(&run->slow_mono_ns), now = clock_mono_ns();
+	struct fast_about about = { .known = atomic_load(&run->known),
+		.slow_age_ns = then ? now - then : -1 };
+
+	about.process = fast_vm_has_process(fv) ? PROCESS_SAMPLED
+		: atomic_load(&run->no_process) ? PROCESS_ABSENT
+						: PROCESS_SOUGHT;
+	about.stale = plan_libvirt_reads(s->plan, about.known) &&
+		(atomic_load(&run->silent) ||
+			now - (then ? then : run->since_mono_ns) >
+				STALE_SLOW_PERIODS * s->plan->settings.slow_period_ns);
+	struct metric_list *list = fast_list_about(s->plan, &about, clock_real_ns());
 
 	if (list)
 		board_update(s->board, run, LANE_ABOUT, list);
@@ -153,6 +159,7 @@ static void add_vm(const struct run *run, struct fact *facts, uint64_t *promised
 
 static void set_ratio(struct fact *fact, uint64_t part, const struct fact *whole)
 {
+	fact->absent = whole->absent;
 	if (whole->have && whole->value.u)
 		fact_set(fact, value_real((double)part / (double)whole->value.u));
 }
@@ -214,10 +221,9 @@ static void sample_fleet(struct sampler *s, const struct roster *roster)
 	if (s->fill && s->fill(s->ctx, facts, &product))
 		count_vms(s, roster, facts);
 	for (size_t i = 0; i < part->n; i++) {
-		const struct fact *fact = &facts[part->items[i].key];
+		const struct plan_item *item = &part->items[i];
 
-		metric_list_builder_add_source(
-			b, part->items[i].slot, NULL, fact->have ? &fact->value : NULL);
+		metric_list_builder_add_fact(b, item->slot, NULL, &facts[item->key]);
 	}
 	board_update(s->board, NULL, LANE_FLEET, metric_list_builder_finish(b));
 }

@@ -4,6 +4,9 @@
 
 #include <stddef.h>
 
+#include "core/catalogue.h"
+#include "core/fact.h"
+#include "util/cleanup.h"
 #include "util/strbuf.h"
 
 int virt_start(const struct virt_params *params, struct virt **ret)
@@ -26,9 +29,15 @@ void virt_free(struct virt *virt)
 
 bool virt_fill(struct virt *virt, struct fact *facts, struct strbuf *product)
 {
+	static const enum fleet_key keys[] = { FLEET_VIRT_PRODUCT, FLEET_VMS_COUNT,
+		FLEET_VMS_VCPUS, FLEET_VMS_MEMORY, FLEET_OVERCOMMIT_CPU,
+		FLEET_OVERCOMMIT_MEMORY, FLEET_SELF_SLOW_DURATION, FLEET_SELF_SLOW_CALLS,
+		FLEET_SELF_SLOW_ABANDONED, FLEET_SELF_VMS_SILENT };
+
 	(void)virt;
-	(void)facts;
 	(void)product;
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		fact_set_absent(&facts[keys[i]]);
 	return false;
 }
 

@@ -530,6 +530,8 @@ bool virt_fill(struct virt *virt, struct fact *facts, struct strbuf *product)
 {
 	struct slow_figures slow;
 
+	if (!virt)
+		return false;
 	slow_get_figures(virt->slow, &slow);
 	fact_set(&facts[FLEET_SELF_SLOW_CALLS], value_u64(slow.calls));
 	fact_set(&facts[FLEET_SELF_SLOW_ABANDONED], value_u64(slow.abandoned));

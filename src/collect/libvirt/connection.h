@@ -48,7 +48,8 @@ void virt_free(struct virt *virt); /* after virt_stop(), when nobody asks it any
 
 /*
  * For the sampler: sets FLEET_VIRT_PRODUCT, whose text is written to @product, and
- * FLEET_SELF_SLOW_*.  Any thread.  Return: false while libvirt was never reached.
+ * FLEET_SELF_SLOW_*; all that needs libvirt is absent if it is not part of the build.  Any
+ * thread.  @virt: NULL while it is not started.  Return: false while libvirt was never reached.
  */
 bool virt_fill(struct virt *virt, struct fact *facts, struct strbuf *product);
 

@@ -45,16 +45,9 @@ static const struct {
 
 unsigned virt_stats_groups(const struct plan *plan, uint64_t known)
 {
-	const struct plan_part *part = &plan->parts[PLAN_LIBVIRT];
-	/* for host.vms.* and domain.cpu.limit */
-	uint64_t reads =
-		(plan->parts[PLAN_FLEET].reads | plan->parts[PLAN_DOMAIN].reads) &
-		READS_EITHER & ~known;
+	uint64_t reads = plan_libvirt_reads(plan, known);
 	unsigned ret = 0;
 
-	for (size_t i = 0; i < part->n; i++)
-		if (!plan_kernel_serves(&part->items[i], known))
-			reads |= part->items[i].spec->entry->reads;
 	for (size_t i = 0; i < ARRAY_LEN(groups); i++)
 		if (reads >> groups[i].read & 1)
 			ret |= groups[i].group;
@@ -225,7 +218,7 @@ static void add_param(struct conversion *cv, const virTypedParameter *param)
 		add_to(cv, pattern, index, &v);
 }
 
-/* What is calculated, and "unavailable" for plain sources that libvirt did not name. */
+/* What is calculated; and what libvirt, which would have named it, has none of. */
 static void add_rest(struct conversion *cv)
 {
 	const struct plan_part *part = &cv->plan->parts[PLAN_LIBVIRT];
@@ -236,15 +229,30 @@ static void add_rest(struct conversion *cv)
 
 		if (plan_kernel_serves(item, cv->known))
 			continue;
-		if (spec->entry->collector == COLLECTOR_USAGE) {
-			const struct fact *fact = &cv->sample.facts[item->key];
-
-			metric_list_builder_add_source(cv->b, item->slot, NULL,
-				fact->have ? &fact->value : NULL);
-		} else if (!cv->seen[item->slot] && !strchr(spec->source, '*')) {
-			metric_list_builder_add_source(cv->b, item->slot, NULL, NULL);
-		}
+		if (spec->entry->collector == COLLECTOR_USAGE)
+			metric_list_builder_add_fact(
+				cv->b, item->slot, NULL, &cv->sample.facts[item->key]);
+		else if (!cv->seen[item->slot])
+			metric_list_builder_add_absent(cv->b, item->slot);
 	}
+}
+
+/* What is calculated from something that libvirt does not name is not there either. */
+static void set_absent(struct vm_sample *s)
+{
+	bool time = false, delay = false, wait = false;
+
+	for (size_t i = 0; i < s->n_vcpus; i++) {
+		time |= s->vcpus[i].have_time;
+		delay |= s->vcpus[i].have_delay;
+		wait |= s->vcpus[i].have_wait;
+	}
+	s->uncounted.time = !time;
+	s->uncounted.delay = !delay;
+	s->uncounted.wait = !wait;
+	if (!s->facts[VM_VCPU_CURRENT].have)
+		s->facts[VM_CPU_TIME].have = false; /* no share without a whole */
+	fact_set_absent(&s->facts[VM_CPU_TIME]);
 }
 
 static void tell(struct run *vm, const struct conversion *cv)
@@ -276,6 +284,7 @@ struct metric_list *virt_stats_convert(const struct plan *plan, struct run *vm,
 			param->type == VIR_TYPED_PARAM_ULLONG)
 			atomic_store(&vm->balloon_kib, param->value.ul);
 	}
+	set_absent(&cv.sample);
 	vm_sample_derive(&cv.sample, last);
 	add_rest(&cv);
 	tell(vm, &cv);
