@@ -22,7 +22,7 @@ struct draft {
 	size_t number; /* in the order of adding */
 	uint32_t slot;
 	size_t name, unit; /* of a metric with a label of its own */
-	size_t string;
+	size_t string, device;
 };
 
 struct metric_list_builder {
@@ -32,6 +32,10 @@ struct metric_list_builder {
 	size_t n, cap, n_own_labels;
 	bool unsorted;
 	struct strbuf arena;
+	size_t *devices; /* each that was named */
+	size_t n_devices, cap_devices;
+	size_t next_device; /* in devices: likely to be named next */
+	size_t device;      /* of what is added */
 };
 
 struct metric_list_builder *metric_list_builder_new(
@@ -41,6 +45,7 @@ struct metric_list_builder *metric_list_builder_new(
 
 	b->specs = spec_set_ref(specs);
 	b->time_ns = time_ns;
+	b->device = NONE;
 	return b;
 }
 
@@ -50,6 +55,7 @@ void metric_list_builder_free(struct metric_list_builder *b)
 		return;
 	spec_set_unref(b->specs);
 	strbuf_done(&b->arena);
+	free(b->devices);
 	free(b->drafts);
 	free(b);
 }
@@ -67,6 +73,28 @@ static size_t arena_add(struct metric_list_builder *b, const char *s)
 	return at;
 }
 
+void metric_list_builder_set_device(struct metric_list_builder *b, const char *device)
+{
+	b->device = NONE;
+	if (!device || !*device)
+		return;
+	/* they are named one after another, again and again */
+	for (size_t k = 0; k < b->n_devices; k++) {
+		size_t i = (b->next_device + k) % b->n_devices;
+
+		if (strcmp(b->arena.data + b->devices[i], device) != 0)
+			continue;
+		b->device = b->devices[i];
+		b->next_device = i + 1;
+		return;
+	}
+	b->devices =
+		xgrow(b->devices, b->n_devices, &b->cap_devices, sizeof(*b->devices));
+	b->device = arena_add(b, device);
+	b->devices[b->n_devices++] = b->device;
+	b->next_device = 0;
+}
+
 static struct draft *draft_new(struct metric_list_builder *b, uint32_t slot,
 	enum metric_type type, const struct value *value)
 {
@@ -80,7 +108,8 @@ static struct draft *draft_new(struct metric_list_builder *b, uint32_t slot,
 		.slot = slot,
 		.name = NONE,
 		.unit = NONE,
-		.string = NONE };
+		.string = NONE,
+		.device = b->device };
 	if (value)
 		d->m.value = *value;
 	d->m.value.type = type;
@@ -195,6 +224,8 @@ struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 		}
 		if (d->string != NONE)
 			m->value.s = arena + d->string;
+		if (d->device != NONE)
+			m->device = arena + d->device;
 	}
 	metric_list_builder_free(b);
 	return list;
@@ -257,6 +288,7 @@ static void add_copy(struct metric_list_builder *b, uint32_t slot, const struct 
 	const struct metric_label *label = m->label;
 	const struct value *value = m->available ? &m->value : NULL;
 
+	metric_list_builder_set_device(b, m->device);
 	if (m->absent)
 		metric_list_builder_add_absent(b, slot);
 	else if (label->spec->kind == SPEC_GROUP || label->spec->kind == SPEC_XML)

@@ -16,6 +16,8 @@
 
 struct metric {
 	const struct metric_label *label;
+	/* the disk or interface that it is of, by a name that stays; NULL: of none */
+	const char *device;
 	struct value value; /* meaningful only if available; type always */
 	int64_t changed_ns; /* real time of the sample since which it has this value */
 	bool available;
@@ -39,6 +41,12 @@ struct metric_list_builder;
 struct metric_list_builder *metric_list_builder_new(
 	struct spec_set *specs, int64_t time_ns);
 void metric_list_builder_free(struct metric_list_builder *b);
+
+/*
+ * What is added from now on is of this device of the VM, until another one is named; NULL:
+ * of none.  Numbers of disks and interfaces are places among those that there are just now.
+ */
+void metric_list_builder_set_device(struct metric_list_builder *b, const char *device);
 
 /*
  * Adds the value of a spec as it is.

@@ -164,6 +164,12 @@ static void add_label(
 	strbuf_addc(out, '"');
 }
 
+/* Which of the metrics of its name it is; NULL: the only one.  A device's number may change. */
+static const char *place_of(const struct metric *m)
+{
+	return m->device ? m->device : m->label->index;
+}
+
 static void add_labels(const struct sample *sample, struct strbuf *out)
 {
 	const struct metric *m = sample->m;
@@ -176,8 +182,8 @@ static void add_labels(const struct sample *sample, struct strbuf *out)
 		add_label("uuid", sample->s->uuid_text, &first, out);
 		add_label("id", id, &first, out);
 	}
-	if (m->label->index)
-		add_label("index", m->label->index, &first, out);
+	if (place_of(m))
+		add_label(m->device ? "device" : "index", place_of(m), &first, out);
 	if (m->value.type == METRIC_STRING) {
 		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 
@@ -250,10 +256,9 @@ static void collect(const struct snapshot *s, struct samples *all)
 /* Metrics that differ only in what the names here drop must not come out twice. */
 static bool is_duplicate(const struct sample *a, const struct sample *b)
 {
-	const char *ia = a->m->label->index ? a->m->label->index : "",
-		   *ib = b->m->label->index ? b->m->label->index : "";
+	const char *pa = place_of(a->m), *pb = place_of(b->m);
 
-	return a->s == b->s && !strcmp(ia, ib);
+	return a->s == b->s && !strcmp(pa ? pa : "", pb ? pb : "");
 }
 
 static void add_samples(const struct samples *all, struct strbuf *out)

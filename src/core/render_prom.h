@@ -4,7 +4,8 @@
  *
  * A metric becomes vhostmd_host_<name> or vhostmd_vm_<name>{name=,uuid=,id=}: in snake
  * case, in base units (bytes, seconds, ratio), with _total for counters; what replaced '*'
- * is the label "index"; text becomes <name>_info{value=} 1.
+ * is the label "index", or of disks and interfaces "device", their name on the host, which
+ * stays theirs whatever is plugged in; text becomes <name>_info{value=} 1.
  */
 #pragma once
 

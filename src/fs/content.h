@@ -110,7 +110,7 @@ int content_list(struct content *content, uint64_t id, uint64_t after, size_t ma
 	bool with_stats, struct node_entry **ret, struct content_answer **ret_answers,
 	size_t *ret_n);
 
-/* Extended attributes of metrics: user.vhostmd.type, .unit, .source.  -ENODATA. */
+/* Extended attributes of metrics (fs/xattr.h).  -ENODATA. */
 int content_getxattr(
 	struct content *content, uint64_t id, const char *name, struct strbuf *out);
 /* Appends the names, each with a NUL. */

@@ -10,11 +10,12 @@
 #include "util/mem.h"
 #include "util/strbuf.h"
 
-enum { ATTR_TYPE, ATTR_UNIT, ATTR_SOURCE, ATTR_COUNT };
+enum { ATTR_TYPE, ATTR_UNIT, ATTR_SOURCE, ATTR_DEVICE, ATTR_COUNT };
 
 static const char *const names[] = { [ATTR_TYPE] = "user.vhostmd.type",
 	[ATTR_UNIT] = "user.vhostmd.unit",
-	[ATTR_SOURCE] = "user.vhostmd.source" };
+	[ATTR_SOURCE] = "user.vhostmd.source",
+	[ATTR_DEVICE] = "user.vhostmd.device" };
 static_assert(ARRAY_LEN(names) == ATTR_COUNT, "a name for each attribute");
 
 /* Attribute @i of a metric; NULL if it has none. */
@@ -25,6 +26,8 @@ static const char *value_of(const struct metric *metric, size_t i)
 		return metric_type_name(metric->value.type);
 	case ATTR_UNIT:
 		return metric->label->unit;
+	case ATTR_DEVICE:
+		return metric->device;
 	default:
 		return metric->label->source;
 	}

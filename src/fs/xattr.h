@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Extended attributes of metrics' files: user.vhostmd.type, .unit and .source.  Pure; any
- * thread.
+ * Extended attributes of metrics' files: user.vhostmd.type, .unit, .source and .device.
+ * Pure; any thread.
  */
 #pragma once
 

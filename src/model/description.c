@@ -34,6 +34,8 @@ void description_unref(struct description *d)
 	for (size_t i = 0; i < d->n_nics; i++)
 		free(d->nics[i]);
 	free(d->nics);
+	for (size_t i = 0; i < d->n_disks; i++)
+		free(d->disks[i].target);
 	free(d->disks);
 	free(d->channel_path);
 	free(d);

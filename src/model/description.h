@@ -16,6 +16,7 @@ struct description {
 	char **nics;        /* the host's name of each interface; NULL: it has none */
 	size_t n_nics;
 	struct description_disk {
+		char *target; /* as the VM's bus names it, "vda"; NULL: not said */
 		uint64_t iotune[IOTUNE_KEY_COUNT]; /* 0: no limit */
 	} * disks;
 	size_t n_disks;

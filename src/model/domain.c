@@ -142,6 +142,7 @@ static void add_iotune(struct metric_list_builder *b, const struct plan *plan,
 		if (one && (size_t)item->number != i)
 			continue;
 		snprintf(index, sizeof(index), "%zu", i);
+		metric_list_builder_set_device(b, d->disks[i].target);
 		if (v.u)
 			metric_list_builder_add_source(
 				b, item->slot, one ? NULL : index, &v);
@@ -149,6 +150,7 @@ static void add_iotune(struct metric_list_builder *b, const struct plan *plan,
 			add_unlimited(plan, item, one ? NULL : index, unlimited);
 		found |= v.u != 0;
 	}
+	metric_list_builder_set_device(b, NULL);
 	if (one && !found)
 		metric_list_builder_add_fact(
 			b, item->slot, NULL, &(struct fact){ .absent = d != NULL });

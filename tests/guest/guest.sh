@@ -105,7 +105,15 @@ guest_run "$b" "vm-dump-metrics -b | grep -c 'uuid=.$b'" >/dev/null || fail "dis
 guest_stop "$b"
 
 # disk and channel plugged into a running guest
-guest_start "$guest_prefix-late" "$b" ""
+truncate -s 1M "$tmp/plain.img"
+guest_start "$guest_prefix-late" "$b" "$(guest_disk_xml "$tmp/plain.img" vdz)"
+late=$mnt/metrics/vm/$guest_prefix-late
+# device NUMBER: which disk that is
+device() { getfattr --absolute-names --only-values -n user.vhostmd.device "$late/block.$1.rd.bytes" 2>/dev/null; }
+is_device() { [ "$(device "$1")" = "$2" ]; }
+# series DEVICE: what was read from a disk
+series() { sed -n "s/^vhostmd_vm_block_rd_bytes_total{.*uuid=\"$b\".*,device=\"$1\"} //p" "$mnt/metrics.prom"; }
+wait_for 10 is_device 0 vdz || fail "block.0 is $(device 0)"
 guest_disk_xml "$mnt/disk/$b.img" vdb >"$tmp/disk.xml"
 guest_channel_xml >"$tmp/channel.xml"
 virsh_system attach-device "$b" "$tmp/disk.xml" >/dev/null || fail "attaching the disk"
@@ -113,6 +121,12 @@ virsh_system attach-device "$b" "$tmp/channel.xml" >/dev/null || fail "attaching
 seen_by_b() { guest_run "$b" "vm-dump-metrics $1 | grep -c 'uuid=.$b'"; }
 wait_for 20 seen_by_b -b || fail "the plugged disk shows nothing"
 wait_for 20 seen_by_b -i || fail "the plugged channel says nothing"
+# it stands before the other one: that has another place, and the same series as before
+wait_for 10 is_device 1 vdz || fail "block.1 is $(device 1)"
+assert_eq "block.0" "$(device 0)" vdb
+assert_eq "vdz" "$(series vdz)" "$(cat "$late/block.1.rd.bytes")"
+assert_eq "vdb" "$(series vdb)" "$(cat "$late/block.0.rd.bytes")"
+grep -E '^vhostmd_vm_(block|net)_.*index=' "$mnt/metrics.prom" && fail "a place as a label"
 
 # who has its disk open, through the page cache, sees it stop, and then the host's news alone
 sed -i 's/<update_period>60</<update_period>0.5</' "$tmp/conf"

@@ -494,7 +494,8 @@ static const char domain_xml[] =
 	"<soft_limit unit='KiB'>9007199254740991</soft_limit><min_guarantee "
 	"unit='x'>1</min_guarantee></memtune>"
 	"<devices><disk><target dev='vda'/></disk>"
-	"<disk><iotune><total_bytes_sec>1000</total_bytes_sec></iotune></disk>"
+	"<disk><target dev='vdz'/><iotune><total_bytes_sec>1000</total_bytes_sec></iotune>"
+	"</disk>"
 	"<interface type='user'/><interface type='bridge'><target dev='lo'/></interface>"
 	"<channel type='unix'><source mode='bind' path='/other'/>"
 	"<target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
@@ -552,6 +553,7 @@ static void limits_become_metrics(void **state)
 	assert_u64(list, "memtune.hard_limit", 4096);
 	assert_false(find(list, "memtune.soft_limit")->available);
 	assert_u64(list, "block.1.iotune.total_bytes_sec", 1000);
+	assert_string_equal(find(list, "block.1.iotune.total_bytes_sec")->device, "vdz");
 	assert_null(find_or_null(list, "block.0.iotune.total_bytes_sec"));
 	metric_list_unref(list);
 
@@ -624,6 +626,8 @@ static void a_vm_is_sampled_as_configured(void **state)
 	assert_u64(list, "balloon", 1024);
 	assert_true(find(list, "rx1")->available);
 	assert_string_equal(find(list, "rx1")->label->source, "net.1.rx.bytes");
+	assert_string_equal(find(list, "rx1")->device, "lo");
+	assert_null(find(list, "max")->device);
 	assert_int_equal(atomic_load(&vm->vcpus), 3);
 	assert_int_equal(atomic_load(&vm->known), READS_EITHER);
 	metric_list_unref(list);

@@ -100,6 +100,65 @@ static void parameters_become_metrics(void **state)
 	spec_set_unref(specs);
 }
 
+static void add_text(virDomainStatsRecord *record, const char *field, char *text)
+{
+	add(record, field, VIR_TYPED_PARAM_STRING, 0);
+	record->params[record->nparams - 1].value.s = text;
+}
+
+static const char *device_of(const struct metric_list *list, const char *name)
+{
+	const char *device = find(list, name)->device;
+
+	return device ? device : "none";
+}
+
+/* However libvirt orders what it says of them. */
+static void disks_and_interfaces_are_known_by_name(void **state)
+{
+	(void)state;
+	static char vdb[] = "vdb", vdz[] = "vdz", tap[] = "vnet7";
+	struct spec_set *specs = spec_set_new(8);
+	virTypedParameter params[16] = { 0 };
+	virDomainStatsRecord record = { .params = params };
+	struct run *vm =
+		run_new(&(struct vm_ident){ .id = 4, .name = "vm" }, HYPERVISOR_OTHER);
+	struct vm_counters last = { 0 };
+
+	specs->n = 0;
+	want(specs, "rd.*", "block.*.rd.bytes", METRIC_UINT64, NULL);
+	want(specs, "first", "block.0.rd.bytes", METRIC_UINT64, NULL);
+	want(specs, "rx.*", "net.*.rx.bytes", METRIC_UINT64, NULL);
+	want(specs, "time.*", "vcpu.*.time", METRIC_UINT64, NULL);
+	want(specs, "blocks", "block.count", METRIC_UINT32, NULL);
+	want(specs, "unused", "balloon.unused", METRIC_UINT64, NULL);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+
+	add(&record, "block.count", VIR_TYPED_PARAM_UINT, 3);
+	add_text(&record, "block.0.name", vdb);
+	add(&record, "block.0.rd.bytes", VIR_TYPED_PARAM_ULLONG, 1);
+	add(&record, "block.10.rd.bytes", VIR_TYPED_PARAM_ULLONG, 3);
+	add(&record, "block.1.rd.bytes", VIR_TYPED_PARAM_ULLONG, 2);
+	add_text(&record, "block.1.name", vdz);
+	add_text(&record, "net.0.name", tap);
+	add(&record, "net.0.rx.bytes", VIR_TYPED_PARAM_ULLONG, 4);
+	add(&record, "vcpu.0.time", VIR_TYPED_PARAM_ULLONG, 5);
+	struct metric_list *list =
+		virt_stats_convert(plan, vm, &record, 0, &last, 5, NS_PER_S);
+
+	assert_string_equal(device_of(list, "rd.0"), "vdb");
+	assert_string_equal(device_of(list, "first"), "vdb");
+	assert_string_equal(device_of(list, "rd.1"), "vdz");
+	assert_string_equal(device_of(list, "rd.10"), "none");
+	assert_string_equal(device_of(list, "rx.0"), "vnet7");
+	assert_string_equal(device_of(list, "time.0"), "none");
+	assert_string_equal(device_of(list, "blocks"), "none");
+	assert_string_equal(device_of(list, "unused"), "none");
+	metric_list_unref(list);
+	run_unref(vm);
+	spec_set_unref(specs);
+}
+
 /* What the fast lane serves is neither asked for nor said to be unavailable. */
 static void what_is_covered_is_left_out(void **state)
 {
@@ -145,6 +204,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parameters_become_metrics),
+		cmocka_unit_test(disks_and_interfaces_are_known_by_name),
 		cmocka_unit_test(what_is_covered_is_left_out),
 	};
 

@@ -108,9 +108,11 @@ static void add_nics(struct metric_list_builder *b, const struct plan_item *item
 		fact.value = item->key == VM_NET_NAME
 			? value_string(nic->name)
 			: value_u64(nic->counters[item->key - VM_NET_RX_BYTES]);
+		metric_list_builder_set_device(b, nic->name);
 		add_numbered(b, item, nic->number, &fact);
 		any = true;
 	}
+	metric_list_builder_set_device(b, NULL);
 	if (!any)
 		metric_list_builder_add_absent(b, item->slot);
 }

@@ -71,18 +71,24 @@ static void read_limits(xmlNode *root, struct description *ret)
 	ret->vcpus_max = element_u64(foreign_find_child(root, "vcpu"));
 }
 
+/* <target dev='vnet0'/> */
+static char *target_of(xmlNode *device)
+{
+	xmlNode *target = foreign_find_child(device, "target");
+
+	return target ? foreign_attribute(target, "dev") : NULL;
+}
+
 /* <interface type='bridge'><target dev='vnet0'/></interface> */
 static void read_nic(xmlNode *node, struct description *ret)
 {
-	xmlNode *target = foreign_find_child(node, "target");
-
 	if (ret->n_nics == LIMIT_DOMAIN_DEVICES)
 		return;
 	ret->nics = xreallocarray(ret->nics, ret->n_nics + 1, sizeof(*ret->nics));
-	ret->nics[ret->n_nics++] = target ? foreign_attribute(target, "dev") : NULL;
+	ret->nics[ret->n_nics++] = target_of(node);
 }
 
-/* <disk><iotune><total_bytes_sec>10000000</total_bytes_sec></iotune></disk> */
+/* <disk><target dev='vda'/><iotune><total_bytes_sec>10000000</total_bytes_sec></iotune></disk> */
 static void read_disk(xmlNode *node, struct description *ret)
 {
 #define IOTUNE_ELEMENT(key, name, element, ...) [IOTUNE_##key] = (element),
@@ -96,6 +102,7 @@ static void read_disk(xmlNode *node, struct description *ret)
 	ret->disks = xreallocarray(ret->disks, ret->n_disks + 1, sizeof(*ret->disks));
 	struct description_disk *disk = &ret->disks[ret->n_disks++];
 
+	disk->target = target_of(node);
 	for (size_t i = 0; i < ARRAY_LEN(elements); i++)
 		disk->iotune[i] = element_u64(foreign_find_child(iotune, elements[i]));
 }

@@ -61,6 +61,8 @@ struct conversion {
 	bool *seen; /* by slot */
 	uint64_t known;
 	struct vm_sample sample; /* what is calculated with */
+	const char *of; /* "block.3.": what the device was named for, n_of bytes */
+	size_t n_of;
 };
 
 static void add_to(struct conversion *cv, const char *source, const char *index,
@@ -202,6 +204,48 @@ static void note(struct conversion *cv, const char *name, const struct value *v)
 		vcpu->wait_ns = v->u, vcpu->have_wait = true;
 }
 
+/* The length of "block.3." in "block.3.rd.bytes", "net.0." likewise; 0: of no device. */
+static size_t device_part(const char *field)
+{
+	size_t group = !strncmp(field, "block.", 6) ? 6
+		: !strncmp(field, "net.", 4)        ? 4
+						    : 0;
+	size_t digits = group ? strspn(field + group, "0123456789") : 0;
+
+	return digits && field[group + digits] == '.' ? group + digits + 1 : 0;
+}
+
+/* The value of "block.3.name", NULL if there is none; it is near its other figures, @at. */
+static const char *device_name(const virDomainStatsRecord *record, int at, size_t part)
+{
+	const char *field = record->params[at].field;
+
+	for (int k = 0; k < record->nparams; k++) {
+		const virTypedParameter *p = &record->params[(at + k) % record->nparams];
+
+		if (p->type == VIR_TYPED_PARAM_STRING &&
+			!strncmp(p->field, field, part) &&
+			!strcmp(p->field + part, "name"))
+			return utf8_valid(p->value.s, strlen(p->value.s)) ? p->value.s
+									  : NULL;
+	}
+	return NULL;
+}
+
+/* Figures are listed device by device. */
+static void set_device(struct conversion *cv, const virDomainStatsRecord *record, int at)
+{
+	const char *field = record->params[at].field;
+	size_t part = device_part(field);
+
+	if (part == cv->n_of && (!part || !strncmp(field, cv->of, part)))
+		return;
+	cv->of = field;
+	cv->n_of = part;
+	metric_list_builder_set_device(
+		cv->b, part ? device_name(record, at, part) : NULL);
+}
+
 static void add_param(struct conversion *cv, const virTypedParameter *param)
 {
 	char pattern[VIR_TYPED_PARAM_FIELD_LENGTH + 1];
@@ -279,11 +323,13 @@ struct metric_list *virt_stats_convert(const struct plan *plan, struct run *vm,
 	for (int i = 0; i < record->nparams; i++) {
 		const virTypedParameter *param = &record->params[i];
 
+		set_device(&cv, record, i);
 		add_param(&cv, param);
 		if (!strcmp(param->field, "balloon.current") &&
 			param->type == VIR_TYPED_PARAM_ULLONG)
 			atomic_store(&vm->balloon_kib, param->value.ul);
 	}
+	metric_list_builder_set_device(cv.b, NULL);
 	set_absent(&cv.sample);
 	vm_sample_derive(&cv.sample, last);
 	add_rest(&cv);
