@@ -3,9 +3,11 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/catalogue.h"
 #include "core/metric_list.h"
+#include "util/hash.h"
 #include "util/limits.h"
 #include "util/mem.h"
 
@@ -20,16 +22,24 @@ union number {
 	double real;
 };
 
+/* Of one that fell, as hardly any does. */
+struct fall {
+	unsigned n;         /* samples in a row that were less than what was reached */
+	union number low;   /* the least of them */
+	union number base;  /* what is shown is this and what is told */
+	union number floor; /* but never less than this: sums are rounded */
+};
+
 struct series {
-	uint64_t key;              /* 0: empty */
-	unsigned falls;            /* samples in a row that were less than @reached */
-	union number reached, low; /* the most that was told, and the least since */
-	union number base;         /* what is shown is this and what is told */
-	union number floor;        /* but never less than this: sums are rounded */
+	uint64_t key;         /* 0: empty */
+	union number reached; /* the most that was told */
+	struct fall *fall;    /* NULL: it never fell */
 };
 
 void counters_done(struct counters *counters)
 {
+	for (size_t i = 0; i < counters->n_slots; i++)
+		free(counters->at[i].fall);
 	free(counters->at);
 	*counters = (struct counters){ 0 };
 }
@@ -109,22 +119,37 @@ static struct series *find(struct counters *counters, uint64_t key)
 
 /* ---- a sample ---- */
 
+/* It tells less than it did.  If that lasts, it goes on from what it told then. */
+static void note_fall(struct series *s, bool real, union number told)
+{
+	if (!s->fall)
+		s->fall = xcalloc(1, sizeof(*s->fall));
+	struct fall *f = s->fall;
+
+	if (!f->n || less(real, told, f->low)) {
+		f->low = told;
+		f->n = 1;
+	} else if (++f->n == BELIEVED_FALLS) {
+		f->floor = greater(real, add(real, s->reached, f->base), f->floor);
+		f->base = add(real, f->base, subtract(real, s->reached, f->low));
+		s->reached = told;
+		f->n = 0;
+	}
+}
+
 /* What is shown of a series that tells @told now. */
 static union number pass(struct series *s, bool real, union number told)
 {
-	if (!less(real, told, s->reached)) {
+	if (less(real, told, s->reached)) {
+		note_fall(s, real, told);
+	} else {
 		s->reached = told;
-		s->falls = 0;
-	} else if (!s->falls || less(real, told, s->low)) {
-		s->low = told;
-		s->falls = 1;
-	} else if (++s->falls == BELIEVED_FALLS) {
-		s->floor = greater(real, add(real, s->reached, s->base), s->floor);
-		s->base = add(real, s->base, subtract(real, s->reached, s->low));
-		s->reached = told;
-		s->falls = 0;
+		if (s->fall)
+			s->fall->n = 0;
 	}
-	return greater(real, add(real, s->reached, s->base), s->floor);
+	if (!s->fall)
+		return s->reached;
+	return greater(real, add(real, s->reached, s->fall->base), s->fall->floor);
 }
 
 static bool is_real(const struct metric *m)
@@ -132,10 +157,22 @@ static bool is_real(const struct metric *m)
 	return m->value.type == METRIC_REAL32 || m->value.type == METRIC_REAL64;
 }
 
+/* Devices have other numbers when one is plugged before them, but keep their names. */
+static uint64_t key_of(const struct metric *m)
+{
+	uint64_t series = m->label->series;
+
+	if (!m->device)
+		return series;
+	uint64_t key = series ^ siphash24(m->device, strlen(m->device));
+
+	return key ? key : series;
+}
+
 static void settle(struct counters *counters, struct metric *m)
 {
 	bool real = is_real(m);
-	struct series *s = find(counters, m->label->series);
+	struct series *s = find(counters, key_of(m));
 
 	if (!s)
 		return;

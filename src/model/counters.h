@@ -18,7 +18,7 @@
 struct metric_list;
 struct series;
 
-/* Those of one scope, by metric_label.series; all zero: none yet. */
+/* Those of one scope, by metric_label.series and device; all zero: none yet. */
 struct counters {
 	struct series *at; /* a hash table */
 	size_t n, n_slots;
