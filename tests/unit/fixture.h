@@ -11,19 +11,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tmp.h"
 #include "util/cleanup.h"
 #include "util/mem.h"
 
 /* A fixture of files in a temporary directory. */
 struct fixture {
-	char dir[64];
+	char dir[TMP_PATH_SIZE];
 	int fd;
 };
 
 static inline void fixture_init(struct fixture *f)
 {
-	snprintf(f->dir, sizeof(f->dir), "/tmp/vhostmd-unit.XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	assert_non_null(mkdtemp(tmp_path(f->dir, "vhostmd-unit.XXXXXX")));
 	f->fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(f->fd >= 0);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Channels over real sockets: requests, nonsense, slow readers, limits, expiration. */
 #include "test.h"
+#include "tmp.h"
 #include "specs.h"
 
 #include <errno.h>
@@ -31,7 +32,7 @@ static struct channels_config usual = {
 /* What stands for QEMU: a listening socket of a VM. */
 struct guest {
 	struct uuid uuid;
-	char path[64];
+	char path[TMP_PATH_SIZE];
 	int listener, fd;
 };
 
@@ -63,7 +64,10 @@ static void guest_listen(struct guest *g)
 static void guest_init(struct guest *g, uint8_t n)
 {
 	*g = (struct guest){ .uuid = { { n } }, .listener = -1, .fd = -1 };
-	snprintf(g->path, sizeof(g->path), "/tmp/vhostmd-chan.%d.%d", (int)getpid(), n);
+	char name[32];
+
+	snprintf(name, sizeof(name), "vhostmd-chan.%d.%d", (int)getpid(), n);
+	tmp_path(g->path, name);
 	unlink(g->path);
 }
 

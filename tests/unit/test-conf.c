@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The configuration: the existing grammar, the additions, and every mistake by line. */
 #include "test.h"
+#include "tmp.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -525,8 +526,8 @@ static void other_users_of_the_xml_parser_see_nothing_of_ours(void **state)
 {
 	(void)state;
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	char path[] = "/tmp/vhostmd-conf.XXXXXX";
-	_cleanup_close_ int fd = mkstemp(path);
+	char path[TMP_PATH_SIZE];
+	_cleanup_close_ int fd = mkstemp(tmp_path(path, "vhostmd-conf.XXXXXX"));
 	struct conf *conf = NULL;
 	int mark;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The disk format, the latch, and the guest's reader on what they make. */
 #include "test.h"
+#include "tmp.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -111,8 +112,8 @@ static int read_disk(const char *path, struct strbuf *out)
 static void the_guest_reads_what_the_host_writes(void **state)
 {
 	(void)state;
-	char path[] = "/tmp/vhostmd-disk.XXXXXX";
-	_cleanup_close_ int fd = mkstemp(path);
+	char path[TMP_PATH_SIZE];
+	_cleanup_close_ int fd = mkstemp(tmp_path(path, "vhostmd-disk.XXXXXX"));
 
 	assert_true(fd >= 0);
 	_cleanup_free_ char *big = xmalloc(200000);
@@ -150,8 +151,8 @@ static void the_guest_reads_what_the_host_writes(void **state)
 static void the_guest_trusts_no_header(void **state)
 {
 	(void)state;
-	char path[] = "/tmp/vhostmd-disk.XXXXXX";
-	_cleanup_close_ int fd = mkstemp(path);
+	char path[TMP_PATH_SIZE];
+	_cleanup_close_ int fd = mkstemp(tmp_path(path, "vhostmd-disk.XXXXXX"));
 
 	assert_true(fd >= 0);
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
@@ -177,8 +178,8 @@ static void the_guest_trusts_no_header(void **state)
 static void a_busy_disk_is_given_up_in_time(void **state)
 {
 	(void)state;
-	char path[] = "/tmp/vhostmd-disk.XXXXXX";
-	_cleanup_close_ int fd = mkstemp(path);
+	char path[TMP_PATH_SIZE];
+	_cleanup_close_ int fd = mkstemp(tmp_path(path, "vhostmd-disk.XXXXXX"));
 
 	assert_true(fd >= 0);
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
