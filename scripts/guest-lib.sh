@@ -3,9 +3,10 @@
 # Small guests for the demonstration and the tests: Debian's cloud kernel, a busybox
 # initramfs with vm-dump-metrics, libvirt to run them.  Sourced after lib.sh.
 
-guest_prefix=vhostmd-guest   # only domains of this name are ever touched
+# shellcheck disable=SC2034 # names of the domains start with it
+guest_prefix=vhostmd-guest
 guest_cache=$top/build-guest # kernel and modules, unpacked once
-libvirt_started=()           # pids of what was started here
+libvirt_started=()           # the daemons that were started here
 
 case $(uname -m) in
 aarch64) guest_deb_arch=arm64 guest_qemu=/usr/bin/qemu-system-aarch64
@@ -31,8 +32,8 @@ libvirt_start()
 {
 	virsh_system list >/dev/null 2>&1 && return 0
 	if [ -d /run/systemd/system ]; then
-		systemctl start libvirtd || die "libvirtd does not start"
-		return 0
+		libvirt_start_units
+		return
 	fi
 	kvm_open
 	local daemon
@@ -40,11 +41,29 @@ libvirt_start()
 		daemon_alive "$daemon" && wait_for 60 daemon_settled "$daemon"
 		daemon_alive "$daemon" && continue
 		rm -f "/run/$daemon.pid"
-		# it must not hold the terminal or a pipe of ours
-		"$daemon" -d </dev/null >/dev/null 2>&1 || die "$daemon does not start"
+		undo_later libvirt_undo "$daemon"
+		# it must not hold the terminal, a pipe or the temporary directory of ours
+		env -u TMPDIR "$daemon" -d </dev/null >/dev/null 2>&1 || die "$daemon does not start"
 		libvirt_started+=("$daemon")
 	done
 	wait_for 30 virsh_system list || die "libvirtd does not answer"
+}
+
+# Starting one starts others.
+libvirt_start_units()
+{
+	local unit inactive=()
+	for unit in libvirtd{,-ro,-admin}.socket libvirtd.service \
+		virtl{og,ock}d{,-admin}.socket virtl{og,ock}d.service; do
+		systemctl -q is-active "$unit" || inactive+=("$unit")
+	done
+	undo_later libvirt_undo_units "${inactive[@]}"
+	systemctl start libvirtd || die "libvirtd does not start"
+}
+
+libvirt_undo_units()
+{
+	libvirt_serves_others || systemctl stop "$@"
 }
 
 daemon_alive()
@@ -56,37 +75,48 @@ daemon_alive()
 # A daemon that is alive answers, or is about to end.
 daemon_settled() { ! daemon_alive "$1" || [ "$1" = virtlogd ] || virsh_system list; }
 
+# Stops a daemon that the record's script started, and no other.
+libvirt_undo()
+{
+	local pid limit=$((SECONDS + 15))
+	libvirt_serves_others && return
+	while pid=$(libvirt_ours "$1"); [ -n "$pid" ]; do
+		# shellcheck disable=SC2086 # one while it starts, two
+		[ $SECONDS -ge $limit ] && kill -KILL $pid || kill $pid
+		sleep 0.1
+	done 2>/dev/null
+	daemon_alive "$1" || rm -f "/run/$1.pid"
+}
+
+libvirt_ours()
+{
+	local pid
+	for pid in $(guard_marked "$record"); do
+		[[ $(readlink "/proc/$pid/exe") =~ /$1( |$) ]] && echo "$pid"
+	done
+}
+
+# Somebody may have started a VM meanwhile.
+libvirt_serves_others()
+{
+	[ -n "$(timeout -k 1 10 virsh -q -c qemu:///system list 2>/dev/null)" ] || return
+	say "other VMs run by now: libvirt's daemons stay" >&2
+}
+
 # Without udev /dev/kvm belongs to root alone; libvirt then finds KVM in its probes but not
 # for its guests, and probes again and again.  Does what udev's rule would do.
 kvm_open()
 {
 	[ -c /dev/kvm ] && getent group kvm >/dev/null || return 0
 	[ "$(stat -c %G /dev/kvm)" = kvm ] && return 0
-	kvm_before=$(stat -c '%u:%g %a' /dev/kvm)
+	# shellcheck disable=SC2046 # owner and mode
+	undo_later kvm_undo $(stat -c '%u:%g %a' /dev/kvm)
 	chgrp kvm /dev/kvm && chmod 660 /dev/kvm
 }
 
-kvm_restore()
+kvm_undo()
 {
-	[ -n "${kvm_before:-}" ] || return 0
-	chown "${kvm_before% *}" /dev/kvm
-	chmod "${kvm_before#* }" /dev/kvm
-	kvm_before=
-}
-
-# Stops what libvirt_start() started; VMs of others would have kept it running before.
-libvirt_stop()
-{
-	local daemon pid
-	for daemon in libvirtd virtlogd; do
-		[[ " ${libvirt_started[*]} " == *" $daemon "* ]] || continue
-		pid=$(cat "/run/$daemon.pid" 2>/dev/null) || continue
-		kill "$pid" 2>/dev/null
-		wait_for 15 process_gone "$pid"
-		rm -f "/run/$daemon.pid"
-	done
-	libvirt_started=()
-	kvm_restore
+	[ -z "$(libvirt_ours libvirtd)" ] && chown "$1" /dev/kvm && chmod "$2" /dev/kvm
 }
 
 # A process that nobody has reaped yet is gone, too.
@@ -99,7 +129,7 @@ wait_for()
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -ge $deadline ] && return 1
-		read -r -t 0.05 <> <(:) || :
+		sleep 0.05
 	done
 }
 
@@ -112,13 +142,14 @@ guest_kernel()
 	[ -n "$(apt-cache depends "$meta" 2>/dev/null)" ] || apt-get -q -q update >/dev/null
 	package=$(apt-cache depends "$meta" | awk '/Depends:/ {print $2; exit}')
 	say "fetching $package for guests"
-	dir=$(mktemp -d /tmp/vhostmd-kernel.XXXXXX)
+	dir=$(mktemp -d "$scratch/kernel.XXXXXX")
 	chmod 755 "$dir"
 	(cd "$dir" && apt-get -q -q download "$package" >/dev/null 2>&1 &&
 		dpkg-deb -x ./*.deb tree) || die "$package cannot be fetched"
 	rm -rf "$guest_cache/modules"
 	cp -r "$dir"/tree/lib/modules "$guest_cache/modules"
-	cp "$dir"/tree/boot/vmlinuz-* "$guest_cache/vmlinuz"
+	cp "$dir"/tree/boot/vmlinuz-* "$guest_cache/vmlinuz.new"
+	mv "$guest_cache/vmlinuz.new" "$guest_cache/vmlinuz" # it says that all is there
 	rm -rf "$dir"
 }
 
@@ -127,7 +158,7 @@ guest_initramfs()
 {
 	local out=$1 root module found
 	shift
-	root=$(mktemp -d /tmp/vhostmd-initramfs.XXXXXX)
+	root=$(mktemp -d "$scratch/initramfs.XXXXXX")
 	mkdir -p "$root"/{bin,dev,proc,sys,tmp,lib/modules}
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	cp "$@" "$root/bin/"
@@ -281,31 +312,53 @@ guest_start_halting()
 		  </devices>
 		</domain>
 	EOF
-	virsh_system create "$tmp/$2.xml" >/dev/null
+	guest_create "$2" "$tmp/$2.xml"
 }
 
-# "UUID NAME" of all transient domains whose name starts with our prefix.  libvirt lets no
-# name hold a newline.
-guests_ours()
+# Starts a transient domain that the end of the script ends, too: guest_create UUID XML_FILE
+guest_create()
 {
-	virsh_system list --transient --uuid --name 2>/dev/null |
-		awk -v p="$guest_prefix" 'index($2, p) == 1 && length($1) == 36'
+	echo "${1:?}" >>"$record/guests"
+	virsh_system create "$2" >/dev/null
 }
 
-# Destroys those, and no other.  libvirt takes half a second for each; of hundreds the
-# processes are killed, which it cleans up after at once.
+# Pids of QEMU of the guests that were started here.
+guests_qemu()
+{
+	local pid
+	for pid in $(grep -lszxFf "$record/guests" /proc/[0-9]*/cmdline | cut -d/ -f3); do
+		[[ $(readlink "/proc/$pid/exe") != */qemu-* ]] || echo "$pid"
+	done
+}
+
+guests_gone()
+{
+	[ -z "$(guests_qemu)" ] &&
+		! virsh_system list --all --uuid 2>/dev/null | grep -qxFf "$record/guests"
+}
+
+# Destroys the guests that were started here, and no other.  libvirt takes half a second for
+# each; of hundreds the processes are killed, as are those that libvirt does not end, which
+# it cleans up after at once.
 guests_destroy()
 {
-	local uuid name pid few=50
-	guests_ours >"$tmp/ours" || return
-	if [ "$(wc -l <"$tmp/ours")" -gt $few ]; then
-		while read -r uuid name; do
-			pid=$(cat "/run/libvirt/qemu/$name.pid" 2>/dev/null) &&
-				grep -qsF "$uuid" "/proc/$pid/cmdline" && kill -KILL "$pid"
-		done <"$tmp/ours"
-		guests_few() { [ "$(guests_ours | wc -l)" -le $few ]; }
-		wait_for 60 guests_few
-		guests_ours >"$tmp/ours"
+	local few=50
+	[ -s "$record/guests" ] || return 0
+	pkill -CONT -x libvirtd # a test stops it
+	if [ "$(guests_qemu | wc -l)" -le $few ]; then
+		sed 's/^/destroy /' "$record/guests" |
+			timeout -k 1 60 virsh -q -c qemu:///system >/dev/null 2>&1
 	fi
-	sed 's/^\([^ ]*\).*/destroy \1/' "$tmp/ours" | virsh -q -c qemu:///system >/dev/null 2>&1
+	guests_qemu | xargs -r kill -KILL 2>/dev/null
+	wait_for 60 guests_gone || return
+	guests_remove_logs
+	rm -f "$record/guests"
+}
+
+# libvirt's logs of nobody but these guests.
+guests_remove_logs()
+{
+	grep -lsFf "$record/guests" /var/log/libvirt/qemu/*.log | while read -r log; do
+		grep '^-uuid ' "$log" | grep -qvFf "$record/guests" || rm -f "$log"
+	done
 }

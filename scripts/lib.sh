@@ -4,6 +4,8 @@
 # shellcheck disable=SC2034 # used by the scripts that source this
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/guard.sh
+. "$top/scripts/guard.sh"
 cd "$top" || exit 1
 
 say() { printf '==> %s\n' "$*"; }
@@ -20,10 +22,13 @@ esac
 test_packages=(clang clang-format libcmocka-dev valgrind prometheus attr rsync shellcheck fuse3
 	libxml2-utils python3)
 
-# Installs those of the named Debian packages that are missing.
+# Installs those of the named Debian packages that are missing.  Their scripts may not start
+# services (prometheus would listen on its port, libvirtd would create its network).  No
+# policy-rc.d, which somebody would have to take away again: they find programs that do nothing
+# in place of those that start something.
 install_packages()
 {
-	local missing=() p
+	local missing=() install p
 	for p in "$@"; do
 		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' ||
 			missing+=("$p")
@@ -31,39 +36,33 @@ install_packages()
 	[ ${#missing[@]} -eq 0 ] && return 0
 	[ "$(id -u)" = 0 ] || die "please run as root: these packages are missing: ${missing[*]}"
 	say "installing ${missing[*]}"
-	apt-get -q -q update >/dev/null || die "apt-get update failed"
-	no_service_start env DEBIAN_FRONTEND=noninteractive \
-		apt-get -q -y --no-install-recommends install "${missing[@]}" >/dev/null ||
+	quietly apt-get -q -q update || die "apt-get update failed"
+	install=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y
+		-o DPkg::Path="$top/scripts/no-services:/usr/sbin:/usr/bin:/sbin:/bin"
+		--no-install-recommends install "${missing[@]}")
+	quietly "${install[@]}" --download-only && quietly unbroken "${install[@]}" ||
 		die "could not install ${missing[*]}"
 }
 
-# Runs a command during which package scripts may not start services (prometheus would
-# listen on its port, libvirtd would create its network); leaves the policy as it was.
-no_service_start()
+# Shows the end of a command's output if it fails, and nothing else.
+quietly()
 {
-	local policy=/usr/sbin/policy-rc.d r=0
-	if [ -e "$policy" ]; then
-		"$@"
+	local log
+	log=$(mktemp "$scratch/output.XXXXXX")
+	if "$@" >"$log" 2>&1; then
+		rm -f "$log"
 		return
 	fi
-	printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
-	"$@" || r=$?
-	rm -f "$policy"
-	return $r
+	tail -n 60 "$log" >&2
+	return 1
 }
 
 # Configures a build folder once and builds it: build DIR MESON_OPTIONS...
 build()
 {
-	local dir=$1 log
-	log=$(mktemp /tmp/vhostmd-build.XXXXXX)
-	shift
-	if { [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@"; } >"$log" 2>&1 &&
-		ninja -C "$dir" >>"$log" 2>&1; then
-		rm -f "$log"
-		return 0
+	if [ ! -f "$1/build.ninja" ]; then
+		rm -rf "$1/meson-private" # a setup that was interrupted passes for done
+		quietly meson setup "$@" || die "building $1 cannot be set up"
 	fi
-	tail -n 60 "$log" >&2
-	rm -f "$log"
-	die "building $dir failed"
+	quietly ninja -C "$1" || die "building $1 failed"
 }

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # What the shell tests share.  A test sources this, does its checks, and ends with 0; 77
-# means skipped, with the reason in the last line.  Everything a test makes is in $tmp.
+# means skipped, with the reason in the last line.  Everything a test makes is in $tmp, which
+# goes at the end, as do mounts below it and the processes that the test left (scripts/guard.sh).
 set -u
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 # shellcheck source=scripts/guest-lib.sh
 . "$top/scripts/guest-lib.sh"
+guarded "$@"
 
 build=${BUILD:-$top/build-dev}
-tmp=$(mktemp -d /tmp/vhostmd-test.XXXXXX)
-chmod 755 "$tmp"
+tmp=$scratch/test
+mkdir -m 755 "$tmp"
 mnt=$tmp/mnt
 export mnt tmp
 keeper=''
@@ -19,21 +21,17 @@ on_exit=()
 fail() { echo "FAIL: $*"; [ -e "$tmp/log" ] && sed 's/^/    log: /' "$tmp/log"; exit 1; }
 skip() { echo "$*"; exit 77; }
 
-# Adds a command to be run at the end, before those added earlier.
+# Adds a command to be run at the end, unless the test is interrupted; before those added earlier.
 at_exit() { on_exit=("$*" "${on_exit[@]}"); }
 
 finish()
 {
 	local r=$? command
-	trap '' INT TERM
 	for command in "${on_exit[@]}"; do eval "$command"; done
 	stop_daemon || r=1
-	umount -l "$mnt" 2>/dev/null
-	rm -rf "$tmp"
 	exit $r
 }
 trap finish EXIT
-trap 'exit 1' INT TERM
 
 # An own network of nothing but the needs: root, FUSE.
 need_fuse()

@@ -59,7 +59,7 @@ most=$before
 while kill -0 $hostile 2>/dev/null; do
 	now=$(rss)
 	[ "$now" -gt "$most" ] && most=$now
-	read -rt 0.1 <> <(:)
+	sleep 0.1
 done
 wait $reader || fail "reading beside"
 beside=$(<"$tmp/beside")

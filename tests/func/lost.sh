@@ -5,8 +5,8 @@
 need_fuse
 connections=/sys/fs/fuse/connections
 if ! mountpoint -q $connections; then
-	mount -t fusectl none $connections 2>/dev/null && at_exit "umount $connections" ||
-		connections=''
+	undo_later umount $connections
+	mount -t fusectl none $connections 2>/dev/null || connections=''
 fi
 
 cat >"$tmp/conf" <<EOF

@@ -6,15 +6,12 @@
 consoles=$top/tests/guest/console.py
 static_tool=$top/build-clang/guest/vm-dump-metrics
 
-# libvirt with that QEMU, and an end to our guests; skips where there is none.
+# libvirt with that QEMU; skips where there is none.
 need_libvirt()
 {
 	need_fuse
 	[ -x "$1" ] || skip "needs $1"
 	libvirt_start
-	at_exit libvirt_stop
-	guests_destroy
-	at_exit guests_destroy
 }
 
 need_halting_guests() { need_libvirt /usr/bin/qemu-system-x86_64; }
@@ -36,7 +33,7 @@ new_uuid() { cat /proc/sys/kernel/random/uuid; }
 guest_start()
 {
 	guest_xml "$1" "$2" "$tmp" guest=test "$3" >"$tmp/$2.xml"
-	virsh_system create "$tmp/$2.xml" >/dev/null || fail "guest $1 does not start"
+	guest_create "$2" "$tmp/$2.xml" || fail "guest $1 does not start"
 	guest_hold "$2"
 }
 

@@ -192,8 +192,8 @@ done
 # where the process cannot be found libvirt serves, which is said once
 guest_start_halting "$name-2" "$(new_uuid)" "" || fail "no halting guest"
 stop_daemon || exit 1
+undo_later rm -f /run/libvirt/qemu/"$name"{,-2}.away
 for n in "$name" "$name-2"; do mv "/run/libvirt/qemu/$n.pid" "/run/libvirt/qemu/$n.away"; done
-at_exit 'for n in "$name" "$name-2"; do mv "/run/libvirt/qemu/$n.away" "/run/libvirt/qemu/$n.pid" 2>/dev/null; done'
 start_daemon
 wait_for 10 has_value "$dir/vcpu.0.delay" || fail "no figures without a process"
 has_value "$dir/cpu.time" "$dir/block.0.rd.bytes" || fail "libvirt does not serve"

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# scripts/run, scripts/test, scripts/bench and the installation of packages, interrupted: the
+# machine is as it was.  Here at a few moments, one after each of some lines of their output;
+#   BUILD=... bash tests/func/interrupted.sh N SCRIPT [ARGUMENT...]
+# interrupts a script at N moments of its whole run, by each of the signals.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+mark=$$-$RANDOM
+mkdir "$tmp/bin"
+
+# What must be as it was.
+facts()
+{
+	stat -c '%n %A %u:%g %Y' /usr/sbin/policy-rc.d
+	stat -c '%n %A %u:%g' /dev/kvm /run/{libvirtd,virtlogd}.pid
+	grep -E " ($scratch|/run/vhostmd|/sys/fs/fuse)" /proc/self/mounts
+	ls -d /run/vhostmd "$record"/*/ "$scratch"/[0-9]* /tmp/vhostmd-"$script_pid"-* 2>/dev/null
+	grep -lszxF "INTERRUPTED=$mark" /proc/[0-9]*/environ
+	ls /run/libvirt/qemu/"$guest_prefix"*
+} 2>/dev/null
+
+# start COMMAND...: as from a terminal, in a session of its own
+start()
+{
+	rm -f "$tmp/out"
+	INTERRUPTED=$mark setsid env --default-signal "$@" >"$tmp/out" 2>&1 &
+	script_pid=$!
+}
+script_pid=none
+
+# interrupt SIGNAL STATUS WHEN: the script or, with a minus, all that a terminal would reach
+interrupt()
+{
+	local r=0
+	kill -s "${1#-}" -- "${1%%[A-Z]*}$script_pid"
+	wait_for 60 process_gone $script_pid || fail "$3, $1: it does not end: $(cat "$tmp/out")"
+	wait $script_pid || r=$?
+	# a shell that no trap protects yet made nothing
+	[ $r = "$2" ] || [ $r = $((128 + $(kill -l "${1#-}"))) ] ||
+		fail "$3, $1: status $r: $(cat "$tmp/out")"
+	as_before "$3, $1"
+}
+as_before()
+{
+	facts >"$tmp/after"
+	diff "$tmp/before" "$tmp/after" || fail "$1: $(cat "$tmp/out")"
+}
+facts >"$tmp/before"
+
+if [ $# -gt 0 ]; then
+	moments=$1
+	shift
+	start=$(date +%s%N)
+	start "$@"
+	wait_for 1200 process_gone $script_pid || fail "it does not end"
+	whole=$(($(date +%s%N) - start))
+	as_before "the end"
+	for signal in INT TERM HUP -INT -TERM -HUP KILL; do
+		for i in $(seq 0 $((moments - 1))); do
+			start "$@"
+			sleep "$(awk -v w=$whole -v i="$i" -v m="$moments" 'BEGIN {print w * i / m / 1e9}')"
+			interrupt "$signal" $((128 + $(kill -l "${signal#-}"))) "moment $i"
+		done
+		echo "$signal: $moments moments"
+	done
+	exit 0
+fi
+
+# at LINE SIGNAL COMMAND...: interrupted when that is in its output
+at()
+{
+	start "${@:3}"
+	wait_for 120 grep -q "$1" "$tmp/out" || fail "no '$1': $(cat "$tmp/out")"
+	interrupt "$2" $((128 + $(kill -l "${2#-}"))) "at '$1'"
+}
+
+at building TERM scripts/run --no-guest
+at 'starting vhostmd' -INT scripts/run --no-guest
+at 'Ctrl-C ends' HUP scripts/run --no-guest
+at 'building' -HUP scripts/bench none
+if [ -x "$guest_qemu" ] && [ -e "$guest_cache/vmlinuz" ] && ! virsh_system list >/dev/null 2>&1; then
+	at 'starting libvirtd' -INT scripts/run
+	at 'starting the guest' TERM scripts/run
+fi
+# a test of a daemon, in the middle
+if [ -e build-tsan/build.ninja ] && [ -e build-clang/build.ninja ]; then
+	start scripts/test func/locked
+	mounted() { grep -q " $scratch/[0-9].*fuse.vhostmd" /proc/self/mounts; }
+	wait_for 120 mounted || fail "no mount: $(cat "$tmp/out")"
+	interrupt -TERM 143 "at a test's mount"
+fi
+
+# a package that is being installed is installed; its services do not start
+mkdir -p "$tmp/deb/DEBIAN"
+cat >"$tmp/deb/DEBIAN/control" <<-EOF2
+	Package: vhostmd-test-slow
+	Version: 1
+	Architecture: all
+	Maintainer: nobody
+	Description: a package that takes its time
+EOF2
+cat >"$tmp/deb/DEBIAN/postinst" <<-EOF2
+	#!/bin/sh
+	for c in invoke-rc.d deb-systemd-invoke; do command -v \$c >>$tmp/would-start; done
+	mv $tmp/would-start $tmp/installing
+	while [ ! -e $tmp/go ] && [ -d $tmp ]; do sleep 0.1; done
+EOF2
+chmod 755 "$tmp/deb/DEBIAN/postinst"
+dpkg-deb -b "$tmp/deb" "$tmp/slow.deb" >/dev/null || fail "no package"
+# no network is needed
+cat >"$tmp/bin/apt-get" <<-'EOF2'
+	#!/bin/sh
+	[ "$*" = "-q -q update" ] || exec /usr/bin/apt-get "$@"
+EOF2
+chmod 755 "$tmp/bin/apt-get"
+cat >"$tmp/install" <<-EOF2
+	. "$top/scripts/lib.sh"
+	guarded
+	install_packages "$tmp/slow.deb"
+EOF2
+undo_later dpkg --purge vhostmd-test-slow
+PATH=$tmp/bin:$PATH start bash "$tmp/install"
+wait_for 60 test -e "$tmp/installing" || fail "the package is not installed: $(cat "$tmp/out")"
+stat -c '%n %A %u:%g %Y' /usr/sbin/policy-rc.d >"$tmp/policy" 2>/dev/null
+grep -F 'policy-rc.d' "$tmp/before" | diff - "$tmp/policy" || fail "policy-rc.d was touched"
+assert_eq "what would start services" "$(cat "$tmp/installing")" \
+	"$top/scripts/no-services/invoke-rc.d
+$top/scripts/no-services/deb-systemd-invoke"
+kill -INT -$script_pid
+wait_for 10 grep -q 'waiting for packages' "$tmp/out" || fail "not said: $(cat "$tmp/out")"
+: >"$tmp/go"
+interrupt INT 130 "while a package is installed"
+assert_eq package "$(dpkg-query -W -f '${Status}' vhostmd-test-slow)" "install ok installed"
+exit 0
