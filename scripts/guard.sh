@@ -284,10 +284,8 @@ guard_end_processes()
 
 guard_is_libvirt() { [[ $(readlink "/proc/$1/exe") =~ /(libvirtd|virtlogd)( |$) ]]; }
 
-guard_started_at()
-{
-	[ -n "$1" ] && [ "$(sed 's/.*) //' "/proc/$1/stat" | cut -d' ' -f20)" = "$2" ]
-}
+guard_start_of() { sed 's/.*) //' "/proc/$1/stat" | cut -d' ' -f20; }
+guard_started_at() { [ -n "$2" ] && [ "$(guard_start_of "$1")" = "$2" ]; }
 
 # ---- for the work ----
 
@@ -298,16 +296,16 @@ undo_later() { printf '%q ' "$@" >>"$record/undo" && echo >>"$record/undo"; }
 unbroken()
 {
 	(
-		echo "$BASHPID" >"$record/unbroken"
+		echo "$BASHPID $(guard_start_of $BASHPID)" >"$record/unbroken"
 		exec env -u VHOSTMD_RECORD -u TMPDIR setsid "$@"
 	)
 }
 
 guard_wait_unbroken()
 {
-	local pid said=''
-	[ ! -e "$1/unbroken" ] || pid=$(<"$1/unbroken")
-	while [ -n "${pid:-}" ] && kill -0 "$pid" 2>/dev/null; do
+	local pid='' start='' said=''
+	[ ! -e "$1/unbroken" ] || read -r pid start <"$1/unbroken"
+	while guard_started_at "$pid" "$start" 2>/dev/null; do
 		[ -n "$said" ] || say "waiting for packages that are being installed" >&3
 		said=yes
 		sleep 0.1
