@@ -78,7 +78,7 @@ at()
 at building TERM scripts/run --no-guest
 at 'starting vhostmd' -INT scripts/run --no-guest
 at 'Ctrl-C ends' HUP scripts/run --no-guest
-at 'building' -HUP scripts/bench none
+at building -HUP scripts/bench hostile-reader
 if [ -x "$guest_qemu" ] && [ -e "$guest_cache/vmlinuz" ] && ! virsh_system list >/dev/null 2>&1; then
 	at 'starting libvirtd' -INT scripts/run
 	at 'starting the guest' TERM scripts/run
