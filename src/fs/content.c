@@ -266,11 +266,12 @@ static void answer(struct content *c, const struct place *at, const struct node 
 
 /* Of any uuid and of all readers: nothing of it is to be remembered. */
 static void answer_disk(struct content *c, const struct place *at,
-	const struct node *node, pid_t reader, struct content_answer *ret)
+	const struct node *node, pid_t reader, bool opening, struct content_answer *ret)
 {
 	*ret = (struct content_answer){ .id = node->id,
 		.generation = at->view->generation };
-	int64_t time_ns = disk_time(c->disks, at->view, node, reader, &ret->attr_ns);
+	int64_t time_ns =
+		disk_time(c->disks, at->view, node, reader, opening, &ret->attr_ns);
 
 	/* before the first sample */
 	if (time_ns < NS_PER_S)
@@ -305,7 +306,7 @@ int content_lookup(struct content *c, uint64_t parent, const char *name, pid_t r
 	if (r == 0 && is_document(&node))
 		answer_document(c, &dir, &node, reader, ret);
 	else if (r == 0 && node_is_disk(&node))
-		answer_disk(c, &dir, &node, reader, ret);
+		answer_disk(c, &dir, &node, reader, true, ret);
 	else if (r == 0)
 		answer_entry(c, &dir, &node, parent, name, ret);
 	return r;
@@ -382,7 +383,7 @@ int content_stat(struct content *c, uint64_t id, pid_t reader, struct content_an
 			.generation = at.view->generation };
 		fill_stat(c, &at, &at.node, blob, 0, &ret->st);
 	} else if (node_is_disk(&at.node)) {
-		answer_disk(c, &at, &at.node, reader, ret);
+		answer_disk(c, &at, &at.node, reader, false, ret);
 	} else {
 		answer(c, &at, &at.node, NULL, 0, NULL, ret);
 	}

@@ -65,9 +65,9 @@ struct blob *disk_read(struct disks *disks, struct view *view, const struct node
 }
 
 int64_t disk_time(struct disks *disks, struct view *view, const struct node *node,
-	pid_t reader, int64_t *ret_keep_ns)
+	pid_t reader, bool opening, int64_t *ret_keep_ns)
 {
 	struct disks_place place = place_of(view, node, false, 0);
 
-	return disks_time(disks, &place, reader, clock_mono_ns(), ret_keep_ns);
+	return disks_time(disks, &place, reader, opening, clock_mono_ns(), ret_keep_ns);
 }

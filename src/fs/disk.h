@@ -27,7 +27,7 @@ struct blob *disk_read(struct disks *disks, struct view *view, const struct node
 
 /*
  * The time of the image that reads through the page cache get, in nanoseconds; *@ret_keep_ns:
- * for how long the kernel may keep it.
+ * for how long the kernel may keep it.  @opening: it is asked for by its name.
  */
 int64_t disk_time(struct disks *disks, struct view *view, const struct node *node,
-	pid_t reader, int64_t *ret_keep_ns);
+	pid_t reader, bool opening, int64_t *ret_keep_ns);

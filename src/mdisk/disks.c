@@ -45,6 +45,9 @@
 #define KEEP_NS (250 * NS_PER_MS)
 #define KEPT_NS (2 * KEEP_NS)
 
+/* Who opens a disk may be about to read it through the page cache, after other questions. */
+#define OPENED_NS KEEP_NS
+
 /* A disk that nobody read for so long is forgotten. */
 #define FORGET_NS (10 * NS_PER_S)
 
@@ -65,12 +68,18 @@ enum common { COMMON_PRIVATE = 1, COMMON_CACHED, COMMON_SHARED, COMMON_END };
 
 #define N_BUCKETS 1024u
 
+/* For how long a disk's time may be kept: disks_time(). */
+struct keep {
+	int64_t until_ns;      /* it was told so; 0: not */
+	int64_t not_before_ns; /* until then it is not told so */
+};
+
 struct disk {
 	struct disk *next; /* guarded by disks.lock */
 	uint64_t key;      /* immutable */
 	bool counted;      /* immutable: in n_shared */
 	unsigned users;    /* guarded by disks.lock */
-	int64_t kept_ns; /* guarded by disks.lock: until when disks_time() may be kept */
+	struct keep keep;  /* guarded by disks.lock */
 
 	struct lock lock; /* guards all below; taken without disks.lock */
 	struct blob *image;
@@ -92,9 +101,9 @@ struct disks {
 	_Atomic uint64_t size_bytes;
 	struct lock lock; /* guards the table */
 	struct disk *buckets[N_BUCKETS];
-	size_t n_shared;        /* latches of readers of the shared disk */
-	int64_t shared_kept_ns; /* disk.kept_ns for all of them */
-	int64_t forgotten_ns;   /* the highest time of those that were forgotten */
+	size_t n_shared;         /* latches of readers of the shared disk */
+	struct keep shared_keep; /* disk.keep for all of them */
+	int64_t forgotten_ns;    /* the highest time of those that were forgotten */
 
 	struct lock shared_lock; /* guards the rest; inside disk.lock */
 	struct blob *shared;     /* the newest shared image that anybody asked for */
@@ -166,7 +175,7 @@ static bool drop_locked(struct disks *disks, struct disk **at)
 /* Nobody uses it, so nobody changes when it was used. */
 static bool is_left(const struct disk *disk, int64_t now_ns)
 {
-	return !disk->users && now_ns > disk->kept_ns &&
+	return !disk->users && now_ns > disk->keep.until_ns &&
 		now_ns - disk->used_ns > FORGET_NS;
 }
 
@@ -249,15 +258,15 @@ static uint64_t key_locked(
 	return room || find_locked(disks, place->key) ? place->key : COMMON_SHARED;
 }
 
-/* Until when a disk's time may be kept; NULL if nobody reads it past the page cache. */
-static int64_t *kept_ns_locked(struct disks *disks, const struct disks_place *place)
+/* Of a disk; NULL if nobody reads it past the page cache. */
+static struct keep *keep_locked(struct disks *disks, const struct disks_place *place)
 {
 	assert_locked(&disks->lock);
 	if (place->shared)
-		return disks->n_shared ? &disks->shared_kept_ns : NULL;
+		return disks->n_shared ? &disks->shared_keep : NULL;
 	struct disk *direct = find_locked(disks, place->key);
 
-	return direct ? &direct->kept_ns : NULL;
+	return direct ? &direct->keep : NULL;
 }
 
 /* For a read past the page cache.  Return: the disk. */
@@ -284,9 +293,9 @@ static struct disk *acquire_cached(struct disks *disks, const struct disks_place
 	lock_take(&disks->lock);
 	uint64_t key = key_locked(disks, place, true);
 	struct disk *disk = find_locked(disks, key);
-	const int64_t *kept_ns = kept_ns_locked(disks, place);
+	const struct keep *keep = keep_locked(disks, place);
 
-	*ret_unasked = kept_ns && now_ns < *kept_ns;
+	*ret_unasked = keep && now_ns < keep->until_ns;
 	if (!disk) {
 		disk = add_locked(disks, key, false);
 		/* whoever asks first is to be told another time */
@@ -303,16 +312,21 @@ static struct disk *acquire_cached(struct disks *disks, const struct disks_place
  * *@ret_keep_ns: for how long that may be taken for granted.
  */
 static struct disk *acquire_known(struct disks *disks, const struct disks_place *place,
-	int64_t now_ns, int64_t *ret_before_ns, int64_t *ret_keep_ns)
+	bool opening, int64_t now_ns, int64_t *ret_before_ns, int64_t *ret_keep_ns)
 {
 	lock_take(&disks->lock);
 	struct disk *disk = find_locked(disks, key_locked(disks, place, true));
-	int64_t *kept_ns = kept_ns_locked(disks, place);
-	bool keep = !disk && kept_ns && (place->shared || place->vm);
+	struct keep *keep = keep_locked(disks, place);
+	bool kept = false;
 
-	if (kept_ns)
-		*kept_ns = keep ? now_ns + KEPT_NS : 0;
-	*ret_keep_ns = keep ? KEEP_NS : 0;
+	if (keep) {
+		if (opening)
+			keep->not_before_ns = now_ns + OPENED_NS;
+		kept = !disk && (place->shared || place->vm) &&
+			now_ns >= keep->not_before_ns;
+		keep->until_ns = kept ? now_ns + KEPT_NS : 0;
+	}
+	*ret_keep_ns = kept ? KEEP_NS : 0;
 	*ret_before_ns = disks->forgotten_ns;
 	if (disk)
 		disk->users++;
@@ -551,10 +565,11 @@ static void ask_next_locked(struct disk *disk, pid_t reader, int64_t now_ns)
 }
 
 int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t reader,
-	int64_t now_ns, int64_t *ret_keep_ns)
+	bool opening, int64_t now_ns, int64_t *ret_keep_ns)
 {
 	int64_t before_ns = 0;
-	struct disk *disk = acquire_known(disks, place, now_ns, &before_ns, ret_keep_ns);
+	struct disk *disk =
+		acquire_known(disks, place, opening, now_ns, &before_ns, ret_keep_ns);
 
 	if (!disk)
 		return time_after(before_ns, place_time(place, place_generation(place)));

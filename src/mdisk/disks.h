@@ -73,17 +73,17 @@ struct blob *disks_read(struct disks *disks, const struct disks_place *place,
  * has pages of its own; a crowd there does not read for a VM.)
  *
  * The kernel asks before each read, also past the page cache, where nobody needs it.  So
- * while a disk is read in that way only, the time may be kept for a moment.  Should somebody
- * read through the page cache in that moment, without having asked, the header says busy
- * until he does ask.
+ * while a disk is read in that way only, and nobody has just opened it, the time may be kept for
+ * a moment.  Should somebody read through the page cache in that moment, without having asked,
+ * the header says busy until he does ask.
  *
- * @reader: the thread that asks, as FUSE tells.  *@ret_keep_ns: for how long he need not ask
+ * @reader: the thread that asks, as FUSE tells; @opening: by its name, as one does to open it.  *@ret_keep_ns: for how long he need not ask
  * again.
  * Return: real time in nanoseconds, strictly growing from image to image; the last bit says
  * whether the image is of a VM that runs.
  */
 int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t reader,
-	int64_t now_ns, int64_t *ret_keep_ns);
+	bool opening, int64_t now_ns, int64_t *ret_keep_ns);
 
 /* The image for a read that fills the page cache; as above. */
 struct blob *disks_read_cached(struct disks *disks, const struct disks_place *place,

@@ -22,6 +22,9 @@
 #define BLOCK 65536u
 #define SIGNATURE 0x6d766264u
 
+/* A QEMU has its disk open for as long as its VM runs. */
+#define WARM_UP_US 5e5
+
 static double now_us(void)
 {
 	struct timespec ts;
@@ -64,7 +67,11 @@ static int read_disk(const char *path, long count, int direct)
 	int fd = open(path, O_RDONLY | O_CLOEXEC | (direct ? O_DIRECT : 0));
 	double *us = calloc((size_t)count, sizeof(*us)), sum = 0;
 	void *buf = aligned_alloc(4096, BLOCK);
+	double begin = now_us() + WARM_UP_US;
 
+	while (now_us() < begin)
+		if (pread(fd, buf, BLOCK, 0) != BLOCK)
+			break; /* said below */
 	for (long i = 0; i < count; i++) {
 		double start = now_us();
 

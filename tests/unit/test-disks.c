@@ -192,7 +192,7 @@ static int64_t time_and_keep_at(
 		.key = 77, .view = view, .vm = view->n_vms ? view->vms[0] : NULL
 	};
 	int64_t time_ns =
-		disks_time(c->disks, &place, reader, ms * NS_PER_MS, ret_keep_ms);
+		disks_time(c->disks, &place, reader, false, ms * NS_PER_MS, ret_keep_ms);
 
 	*ret_keep_ms /= NS_PER_MS;
 	view_unref(view);
@@ -212,6 +212,17 @@ static int64_t keep_at(struct cached *c, pid_t reader, int64_t ms)
 
 	(void)time_and_keep_at(c, reader, ms, &keep_ms);
 	return keep_ms;
+}
+
+static void open_at_ms(struct cached *c, int64_t ms)
+{
+	struct view *view = tree_view(c->tree);
+	struct disks_place place = {
+		.key = 77, .view = view, .vm = view->n_vms ? view->vms[0] : NULL
+	};
+
+	disks_time(c->disks, &place, 1, true, ms * NS_PER_MS, &(int64_t){ 0 });
+	view_unref(view);
 }
 
 static void read_direct_at(struct cached *c, int64_t ms)
@@ -405,6 +416,23 @@ static void who_reads_past_the_page_cache_need_not_ask(void **state)
 	cached_done(&c);
 }
 
+/* An administrator who looks at a VM's disk never finds it busy because of its QEMU. */
+static void who_opens_a_disk_finds_it_not_busy(void **state)
+{
+	(void)state;
+	struct cached c;
+
+	cached_init(&c);
+	publish(c.tree, 2, "host", true);
+	read_direct_at(&c, 10000);
+	assert_int_not_equal(keep_at(&c, 1, 10001), 0);
+	open_at_ms(&c, 10002);
+	assert_int_equal(keep_at(&c, 2, 10003), 0);
+	assert_int_equal(keep_at(&c, 1, 10200), 0);
+	assert_int_equal(cached_at(&c, 2, true, 10201), 2);
+	cached_done(&c);
+}
+
 /* The pages that somebody has of it are not to stand beside those of the host's alone. */
 static void a_vm_that_stops_while_its_time_is_kept_is_asked_for(void **state)
 {
@@ -446,7 +474,7 @@ static void disks_of_vms_that_do_not_run_are_one(void **state)
 		assert_true(!direct || image == direct);
 		blob_unref(direct);
 		direct = image;
-		disks_time(c.disks, &place, 1, 10000 * NS_PER_MS, &(int64_t){ 0 });
+		disks_time(c.disks, &place, 1, false, 10000 * NS_PER_MS, &(int64_t){ 0 });
 		image = disks_read_cached(c.disks, &place, 1, true, 10000 * NS_PER_MS);
 		assert_true(!cached || image == cached);
 		blob_unref(cached);
@@ -590,7 +618,7 @@ static void *disk_reader(void *arg)
 		bool cached = key == 2 || key == 3;
 
 		if (cached)
-			disks_time(race->disks, &place, self, clock_mono_ns(),
+			disks_time(race->disks, &place, self, key == 2, clock_mono_ns(),
 				&(int64_t){ 0 });
 		struct blob *image = cached
 			? disks_read_cached(
@@ -639,6 +667,7 @@ int main(void)
 		cmocka_unit_test(a_disk_whose_vm_stops_has_another_time),
 		cmocka_unit_test(readers_who_come_together_find_nothing_torn),
 		cmocka_unit_test(who_reads_past_the_page_cache_need_not_ask),
+		cmocka_unit_test(who_opens_a_disk_finds_it_not_busy),
 		cmocka_unit_test(a_vm_that_stops_while_its_time_is_kept_is_asked_for),
 		cmocka_unit_test(disks_of_vms_that_do_not_run_are_one),
 		cmocka_unit_test(a_stopped_vms_disk_becomes_one_of_all),
