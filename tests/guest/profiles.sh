@@ -72,11 +72,18 @@ complete()
 CONF=$top/conf/vhostmd.conf
 start_daemon
 guest_start "$guest_prefix-profiles" "$uuid" "$(guest_disk_xml "$mnt/disk/$uuid.img"; guest_channel_xml)"
-for option in -b -i; do
-	wait_for 30 complete $option 40 || fail "default, $option: $(cat "$tmp/set")"
+# rates, too, which come half a period after the rest
+all_known()
+{
+	local line
+	complete "$1" 40 || return
 	while read -r line; do
-		grep -qxF "$line" "$tmp/set" || fail "default, $option: no '$line' in $(cat "$tmp/set")"
+		grep -qxF "$line" "$tmp/set" || { missing=$line; return 1; }
 	done <<<"$upstream"
+}
+for option in -b -i; do
+	missing=''
+	wait_for 30 all_known $option || fail "default, $option: no '$missing' in $(cat "$tmp/set")"
 done
 stop_daemon || exit 1
 
