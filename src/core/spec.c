@@ -104,14 +104,17 @@ static struct label_node *node_new(
 	struct label_node *node = xmalloc(sizeof(*node) + text.len);
 	char *copy = memcpy(node + 1, text.data, text.len);
 
-	*node = (struct label_node){ .label = { .name = copy,
-					     .unit = spec->unit,
-					     .source = copy + source,
-					     .index = index ? copy + at : NULL,
-					     .spec = spec,
-					     .name_hash = siphash24(copy, strlen(copy)),
-					     .series = series_of(spec, copy, at),
-					     .slot = slot } };
+	*node = (struct label_node){
+		.label = { .name = copy,
+			.unit = spec->unit,
+			.source = copy + source,
+			.index = index ? copy + at : NULL,
+			.spec = spec,
+			.name_hash = siphash24(copy, strlen(copy)),
+			.series = series_of(spec, copy, at),
+			.family = series_of(spec, spec->name, strlen(spec->name)),
+			.slot = slot }
+	};
 	return node;
 }
 

@@ -59,9 +59,9 @@ struct metric_label {
 	const char *index;  /* what replaced '*', "0" or "0.1"; NULL: nothing */
 	const struct metric_spec *spec;
 	uint64_t name_hash; /* of the name, the same in every run */
-	uint64_t
-		series; /* of what it counts and in which form; never 0, but for actions */
-	uint32_t slot;  /* index of its spec */
+	/* of what it counts and in which form, with its index, and whatever that is; not 0 */
+	uint64_t series, family;
+	uint32_t slot; /* index of its spec */
 };
 
 struct spec_set {

@@ -160,13 +160,12 @@ static bool is_real(const struct metric *m)
 /* Devices have other numbers when one is plugged before them, but keep their names. */
 static uint64_t key_of(const struct metric *m)
 {
-	uint64_t series = m->label->series;
-
 	if (!m->device)
-		return series;
-	uint64_t key = series ^ siphash24(m->device, strlen(m->device));
+		return m->label->series;
+	uint64_t parts[] = { m->label->family, siphash24(m->device, strlen(m->device)) };
+	uint64_t key = siphash24(parts, sizeof(parts));
 
-	return key ? key : series;
+	return key ? key : 1;
 }
 
 static void settle(struct counters *counters, struct metric *m)

@@ -231,11 +231,10 @@ static void set_percent(
  * just came has grown by nothing.
  * Return: false if that is not known: it could not be read now, or then.
  */
-static bool add_growth(bool have, const struct vm_counter *c, uint64_t *last,
+static bool add_growth(bool have, bool came, const struct vm_counter *c, uint64_t *last,
 	int64_t *last_mono_ns, int64_t rate_mono_ns, int64_t now, uint64_t *growth)
 {
-	bool came = !*last_mono_ns,
-	     known = have && (came || *last_mono_ns == rate_mono_ns);
+	bool known = have && (came || *last_mono_ns == rate_mono_ns);
 
 	if (!have)
 		return false;
@@ -256,9 +255,11 @@ static void rate_vcpus(struct vm_sample *s, struct vm_counters *last, double who
 		const struct vcpu_sample *v = &s->vcpus[i];
 		struct vcpu_counters *c = find_counters(&last->vcpus, v->number, i);
 
-		know_delay &= add_growth(v->have_delay, &c->delay, &c->last_delay,
+		bool came = !c->delay_mono_ns && !c->wait_mono_ns;
+
+		know_delay &= add_growth(v->have_delay, came, &c->delay, &c->last_delay,
 			&c->delay_mono_ns, last->mono_ns, s->mono_ns, &delay);
-		know_wait &= add_growth(v->have_wait, &c->wait, &c->last_wait,
+		know_wait &= add_growth(v->have_wait, came, &c->wait, &c->last_wait,
 			&c->wait_mono_ns, last->mono_ns, s->mono_ns, &wait);
 	}
 	s->facts[VM_USAGE_STEAL].absent = s->uncounted.delay;

@@ -394,6 +394,7 @@ static void what_libvirt_does_not_name_is_absent(void **state)
 	list = virt_stats_convert(plan, run, &record, 0, &last, 6, 2 * NS_PER_S);
 	assert_true(is_absent(list, "use"));
 	metric_list_unref(list);
+	vm_counters_done(&last);
 	run_unref(run);
 	spec_set_unref(specs);
 }

@@ -155,6 +155,7 @@ static void disks_and_interfaces_are_known_by_name(void **state)
 	assert_string_equal(device_of(list, "blocks"), "none");
 	assert_string_equal(device_of(list, "unused"), "none");
 	metric_list_unref(list);
+	vm_counters_done(&last);
 	run_unref(vm);
 	spec_set_unref(specs);
 }
