@@ -78,12 +78,12 @@ all_known()
 	local line
 	complete "$1" 40 || return
 	while read -r line; do
-		grep -qxF "$line" "$tmp/set" || { missing=$line; return 1; }
+		grep -qxF "$line" "$tmp/set" || { lacking=$line; return 1; }
 	done <<<"$upstream"
 }
 for option in -b -i; do
-	missing=''
-	wait_for 30 all_known $option || fail "default, $option: no '$missing' in $(cat "$tmp/set")"
+	lacking=''
+	wait_for 30 all_known $option || fail "default, $option: no '$lacking' in $(cat "$tmp/set")"
 done
 stop_daemon || exit 1
 
