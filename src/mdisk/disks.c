@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mdisk/disks.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@
  * alike starts over once.  HOLD_MIN bounds how often an image is made.
  */
 #define HOLD_MIN_NS (250 * NS_PER_MS)
+static_assert(HOLD_MIN_NS >= IMAGE_TICK_NS, "each image has a sum of its own");
 #define QUIET_NS (200 * NS_PER_MS)
 #define TIRELESS_NS NS_PER_S
 #define HALVING_NS (200 * NS_PER_MS)
@@ -53,6 +55,7 @@
 
 /* The shared image serves all readers for a moment, however many there are. */
 #define SHARED_NS (200 * NS_PER_MS)
+static_assert(SHARED_NS >= IMAGE_TICK_NS, "each image has a sum of its own");
 
 /*
  * Readers of the shared disk that have a latch each, besides two for each VM (its QEMU, and
@@ -379,8 +382,8 @@ static void note_size(const struct disks *disks, struct disk *disk, int r, bool 
 	disk->too_big = r < 0;
 }
 
-static struct blob *render_private_locked(
-	struct disks *disks, struct disk *disk, struct view *view, struct snapshot *vm)
+static struct blob *render_private_locked(struct disks *disks, struct disk *disk,
+	struct view *view, struct snapshot *vm, int64_t now_ns)
 {
 	assert_locked(&disk->lock);
 	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
@@ -390,38 +393,26 @@ static struct blob *render_private_locked(
 	render_xml_private(view->host, vm, false, &content);
 	if (vm && vm->time_ns > time_ns)
 		time_ns = vm->time_ns;
-	int r = image_new(&content, view->generation, time_ns, disk->image,
-		disks_size(disks), &image);
+	int r = image_new(
+		&content, view->generation, time_ns, now_ns, disks_size(disks), &image);
 
 	note_size(disks, disk, r, false, vm, content.len);
 	return image;
 }
 
-/* An image of everything that follows @before; NULL if it does not fit. */
-static struct blob *render_all(struct disks *disks, struct disk *disk, struct view *view,
-	const struct blob *before)
+/* An image of everything; NULL if it does not fit. */
+static struct blob *render_all(
+	struct disks *disks, struct disk *disk, struct view *view, int64_t now_ns)
 {
 	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
 	struct blob *all = render_xml_view(view), *image = NULL;
 
 	strbuf_add(&content, all->data, all->size);
-	int r = image_new(&content, view->generation, all->time_ns, before,
+	int r = image_new(&content, view->generation, all->time_ns, now_ns,
 		disks_size(disks), &image);
 
 	note_size(disks, disk, r, true, NULL, content.len);
 	return image;
-}
-
-/* True if a guest that saw @before would not see that @image differs. */
-static bool looks_the_same(const struct blob *before, const struct blob *image)
-{
-	struct image_header old, fresh;
-
-	return before && image_parse_header(before->data, before->size, &old) == 0 &&
-		image_parse_header(image->data, image->size, &fresh) == 0 &&
-		old.checksum == fresh.checksum &&
-		(before->size != image->size ||
-			memcmp(before->data, image->data, image->size) != 0);
 }
 
 /* Each reader of the shared disk has a latch of his own; the image is made once for all. */
@@ -434,7 +425,7 @@ static struct blob *render_shared_locked(
 	if (!disks->shared ||
 		(disks->shared->generation != view->generation &&
 			now_ns - disks->shared_made_ns >= SHARED_NS)) {
-		struct blob *image = render_all(disks, disk, view, disks->shared);
+		struct blob *image = render_all(disks, disk, view, now_ns);
 
 		blob_unref(disks->shared);
 		disks->shared = image;
@@ -443,10 +434,7 @@ static struct blob *render_shared_locked(
 	struct blob *image = disks->shared ? blob_ref(disks->shared) : NULL;
 
 	lock_release(&disks->shared_lock);
-	if (!image || !looks_the_same(disk->image, image))
-		return image;
-	blob_unref(image);
-	return render_all(disks, disk, view, disk->image);
+	return image;
 }
 
 /* Of the newest publication that has changed what a place shows. */
@@ -502,7 +490,7 @@ static bool move_locked(struct disks *disks, struct disk *disk,
 		return false;
 	if (view->host->collected || (shared ? view->n_vms > 0 : vm && vm->collected))
 		image = shared ? render_shared_locked(disks, disk, view, now_ns)
-			       : render_private_locked(disks, disk, view, vm);
+			       : render_private_locked(disks, disk, view, vm, now_ns);
 	if (!image && !disk->image)
 		image = image_busy();
 	if (!image || image == disk->image) {

@@ -2,7 +2,6 @@
 #include "mdisk/image.h"
 
 #include <endian.h>
-#include <stdbool.h>
 #include <errno.h>
 #include <string.h>
 
@@ -42,24 +41,37 @@ static void put_header(char *at, const struct image_header *h)
 	put_be32(at + 12, h->length);
 }
 
-/* The bytes differ but a guest could not tell. */
-static bool looks_unchanged(const struct blob *before, const struct strbuf *content)
+static void add_times(struct strbuf *out, char c, size_t n)
 {
-	struct image_header h;
+	memset(strbuf_reserve(out, n), c, n);
+	out->len += n;
+}
 
-	if (!before || image_parse_header(before->data, before->size, &h) < 0 || h.busy ||
-		h.checksum != image_checksum(content->data, content->len))
-		return false;
-	return h.length != content->len ||
-		memcmp(before->data + IMAGE_HEADER_BYTES, content->data, content->len) !=
-		0;
+/*
+ * White space that raises the sum by @by modulo IMAGE_SUMS.  Spaces come first; n tabs and
+ * newlines, one newline at least, make each sum from 9n + 1 to 10n, and so for n from 9 on
+ * each from REST_MIN on.
+ */
+static void pad(struct strbuf *content, uint32_t by)
+{
+	enum { REST_MIN = 9 * '\t' + 1 };
+	uint32_t sum = (by + IMAGE_SUMS - REST_MIN) % IMAGE_SUMS;
+	uint32_t rest = REST_MIN + sum % ' ';
+	uint32_t n = (rest + '\n' - 1) / '\n';
+	uint32_t n_newlines = rest - '\t' * n;
+
+	add_times(content, ' ', sum / ' ');
+	add_times(content, '\t', n - n_newlines);
+	add_times(content, '\n', n_newlines);
 }
 
 int image_new(struct strbuf *content, uint64_t generation, int64_t time_ns,
-	const struct blob *before, uint64_t disk_bytes, struct blob **ret)
+	int64_t made_ns, uint64_t disk_bytes, struct blob **ret)
 {
-	if (looks_unchanged(before, content))
-		strbuf_addc(content, '\n');
+	uint32_t wanted = (uint32_t)(made_ns / IMAGE_TICK_NS % IMAGE_SUMS);
+	uint32_t present = image_checksum(content->data, content->len) % IMAGE_SUMS;
+
+	pad(content, wanted + IMAGE_SUMS - present);
 	if (content->len > disk_bytes - IMAGE_HEADER_BYTES)
 		return -EFBIG;
 	struct image_header h = { .signature = IMAGE_SIGNATURE,

@@ -26,14 +26,26 @@ struct image_header {
 uint32_t image_checksum(const void *content, size_t len);
 
 /*
+ * Guests see a change by the sum alone, and nobody can tell which image a guest has seen
+ * last.  So the sum follows the time: modulo IMAGE_SUMS it is the number of the
+ * IMAGE_TICK_NS in which the image was made.  Images of different ticks never have the same
+ * sum, unless they are a multiple of 818.6 s apart, to the tick.
+ */
+#define IMAGE_SUMS 4093u /* prime: no period of whole seconds below 68 minutes meets it */
+#define IMAGE_TICK_NS INT64_C(200000000)
+
+/* The white space behind the document that makes its sum what it is to be, at most. */
+#define IMAGE_PADDING_MAX 139u
+
+/*
  * Makes an image.
- * @content: the document; gets a newline at its end if its sum would be that of @before
- * although the bytes differ, because guests see a change by the sum alone.
- * @before: the image that readers saw last, or NULL.  @disk_bytes: the disk's size.
+ * @content: the document; gets its padding: spaces, tabs, newlines, the last a newline.
+ * @made_ns: monotonic; images of one disk are IMAGE_TICK_NS apart at least.
+ * @disk_bytes: the disk's size.
  * Return: 0 and an image that the caller owns, -EFBIG if it does not fit.
  */
 int image_new(struct strbuf *content, uint64_t generation, int64_t time_ns,
-	const struct blob *before, uint64_t disk_bytes, struct blob **ret);
+	int64_t made_ns, uint64_t disk_bytes, struct blob **ret);
 
 /* The image of a disk before anything was collected: busy, empty. */
 struct blob *image_busy(void);

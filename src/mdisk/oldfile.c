@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mdisk/oldfile.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -29,6 +30,7 @@
 
 /* A reader by the old protocol finds no end where all changes too often. */
 #define PERIOD_MIN_NS (250 * NS_PER_MS)
+static_assert(PERIOD_MIN_NS >= IMAGE_TICK_NS, "each image has a sum of its own");
 
 struct oldfile {
 	struct oldfile_params params; /* the path is ours */
@@ -42,9 +44,9 @@ struct oldfile {
 	int inotify_fd;
 	int inotify_watch;
 	uint64_t watch, timer;
-	struct blob *image; /* the last that was written, or was found; NULL */
-	uint64_t used;      /* of oldfile_write() */
-	bool told;          /* that it was removed */
+	uint64_t generation; /* of what was written last; 0: nothing was */
+	uint64_t used;       /* of oldfile_write() */
+	bool told;           /* that it was removed */
 
 	struct lock lock; /* guards what status shows */
 	uint64_t writes;
@@ -120,24 +122,17 @@ int oldfile_write(int fd, const struct blob *image, uint64_t *used)
 
 /* ---- the file ---- */
 
-/* What stands in it, so that the first content that we write is known from it. */
-static void read_present(struct oldfile *of, uint64_t size)
+/* Up to where something other than zeros may be in the file as it was found. */
+static uint64_t find_used(int fd, uint64_t size)
 {
 	struct image_header h;
 	char header[IMAGE_HEADER_BYTES];
 
-	of->used = size;
-	if (pread(of->fd, header, sizeof(header), 0) != sizeof(header) ||
+	if (pread(fd, header, sizeof(header), 0) != sizeof(header) ||
 		image_parse_header(header, sizeof(header), &h) < 0 ||
 		h.length > size - IMAGE_HEADER_BYTES)
-		return;
-	size_t n = IMAGE_HEADER_BYTES + h.length;
-	_cleanup_free_ char *all = xmalloc(n);
-
-	if (pread(of->fd, all, n, 0) != (ssize_t)n)
-		return;
-	of->image = blob_new(all, n, 0, 0);
-	of->used = n;
+		return size;
+	return IMAGE_HEADER_BYTES + h.length;
 }
 
 static void drop_file(struct oldfile *of)
@@ -147,7 +142,6 @@ static void drop_file(struct oldfile *of)
 	of->inotify_watch = -1;
 	close_p(&of->fd);
 	of->fd = -1;
-	blob_unref(TAKE_PTR(of->image));
 }
 
 /* By the inode: a name may be exchanged.  Without it we look once a period. */
@@ -158,11 +152,12 @@ static void take_file(struct oldfile *of, int fd)
 
 	drop_file(of);
 	of->fd = fd;
+	of->generation = 0;
 	if (of->inotify_fd >= 0)
 		of->inotify_watch = inotify_add_watch(
 			of->inotify_fd, self, IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF);
 	if (fstat(fd, &st) == 0 && st.st_size >= LIMIT_DISK_BYTES_MIN)
-		read_present(of, (uint64_t)st.st_size);
+		of->used = find_used(fd, (uint64_t)st.st_size);
 	of->told = false;
 }
 
@@ -249,18 +244,15 @@ static int write_view(struct oldfile *of, struct view *view, const struct blob *
 	if (st.st_size < LIMIT_DISK_BYTES_MIN)
 		return -EFBIG;
 	strbuf_add(&content, all->data, all->size);
-	int r = image_new(&content, view->generation, all->time_ns, of->image,
+	int r = image_new(&content, view->generation, all->time_ns, clock_mono_ns(),
 		(uint64_t)st.st_size, &image);
 
 	if (r == 0)
 		r = oldfile_write(of->fd, image, &of->used);
-	if (r < 0) {
-		blob_unref(image);
-		return r;
-	}
-	blob_unref(of->image);
-	of->image = image;
-	return 0;
+	if (r == 0)
+		of->generation = view->generation;
+	blob_unref(image);
+	return r;
 }
 
 /* Return: false if there is nothing to write yet. */
@@ -270,7 +262,7 @@ static bool write_newest(struct oldfile *of)
 
 	if (!view->host->collected && !view->n_vms)
 		return false;
-	if (of->image && of->image->generation == view->generation)
+	if (of->generation == view->generation)
 		return true;
 	const struct blob *all = render_xml_view(view);
 

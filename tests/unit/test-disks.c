@@ -176,6 +176,44 @@ static void images_are_forgotten(void **state)
 	tree_free(tree);
 }
 
+static uint32_t sum_at(struct disks *disks, struct tree *tree, bool shared, int64_t ms)
+{
+	_cleanup_view_ struct view *view = tree_view(tree);
+	struct disks_place place = { .key = 5, .view = view, .shared = shared };
+	_cleanup_blob_ struct blob *image =
+		disks_read(disks, &place, true, ms * NS_PER_MS);
+	struct image_header h;
+
+	assert_int_equal(image_parse_header(image->data, image->size, &h), 0);
+	return h.checksum;
+}
+
+/* 12 and 21 have equal sums: no reader is to take one for the other, however rarely he comes. */
+static void no_two_contents_in_a_row_have_equal_sums(void **state)
+{
+	(void)state;
+	static const int64_t periods_ms[] = { 500, 5000, 9000, 12000, 60000, 3600000 };
+
+	for (size_t i = 0; i < 2 * ARRAY_LEN(periods_ms); i++) {
+		struct disks *disks = disks_new(DISK_BLOCK_BYTES);
+		struct tree *tree = tree_new();
+		int64_t ms = 10000;
+		uint32_t last = 0;
+
+		for (uint64_t n = 1; n < 60; n++) {
+			publish(tree, n, n % 2 ? "12" : "21", true);
+			disks_sweep(disks, ms * NS_PER_MS);
+			uint32_t sum = sum_at(disks, tree, i % 2, ms);
+
+			assert_int_not_equal(sum, last);
+			last = sum;
+			ms += periods_ms[i / 2];
+		}
+		disks_free(disks);
+		tree_free(tree);
+	}
+}
+
 /* ---- through the page cache ---- */
 
 struct cached {
@@ -662,6 +700,7 @@ int main(void)
 		cmocka_unit_test(a_tireless_reader_never_starts_over),
 		cmocka_unit_test(a_disk_starts_busy_and_keeps_what_fits),
 		cmocka_unit_test(images_are_forgotten),
+		cmocka_unit_test(no_two_contents_in_a_row_have_equal_sums),
 		cmocka_unit_test(the_time_is_the_images_identity),
 		cmocka_unit_test(asking_for_the_time_makes_no_image),
 		cmocka_unit_test(a_disk_whose_vm_stops_has_another_time),

@@ -19,28 +19,45 @@
 #include "util/mem.h"
 #include "util/strbuf.h"
 
-static struct blob *make_image(
-	const char *content, const struct blob *before, uint64_t size)
+/* The image that a tick makes of @content. */
+static struct blob *make_image_at(const char *content, int64_t tick, uint64_t size)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	struct blob *image = NULL;
 
 	strbuf_adds(&text, content);
-	return image_new(&text, 1, 1, before, size, &image) == 0 ? image : NULL;
+	return image_new(&text, 1, 1, tick * IMAGE_TICK_NS, size, &image) == 0 ? image
+									       : NULL;
+}
+
+static struct blob *make_image(const char *content, uint64_t size)
+{
+	return make_image_at(content, 1, size);
+}
+
+static uint32_t sum_at(const char *content, int64_t tick)
+{
+	struct blob *image = make_image_at(content, tick, DISK_BLOCK_BYTES);
+	struct image_header h;
+
+	assert_int_equal(image_parse_header(image->data, image->size, &h), 0);
+	blob_unref(image);
+	return h.checksum;
 }
 
 static void header_is_as_documented(void **state)
 {
 	(void)state;
-	static const unsigned char expected[] = { 'm', 'v', 'b', 'd', 0, 0, 0, 0, 0, 0, 0,
-		'a' + 'b', 0, 0, 0, 2, 'a', 'b' };
-	struct blob *image = make_image("ab", NULL, DISK_BLOCK_BYTES);
+	struct blob *image = make_image_at("ab", 'a' + 'b' + 82, DISK_BLOCK_BYTES);
+	static const unsigned char expected[] = { 'm', 'v', 'b', 'd', 0, 0, 0, 0, 0, 0, 1,
+		21, 0, 0, 0, 11, 'a', 'b', '\t', '\t', '\t', '\t', '\t', '\t', '\t', '\t',
+		'\n' };
 	struct image_header h;
 
 	assert_int_equal(image->size, sizeof(expected));
 	assert_memory_equal(image->data, expected, sizeof(expected));
 	assert_int_equal(image_parse_header(image->data, image->size, &h), 0);
-	assert_int_equal(h.length, 2);
+	assert_int_equal(h.length, 11);
 	assert_int_equal(image_parse_header("mvbx000000000000", 16, &h), -EINVAL);
 	assert_int_equal(image_parse_header(image->data, 15, &h), -EINVAL);
 	blob_unref(image);
@@ -50,45 +67,59 @@ static void header_is_as_documented(void **state)
 	blob_unref(image);
 }
 
-/* 12 and 21 have the same sum; a guest must notice all the same. */
+/* 12 and 21 have the same sum; a guest must notice, however seldom it looks. */
 static void equal_sums_are_told_apart(void **state)
 {
 	(void)state;
-	struct blob *a = make_image("<v>12</v>", NULL, DISK_BLOCK_BYTES);
-	struct blob *same = make_image("<v>12</v>", a, DISK_BLOCK_BYTES);
-	struct blob *b = make_image("<v>21</v>", a, DISK_BLOCK_BYTES);
-	struct blob *c = make_image("<v>12</v>", b, DISK_BLOCK_BYTES);
-	struct image_header ha, hs, hb, hc;
+	/* ticks from one look to the next: 200 ms to an hour */
+	static const int64_t periods[] = { 1, 2, 5, 25, 50, 60, 61, 300, 1500, 3000, 4092,
+		4500, 9000, 18000 };
 
-	image_parse_header(a->data, a->size, &ha);
-	image_parse_header(same->data, same->size, &hs);
-	image_parse_header(b->data, b->size, &hb);
-	image_parse_header(c->data, c->size, &hc);
-	assert_true(ha.checksum == hs.checksum && ha.length == hs.length);
-	assert_true(ha.checksum != hb.checksum);
-	assert_true(hb.checksum != hc.checksum);
-	assert_memory_equal(b->data + IMAGE_HEADER_BYTES, "<v>21</v>\n", 10);
-	blob_unref(a);
-	blob_unref(same);
-	blob_unref(b);
-	blob_unref(c);
+	for (size_t i = 0; i < ARRAY_LEN(periods); i++) {
+		int64_t tick = 123456789;
+		uint32_t last = sum_at("<v>12</v>", tick);
+
+		for (unsigned n = 0; n < 50; n++) {
+			tick += periods[i];
+			uint32_t sum = sum_at(n % 2 ? "<v>12</v>" : "<v>21</v>", tick);
+
+			assert_int_not_equal(sum, last);
+			last = sum;
+		}
+	}
+}
+
+/* Each sum can be had, and by white space alone. */
+static void padding_is_white_space_that_ends_a_line(void **state)
+{
+	(void)state;
+	for (int64_t tick = 0; tick < IMAGE_SUMS; tick++) {
+		struct blob *image =
+			make_image_at("<metrics/>\n", tick, DISK_BLOCK_BYTES);
+		const char *padding = image->data + IMAGE_HEADER_BYTES + 11;
+		size_t n = image->size - IMAGE_HEADER_BYTES - 11;
+
+		assert_in_range(n, 1, IMAGE_PADDING_MAX);
+		assert_int_equal(strspn(padding, " \t\n"), n);
+		assert_int_equal(padding[n - 1], '\n');
+		assert_int_equal(
+			image_checksum(image->data + IMAGE_HEADER_BYTES, n + 11) %
+				IMAGE_SUMS,
+			tick);
+		blob_unref(image);
+	}
 }
 
 static void content_that_does_not_fit_is_refused(void **state)
 {
 	(void)state;
-	struct blob *fits = make_image("12345678", NULL, 24);
+	struct blob *fits = make_image("12345678", 1024);
 
 	assert_non_null(fits);
-	assert_null(make_image("123456789", NULL, 24));
-	/* the newline that would tell equal sums apart does not fit either */
-	struct blob *other = make_image("21345678", fits, 24);
-
-	assert_null(other);
+	assert_null(make_image("12345678", fits->size - 1));
 	blob_unref(fits);
 }
 
-/* A view of a host with one text metric. */
 /* A file with a metrics disk in it; the guest's reader opens it as it would a device. */
 static void write_disk(const char *path, const struct blob *image, size_t size)
 {
@@ -125,14 +156,15 @@ static void the_guest_reads_what_the_host_writes(void **state)
 
 		memset(big, 'x', n);
 		big[n] = '\0';
-		image = make_image(big, NULL, 256 << 10);
+		image = make_image(big, 256 << 10);
 		write_disk(path, image, 256 << 10);
 		assert_int_equal(read_disk(path, &out), 0);
-		assert_string_equal(strbuf_str(&out), big);
+		assert_memory_equal(strbuf_str(&out), big, n);
+		assert_int_equal(strspn(strbuf_str(&out) + n, " \t\n"), out.len - n);
 		blob_unref(image);
 	}
 	/* bytes above 0x7f, summed as signed or as unsigned */
-	image = make_image("<v>\xc3\xa9</v>", NULL, 256 << 10);
+	image = make_image("<v>\xc3\xa9</v>", 256 << 10);
 	write_disk(path, image, DISK_BLOCK_BYTES);
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
 
@@ -156,7 +188,7 @@ static void the_guest_trusts_no_header(void **state)
 
 	assert_true(fd >= 0);
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
-	struct blob *image = make_image("<metrics/>", NULL, DISK_BLOCK_BYTES);
+	struct blob *image = make_image("<metrics/>", DISK_BLOCK_BYTES);
 
 	write_disk(path, image, 0); /* shorter than it says after the next line */
 	image->data[13] = 0x7f;
@@ -198,6 +230,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(header_is_as_documented),
 		cmocka_unit_test(equal_sums_are_told_apart),
+		cmocka_unit_test(padding_is_white_space_that_ends_a_line),
 		cmocka_unit_test(content_that_does_not_fit_is_refused),
 		cmocka_unit_test(the_guest_reads_what_the_host_writes),
 		cmocka_unit_test(the_guest_trusts_no_header),

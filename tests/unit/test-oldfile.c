@@ -56,7 +56,7 @@ static struct blob *image_of(size_t len, char with)
 
 	memset(strbuf_reserve(&content, len), with, len);
 	content.len = len;
-	assert_int_equal(image_new(&content, 1, 1, NULL, SIZE, &image), 0);
+	assert_int_equal(image_new(&content, 1, 1, 0, SIZE, &image), 0);
 	return image;
 }
 
