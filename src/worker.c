@@ -250,6 +250,7 @@ static void status(void *ctx, struct strbuf *out)
 	virt_status(w->virt, out);
 	actions_status(w->actions, out);
 	channels_status(w->channels, out);
+	disks_status(w->disks, view, out);
 	shared_path_status(w->shared_path, out);
 	status_vms(w, view, out);
 }

@@ -17,6 +17,7 @@
 #include <libxml/tree.h>
 
 #include "conf/conf_reader.h"
+#include "conf/disk_room.h"
 #include "core/spec.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -568,6 +569,7 @@ void conf_describe(const struct conf *conf, struct strbuf *out)
 			  "see THE SHARED DISK in vhostmd.conf(5)");
 	if (conf_has_shared_disk(conf))
 		strbuf_addf(out, "  linked from %s\n", conf->disk_path);
+	disk_room_describe(conf, out);
 	strbuf_addf(out, "channels: %s", yes_no(conf->transports & TRANSPORT_VIRTIO));
 	if (conf->transports & TRANSPORT_VIRTIO)
 		strbuf_addf(out, ", at most %u, detached after %g s without update",

@@ -2,6 +2,7 @@
 #include "core/render_xml.h"
 
 #include <stdatomic.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "core/blob.h"
@@ -11,6 +12,11 @@
 #include "util/strbuf.h"
 
 #define REPLACEMENT_CHARACTER 0xfffd
+
+#define DOCUMENT_START "<metrics>\n"
+#define DOCUMENT_END "</metrics>\n"
+/* Names and values are escaped, so that it ends metrics only. */
+#define METRIC_END "  </metric>\n"
 
 /* Characters that XML 1.0 has no way to write at all. */
 static bool is_xml_char(uint32_t c)
@@ -84,7 +90,7 @@ static void render_metric(
 	strbuf_adds(out, "</name>\n    <value>");
 	value_format(&m->value, &value);
 	render_xml_escape(strbuf_str(&value), out);
-	strbuf_adds(out, "</value>\n  </metric>\n");
+	strbuf_adds(out, "</value>\n" METRIC_END);
 }
 
 struct blob *render_xml_fragment(struct snapshot *s)
@@ -115,10 +121,44 @@ static void add_part(struct snapshot *s, const char *missing, struct strbuf *out
 void render_xml_private(
 	struct snapshot *host, struct snapshot *vm, bool say_missing, struct strbuf *out)
 {
-	strbuf_adds(out, "<metrics>\n");
+	strbuf_adds(out, DOCUMENT_START);
 	add_part(host, say_missing ? "host" : NULL, out);
 	add_part(vm, say_missing ? "VM" : NULL, out);
-	strbuf_adds(out, "</metrics>\n");
+	strbuf_adds(out, DOCUMENT_END);
+}
+
+static void add_left_out(size_t n, struct strbuf *out)
+{
+	strbuf_addf(out,
+		"  <metric type='uint64' context='host'>\n"
+		"    <name>" RENDER_LEFT_OUT
+		"</name>\n    <value>%zu</value>\n" METRIC_END,
+		n);
+}
+
+size_t render_xml_fit(struct strbuf *document, size_t max_bytes)
+{
+	_cleanup_strbuf_ struct strbuf longest = STRBUF_INIT;
+	size_t keep = strlen(DOCUMENT_START), n = 0;
+	const char *text = strbuf_str(document), *end = text;
+
+	if (document->len <= max_bytes)
+		return 0;
+	add_left_out(SIZE_MAX, &longest);
+	strbuf_adds(&longest, DOCUMENT_END);
+	size_t room = max_bytes - longest.len;
+
+	while ((end = strstr(end, METRIC_END))) {
+		end += strlen(METRIC_END);
+		if ((size_t)(end - text) <= room)
+			keep = (size_t)(end - text);
+		else
+			n++;
+	}
+	document->len = keep;
+	add_left_out(n, document);
+	strbuf_adds(document, DOCUMENT_END);
+	return n;
 }
 
 struct blob *render_xml_view(struct view *view)
@@ -129,14 +169,14 @@ struct blob *render_xml_view(struct view *view)
 
 	if (cached)
 		return cached;
-	strbuf_adds(&out, "<metrics>\n");
+	strbuf_adds(&out, DOCUMENT_START);
 	add_part(view->host, NULL, &out);
 	for (size_t i = 0; i < view->n_vms; i++) {
 		add_part(view->vms[i], NULL, &out);
 		if (view->vms[i]->time_ns > time_ns)
 			time_ns = view->vms[i]->time_ns;
 	}
-	strbuf_adds(&out, "</metrics>\n");
+	strbuf_adds(&out, DOCUMENT_END);
 	return blob_cache_set(
 		&view->xml, blob_new(out.data, out.len, view->generation, time_ns));
 }

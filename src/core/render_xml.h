@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct blob;
 struct snapshot;
@@ -26,6 +27,16 @@ struct blob *render_xml_fragment(struct snapshot *s);
  */
 void render_xml_private(
 	struct snapshot *host, struct snapshot *vm, bool say_missing, struct strbuf *out);
+
+/*
+ * Leaves out metrics from the end of a document until it fits, and adds one of the host,
+ * RENDER_LEFT_OUT, that says how many.
+ * @max_bytes: at least RENDER_FIT_MIN.  Return: how many, 0: the document is as it was.
+ */
+size_t render_xml_fit(struct strbuf *document, size_t max_bytes);
+
+#define RENDER_LEFT_OUT "MetricsLeftOut"
+#define RENDER_FIT_MIN 256u
 
 /* The document of the host and all VMs.  Rendered once; borrowed from the view. */
 struct blob *render_xml_view(struct view *view);

@@ -11,10 +11,10 @@
 #include "core/render_xml.h"
 #include "core/snapshot.h"
 #include "mdisk/image.h"
+#include "mdisk/lack.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/lock.h"
-#include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
 
@@ -90,8 +90,7 @@ struct disk {
 	int64_t moved_ns; /* when it moved on, or there was nothing newer */
 	int64_t read_ns;
 	int64_t used_ns; /* read or asked for */
-	bool inside;  /* the last read was of later blocks: the header is still to come */
-	bool too_big; /* was logged */
+	bool inside; /* the last read was of later blocks: the header is still to come */
 
 	/* through the page cache: disks_time() */
 	int64_t time_ns;    /* the identity of image */
@@ -102,6 +101,7 @@ struct disk {
 
 struct disks {
 	_Atomic uint64_t size_bytes;
+	struct lack *lack;
 	struct lock lock; /* guards the table */
 	struct disk *buckets[N_BUCKETS];
 	size_t n_shared;         /* latches of readers of the shared disk */
@@ -119,6 +119,7 @@ struct disks *disks_new(uint64_t size_bytes)
 	struct disks *disks = xcalloc(1, sizeof(*disks));
 
 	atomic_init(&disks->size_bytes, size_bytes);
+	disks->lack = lack_new();
 	lock_init(&disks->lock);
 	lock_init(&disks->shared_lock);
 	return disks;
@@ -144,6 +145,7 @@ void disks_free(struct disks *disks)
 		}
 	}
 	blob_unref(disks->shared);
+	lack_free(disks->lack);
 	lock_done(&disks->shared_lock);
 	lock_done(&disks->lock);
 	free(disks);
@@ -156,7 +158,13 @@ uint64_t disks_size(struct disks *disks)
 
 void disks_set_size(struct disks *disks, uint64_t size_bytes)
 {
-	atomic_store(&disks->size_bytes, size_bytes);
+	if (atomic_exchange(&disks->size_bytes, size_bytes) != size_bytes)
+		lack_forget(disks->lack);
+}
+
+void disks_status(struct disks *disks, const struct view *view, struct strbuf *out)
+{
+	lack_status(disks->lack, view, out);
 }
 
 /* Return: whether it was; not while somebody uses it. */
@@ -369,69 +377,56 @@ static bool may_move_locked(const struct disk *disk, int64_t now_ns)
 			now_ns - disk->read_ns >= quiet_ns_locked(disk, held));
 }
 
-static void note_size(const struct disks *disks, struct disk *disk, int r, bool shared,
-	const struct snapshot *vm, size_t content_len)
+static struct blob *render_private(
+	struct disks *disks, const struct disks_place *place, int64_t now_ns)
 {
-	if (r < 0 && !disk->too_big)
-		log_error("the disk of %s is too small: %zu bytes of metrics, %" PRIu64
-			  " bytes of disk; it keeps its last content, raise <size>",
-			shared       ? "all VMs"
-				: vm ? vm->vm.name
-				     : "a VM that does not run here",
-			content_len, atomic_load(&disks->size_bytes));
-	disk->too_big = r < 0;
-}
-
-static struct blob *render_private_locked(struct disks *disks, struct disk *disk,
-	struct view *view, struct snapshot *vm, int64_t now_ns)
-{
-	assert_locked(&disk->lock);
 	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
-	struct blob *image = NULL;
+	const struct view *view = place->view;
+	struct snapshot *vm = place->vm;
 	int64_t time_ns = view->host->time_ns;
+	uint64_t size = disks_size(disks);
+	size_t left_out = 0;
 
 	render_xml_private(view->host, vm, false, &content);
 	if (vm && vm->time_ns > time_ns)
 		time_ns = vm->time_ns;
-	int r = image_new(
-		&content, view->generation, time_ns, now_ns, disks_size(disks), &image);
+	struct blob *image =
+		image_new(&content, view->generation, time_ns, now_ns, size, &left_out);
 
-	note_size(disks, disk, r, false, vm, content.len);
+	lack_note(disks->lack, place, left_out, size, now_ns);
 	return image;
 }
 
-/* An image of everything; NULL if it does not fit. */
 static struct blob *render_all(
-	struct disks *disks, struct disk *disk, struct view *view, int64_t now_ns)
+	struct disks *disks, const struct disks_place *place, int64_t now_ns)
 {
 	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
-	struct blob *all = render_xml_view(view), *image = NULL;
+	const struct blob *all = render_xml_view(place->view);
+	uint64_t size = disks_size(disks);
+	size_t left_out = 0;
 
 	strbuf_add(&content, all->data, all->size);
-	int r = image_new(&content, view->generation, all->time_ns, now_ns,
-		disks_size(disks), &image);
+	struct blob *image = image_new(
+		&content, place->view->generation, all->time_ns, now_ns, size, &left_out);
 
-	note_size(disks, disk, r, true, NULL, content.len);
+	lack_note(disks->lack, place, left_out, size, now_ns);
 	return image;
 }
 
 /* Each reader of the shared disk has a latch of his own; the image is made once for all. */
-static struct blob *render_shared_locked(
-	struct disks *disks, struct disk *disk, struct view *view, int64_t now_ns)
+static struct blob *render_shared(
+	struct disks *disks, const struct disks_place *place, int64_t now_ns)
 {
-	assert_locked(&disk->lock);
 	lock_take(&disks->shared_lock);
 	disks->shared_ns = now_ns;
 	if (!disks->shared ||
-		(disks->shared->generation != view->generation &&
+		(disks->shared->generation != place->view->generation &&
 			now_ns - disks->shared_made_ns >= SHARED_NS)) {
-		struct blob *image = render_all(disks, disk, view, now_ns);
-
 		blob_unref(disks->shared);
-		disks->shared = image;
+		disks->shared = render_all(disks, place, now_ns);
 		disks->shared_made_ns = now_ns;
 	}
-	struct blob *image = disks->shared ? blob_ref(disks->shared) : NULL;
+	struct blob *image = blob_ref(disks->shared);
 
 	lock_release(&disks->shared_lock);
 	return image;
@@ -489,8 +484,8 @@ static bool move_locked(struct disks *disks, struct disk *disk,
 		vm_generation == disk->vm_generation)
 		return false;
 	if (view->host->collected || (shared ? view->n_vms > 0 : vm && vm->collected))
-		image = shared ? render_shared_locked(disks, disk, view, now_ns)
-			       : render_private_locked(disks, disk, view, vm, now_ns);
+		image = shared ? render_shared(disks, place, now_ns)
+			       : render_private(disks, place, now_ns);
 	if (!image && !disk->image)
 		image = image_busy();
 	if (!image || image == disk->image) {

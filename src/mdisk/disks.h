@@ -23,6 +23,7 @@
 struct blob;
 struct disks;
 struct snapshot;
+struct strbuf;
 struct view;
 
 /* @size_bytes: of every disk; a multiple of DISK_BLOCK_BYTES. */
@@ -31,8 +32,11 @@ void disks_free(struct disks *disks); /* NULL is accepted */
 
 uint64_t disks_size(struct disks *disks);
 
-/* After a reload.  Disks that no longer fit keep their image. */
+/* After a reload.  Images that are being read stay as they are. */
 void disks_set_size(struct disks *disks, uint64_t size_bytes);
+
+/* Appends lines for status.  @view: the newest. */
+void disks_status(struct disks *disks, const struct view *view, struct strbuf *out);
 
 /*
  * Forgets images that nobody reads any more; to be called now and then.

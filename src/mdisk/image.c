@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mdisk/image.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
 
 #include "core/blob.h"
+#include "core/render_xml.h"
 #include "util/cleanup.h"
+#include "util/limits.h"
 #include "util/strbuf.h"
 
 uint32_t image_checksum(const void *content, size_t len)
@@ -41,6 +44,10 @@ static void put_header(char *at, const struct image_header *h)
 	put_be32(at + 12, h->length);
 }
 
+static_assert(
+	LIMIT_DISK_BYTES_MIN >= IMAGE_HEADER_BYTES + IMAGE_PADDING_MAX + RENDER_FIT_MIN,
+	"the smallest disk has room for a document");
+
 static void add_times(struct strbuf *out, char c, size_t n)
 {
 	memset(strbuf_reserve(out, n), c, n);
@@ -65,15 +72,15 @@ static void pad(struct strbuf *content, uint32_t by)
 	add_times(content, '\n', n_newlines);
 }
 
-int image_new(struct strbuf *content, uint64_t generation, int64_t time_ns,
-	int64_t made_ns, uint64_t disk_bytes, struct blob **ret)
+struct blob *image_new(struct strbuf *content, uint64_t generation, int64_t time_ns,
+	int64_t made_ns, uint64_t disk_bytes, size_t *ret_left_out)
 {
+	*ret_left_out = render_xml_fit(
+		content, (size_t)disk_bytes - IMAGE_HEADER_BYTES - IMAGE_PADDING_MAX);
 	uint32_t wanted = (uint32_t)(made_ns / IMAGE_TICK_NS % IMAGE_SUMS);
 	uint32_t present = image_checksum(content->data, content->len) % IMAGE_SUMS;
 
 	pad(content, wanted + IMAGE_SUMS - present);
-	if (content->len > disk_bytes - IMAGE_HEADER_BYTES)
-		return -EFBIG;
 	struct image_header h = { .signature = IMAGE_SIGNATURE,
 		.checksum = image_checksum(content->data, content->len),
 		.length = (uint32_t)content->len };
@@ -82,8 +89,7 @@ int image_new(struct strbuf *content, uint64_t generation, int64_t time_ns,
 	put_header(strbuf_reserve(&all, IMAGE_HEADER_BYTES), &h);
 	all.len = IMAGE_HEADER_BYTES;
 	strbuf_add(&all, content->data, content->len);
-	*ret = blob_new(all.data, all.len, generation, time_ns);
-	return 0;
+	return blob_new(all.data, all.len, generation, time_ns);
 }
 
 struct blob *image_busy(void)

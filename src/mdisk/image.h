@@ -39,13 +39,14 @@ uint32_t image_checksum(const void *content, size_t len);
 
 /*
  * Makes an image.
- * @content: the document; gets its padding: spaces, tabs, newlines, the last a newline.
+ * @content: the document; cut if it does not fit (render_xml_fit()); gets its padding: spaces,
+ * tabs, newlines, the last a newline.
  * @made_ns: monotonic; images of one disk are IMAGE_TICK_NS apart at least.
- * @disk_bytes: the disk's size.
- * Return: 0 and an image that the caller owns, -EFBIG if it does not fit.
+ * @disk_bytes: the disk's size, at least LIMIT_DISK_BYTES_MIN.
+ * Return: an image that the caller owns; *@ret_left_out: how many metrics it lacks.
  */
-int image_new(struct strbuf *content, uint64_t generation, int64_t time_ns,
-	int64_t made_ns, uint64_t disk_bytes, struct blob **ret);
+struct blob *image_new(struct strbuf *content, uint64_t generation, int64_t time_ns,
+	int64_t made_ns, uint64_t disk_bytes, size_t *ret_left_out);
 
 /* The image of a disk before anything was collected: busy, empty. */
 struct blob *image_busy(void);

@@ -46,6 +46,7 @@ struct oldfile {
 	uint64_t watch, timer;
 	uint64_t generation; /* of what was written last; 0: nothing was */
 	uint64_t used;       /* of oldfile_write() */
+	bool lacks;          /* metrics that have no room */
 	bool told;           /* that it was removed */
 
 	struct lock lock; /* guards what status shows */
@@ -215,7 +216,7 @@ static void look(struct oldfile *of)
 
 /* ---- writing ---- */
 
-static void note_result(struct oldfile *of, int r, const struct blob *image)
+static void note_result(struct oldfile *of, int r)
 {
 	lock_take(&of->lock);
 	int before = of->error;
@@ -223,32 +224,38 @@ static void note_result(struct oldfile *of, int r, const struct blob *image)
 	of->error = r;
 	of->writes += r == 0;
 	lock_release(&of->lock);
-	if (r == before || r == 0)
-		return;
-	if (r == -EFBIG)
-		log_error("%s is too small for %zu bytes of metrics: it keeps its last "
-			  "content",
-			of->params.path, image->size);
-	else
+	if (r == -EFBIG && r != before)
+		log_error("%s is too small: it keeps its last content", of->params.path);
+	else if (r < 0 && r != before)
 		log_error("%s cannot be written: %s", of->params.path, strerror(-r));
 }
 
-static int write_view(struct oldfile *of, struct view *view, const struct blob *all)
+static void note_left_out(struct oldfile *of, size_t n)
+{
+	if (n && !of->lacks)
+		log_error("%s is too small: the last %zu metrics are left out",
+			of->params.path, n);
+	of->lacks = n > 0;
+}
+
+static int write_view(struct oldfile *of, struct view *view)
 {
 	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
-	struct blob *image = NULL;
+	const struct blob *all = render_xml_view(view);
 	struct stat st;
+	size_t left_out = 0;
 
 	if (fstat(of->fd, &st) < 0)
 		return -errno;
 	if (st.st_size < LIMIT_DISK_BYTES_MIN)
 		return -EFBIG;
 	strbuf_add(&content, all->data, all->size);
-	int r = image_new(&content, view->generation, all->time_ns, clock_mono_ns(),
-		(uint64_t)st.st_size, &image);
+	struct blob *image = image_new(&content, view->generation, all->time_ns,
+		clock_mono_ns(), (uint64_t)st.st_size, &left_out);
 
-	if (r == 0)
-		r = oldfile_write(of->fd, image, &of->used);
+	note_left_out(of, left_out);
+	int r = oldfile_write(of->fd, image, &of->used);
+
 	if (r == 0)
 		of->generation = view->generation;
 	blob_unref(image);
@@ -264,9 +271,7 @@ static bool write_newest(struct oldfile *of)
 		return false;
 	if (of->generation == view->generation)
 		return true;
-	const struct blob *all = render_xml_view(view);
-
-	note_result(of, write_view(of, view, all), all);
+	note_result(of, write_view(of, view));
 	return true;
 }
 

@@ -30,6 +30,8 @@ assert_eq "exit status" $r 1
 [ -e "$tmp/pid" ] && fail "a pid file in spite of mistakes"
 "$vhostmd" --check-config "$top/conf/vhostmd.conf" | grep -q 'commands run each period: 0' ||
 	fail "the default configuration runs commands"
+"$vhostmd" --check-config "$top/conf/vhostmd.conf" | grep -q 'room on a private disk: about [0-9]* virtual CPUs' ||
+	fail "--check-config does not say for how many CPUs a disk is large enough"
 "$vhostmd" --check-config "$top/conf/vhostmd.conf" | grep -q 'shared disk: no;.*/dev/shm/vhostmd0' ||
 	fail "no word on who expects the shared disk"
 
@@ -303,6 +305,20 @@ kill -HUP "$keeper"
 wait_for 10 has_value "$mnt/metrics/host/Second" || fail "reload of a good file"
 [ -e "$mnt/metrics/host/First" ] && fail "the old metric stays"
 assert_eq "new size" "$(stat -c %s "$mnt/disk/vhostmd0.img")" 131072
+
+# more than the disk has room for: a whole document all the same, which says so
+fill='<metric type="string" context="host"><name>Fill</name><action>printf %050000d 0</action></metric>'
+sed "s|</metrics>|${fill/Fill/Fill1}${fill/Fill/Fill2}&|" "$tmp/good.conf" >"$tmp/shared.conf"
+kill -HUP "$keeper"
+left_out() { disk_content "$tmp/vhostmd0" | xmllint --xpath 'string(//metric[name="MetricsLeftOut"]/value)' -; }
+leaves_out_one() { [ "$(left_out)" = 1 ]; }
+wait_for 10 leaves_out_one || fail "a disk that is too small does not say so"
+disk_content "$tmp/vhostmd0" | grep -q '<name>Fill1<' || fail "more is left out than needed"
+wait_for 10 grep -qx 'disk.left_out: 1' "$mnt/status" || fail "status does not say so"
+logged 'the disk of all VMs is too small' || fail "the log does not say so"
+sed 's/First/Second/; s/echo first/echo second/; s/k">64/k">128/' "$tmp/good.conf" >"$tmp/shared.conf"
+kill -HUP "$keeper"
+wait_for 10 has_value "$mnt/metrics/host/Second" || fail "reload of a smaller one"
 
 # one with mistakes, at a reload and at the start, costs what they stand in
 sed 's/<metrics>/&<metric type="float" context="host"><name>Bad<\/name><action>echo 1<\/action><\/metric>/

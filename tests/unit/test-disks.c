@@ -137,22 +137,81 @@ static void a_tireless_reader_never_starts_over(void **state)
 	}
 }
 
-static void a_disk_starts_busy_and_keeps_what_fits(void **state)
+/* The content of the image that a read at @ms gets; owned by the caller. */
+static char *content_at(struct disks *disks, struct tree *tree, bool shared, int64_t ms)
+{
+	_cleanup_view_ struct view *view = tree_view(tree);
+	struct disks_place place = { .key = 5 + shared,
+		.view = view,
+		.vm = view->n_vms && !shared ? view->vms[0] : NULL,
+		.shared = shared };
+	_cleanup_blob_ struct blob *image =
+		disks_read(disks, &place, true, ms * NS_PER_MS);
+	struct image_header h;
+
+	assert_int_equal(image_parse_header(image->data, image->size, &h), 0);
+	assert_int_equal(h.busy, image->generation == 0);
+	return xstrdup(image->data + IMAGE_HEADER_BYTES);
+}
+
+static char *status_of(struct disks *disks, struct tree *tree)
+{
+	_cleanup_view_ struct view *view = tree_view(tree);
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+
+	disks_status(disks, view, &out);
+	return xstrdup(strbuf_str(&out));
+}
+
+#define assert_status(disks, tree, n_disks, n)                                           \
+	do {                                                                             \
+		_cleanup_free_ char *is = status_of(disks, tree);                        \
+		assert_string_equal(                                                     \
+			is, "disk.too_small: " #n_disks "\ndisk.left_out: " #n "\n");    \
+	} while (0)
+
+static void assert_left_out(
+	struct disks *disks, struct tree *tree, bool shared, int64_t ms, unsigned n)
+{
+	_cleanup_free_ char *is = content_at(disks, tree, shared, ms);
+	_cleanup_free_ char *says = xasprintf("MetricsLeftOut</name>\n    <value>%u<", n);
+
+	assert_true(strncmp(is, "<metrics>\n", 10) == 0);
+	assert_non_null(strstr(is, "\n</metrics>\n"));
+	assert_true((strstr(is, says) != NULL) == (n > 0));
+}
+
+/* Also where nobody has read before, or for a long time. */
+static void a_disk_that_is_too_small_leaves_metrics_out(void **state)
 {
 	(void)state;
-	struct disks *disks = disks_new(256);
+	struct disks *disks = disks_new(1024);
 	struct tree *tree = tree_new();
 	char *big = xmalloc(1000);
 
 	assert_int_equal(generation_at(disks, tree, true, 0), 0); /* busy */
-	publish(tree, 1, "small", false);
-	assert_int_equal(generation_at(disks, tree, true, 5000), 1);
+	disks_sweep(disks, 100000 * NS_PER_MS);
+	assert_status(disks, tree, 0, 0);
 	memset(big, 'x', 999);
 	big[999] = '\0';
-	publish(tree, 2, big, false);
-	assert_int_equal(generation_at(disks, tree, true, 10000), 1);
-	publish(tree, 3, "small again", false);
-	assert_int_equal(generation_at(disks, tree, true, 15000), 3);
+	publish(tree, 1, big, true);
+	assert_left_out(disks, tree, false, 100000, 2);
+	assert_status(disks, tree, 1, 2);
+	assert_left_out(disks, tree, true, 100000, 2);
+	assert_status(disks, tree, 2, 4);
+	publish(tree, 2, "small", true);
+	assert_left_out(disks, tree, false, 200000, 0);
+	assert_status(disks, tree, 1, 2);
+	/* what is known of a VM goes with it */
+	publish(tree, 3, big, true);
+	assert_left_out(disks, tree, false, 300000, 2);
+	assert_status(disks, tree, 2, 4);
+	publish(tree, 4, big, false);
+	assert_status(disks, tree, 1, 2);
+	/* another size: all of it is old */
+	disks_set_size(disks, DISK_BLOCK_BYTES);
+	assert_status(disks, tree, 0, 0);
+	assert_left_out(disks, tree, true, 400000, 0);
 	free(big);
 	disks_free(disks);
 	tree_free(tree);
@@ -698,7 +757,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_disk_being_read_does_not_move),
 		cmocka_unit_test(a_tireless_reader_never_starts_over),
-		cmocka_unit_test(a_disk_starts_busy_and_keeps_what_fits),
+		cmocka_unit_test(a_disk_that_is_too_small_leaves_metrics_out),
 		cmocka_unit_test(images_are_forgotten),
 		cmocka_unit_test(no_two_contents_in_a_row_have_equal_sums),
 		cmocka_unit_test(the_time_is_the_images_identity),

@@ -23,11 +23,10 @@
 static struct blob *make_image_at(const char *content, int64_t tick, uint64_t size)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	struct blob *image = NULL;
+	size_t left_out;
 
 	strbuf_adds(&text, content);
-	return image_new(&text, 1, 1, tick * IMAGE_TICK_NS, size, &image) == 0 ? image
-									       : NULL;
+	return image_new(&text, 1, 1, tick * IMAGE_TICK_NS, size, &left_out);
 }
 
 static struct blob *make_image(const char *content, uint64_t size)
@@ -110,14 +109,50 @@ static void padding_is_white_space_that_ends_a_line(void **state)
 	}
 }
 
-static void content_that_does_not_fit_is_refused(void **state)
+static size_t count(const char *text, const char *what)
+{
+	size_t n = 0;
+
+	for (; (text = strstr(text, what)); text++)
+		n++;
+	return n;
+}
+
+/* Of any size, a disk holds a whole document, which says how many metrics it lacks. */
+static void metrics_that_do_not_fit_are_left_out_last_first(void **state)
 {
 	(void)state;
-	struct blob *fits = make_image("12345678", 1024);
+	enum { N = 60 };
+	_cleanup_strbuf_ struct strbuf all = STRBUF_INIT;
 
-	assert_non_null(fits);
-	assert_null(make_image("12345678", fits->size - 1));
-	blob_unref(fits);
+	strbuf_adds(&all, "<metrics>\n");
+	for (unsigned i = 0; i < N; i++)
+		strbuf_addf(&all,
+			"  <metric type='string' context='host'>\n    <name>m%u.</name>\n"
+			"    <value>&lt;/metric&gt;</value>\n  </metric>\n",
+			i);
+	strbuf_adds(&all, "</metrics>\n");
+	for (uint64_t size = LIMIT_DISK_BYTES_MIN; size < all.len + 200; size++) {
+		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+		size_t left_out = N;
+
+		strbuf_add(&text, all.data, all.len);
+		_cleanup_blob_ struct blob *image = image_new(
+			&text, 1, 1, (int64_t)size * IMAGE_TICK_NS, size, &left_out);
+		const char *doc = image->data + IMAGE_HEADER_BYTES;
+		_cleanup_free_ char *says = xasprintf(
+			"<name>MetricsLeftOut</name>\n    <value>%zu</value>", left_out);
+		_cleanup_free_ char *last = xasprintf("<name>m%zu.", N - left_out - 1);
+
+		assert_true(image->size <= size);
+		assert_int_equal(count(doc, "<metrics>\n  <metric "), 1);
+		assert_int_equal(count(doc, "\n  </metric>\n</metrics>\n"), 1);
+		assert_int_equal(count(doc, says), left_out > 0);
+		assert_int_equal(count(doc, "<name>m"), N - left_out);
+		assert_non_null(strstr(doc, last));
+		if (left_out) /* nothing more would have fitted */
+			assert_true(image->size + 330 > size);
+	}
 }
 
 /* A file with a metrics disk in it; the guest's reader opens it as it would a device. */
@@ -231,7 +266,7 @@ int main(void)
 		cmocka_unit_test(header_is_as_documented),
 		cmocka_unit_test(equal_sums_are_told_apart),
 		cmocka_unit_test(padding_is_white_space_that_ends_a_line),
-		cmocka_unit_test(content_that_does_not_fit_is_refused),
+		cmocka_unit_test(metrics_that_do_not_fit_are_left_out_last_first),
 		cmocka_unit_test(the_guest_reads_what_the_host_writes),
 		cmocka_unit_test(the_guest_trusts_no_header),
 		cmocka_unit_test(a_busy_disk_is_given_up_in_time),
