@@ -22,6 +22,9 @@
 /* The threads are listed again after so many samples, even if nothing seems changed. */
 #define RESCAN_SAMPLES 16u
 
+/* How often a VM without huge pages is looked at for them. */
+#define HUGE_LOOK_NS (10 * NS_PER_S)
+
 #define NAME_LOOKS 4u
 
 /* For any of these the threads are listed. */
@@ -43,6 +46,8 @@ struct qemu_proc {
 	int dir; /* /proc/<pid> */
 	int stat, io, status;
 	bool status_lacking; /* it could not be opened for want of descriptors */
+	uint64_t huge_kib;   /* huge pages, when they were looked for last */
+	int64_t huge_due_ns; /* when to look again, if there were none */
 	uint64_t start_ticks;
 	uint64_t n_threads; /* when they were listed */
 	unsigned age;       /* samples since then */
@@ -216,7 +221,7 @@ static void find_cgroup(struct qemu_proc *proc)
 	proc->cgroup = found;
 	proc->cgroup_lacking = lacking;
 	free(proc->cgroup_text);
-	proc->cgroup_text = r == 0 ? strbuf_steal(&text) : NULL;
+	proc->cgroup_text = r == 0 ? xstrdup(strbuf_str(&text)) : NULL;
 }
 
 int qemu_proc_open(
@@ -611,23 +616,30 @@ static void sample_io(const struct qemu_proc *proc, struct vm_sample *out)
 
 /*
  * Huge pages are no part of the resident set: proc_pid_status(5).  None where the kernel does
- * not know of any, or hides it.  Return: false if it cannot be told now.
+ * not know of any, or hides it.  The file costs as much as all others together, and most VMs
+ * have none: those are looked at now and then.  Return: false if it cannot be told now.
  */
-static bool read_hugetlb(const struct qemu_proc *proc, uint64_t *ret_kib)
+static bool read_hugetlb(struct qemu_proc *proc, uint64_t *ret_kib)
 {
 	char text[4096];
+	int64_t now = clock_mono_ns();
 
-	*ret_kib = 0;
+	*ret_kib = proc->huge_kib;
 	if (proc->status < 0)
 		return !proc->status_lacking;
+	if (!proc->huge_kib && now < proc->huge_due_ns)
+		return true;
 	if (pread_text(proc->status, text, sizeof(text)) <= 0)
 		return false;
+	*ret_kib = 0;
 	(void)proc_find_u64(text, "HugetlbPages", ret_kib);
+	proc->huge_kib = *ret_kib;
+	proc->huge_due_ns = now + HUGE_LOOK_NS;
 	return true;
 }
 
-static void sample_memory(const struct qemu_proc *proc, const struct stat_fields *stat,
-	struct vm_sample *out)
+static void sample_memory(
+	struct qemu_proc *proc, const struct stat_fields *stat, struct vm_sample *out)
 {
 	const uint64_t page_kib = (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
 	uint64_t huge_kib = 0;
