@@ -31,7 +31,8 @@ uint32_t image_checksum(const void *content, size_t len);
  * IMAGE_TICK_NS in which the image was made.  Images of different ticks never have the same
  * sum, unless they are a multiple of 818.6 s apart, to the tick.
  */
-#define IMAGE_SUMS 4093u /* prime: no period of whole seconds below 68 minutes meets it */
+#define IMAGE_SUMS                                                                       \
+	4093u /* prime: hardly any period of whole seconds comes near a multiple */
 #define IMAGE_TICK_NS INT64_C(200000000)
 
 /* The white space behind the document that makes its sum what it is to be, at most. */

@@ -43,13 +43,13 @@ struct command {
 	bool tainted_input;
 };
 
-static bool is_word_char(char c)
+bool form_is_word_char(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 		(c >= '0' && c <= '9') || c == '_';
 }
 
-static bool in_list(const char *word, const char *const *list)
+bool form_in_list(const char *word, const char *const *list)
 {
 	for (; *list; list++)
 		if (!strcmp(word, *list))
@@ -61,8 +61,8 @@ bool form_token_at(const char *text, const char *p, const char *token)
 {
 	size_t n = strlen(token);
 
-	return !strncmp(p, token, n) && !is_word_char(p[n]) &&
-		(p == text || (!is_word_char(p[-1]) && p[-1] != '$'));
+	return !strncmp(p, token, n) && !form_is_word_char(p[n]) &&
+		(p == text || (!form_is_word_char(p[-1]) && p[-1] != '$'));
 }
 
 const struct form_domain *form_find_domain(const struct form *form, size_t offset)
@@ -155,7 +155,7 @@ static bool read_expansion(struct reader *r, struct word *w, bool in_double)
 	const char *start = r->p + 1 + brace;
 	size_t n = 0;
 
-	while (is_word_char(start[n]))
+	while (form_is_word_char(start[n]))
 		n++;
 	if (!substitution && !brace && !n)
 		return read_dollar(r, w, in_double);
@@ -218,7 +218,7 @@ static bool read_plain(struct reader *r, struct word *w)
 	if (*r->p == '$')
 		return read_expansion(r, w, false);
 	if (*r->p == '\\') {
-		if (!r->p[1] || is_word_char(r->p[1]))
+		if (!r->p[1] || form_is_word_char(r->p[1]))
 			return false;
 		if (r->p[1] != '\n')
 			add_char(w, r->p[1]);
@@ -336,8 +336,9 @@ static bool accept_test(struct reader *r, const struct command *c)
 		if (c->words[i].splits)
 			return false;
 	return !any_tainted(c, 1) ||
-		(n == 2 && c->words[1].literal && in_list(c->words[1].text, unary)) ||
-		(n == 3 && c->words[2].literal && in_list(c->words[2].text, binary));
+		(n == 2 && c->words[1].literal &&
+			form_in_list(c->words[1].text, unary)) ||
+		(n == 3 && c->words[2].literal && form_in_list(c->words[2].text, binary));
 }
 
 /* Commands of virsh's that have a domain as their first argument, and only look. */
@@ -359,8 +360,9 @@ static size_t virsh_command(const struct command *c)
 	size_t i = 1;
 
 	while (i < c->n && (c->words[i].connect || is_option(&c->words[i])))
-		i += !c->words[i].connect && in_list(c->words[i].text, with_value) ? 2
-										   : 1;
+		i += !c->words[i].connect && form_in_list(c->words[i].text, with_value)
+			? 2
+			: 1;
 	return i < c->n ? i : c->n;
 }
 
@@ -371,7 +373,8 @@ static bool accept_virsh(struct reader *r, const struct command *c)
 
 	if (!any_tainted(c, 1))
 		return i < c->n; /* without one it reads commands */
-	if (i == c->n || !c->words[i].literal || !in_list(c->words[i].text, of_domains))
+	if (i == c->n || !c->words[i].literal ||
+		!form_in_list(c->words[i].text, of_domains))
 		return false;
 	if (domain < c->n && is_literal(&c->words[domain], "--domain"))
 		domain++;
@@ -450,7 +453,7 @@ static bool accept_sed(struct reader *r, const struct command *c)
 
 	(void)r;
 	while (i < c->n && is_option(&c->words[i]))
-		if (!in_list(c->words[i++].text, options))
+		if (!form_in_list(c->words[i++].text, options))
 			return false;
 	/* options may stand behind the script, too */
 	for (size_t k = i + 1; k < c->n; k++)
@@ -578,7 +581,7 @@ static bool is_assignment(const char *p)
 {
 	size_t n = 0;
 
-	while (is_word_char(p[n]))
+	while (form_is_word_char(p[n]))
 		n++;
 	return n && p[n] == '=' && !(p[0] >= '0' && p[0] <= '9');
 }
@@ -601,7 +604,7 @@ static bool read_redirection(struct reader *r)
 	if (!read_word(r, &w) || !w.literal || !w.len)
 		return false;
 	return copy ? strspn(w.text, "0123456789-") == w.len
-		    : in || in_list(w.text, sinks);
+		    : in || form_in_list(w.text, sinks);
 }
 
 /* One word of a command, or what stands in the place of one. */
@@ -621,7 +624,7 @@ static bool read_part(struct reader *r, struct command *c)
 		return true; /* the number of a descriptor */
 	if (assignment)
 		return accept_assignment(r, w);
-	if (!c->n && w->literal && !w->quoted && in_list(w->text, prefixes))
+	if (!c->n && w->literal && !w->quoted && form_in_list(w->text, prefixes))
 		return true;
 	c->n++;
 	return true;

@@ -39,5 +39,11 @@ bool form_read(const char *text, struct form *ret);
 /* The domain that the NAME at this offset is; NULL: none. */
 const struct form_domain *form_find_domain(const struct form *form, size_t offset);
 
+/* A character of a shell's names: a letter of ASCII, a digit or '_'. */
+bool form_is_word_char(char c);
+
+/* @list: ends with NULL. */
+bool form_in_list(const char *word, const char *const *list);
+
 /* True if the word @token starts at @p of @text and is a whole word. */
 bool form_token_at(const char *text, const char *p, const char *token);

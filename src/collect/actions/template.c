@@ -104,20 +104,6 @@ static bool inside(const struct scanner *s, enum frame_kind kind)
 	return false;
 }
 
-static bool is_word_char(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		(c >= '0' && c <= '9') || c == '_';
-}
-
-static bool in_list(const char *word, const char *const *list)
-{
-	for (; *list; list++)
-		if (!strcmp(word, *list))
-			return true;
-	return false;
-}
-
 /*
  * Commands whose first argument is a command, or a program in their language: a name there is
  * refused, even a plain one.  That catches mistakes; what keeps a name from being executed is
@@ -158,18 +144,18 @@ static bool runs_text(const char *word)
 	_cleanup_free_ char *base = xstrdup(slash && slash[1] ? slash + 1 : word);
 	size_t n = strlen(base);
 
-	if (in_list(base, run_text))
+	if (form_in_list(base, run_text))
 		return true;
 	while (n && strchr("0123456789.", base[n - 1]))
 		base[--n] = '\0';
-	return in_list(base, run_text);
+	return form_in_list(base, run_text);
 }
 
 static bool is_assignment(const char *word)
 {
 	size_t n = 0;
 
-	while (is_word_char(word[n]))
+	while (form_is_word_char(word[n]))
 		n++;
 	return n && word[n] == '=' && !(word[0] >= '0' && word[0] <= '9');
 }
@@ -201,7 +187,8 @@ static void word_end(struct scanner *s)
 	/* $( ... ) with a case in it: its ')' cannot be told from the end. */
 	if (s->depth > 1 && !strcmp(f->word, "case"))
 		s->t->plain_only = true;
-	if (f->expect_command && !in_list(f->word, reserved) && !is_assignment(f->word)) {
+	if (f->expect_command && !form_in_list(f->word, reserved) &&
+		!is_assignment(f->word)) {
 		f->expect_command = false;
 		f->runs_text = runs_text(f->word);
 	} else if (!f->expect_command) {
@@ -360,7 +347,7 @@ static bool scan_expansion(struct scanner *s)
 	if (*p == '\\' && p[1]) {
 		/* "\NAME" is left to scan_token(), which sees the backslash */
 		copy(s, 1);
-		if (!is_word_char(*s->p)) {
+		if (!form_is_word_char(*s->p)) {
 			word_add(s, *s->p);
 			copy(s, 1);
 		}
@@ -531,9 +518,9 @@ static bool is_plain(const char *name)
 {
 	size_t n = 0;
 
-	if (!is_word_char(*name))
+	if (!form_is_word_char(*name))
 		return false;
-	while (is_word_char(name[n]) || name[n] == '.' || name[n] == '-')
+	while (form_is_word_char(name[n]) || name[n] == '.' || name[n] == '-')
 		n++;
 	return !name[n] && n <= LIMIT_PLAIN_NAME_BYTES;
 }
@@ -563,7 +550,7 @@ static bool is_command(const char *name, const char *path)
 	_cleanup_free_ char *copy = xstrdup(path);
 	char *save = NULL;
 
-	if (in_list(name, builtins))
+	if (form_in_list(name, builtins))
 		return true;
 	for (char *dir = strtok_r(copy, ":", &save); dir;
 		dir = strtok_r(NULL, ":", &save)) {
@@ -653,7 +640,7 @@ void action_template_expand(
 bool action_uri_valid(const char *uri)
 {
 	for (; *uri; uri++)
-		if (!is_word_char(*uri) && !strchr(":/?&=+.@%[],~-", *uri))
+		if (!form_is_word_char(*uri) && !strchr(":/?&=+.@%[],~-", *uri))
 			return false;
 	return true;
 }
