@@ -232,10 +232,10 @@ static bool user_exists(const char *name, uid_t *ret_uid)
 	return true;
 }
 
-static int run_worker(void *ctx, int keeper_fd, int fuse_fd)
+static int run_worker(void *ctx, const struct keeper_parcel *parcel)
 {
 	struct worker_params *params = ctx;
-	int status = worker_run(params, keeper_fd, fuse_fd);
+	int status = worker_run(params, parcel);
 
 	conf_unref(params->conf);
 	return status;

@@ -20,6 +20,7 @@
 #include "core/snapshot.h"
 #include "fs/content.h"
 #include "fs/serve.h"
+#include "handover/handover.h"
 #include "keeper/keeper.h"
 #include "mdisk/disks.h"
 #include "model/board.h"
@@ -47,6 +48,10 @@ struct worker {
 	int64_t start_mono_ns;
 	uint64_t max_files; /* the soft limit that we were started with; 0: unknown */
 	_Atomic int64_t period_ns;
+
+	struct handover *handover;
+	struct arena *arena; /* in it */
+	bool first;          /* nobody served before us */
 
 	struct tree *tree;
 	struct registry *registry;
@@ -309,7 +314,7 @@ static void reload(struct worker *w)
 
 /* ---- life ---- */
 
-static int start(struct worker *w, int fuse_fd)
+static int start(struct worker *w, const struct keeper_parcel *parcel)
 {
 	struct content_config cc = content_config(w);
 	struct channels_config chc = channels_config(w->conf);
@@ -329,12 +334,17 @@ static int start(struct worker *w, int fuse_fd)
 
 	w->shared_path = shared_path_new(w->tree, w->keeper_fd, w->params->mount);
 	w->disks = disks_new(w->conf->disk_size_bytes);
+	disks_inherit(w->disks, w->handover, w->arena, clock_mono_ns());
 	w->content = content_new(w->tree, w->disks, &cc, status, w);
 	w->sampler = sampler_new(&sp); /* the first reader finds something */
 	place_disk(w);                 /* and who finds that finds the link, too */
-	w->serve = serve_start(fuse_fd, w->content, on_lost, w);
+	content_inherit(w->content, w->handover, w->arena);
+	w->serve = serve_start(parcel->fuse_fd, w->handover, w->content, on_lost, w);
 	if (!w->serve)
 		return -EIO;
+	/* what was left to us is served; what is missing yet comes as on any other day */
+	if (!w->first)
+		keeper_report_ready(w->keeper_fd);
 	w->channels = channels_start(w->tree, &chc, connect_channel, w);
 	w->actions = actions_start(&ap);
 	if (!w->channels || !w->actions)
@@ -378,6 +388,7 @@ static bool stop(struct worker *w)
 	channels_stop(w->channels);
 	content_free(w->content);
 	disks_free(w->disks);
+	arena_free(w->arena);
 	sampler_free(w->sampler);
 	shared_path_free(w->shared_path);
 	board_free(w->board);
@@ -411,11 +422,38 @@ static void block_signals(sigset_t *set)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd)
+/* Who comes after another takes what is in the file now, if that can be used. */
+static struct conf *first_conf(const struct worker *w)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf_report report = { .text = &text, .tolerant = true };
+	struct conf *conf = NULL;
+
+	if (!w->first && conf_load(w->params->config_file, &report, &conf) == 0)
+		return conf;
+	log_lines(LOG_LEVEL_WARNING, strbuf_str(&text));
+	return conf_ref(w->params->conf);
+}
+
+static int open_handover(struct worker *w, const struct keeper_parcel *parcel)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	w->handover = handover_map(parcel->handover_fd, &why);
+	close(parcel->handover_fd);
+	if (!w->handover) {
+		log_error("what was left by the last worker: %s", strbuf_str(&why));
+		return -EINVAL;
+	}
+	w->arena = arena_new(&w->handover->arena);
+	w->first = atomic_fetch_add(&w->handover->workers, 1) == 0;
+	return 0;
+}
+
+int worker_run(const struct worker_params *params, const struct keeper_parcel *parcel)
 {
 	struct worker w = { .params = params,
-		.conf = conf_ref(params->conf),
-		.keeper_fd = keeper_fd,
+		.keeper_fd = parcel->keeper_fd,
 		.start_mono_ns = clock_mono_ns() };
 	sigset_t signals;
 	int sig = 0;
@@ -423,19 +461,21 @@ int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd)
 	block_signals(&signals);
 	mem_keep_little();
 	w.max_files = raise_file_limit();
-	atomic_store(&w.period_ns, params->conf->period_ns);
-	if (drop_rights(params->user) < 0)
+	if (open_handover(&w, parcel) < 0 || drop_rights(params->user) < 0)
 		return EXIT_FAILURE;
+	w.conf = first_conf(&w);
+	atomic_store(&w.period_ns, w.conf->period_ns);
 	w.root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	w.tree = tree_new();
 	w.registry = registry_new();
 	_cleanup_plan_ struct plan *plan = make_plan(NULL, w.conf);
 
 	w.board = board_new(w.tree, w.registry, plan);
-	int r = start(&w, fuse_fd);
+	board_follow(w.board, &w.handover->generation);
+	int r = start(&w, parcel);
 
-	if (r == 0)
-		keeper_report_ready(keeper_fd);
+	if (r == 0 && w.first)
+		keeper_report_ready(w.keeper_fd);
 	while (r == 0 && sigwait(&signals, &sig) == 0 && sig == SIGHUP)
 		reload(&w);
 	if (atomic_load(&w.lost)) {
@@ -446,6 +486,7 @@ int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd)
 	if (!stop(&w))
 		_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 	conf_unref(w.conf);
+	handover_unmap(w.handover);
 	close_p(&w.root_fd);
 	close_p(&w.keeper_fd);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -8,6 +8,7 @@
 
 struct conf;
 struct disk_access;
+struct keeper_parcel;
 
 struct worker_params {
 	const char *config_file; /* for reloads */
@@ -19,9 +20,5 @@ struct worker_params {
 	struct conf *conf;                     /* the first; borrowed */
 };
 
-/*
- * Runs until told to stop.
- * @keeper_fd: to talk to the keeper (keeper.h); @fuse_fd: the mounted /dev/fuse; both taken
- * over.  Return: the exit status.
- */
-int worker_run(const struct worker_params *params, int keeper_fd, int fuse_fd);
+/* Runs until told to stop.  Return: the exit status. */
+int worker_run(const struct worker_params *params, const struct keeper_parcel *parcel);

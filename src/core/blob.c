@@ -14,6 +14,8 @@ struct blob *blob_new(const void *data, size_t size, uint64_t generation, int64_
 	atomic_init(&b->refs, 1);
 	b->generation = generation;
 	b->time_ns = time_ns;
+	b->let_go = NULL;
+	b->kept = 0;
 	b->size = size;
 	if (size)
 		memcpy(b->data, data, size);
@@ -29,8 +31,19 @@ struct blob *blob_ref(struct blob *blob)
 
 void blob_unref(struct blob *blob)
 {
-	if (blob && atomic_fetch_sub_explicit(&blob->refs, 1, memory_order_acq_rel) == 1)
-		free(blob);
+	if (!blob || atomic_fetch_sub_explicit(&blob->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (blob->let_go)
+		blob->let_go(blob->ctx, blob->kept);
+	free(blob);
+}
+
+void blob_set_kept(struct blob *blob, uint64_t kept,
+	void (*let_go)(void *ctx, uint64_t kept), void *ctx)
+{
+	blob->kept = kept;
+	blob->let_go = let_go;
+	blob->ctx = ctx;
 }
 
 struct blob *blob_cache_set(struct blob *_Atomic *cache, struct blob *made)

@@ -14,6 +14,9 @@ struct blob {
 	_Atomic unsigned refs;
 	uint64_t generation; /* of the snapshot that it shows */
 	int64_t time_ns;     /* real time of its newest sample; a file's mtime */
+	void (*let_go)(void *ctx, uint64_t kept); /* blob_set_kept() */
+	void *ctx;
+	uint64_t kept;
 	size_t size;
 	char data[]; /* followed by a NUL that is not counted */
 };
@@ -23,6 +26,13 @@ struct blob *blob_new(
 	const void *data, size_t size, uint64_t generation, int64_t time_ns);
 struct blob *blob_ref(struct blob *blob);
 void blob_unref(struct blob *blob); /* NULL is accepted */
+
+/*
+ * Somebody keeps a copy of it elsewhere, under the number @kept, as long as there are
+ * references: then @let_go is called, on whichever thread.  Before it is shared, once.
+ */
+void blob_set_kept(struct blob *blob, uint64_t kept,
+	void (*let_go)(void *ctx, uint64_t kept), void *ctx);
 
 /*
  * Publishes a blob that several threads may have made at the same time.

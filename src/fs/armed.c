@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/blob.h"
+#include "handover/ledger.h"
 #include "util/clock.h"
 #include "util/limits.h"
 #include "util/lock.h"
@@ -55,6 +56,9 @@ struct record {
 	bool doubted;    /* was told since it had its names: they may be old */
 	bool gone;       /* when it was looked at last */
 	unsigned missed; /* how often the kernel did not know it, one after another */
+	bool unknown;    /* what was told: by the process before us, and nothing since */
+	bool inherited;  /* its lookups may be more than were given */
+	uint32_t row;    /* in the ledger */
 };
 
 struct group {
@@ -72,6 +76,7 @@ struct armed {
 	struct record **buckets;
 	size_t n_buckets, n; /* n_buckets is a power of two */
 	struct group *groups[GROUP_BUCKETS];
+	struct ledger *ledger; /* NULL: nobody comes after us */
 };
 
 struct armed *armed_new(void)
@@ -114,6 +119,7 @@ void armed_free(struct armed *a)
 			free(g);
 		}
 	free(a->buckets);
+	ledger_free(a->ledger);
 	lock_done(&a->lock);
 	free(a);
 }
@@ -192,42 +198,52 @@ static void move_to_group_locked(
 		r->group->generation = r->generation;
 }
 
-static struct record *add_locked(struct armed *a, const struct armed_node *node)
+/* @row: in the ledger; LEDGER_NONE: none yet. */
+static struct record *add_locked(
+	struct armed *a, uint64_t ino, uint64_t group, uint32_t row)
 {
 	assert_locked(&a->lock);
 	if (a->n == LIMIT_ARMED)
 		return NULL;
 	if (a->n++ > a->n_buckets)
 		grow_locked(a);
-	struct group *g = group_locked(a, node->group);
+	struct group *g = group_locked(a, group);
 	struct record *r = xcalloc(1, sizeof(*r));
-	struct record **at = place_locked(a, node->ino);
+	struct record **at = place_locked(a, ino);
 
-	r->ino = node->ino;
+	r->ino = ino;
+	r->row = row == LEDGER_NONE ? ledger_add(a->ledger, ino, 0) : row;
 	enter_group(r, g);
 	*at = r;
 	return r;
 }
 
-/* Return: whether there is room for it. */
-static bool add_name_locked(
-	const struct armed *a, struct record *r, const struct armed_node *node)
+static void set_lookups_locked(const struct armed *a, struct record *r, uint64_t n)
 {
 	assert_locked(&a->lock);
-	size_t n = 0, size = strlen(node->name) + 1;
+	r->lookups = n;
+	ledger_set(a->ledger, r->row, n);
+}
+
+/* Return: whether there is room for it. */
+static bool add_name_locked(
+	const struct armed *a, struct record *r, uint64_t parent, const char *text)
+{
+	assert_locked(&a->lock);
+	size_t n = 0, size = strlen(text) + 1;
 
 	for (const struct name *at = r->names; at; at = at->next, n++)
-		if (!strcmp(at->text, node->name))
+		if (!strcmp(at->text, text))
 			return true;
 	if (n == MAX_NAMES)
 		return false;
-	assert(!n || r->parent == node->parent);
+	assert(!n || r->parent == parent);
 	struct name *name = xmalloc(sizeof(*name) + size);
 
-	memcpy(name->text, node->name, size);
+	memcpy(name->text, text, size);
 	name->next = r->names;
 	r->names = name;
-	r->parent = node->parent;
+	r->parent = parent;
 	r->moved_until_ns = 0;
 	return true;
 }
@@ -261,7 +277,8 @@ static struct blob *tell_locked(
 	move_to_group_locked(a, r, node->group, r->group->again_ns);
 	r->state = state;
 	r->gone = false;
-	r->lookups += node->entered;
+	r->unknown = false;
+	set_lookups_locked(a, r, r->lookups + node->entered);
 	if (node->moved && !r->moved_until_ns)
 		r->moved_until_ns = DUE;
 	return old;
@@ -276,14 +293,55 @@ bool armed_set(struct armed *a, const struct armed_node *node, bool *ret_entry)
 	struct record *r = *place_locked(a, node->ino);
 
 	if (!r)
-		r = add_locked(a, node);
+		r = add_locked(a, node->ino, node->group, LEDGER_NONE);
 	if (r) {
 		old = tell_locked(a, r, node);
-		*ret_entry = node->parent && add_name_locked(a, r, node);
+		*ret_entry =
+			node->parent && add_name_locked(a, r, node->parent, node->name);
 	}
 	lock_release(&a->lock);
 	blob_unref(old);
 	return r != NULL;
+}
+
+static void add_heir_locked(
+	struct armed *a, uint32_t row, uint64_t lookups, const struct armed_heir *heir)
+{
+	assert_locked(&a->lock);
+	/* somebody else's words: it may say something twice */
+	struct record *r = *place_locked(a, heir->ino)
+		? NULL
+		: add_locked(a, heir->ino, ARMED_TREE, row);
+
+	if (!r) {
+		ledger_drop(a->ledger, row);
+		return;
+	}
+	r->lookups = lookups;
+	r->state = MIXED;
+	r->unknown = r->inherited = true;
+	if (heir->parent)
+		(void)add_name_locked(a, r, heir->parent, heir->name);
+	r->group->again_ns = DUE;
+}
+
+void armed_inherit(struct armed *a, struct ledger *ledger,
+	void (*find)(void *ctx, struct armed_heir *heir), void *ctx)
+{
+	struct armed_heir heir = { 0 };
+
+	a->ledger = ledger;
+	for (uint32_t at = 0; (at = ledger_next(ledger, at, &heir.ino)) != LEDGER_NONE;
+		at++) {
+		const struct ledger_row *row = ledger_at(ledger, at);
+
+		find(ctx, &heir);
+		lock_take(&a->lock);
+		add_heir_locked(a, at, atomic_load(&row->value), &heir);
+		lock_release(&a->lock);
+		free(heir.name);
+		heir = (struct armed_heir){ 0 };
+	}
 }
 
 void armed_watch(struct armed *a, uint64_t ino)
@@ -305,6 +363,7 @@ static void remove_locked(struct armed *a, struct record *r)
 	leave_group(r);
 	*at = r->next;
 	a->n--;
+	ledger_drop(a->ledger, r->row);
 	record_free(r);
 }
 
@@ -332,7 +391,7 @@ void armed_forgotten(struct armed *a, uint64_t ino, uint64_t n)
 	struct record *r = *place_locked(a, ino);
 
 	if (r) {
-		r->lookups -= n < r->lookups ? n : r->lookups;
+		set_lookups_locked(a, r, r->lookups - (n < r->lookups ? n : r->lookups));
 		if (r->lookups && n)
 			doubt_locked(a, r);
 		/* its group may never be looked at again */
@@ -347,7 +406,7 @@ bool armed_recall(
 {
 	lock_take(&a->lock);
 	struct record *r = *place_locked(a, ino);
-	bool told = r &&
+	bool told = r && !r->unknown &&
 		(r->state != IDLE || (moved && (r->names || now_ns < r->moved_until_ns)));
 
 	if (told) {
@@ -422,6 +481,11 @@ static int64_t again_locked(
 	unsigned doublings = r->missed < MISSED_DOUBLINGS ? r->missed : MISSED_DOUBLINGS;
 
 	r->missed = missed ? r->missed + 1 : 0;
+	/* the process before us may have died between counting an answer and giving it */
+	if (r->inherited && r->missed > MISSED_DOUBLINGS) {
+		set_lookups_locked(a, r, 0);
+		missed = false;
+	}
 	if (r->state == RETAKING)
 		return now_ns;
 	return missed ? now_ns + (MISSED_NS << doublings) : 0;

@@ -55,9 +55,26 @@
 
 struct armed;
 struct blob;
+struct ledger;
 
 struct armed *armed_new(void);
 void armed_free(struct armed *armed); /* NULL is accepted */
+
+/* Something that the process before us told the kernel. */
+struct armed_heir {
+	uint64_t ino;
+	uint64_t parent; /* of the entry that leads there; 0: there is none */
+	char *name;      /* of the entry; ours to free */
+};
+
+/*
+ * Records are kept in @ledger from now on, which is taken over, for who comes after us.  What
+ * stands there already was told by the process before us, nobody knows of which version: such
+ * records begin as MIXED, without bytes, and are taken back by the next armed_collect().
+ * @find: fills in the entry of a node, if it has one.  Before anything else is called.
+ */
+void armed_inherit(struct armed *armed, struct ledger *ledger,
+	void (*find)(void *ctx, struct armed_heir *heir), void *ctx);
 
 /* Something that is about to be told. */
 struct armed_node {
@@ -96,7 +113,8 @@ void armed_watch(struct armed *armed, uint64_t ino);
 /*
  * The bytes that were told of a node, referenced, NULL for none.
  * @moved: its name stands for another node, or will in a moment.
- * Return: false if nothing was told, or it was taken back and the node has not moved just now.
+ * Return: false if nothing was told, or it was taken back and the node has not moved just now,
+ * or it is not known what was told.
  */
 bool armed_recall(struct armed *armed, uint64_t ino, bool moved, int64_t now_ns,
 	struct blob **ret_told);

@@ -18,6 +18,7 @@
 #include "fs/held.h"
 #include "fs/pinned.h"
 #include "fs/xattr.h"
+#include "handover/handover.h"
 #include "mdisk/disks.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -40,8 +41,8 @@ struct content {
 	struct held *held;
 	void (*status)(void *ctx, struct strbuf *out);
 	void *ctx;
-	_Atomic int64_t since_ns;      /* the configuration is in force, in real time */
-	_Atomic uint64_t n_renderings; /* of status so far */
+	_Atomic int64_t since_ns; /* the configuration is in force, in real time */
+	_Atomic uint64_t own_renderings, *n_renderings; /* of status so far */
 
 	/* of the thread that asks for changes */
 	struct view *seen; /* up to which they were told; NULL: none */
@@ -69,6 +70,7 @@ struct content *content_new(struct tree *tree, struct disks *disks,
 	c->status = status;
 	c->ctx = ctx;
 	c->config = *config;
+	c->n_renderings = &c->own_renderings;
 	atomic_init(&c->since_ns, clock_real_ns());
 	lock_init(&c->lock);
 	return c;
@@ -156,6 +158,24 @@ static int find_place(struct content *c, uint64_t id, struct place *ret)
 	return node_resolve(c->index, &ret->config.nodes, ret->view, id, &ret->node);
 }
 
+/* ---- what was left to us ---- */
+
+static void find_entry(void *ctx, struct armed_heir *heir)
+{
+	struct content *c = ctx;
+	_cleanup_place_ struct place at = { 0 };
+
+	if (find_place(c, heir->ino, &at) == 0)
+		heir->parent = node_parent(&at.node, &heir->name);
+}
+
+void content_inherit(struct content *c, struct handover *handover, struct arena *arena)
+{
+	c->n_renderings = &handover->renderings;
+	armed_inherit(c->armed, handover_told(handover), find_entry, c);
+	pinned_inherit(c->pinned, arena, clock_mono_ns());
+}
+
 /* ---- answers ---- */
 
 /* @disk_ns: the time of a disk. */
@@ -230,7 +250,7 @@ static struct blob *rendering_for(struct content *c, const struct place *at,
 	}
 	blob = newest(c, at->view, node);
 	*ret_id = node_document_id(node->kind,
-		node->kind == NODE_STATUS ? atomic_fetch_add(&c->n_renderings, 1)
+		node->kind == NODE_STATUS ? atomic_fetch_add(c->n_renderings, 1)
 					  : at->view->generation);
 	pinned_add(c->pinned, *ret_id, blob, now_ns);
 	held_told(c->held, document, reader, *ret_id, now_ns);

@@ -22,9 +22,11 @@
 #include "fs/armed.h"
 #include "fs/node.h"
 
+struct arena;
 struct blob;
 struct content;
 struct disks;
+struct handover;
 struct strbuf;
 struct tree;
 
@@ -44,6 +46,14 @@ struct content *content_new(struct tree *tree, struct disks *disks,
 	const struct content_config *config,
 	void (*status)(void *ctx, struct strbuf *out), void *ctx);
 void content_free(struct content *content);
+
+/*
+ * Takes over what the process before us left, and keeps what the next one needs there.  After
+ * the first publication, before anybody is served; @handover and @arena, which is in it,
+ * outlive it.
+ */
+void content_inherit(
+	struct content *content, struct handover *handover, struct arena *arena);
 
 /* After a reload. */
 void content_set_config(struct content *content, const struct content_config *config);

@@ -534,6 +534,23 @@ static char *listed_name(const struct node *node)
 	return strbuf_steal(&name);
 }
 
+uint64_t node_parent(const struct node *node, char **ret_name)
+{
+	static const enum node_kind parents[] = { [NODE_VM - NODE_VM] = NODE_VMS,
+		[NODE_HOST_METRIC - NODE_VM] = NODE_HOST,
+		[NODE_UUID_LINK - NODE_VM] = NODE_BY_UUID,
+		[NODE_ID_LINK - NODE_VM] = NODE_BY_ID };
+	uint64_t id = 0;
+
+	if (node->kind == NODE_VM_METRIC)
+		id = vm_node(NODE_VM, node->scope).id;
+	else if (node->kind >= NODE_VM && node->kind - NODE_VM < (int)ARRAY_LEN(parents))
+		id = parents[node->kind - NODE_VM];
+	if (id)
+		*ret_name = listed_name(node);
+	return id;
+}
+
 bool node_is_named(const struct node *node, const char *name)
 {
 	_cleanup_free_ char *listed = listed_name(node);

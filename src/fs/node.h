@@ -107,6 +107,12 @@ int node_lookup(struct node_index *index, const struct node_config *config,
  */
 bool node_is_named(const struct node *node, const char *name);
 
+/*
+ * The directory where a node is listed that has no fixed place.  *@ret_name: its name there,
+ * the caller's to free.  Return: the directory's id; 0 if it has a fixed place.
+ */
+uint64_t node_parent(const struct node *node, char **ret_name);
+
 /* S_IFDIR, S_IFREG or S_IFLNK. */
 mode_t node_type(enum node_kind kind);
 

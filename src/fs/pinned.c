@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/blob.h"
+#include "handover/arena.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/lock.h"
@@ -26,6 +27,7 @@ struct pin {
 	uint64_t id;
 	struct blob *blob;
 	int64_t used_ns;
+	uint64_t kept; /* in the arena */
 };
 
 struct pinned {
@@ -34,6 +36,7 @@ struct pinned {
 	size_t n, cap, bytes;
 	uint64_t *dropped; /* ids that were, and nobody was told yet */
 	size_t n_dropped, cap_dropped;
+	struct arena *arena; /* NULL: nobody comes after us */
 };
 
 struct pinned *pinned_new(void)
@@ -81,6 +84,7 @@ static void drop_locked(struct pinned *p, size_t n)
 	assert_locked(&p->lock);
 	for (size_t i = 0; i < n; i++) {
 		p->bytes -= p->pins[i].blob->size;
+		arena_drop(p->arena, p->pins[i].kept);
 		blob_unref(p->pins[i].blob);
 		p->dropped = xgrow(
 			p->dropped, p->n_dropped, &p->cap_dropped, sizeof(*p->dropped));
@@ -97,13 +101,58 @@ static bool is_crowded_locked(const struct pinned *p)
 	return p->n > MAX_COUNT || (p->bytes > MAX_BYTES && p->n > MIN_KEPT);
 }
 
+static void add_locked(struct pinned *p, const struct pin *pin)
+{
+	assert_locked(&p->lock);
+	p->pins = xgrow(p->pins, p->n, &p->cap, sizeof(*p->pins));
+	p->pins[p->n++] = *pin;
+	p->bytes += pin->blob->size;
+}
+
+/* Ids of the arena grow: who was put there later was probably used later. */
+static int compare_pins(const void *a, const void *b)
+{
+	const struct pin *x = a, *y = b;
+
+	return x->kept < y->kept ? -1 : x->kept > y->kept;
+}
+
+void pinned_inherit(struct pinned *p, struct arena *arena, int64_t now_ns)
+{
+	struct arena_bytes bytes;
+
+	lock_take(&p->lock);
+	p->arena = arena;
+	for (uint32_t at = 0; arena_next(arena, &at, &bytes);) {
+		if (bytes.note.kind != ARENA_DOCUMENT)
+			continue;
+		const struct pin pin = { bytes.note.name,
+			blob_new(bytes.data, bytes.bytes, bytes.note.generation,
+				bytes.note.time_ns),
+			now_ns, bytes.id };
+
+		add_locked(p, &pin);
+	}
+	if (p->n)
+		qsort(p->pins, p->n, sizeof(*p->pins), compare_pins);
+	lock_release(&p->lock);
+}
+
+static uint64_t keep(struct pinned *p, uint64_t id, const struct blob *blob)
+{
+	const struct arena_note note = { ARENA_DOCUMENT, id, blob->generation,
+		blob->time_ns };
+
+	return arena_put(p->arena, &note, blob->data, blob->size);
+}
+
 void pinned_add(struct pinned *p, uint64_t id, struct blob *blob, int64_t now_ns)
 {
 	lock_take(&p->lock);
 	if (!use_locked(p, id, now_ns)) {
-		p->pins = xgrow(p->pins, p->n, &p->cap, sizeof(*p->pins));
-		p->pins[p->n++] = (struct pin){ id, blob_ref(blob), now_ns };
-		p->bytes += blob->size;
+		const struct pin pin = { id, blob_ref(blob), now_ns, keep(p, id, blob) };
+
+		add_locked(p, &pin);
 	}
 	while (is_crowded_locked(p))
 		drop_locked(p, 1);

@@ -11,11 +11,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct arena;
 struct blob;
 struct pinned;
 
 struct pinned *pinned_new(void);
 void pinned_free(struct pinned *pinned); /* NULL is accepted */
+
+/*
+ * Takes over the renderings in @arena and keeps them there from now on, for who comes after
+ * us; it outlives @pinned.  Before anything else is called.
+ */
+void pinned_inherit(struct pinned *pinned, struct arena *arena, int64_t now_ns);
 
 /* Keeps @blob, of which a reference is taken, under @id, unless that is in use already. */
 void pinned_add(struct pinned *pinned, uint64_t id, struct blob *blob, int64_t now_ns);

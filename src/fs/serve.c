@@ -21,7 +21,9 @@
 #include "core/blob.h"
 #include "fs/content.h"
 #include "fs/names.h"
+#include "fs/session.h"
 #include "fs/watch.h"
+#include "handover/handover.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/limits.h"
@@ -35,7 +37,7 @@
  * small read from standing behind the rendering of a large document, and to use a second
  * processor.  Four do that; more would only be woken in vain.
  */
-#define N_THREADS 4
+#define N_THREADS HANDOVER_THREADS
 
 /* Interrupts a thread that waits for a request, so that it sees the session's end. */
 #define WAKE_SIGNAL SIGURG
@@ -44,11 +46,12 @@
 #define STOP_NS NS_PER_S
 
 struct serve {
-	struct fuse_session *session;
+	struct session session; /* must be first */
 	struct content *content;
 	struct watch *watch;
 	struct names *names; /* to be taken back */
 	pthread_t threads[N_THREADS], notifier, entries_thread;
+	_Atomic unsigned n_slots; /* taken by threads */
 	unsigned n_threads;
 	bool notifying, taking_back; /* those threads run */
 	_Atomic bool stopping;
@@ -392,13 +395,21 @@ static void session_ended(struct serve *serve)
 		serve->on_lost(serve->ctx);
 }
 
+static void process(struct session *session, const struct fuse_buf *buf)
+{
+	note_polled_file(buf);
+	fuse_session_process_buf(session->fuse, buf);
+}
+
 static void *serve_main(void *arg)
 {
 	struct serve *serve = arg;
+	struct fuse_session *fuse = serve->session.fuse;
+	unsigned slot = atomic_fetch_add(&serve->n_slots, 1);
 	struct fuse_buf buf = { 0 };
 
-	while (!fuse_session_exited(serve->session)) {
-		int r = fuse_session_receive_buf(serve->session, &buf);
+	while (!fuse_session_exited(fuse)) {
+		int r = session_receive(&serve->session, slot, &buf);
 
 		if (r == -EINTR)
 			continue;
@@ -407,11 +418,10 @@ static void *serve_main(void *arg)
 				log_error("reading requests: %s", strerror(-r));
 			break;
 		}
-		note_polled_file(&buf);
-		fuse_session_process_buf(serve->session, &buf);
+		process(&serve->session, &buf);
+		session_answered(&serve->session, slot);
 	}
 	session_ended(serve);
-	free(buf.mem);
 	return NULL;
 }
 
@@ -436,7 +446,7 @@ static void *entries_main(void *arg)
 	/* the kernel may have forgotten by itself: then there is no such thing */
 	for (char *name; (name = names_take(serve->names, &parent)); free(name))
 		fuse_lowlevel_notify_inval_entry(
-			serve->session, parent, name, strlen(name));
+			serve->session.fuse, parent, name, strlen(name));
 	return NULL;
 }
 
@@ -451,7 +461,7 @@ static void forget_entries(struct serve *serve, struct armed_change *changes, si
 
 static void forget_node(struct serve *serve, const struct armed_change *change)
 {
-	int r = fuse_lowlevel_notify_inval_inode(serve->session, change->ino, 0, 0);
+	int r = fuse_lowlevel_notify_inval_inode(serve->session.fuse, change->ino, 0, 0);
 
 	content_taken(serve->content, change->ino, r != -ENOENT);
 }
@@ -486,8 +496,7 @@ static void on_wake_signal(int sig)
 
 static void serve_free(struct serve *serve)
 {
-	if (serve->session)
-		fuse_session_destroy(serve->session);
+	session_close(&serve->session);
 	watch_free(serve->watch);
 	names_free(serve->names);
 	free(serve);
@@ -519,30 +528,22 @@ static int start_threads(struct serve *serve)
 	return 0;
 }
 
-struct serve *serve_start(
-	int fuse_fd, struct content *content, void (*on_lost)(void *ctx), void *ctx)
+struct serve *serve_start(int fuse_fd, struct handover *handover, struct content *content,
+	void (*on_lost)(void *ctx), void *ctx)
 {
-	char name[] = "vhostmd", mountpoint[32];
-	char *argv[] = { name, NULL };
-	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
 	struct sigaction wake = { .sa_handler = on_wake_signal };
 	struct serve *serve = xcalloc(1, sizeof(*serve));
 
 	serve->content = content;
 	serve->on_lost = on_lost;
 	serve->ctx = ctx;
-	serve->watch = watch_new();
 	serve->names = names_new();
-	serve->session = fuse_session_new(&args, &ops, sizeof(ops), serve);
-	fuse_opt_free_args(&args);
-	snprintf(mountpoint, sizeof(mountpoint), "/dev/fd/%d", fuse_fd);
-	if (!serve->session || fuse_session_mount(serve->session, mountpoint) != 0) {
-		log_error("the FUSE session cannot be set up");
-		if (!serve->session)
-			close(fuse_fd);
+	if (session_open(serve, fuse_fd, handover, &ops, sizeof(ops)) < 0) {
 		serve_free(serve);
 		return NULL;
 	}
+	serve->watch = watch_new(&handover->polled, handover_polls(handover));
+	session_resume(&serve->session, process);
 	sigaction(
 		WAKE_SIGNAL, &wake, NULL); /* without SA_RESTART: read() returns EINTR */
 	int r = start_threads(serve);
@@ -579,7 +580,7 @@ bool serve_stop(struct serve *serve)
 	bool over = !serve->taking_back ||
 		thread_join_until(serve->entries_thread, clock_mono_ns() + STOP_NS);
 
-	fuse_session_exit(serve->session);
+	fuse_session_exit(serve->session.fuse);
 	for (unsigned i = 0; i < serve->n_threads; i++)
 		wake_and_join(serve->threads[i]);
 	if (!over)

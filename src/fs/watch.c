@@ -8,7 +8,9 @@
 
 #include <fuse_lowlevel.h>
 
+#include "handover/ledger.h"
 #include "util/cleanup.h"
+#include "util/limits.h"
 #include "util/lock.h"
 #include "util/mem.h"
 
@@ -27,6 +29,7 @@ struct watcher {
 	int64_t version;                /* seen last */
 	struct fuse_pollhandle *handle; /* NULL: nobody waits */
 	struct waited *waited;          /* NULL: the same */
+	uint32_t row;                   /* that it waits, in the ledger */
 	struct watcher *next_waiting, **at_waiting;
 };
 
@@ -44,6 +47,8 @@ struct watch {
 	size_t n_files, n_nodes;
 	struct ring looked, waiting; /* heads: newer is the oldest */
 	uint64_t pushed_out;         /* the greatest file of any that was */
+	_Atomic uint64_t *polled;    /* the greatest file; for who comes after us */
+	struct ledger *ledger;       /* who waits; for him, too */
 };
 
 static size_t bucket_of(uint64_t key)
@@ -64,11 +69,14 @@ static void ring_add_newest(struct ring *head, struct ring *r)
 	head->older = r;
 }
 
-struct watch *watch_new(void)
+struct watch *watch_new(_Atomic uint64_t *polled, struct ledger *waiting)
 {
 	struct watch *w = xcalloc(1, sizeof(*w));
 
 	lock_init(&w->lock);
+	w->polled = polled;
+	w->pushed_out = polled ? atomic_load(polled) : 0;
+	w->ledger = waiting;
 	w->looked = (struct ring){ &w->looked, &w->looked };
 	w->waiting = (struct ring){ &w->waiting, &w->waiting };
 	return w;
@@ -94,6 +102,7 @@ void watch_free(struct watch *w)
 			free(node);
 		}
 	}
+	ledger_free(w->ledger);
 	lock_done(&w->lock);
 	free(w);
 }
@@ -135,6 +144,7 @@ static void wait_locked(struct watch *w, struct watcher *watcher)
 	if (watcher->next_waiting)
 		watcher->next_waiting->at_waiting = &watcher->next_waiting;
 	(*at)->waiting = watcher;
+	watcher->row = ledger_add(w->ledger, watcher->file, watcher->ino);
 }
 
 /* waiting -> looked.  Return: its handle. */
@@ -144,6 +154,7 @@ static struct fuse_pollhandle *end_wait_locked(struct watch *w, struct watcher *
 	struct waited *node = TAKE_PTR(watcher->waited);
 
 	assert(node && watcher->handle);
+	ledger_drop(w->ledger, watcher->row);
 	*watcher->at_waiting = watcher->next_waiting;
 	if (watcher->next_waiting)
 		watcher->next_waiting->at_waiting = watcher->at_waiting;
@@ -191,7 +202,7 @@ static struct watcher *add_locked(
 	struct watch *w, uint64_t file, uint64_t ino, struct fuse_pollhandle **ret_out)
 {
 	assert_locked(&w->lock);
-	if (w->n_files == WATCH_MAX)
+	if (w->n_files == LIMIT_POLLS)
 		*ret_out = push_out_locked(w);
 	struct watcher **at = &w->files[bucket_of(file)];
 	struct watcher *watcher = xcalloc(1, sizeof(*watcher));
@@ -216,6 +227,8 @@ bool watch_poll(struct watch *w, uint64_t file, uint64_t ino, int64_t version,
 
 	if (!watcher)
 		watcher = add_locked(w, file, ino, &out);
+	if (w->polled && file > atomic_load(w->polled))
+		atomic_store(w->polled, file);
 	watcher->version = version;
 	if (handle) {
 		if (watcher->handle)

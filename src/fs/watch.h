@@ -13,7 +13,7 @@
  *
  * A poll of nobody who waits leads to `looked` without a handle, and leaves a handle from
  * before as it is.
- * There are at most WATCH_MAX watchers.  When there is no room, the one that was polled or
+ * There are at most LIMIT_POLLS watchers.  When there is no room, the one that was polled or
  * woken longest ago is pushed out, first of those that nobody waits for, then of the
  * others; who waits is woken.  A file without a watcher was never polled or was pushed out.
  * Which one is told by its number: one that is not above all that were pushed out is taken
@@ -30,11 +30,16 @@
 #include <stdint.h>
 
 struct fuse_pollhandle;
+struct ledger;
 struct watch;
 
-#define WATCH_MAX 32768u
-
-struct watch *watch_new(void);
+/*
+ * What the next process must know (handover/handover.h): the greatest file that was polled,
+ * since its first poll of an unknown one up to that counts as of a changed one, and those
+ * that somebody waits for, each of which it wakes.
+ * @polled: NULL: nobody follows.  @waiting: taken over; NULL likewise.
+ */
+struct watch *watch_new(_Atomic uint64_t *polled, struct ledger *waiting);
 void watch_free(struct watch *watch); /* NULL is accepted */
 
 /*

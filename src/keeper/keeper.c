@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,14 +14,19 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
 
+#include "handover/handover.h"
+#include "keeper/message.h"
 #include "keeper/mount.h"
 #include "keeper/place.h"
+#include "keeper/restart.h"
+#include "keeper/watchdog.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/lock.h"
@@ -35,14 +41,20 @@
 /* What an end in good order takes at most; who asks twice does not cut it short. */
 #define PATIENCE_NS (5 * NS_PER_S)
 
-/* Messages: the worker sends a letter and a text, the keeper answers requests. */
-#define MSG_READY 'R'
-#define MSG_CONNECT 'C'
-#define MSG_LINK 'L' /* where the shared disk is expected, "" for nowhere */
+/* PIDFD_THREAD, Linux 6.9: tells of the end of one thread. */
+#define PIDFD_OF_THREAD O_EXCL
 
-struct answer {
-	int result;    /* 0, perhaps with a descriptor, or -errno */
-	char why[128]; /* "", or what is wrong, for people */
+/* What a process may take to end once its main thread has. */
+#define OVERDUE_NS (20 * NS_PER_MS)
+
+/* A worker, from its start until it is reaped, which may be after the next one's start. */
+struct worker {
+	struct worker *next; /* in keeper.workers */
+	struct keeper *keeper;
+	pid_t pid;
+	int thread_fd; /* of its main thread; -1: the kernel does not tell */
+	uint64_t thread_watch;
+	bool killed; /* by the watchdog */
 };
 
 struct keeper {
@@ -56,9 +68,15 @@ struct keeper {
 	bool created_dir;
 	bool mounted;
 	bool lost; /* somebody unmounted it */
-	pid_t worker;
-	int worker_status; /* once it has ended: as loop_add_child() says */
-	int socket;        /* to the worker; -1: one end is shut */
+	int handover_fd;
+	struct handover *handover;
+	struct worker *workers; /* all that were not reaped yet */
+	struct worker *worker;  /* that serves; NULL: none, for a moment */
+	int worker_status;      /* of the last: as loop_add_child() says */
+	struct restart restart;
+	struct watchdog watchdog;
+	uint64_t next_start, next_look, overdue; /* timers */
+	int socket;                              /* to the worker; -1: one end is shut */
 	struct loop *loop;
 	uint64_t socket_watch;
 	uint64_t patience; /* the timer that kills the worker; set when asked twice */
@@ -78,12 +96,6 @@ static void notify_manager(const char *state)
 }
 
 /* ---- the link ---- */
-
-/* The shared disk's path within the mount; the caller frees. */
-static char *shared_disk(const char *mount)
-{
-	return xasprintf("%s/disk/vhostmd0.img", mount);
-}
 
 static void remove_link(struct keeper *k)
 {
@@ -120,31 +132,6 @@ static int make_link(struct keeper *k, struct strbuf *why)
 }
 
 /* ---- connecting for the worker ---- */
-
-/* Through the inode, so that the name's length does not matter and cannot be exchanged. */
-static int connect_inode(int inode_fd)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	_cleanup_close_ int fd =
-		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return -errno;
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d", inode_fd);
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return -errno;
-	return TAKE_FD(fd);
-}
-
-static int connect_path(const char *path)
-{
-	_cleanup_close_ int inode = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	struct stat st;
-
-	if (inode < 0 || fstat(inode, &st) < 0)
-		return -errno;
-	return S_ISSOCK(st.st_mode) ? connect_inode(inode) : -ENOTSOCK;
-}
 
 /*
  * A worker gone bad must not reach other sockets, a hypervisor's monitor for instance, so
@@ -184,7 +171,7 @@ static void answer(int socket, int result, int fd, const struct strbuf *why)
 
 static void answer_connect(struct keeper *k, const char *path)
 {
-	int fd = is_channel(path) ? connect_path(path) : -EPERM;
+	int fd = is_channel(path) ? message_connect(path) : -EPERM;
 
 	answer(k->socket, fd < 0 ? fd : 0, fd, NULL);
 }
@@ -206,8 +193,11 @@ static void become_ready(struct keeper *k)
 {
 	char ok = 0;
 
-	if (k->ready)
+	restart_ready(&k->restart, clock_mono_ns());
+	if (k->ready) {
+		log_info("worker %d serves %s", (int)k->worker->pid, k->params->mount);
 		return;
+	}
 	k->ready = true;
 	if (k->ready_fd >= 0 && write(k->ready_fd, &ok, 1) < 0)
 		log_error("reporting readiness: %s", strerror(errno));
@@ -241,93 +231,6 @@ static void on_message(void *ctx, uint32_t events)
 		answer_link(k, msg + 1);
 }
 
-/* ---- the worker's side ---- */
-
-static struct lock request_lock = LOCK_INIT;
-
-void keeper_report_ready(int keeper_fd)
-{
-	char msg = MSG_READY;
-
-	if (send(keeper_fd, &msg, 1, MSG_NOSIGNAL) < 0)
-		log_error("reporting readiness: %s", strerror(errno));
-}
-
-/* @ret_fd: -1 if there is none. */
-static int receive_answer(int keeper_fd, struct answer *answer, int *ret_fd)
-{
-	char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec iov = { answer, sizeof(*answer) };
-	struct msghdr msg = { .msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control) };
-	ssize_t n = 0;
-
-	do
-		n = recvmsg(keeper_fd, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n != sizeof(*answer))
-		return n < 0 ? -errno : -ECONNRESET;
-	const struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	*ret_fd = -1;
-	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS)
-		memcpy(ret_fd, CMSG_DATA(cmsg), sizeof(int));
-	return answer->result;
-}
-
-/* @why: NULL is accepted. */
-static int request(
-	int keeper_fd, char kind, const char *path, int *ret_fd, struct strbuf *why)
-{
-	_cleanup_free_ char *msg = xasprintf("%c%s", kind, path);
-	struct answer answer = { 0 };
-	int r = 0;
-
-	if (strlen(path) >= PATH_MAX)
-		return -ENAMETOOLONG;
-	lock_take(&request_lock);
-	if (send(keeper_fd, msg, strlen(msg), MSG_NOSIGNAL) < 0)
-		r = -errno;
-	else
-		r = receive_answer(keeper_fd, &answer, ret_fd);
-	lock_release(&request_lock);
-	if (r < 0 && why)
-		strbuf_adds(why, *answer.why ? answer.why : strerror(-r));
-	return r;
-}
-
-int keeper_connect(int keeper_fd, const char *path)
-{
-	int fd = connect_path(path);
-
-	if (fd != -EACCES && fd != -EPERM)
-		return fd;
-	int r = request(keeper_fd, MSG_CONNECT, path, &fd, NULL);
-
-	return r < 0 ? r : fd < 0 ? -EPROTO : fd;
-}
-
-int keeper_place_disk(int keeper_fd, const char *mount, const char *link, int *ret_old_fd,
-	struct strbuf *why)
-{
-	_cleanup_free_ char *target = shared_disk(mount);
-	_cleanup_strbuf_ struct strbuf refusal = STRBUF_INIT;
-	size_t kept = 0;
-	int fd = -1;
-	int r = request(keeper_fd, MSG_LINK, link ? link : "", &fd, &refusal);
-
-	if (r == -EPERM)
-		return place_link(link, target, &kept, why);
-	if (r < 0) {
-		strbuf_adds(why, strbuf_str(&refusal));
-		return r;
-	}
-	*ret_old_fd = fd;
-	return 0;
-}
-
 /* ---- the keeper's life ---- */
 
 static void close_loop(struct keeper *k)
@@ -338,35 +241,63 @@ static void close_loop(struct keeper *k)
 	k->signal_fd = k->mounts_fd = -1;
 }
 
-static int start_worker(struct keeper *k)
+static void keeper_free(struct keeper *k)
 {
-	int sockets[2];
-	pid_t parent = getpid();
+	while (k->workers) {
+		struct worker *w = k->workers;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+		k->workers = w->next;
+		close_p(&w->thread_fd);
+		free(w);
+	}
+	free(k->link);
+	free(k->target);
+	free(k);
+}
+
+/* In the worker: nothing of the keeper's stays. */
+static void run_worker(struct keeper *k, int socket, bool distrust)
+{
+	const struct keeper_parcel parcel = { .keeper_fd = socket,
+		.fuse_fd = TAKE_FD(k->fuse_fd),
+		.handover_fd = TAKE_FD(k->handover_fd),
+		.distrust = distrust };
+
+	close(k->pid_fd);
+	close_p(&k->ready_fd);
+	close_loop(k);
+	handover_unmap(k->handover);
+	const struct keeper_params *params = k->params;
+
+	keeper_free(k);
+	exit(params->worker(params->ctx, &parcel));
+}
+
+/* Return: its process, or -errno. */
+static pid_t fork_worker(struct keeper *k, int ret_sockets[2])
+{
+	pid_t parent = getpid();
+	bool distrust = restart_distrusts(&k->restart, clock_mono_ns());
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_sockets) < 0)
 		return -errno;
-	k->worker = fork();
-	if (k->worker == 0) {
-		close(sockets[0]);
-		close(k->pid_fd);
-		close_p(&k->ready_fd);
+	if (distrust)
+		log_warning("workers crash: the next one starts without what they left");
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		close(ret_sockets[0]);
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		if (getppid() != parent)
 			_exit(1);
-		close_loop(k);
-		int status = k->params->worker(k->params->ctx, sockets[1], k->fuse_fd);
-
-		free(k->link);
-		free(k->target);
-		free(k);
-		exit(status);
+		run_worker(k, ret_sockets[1], distrust);
 	}
-	int r = k->worker < 0 ? -errno : 0;
+	int r = pid < 0 ? -errno : 0;
 
-	close(sockets[1]);
-	close(TAKE_FD(k->fuse_fd)); /* the worker's alone: its end ends the session */
-	k->socket = sockets[0];
-	return r;
+	close(ret_sockets[1]);
+	if (r < 0)
+		close(ret_sockets[0]);
+	return r < 0 ? r : pid;
 }
 
 static sigset_t our_signals(void)
@@ -378,6 +309,21 @@ static sigset_t our_signals(void)
 	return set;
 }
 
+static void signal_worker(const struct keeper *k, int signal)
+{
+	if (k->worker)
+		kill(k->worker->pid, signal);
+}
+
+/* None is to come after it. */
+static void end_worker(struct keeper *k, int signal)
+{
+	if (k->worker)
+		kill(k->worker->pid, signal);
+	else
+		loop_stop(k->loop);
+}
+
 static void stop_worker(struct keeper *k)
 {
 	if (k->stopping) {
@@ -386,15 +332,27 @@ static void stop_worker(struct keeper *k)
 	}
 	k->stopping = true;
 	k->asked_mono_ns = clock_mono_ns();
-	kill(k->worker, SIGTERM);
 	notify_manager("STOPPING=1");
+	end_worker(k, SIGTERM);
 }
 
 static void on_patience_end(void *ctx)
 {
 	const struct keeper *k = ctx;
 
-	kill(k->worker, SIGKILL);
+	signal_worker(k, SIGKILL);
+	/* it may wait for an answer that it cannot give any more */
+	if (!k->lost)
+		mount_abort(k->params->mount);
+}
+
+static bool is_worker(const struct keeper *k, pid_t pid)
+{
+	const struct worker *w = k->workers;
+
+	while (w && w->pid != pid)
+		w = w->next;
+	return w;
 }
 
 /*
@@ -406,7 +364,7 @@ static void reap_adopted(const struct keeper *k)
 	siginfo_t info = { 0 };
 
 	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid &&
-		info.si_pid != k->worker) {
+		!is_worker(k, info.si_pid)) {
 		waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
 		info.si_pid = 0;
 	}
@@ -421,7 +379,7 @@ static void on_signal(void *ctx, uint32_t events)
 	if (read(k->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGHUP)
-		kill(k->worker, SIGHUP);
+		signal_worker(k, SIGHUP);
 	else if (info.ssi_signo == SIGCHLD)
 		reap_adopted(k);
 	else
@@ -441,15 +399,205 @@ static void on_mounts_changed(void *ctx, uint32_t events)
 		return;
 	k->lost = true;
 	log_error("%s was unmounted by somebody else: ending", k->params->mount);
-	kill(k->worker, SIGTERM);
+	end_worker(k, SIGTERM);
+}
+
+/* ---- the worker's end, and the next one ---- */
+
+/* Nobody can read any more: unmounted, or its connection was aborted. */
+static bool is_session_over(const struct keeper *k)
+{
+	struct pollfd p = { .fd = k->fuse_fd };
+
+	return poll(&p, 1, 0) > 0 && p.revents & POLLERR;
+}
+
+static bool requests_wait(const struct keeper *k)
+{
+	struct pollfd p = { .fd = k->fuse_fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) > 0 && p.revents & POLLIN;
+}
+
+static void log_end(int status)
+{
+	/* its own statuses are small */
+	if (status > 128)
+		log_error("the worker was killed by signal %d", status - 128);
+	else
+		log_error("the worker ended with status %d", status);
+}
+
+/* The worker works no more. */
+static void worker_over(struct keeper *k, int status)
+{
+	bool killed = status == 128 + SIGKILL || status == 128 + SIGTERM;
+
+	k->worker = NULL;
+	k->worker_status = status;
+	loop_set_timer(k->loop, k->overdue, LOOP_NEVER);
+	loop_del(k->loop, &k->socket_watch);
+	close_p(&k->socket);
+	k->socket = -1;
+	/* a first one that fails by itself says what is wrong, and others would meet the same */
+	bool refused = !k->ready && status <= 128;
+
+	if (!k->lost && (status || !k->stopping))
+		log_end(status);
+	if (k->stopping || k->lost || refused || is_session_over(k)) {
+		loop_stop(k->loop);
+		return;
+	}
+	int64_t now_ns = clock_mono_ns();
+	int64_t pause_ns = restart_ended(&k->restart, now_ns, !killed);
+
+	if (pause_ns < 0) {
+		log_error("no worker gets to serve %s: ending", k->params->mount);
+		loop_stop(k->loop);
+		return;
+	}
+	loop_set_timer(k->loop, k->next_start, now_ns + pause_ns);
+}
+
+static void forget_thread(struct worker *w)
+{
+	loop_del(w->keeper->loop, &w->thread_watch);
+	close_p(&w->thread_fd);
+	w->thread_fd = -1;
 }
 
 static void on_worker_end(void *ctx, int status)
 {
+	struct worker *w = ctx;
+	struct keeper *k = w->keeper;
+
+	struct worker **at = &k->workers;
+
+	forget_thread(w);
+	if (k->worker == w)
+		worker_over(k, status);
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	free(w);
+}
+
+/*
+ * Its threads end together, but one may be in the kernel, taking something back, and the kernel
+ * wait there for the answer to somebody's read, which only the next worker gives.
+ */
+static void on_thread_end(void *ctx, uint32_t events)
+{
+	struct worker *w = ctx;
+	struct keeper *k = w->keeper;
+
+	(void)events;
+	forget_thread(w);
+	if (k->worker == w)
+		loop_set_timer(k->loop, k->overdue, clock_mono_ns() + OVERDUE_NS);
+}
+
+static void on_overdue(void *ctx)
+{
 	struct keeper *k = ctx;
 
-	k->worker_status = status;
-	loop_stop(k->loop);
+	if (!k->worker)
+		return;
+	log_info("worker %d is dead; the kernel still keeps its process",
+		(int)k->worker->pid);
+	worker_over(k, 128 + SIGKILL);
+}
+
+static struct worker *add_worker(struct keeper *k, pid_t pid)
+{
+	struct worker *w = xcalloc(1, sizeof(*w));
+
+	*w = (struct worker){ .next = k->workers, .keeper = k, .pid = pid };
+	k->workers = w;
+	w->thread_fd = (int)syscall(SYS_pidfd_open, pid, PIDFD_OF_THREAD);
+	if (w->thread_fd >= 0)
+		loop_add_fd(k->loop, w->thread_fd, EPOLLIN, on_thread_end, w,
+			&w->thread_watch);
+	loop_add_child(k->loop, pid, on_worker_end, w);
+	return w;
+}
+
+/* Return: 0 or -errno. */
+static int start_worker(struct keeper *k)
+{
+	int sockets[2];
+	pid_t pid = fork_worker(k, sockets);
+
+	if (pid < 0)
+		return pid;
+	k->worker = add_worker(k, pid);
+	k->socket = sockets[0];
+	watchdog_reset(&k->watchdog);
+	int r = loop_add_fd(k->loop, k->socket, EPOLLIN, on_message, k, &k->socket_watch);
+
+	if (r < 0) {
+		log_error("the worker cannot be heard: %s", strerror(-r));
+		kill(pid, SIGKILL);
+	}
+	return 0;
+}
+
+static void on_next_start(void *ctx)
+{
+	struct keeper *k = ctx;
+	int r = start_worker(k);
+
+	if (r == 0)
+		return;
+	int64_t now_ns = clock_mono_ns();
+	int64_t pause_ns = restart_ended(&k->restart, now_ns, false);
+
+	log_error("the worker cannot be started: %s", strerror(-r));
+	if (pause_ns < 0)
+		loop_stop(k->loop);
+	else
+		loop_set_timer(k->loop, k->next_start, now_ns + pause_ns + NS_PER_MS);
+}
+
+/* Where the kernel does not tell of its main thread's end by itself. */
+static bool is_dead(const struct worker *w)
+{
+	char path[64], text[512];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)w->pid);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (n < 0)
+		return false;
+	text[n] = '\0';
+	const char *state = strrchr(text, ')');
+
+	return state && !strncmp(state, ") Z", 3);
+}
+
+static void look(struct keeper *k, int64_t now_ns)
+{
+	if (k->worker->killed || is_dead(k->worker)) {
+		on_overdue(k);
+		return;
+	}
+	if (!k->restart.ready_ns || k->stopping ||
+		!watchdog_look(&k->watchdog, k->handover, requests_wait(k), now_ns))
+		return;
+	log_error("worker %d answers no more: it is replaced", (int)k->worker->pid);
+	k->worker->killed = true;
+	kill(k->worker->pid, SIGKILL);
+}
+
+static void on_next_look(void *ctx)
+{
+	struct keeper *k = ctx;
+	int64_t now_ns = clock_mono_ns();
+
+	if (k->worker)
+		look(k, now_ns);
+	loop_set_timer(k->loop, k->next_look, now_ns + WATCHDOG_LOOK_NS);
 }
 
 /* Before the worker is started: then nothing is in the way of watching it. */
@@ -462,6 +610,10 @@ static int open_loop(struct keeper *k)
 	if (r < 0)
 		return r;
 	k->patience = loop_add_timer(k->loop, LOOP_NEVER, on_patience_end, k);
+	k->next_start = loop_add_timer(k->loop, LOOP_NEVER, on_next_start, k);
+	k->overdue = loop_add_timer(k->loop, LOOP_NEVER, on_overdue, k);
+	k->next_look = loop_add_timer(
+		k->loop, clock_mono_ns() + WATCHDOG_LOOK_NS, on_next_look, k);
 	k->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	r = k->signal_fd < 0
 		? -errno
@@ -473,23 +625,12 @@ static int open_loop(struct keeper *k)
 	return r;
 }
 
-static int watch_worker(struct keeper *k)
+/* Return: the exit status. */
+static int run_loop(struct keeper *k)
 {
-	int r = loop_add_fd(k->loop, k->socket, EPOLLIN, on_message, k, &k->socket_watch);
-
-	if (r < 0) {
-		log_error("the worker cannot be heard: %s", strerror(-r));
-		kill(k->worker, SIGKILL);
-	}
-	loop_add_child(k->loop, k->worker, on_worker_end, k);
 	loop_run(k->loop);
 	int status = k->worker_status;
 
-	/* its own statuses are small */
-	if (status > 128)
-		log_error("the worker was killed by signal %d", status - 128);
-	else if (!k->lost && (status || !k->stopping))
-		log_error("the worker ended with status %d", status);
 	return k->stopping && status >= 0 && status <= 128 ? status : EXIT_FAILURE;
 }
 
@@ -503,9 +644,14 @@ static void keeper_close(struct keeper *k)
 	/* what somebody mounted there instead is his; if a vhostmd, so is the link */
 	if (!k->lost || !listed)
 		remove_link(k);
-	free(TAKE_PTR(k->link));
-	int r = listed && !k->lost ? mount_detach(params->mount) : 0;
+	int r = 0;
 
+	if (listed && !k->lost) {
+		/* nobody answers any more: whoever waits for that gets an error */
+		mount_abort(params->mount);
+		if (mount_is_listed(params->mount))
+			r = mount_detach(params->mount);
+	}
 	if (r < 0)
 		log_error("%s cannot be unmounted: %s", params->mount, strerror(-r));
 	if (k->created_dir)
@@ -513,10 +659,11 @@ static void keeper_close(struct keeper *k)
 	pidfile_release(params->pid_file, k->pid_fd);
 	close_loop(k);
 	close_p(&k->fuse_fd);
+	handover_unmap(k->handover);
+	close_p(&k->handover_fd);
 	close_p(&k->socket);
 	close_p(&k->ready_fd);
-	free(k->target);
-	free(k);
+	keeper_free(k);
 }
 
 static int take_pid_file(struct keeper *k)
@@ -547,6 +694,21 @@ static int take_mount(struct keeper *k)
 	return r;
 }
 
+static int make_handover(struct keeper *k)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	k->handover_fd = handover_create();
+	if (k->handover_fd < 0)
+		strbuf_adds(&why, strerror(-k->handover_fd));
+	else
+		k->handover = handover_map(k->handover_fd, &why);
+	if (k->handover)
+		return 0;
+	log_error("shared memory: %s", strbuf_str(&why));
+	return -ENOMEM;
+}
+
 struct keeper *keeper_open(const struct keeper_params *params)
 {
 	struct keeper *k = xcalloc(1, sizeof(*k));
@@ -559,12 +721,13 @@ struct keeper *keeper_open(const struct keeper_params *params)
 	*k = (struct keeper){ .params = params,
 		.pid_fd = -1,
 		.fuse_fd = -1,
+		.handover_fd = -1,
 		.ready_fd = -1,
 		.socket = -1,
 		.signal_fd = -1,
 		.mounts_fd = -1,
-		.target = shared_disk(params->mount) };
-	if (take_pid_file(k) < 0 || take_mount(k) < 0) {
+		.target = message_shared_disk(params->mount) };
+	if (take_pid_file(k) < 0 || make_handover(k) < 0 || take_mount(k) < 0) {
 		keeper_close(k);
 		return NULL;
 	}
@@ -585,7 +748,7 @@ int keeper_run(struct keeper *k, int ready_fd)
 	if (r < 0)
 		log_error("the worker cannot be started: %s", strerror(-r));
 	else
-		status = watch_worker(k);
+		status = run_loop(k);
 	keeper_close(k);
 	return status;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The keeper: the small process that stays root.  It holds the mount, the pid file and the
- * link to the shared disk, or opens an old daemon's file in its place, connects to channel
- * sockets for its worker, and parses nothing from outside.  Everything else happens in the
- * worker, an unprivileged process that it starts.  One thread.
+ * The keeper: the small process that stays root.  It holds the mount and /dev/fuse, the pid
+ * file and the link to the shared disk, or opens an old daemon's file in its place, connects to
+ * channel sockets for its worker, and parses nothing from outside.  Everything else happens in
+ * the worker, an unprivileged process that it starts, and starts again whenever it ends
+ * without having been told to: readers wait for that moment (handover/handover.h).  One thread.
  */
 #pragma once
 
@@ -13,14 +14,22 @@
 struct keeper;
 struct strbuf;
 
+/* What a worker is given; the descriptors are taken over. */
+struct keeper_parcel {
+	int keeper_fd;   /* to talk to the keeper */
+	int fuse_fd;     /* the mounted /dev/fuse */
+	int handover_fd; /* of handover_create() */
+	bool distrust;   /* do not believe what was left of values */
+};
+
 struct keeper_params {
 	const char *mount; /* where the file system appears */
 	const char *link;  /* where we may link the shared disk from; NULL: nowhere */
 	const char *pid_file;
 	uid_t worker_uid; /* whose links are ours, too */
 
-	/* The worker's life.  @keeper_fd, @fuse_fd: taken over.  Return: its exit status. */
-	int (*worker)(void *ctx, int keeper_fd, int fuse_fd);
+	/* The worker's life, of any number of them.  Return: its exit status. */
+	int (*worker)(void *ctx, const struct keeper_parcel *parcel);
 	void *ctx;
 };
 
@@ -32,8 +41,8 @@ struct keeper_params {
 struct keeper *keeper_open(const struct keeper_params *params);
 
 /*
- * Runs the worker until it ends, cleans up and frees.  May be called in a child of the
- * process that called keeper_open().
+ * Runs workers until it is told to end, the file system is gone or none can be kept running;
+ * cleans up and frees.  May be called in a child of the process that called keeper_open().
  * @ready_fd: closed after a zero byte was written once all is up; -1: nobody waits.
  * Return: the exit status.
  */

@@ -265,6 +265,11 @@ int mount_attach(const char *path, int *ret_fd, struct strbuf *why)
 	return 0;
 }
 
+void mount_abort(const char *path)
+{
+	umount2(path, MNT_FORCE | UMOUNT_NOFOLLOW);
+}
+
 int mount_detach(const char *path)
 {
 	return umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;

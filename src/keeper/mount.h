@@ -28,5 +28,8 @@ int mount_attach(const char *path, int *ret_fd, struct strbuf *why);
 /* Whether a vhostmd is what is mounted there, alive or dead.  @path: as the kernel lists it. */
 bool mount_is_listed(const char *path);
 
+/* All requests end with an error, those to come as well, and it is unmounted if nobody uses it. */
+void mount_abort(const char *path);
+
 /* Unmounts; what is still open stays readable as long as somebody serves. */
 int mount_detach(const char *path);

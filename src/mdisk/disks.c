@@ -10,6 +10,7 @@
 #include "core/blob.h"
 #include "core/render_xml.h"
 #include "core/snapshot.h"
+#include "handover/handover.h"
 #include "mdisk/image.h"
 #include "mdisk/lack.h"
 #include "util/cleanup.h"
@@ -93,6 +94,7 @@ struct disk {
 	bool inside; /* the last read was of later blocks: the header is still to come */
 
 	/* through the page cache: disks_time() */
+	uint32_t row;       /* in disks.latches, the newest */
 	int64_t time_ns;    /* the identity of image */
 	int64_t changed_ns; /* when it became so, monotonic */
 	pid_t asker;        /* who alone has asked since then; 0: others, too */
@@ -112,6 +114,11 @@ struct disks {
 	struct blob *shared;     /* the newest shared image that anybody asked for */
 	int64_t shared_ns;       /* when he did */
 	int64_t shared_made_ns;
+	struct ledger *latches; /* for who comes after us; NULL: nobody */
+
+	/* immutable once anything is read; NULL: nobody comes after us */
+	struct arena *arena;
+	_Atomic int64_t *latest_ns; /* of all times that were told */
 };
 
 struct disks *disks_new(uint64_t size_bytes)
@@ -145,6 +152,7 @@ void disks_free(struct disks *disks)
 		}
 	}
 	blob_unref(disks->shared);
+	ledger_free(disks->latches);
 	lack_free(disks->lack);
 	lock_done(&disks->shared_lock);
 	lock_done(&disks->lock);
@@ -167,6 +175,58 @@ void disks_status(struct disks *disks, const struct view *view, struct strbuf *o
 	lack_status(disks->lack, view, out);
 }
 
+/* ---- who comes after us ---- */
+
+static void let_go(void *ctx, uint64_t kept)
+{
+	struct disks *disks = ctx;
+
+	arena_drop(disks->arena, kept);
+}
+
+/* An image that nobody else has yet. */
+static void keep_image(struct disks *disks, struct blob *image)
+{
+	const struct arena_note note = { ARENA_IMAGE, 0, image->generation,
+		image->time_ns };
+	uint64_t kept = arena_put(disks->arena, &note, image->data, image->size);
+
+	if (kept)
+		blob_set_kept(image, kept, let_go, disks);
+}
+
+static void forget_latch(struct disks *disks, struct disk *disk)
+{
+	lock_take(&disks->shared_lock);
+	ledger_drop(disks->latches, disk->row);
+	disk->row = LEDGER_NONE;
+	lock_release(&disks->shared_lock);
+}
+
+/* The new row first, so that one is there at any moment. */
+static void keep_latch_locked(struct disks *disks, struct disk *disk)
+{
+	assert_locked(&disk->lock);
+	lock_take(&disks->shared_lock);
+	uint32_t before = disk->row;
+
+	disk->row = disk->image->kept ? ledger_reserve(disks->latches) : LEDGER_NONE;
+	if (disk->row != LEDGER_NONE) {
+		struct latch_row *row = ledger_at(disks->latches, disk->row);
+
+		row->image = disk->image->kept;
+		row->counted = disk->counted;
+		row->host_generation = disk->host_generation;
+		row->vm_generation = disk->vm_generation;
+		row->moved_ns = disk->moved_ns;
+		row->changed_ns = disk->changed_ns;
+		row->time_ns = disk->time_ns;
+		ledger_commit(disks->latches, disk->row, disk->key);
+	}
+	ledger_drop(disks->latches, before);
+	lock_release(&disks->shared_lock);
+}
+
 /* Return: whether it was; not while somebody uses it. */
 static bool drop_locked(struct disks *disks, struct disk **at)
 {
@@ -179,6 +239,7 @@ static bool drop_locked(struct disks *disks, struct disk **at)
 	disks->n_shared -= disk->counted;
 	if (disk->time_ns > disks->forgotten_ns)
 		disks->forgotten_ns = disk->time_ns;
+	forget_latch(disks, disk);
 	disk_free(disk);
 	return true;
 }
@@ -238,6 +299,7 @@ static struct disk *add_locked(struct disks *disks, uint64_t key, bool counted)
 	struct disk *disk = xcalloc(1, sizeof(*disk));
 
 	lock_init(&disk->lock);
+	disk->row = LEDGER_NONE;
 	disk->key = key;
 	disk->counted = counted;
 	/* where the kernel may have pages of one that was busy, at that time */
@@ -246,6 +308,109 @@ static struct disk *add_locked(struct disks *disks, uint64_t key, bool counted)
 	disk->next = *bucket;
 	*bucket = disk;
 	return disk;
+}
+
+/* The kernel is to drop all pages that it has at an earlier time. */
+static int64_t time_after(int64_t before_ns, int64_t time_ns)
+{
+	return time_ns > before_ns ? time_ns : ((before_ns | 1) + 1) | (time_ns & 1);
+}
+
+/*
+ * @image: with a reference that moves to the latch.  Nobody knows who had asked for its time,
+ * so whoever asks next is told another.
+ */
+static void inherit_latch_locked(struct disks *disks, const struct latch_row *row,
+	uint64_t key, uint32_t at, struct blob *image, int64_t now_ns)
+{
+	assert_locked(&disks->lock);
+	struct disk *disk = add_locked(disks, key, row->counted == 1);
+
+	disk->row = at;
+	disk->image = image;
+	disk->host_generation = row->host_generation;
+	disk->vm_generation = row->vm_generation;
+	disk->moved_ns = row->moved_ns < now_ns ? row->moved_ns : now_ns;
+	disk->changed_ns = row->changed_ns < now_ns ? row->changed_ns : now_ns;
+	disk->read_ns = disk->used_ns = now_ns;
+	disk->inside = disk->crowded = true;
+	disk->keep.until_ns = now_ns + KEPT_NS;
+	disk->time_ns = time_after(disks->forgotten_ns, row->time_ns);
+}
+
+/* A word of another process: no time that may come is behind it. */
+static int64_t believed_time(int64_t time_ns)
+{
+	return time_ns >= 0 && time_ns < clock_real_ns() + NS_PER_S ? time_ns : 0;
+}
+
+/* All that are in the arena, by the place of their ids, each with a reference. */
+static struct blob **find_images(struct disks *disks)
+{
+	struct blob **images = xcalloc(ARENA_ITEMS, sizeof(*images));
+	struct arena_bytes bytes;
+
+	for (uint32_t at = 0; arena_next(disks->arena, &at, &bytes);) {
+		if (bytes.note.kind != ARENA_IMAGE)
+			continue;
+		struct blob *image = blob_new(bytes.data, bytes.bytes,
+			bytes.note.generation, bytes.note.time_ns);
+
+		blob_set_kept(image, bytes.id, let_go, disks);
+		images[bytes.id % ARENA_ITEMS] = image;
+	}
+	return images;
+}
+
+/* Return: whether there is such a latch now. */
+static bool inherit_row_locked(struct disks *disks, uint32_t at, uint64_t key,
+	struct blob *const *images, int64_t now_ns)
+{
+	assert_locked(&disks->lock);
+	const struct latch_row *there = ledger_at(disks->latches, at);
+	struct latch_row row = { .image = there->image,
+		.counted = there->counted,
+		.host_generation = there->host_generation,
+		.vm_generation = there->vm_generation,
+		.moved_ns = there->moved_ns,
+		.changed_ns = there->changed_ns,
+		.time_ns = believed_time(there->time_ns) };
+	struct blob *image = images[row.image % ARENA_ITEMS];
+	struct disk **known = place_locked(disks, key);
+
+	if (!image || image->kept != row.image)
+		return false;
+	/* it moved on just when the process ended: the later is the one that was told */
+	if (*known && (*known)->moved_ns >= row.moved_ns)
+		return false;
+	if (*known)
+		drop_locked(disks, known);
+	inherit_latch_locked(disks, &row, key, at, blob_ref(image), now_ns);
+	return true;
+}
+
+void disks_inherit(struct disks *disks, struct handover *handover, struct arena *arena,
+	int64_t now_ns)
+{
+	uint64_t key = 0;
+
+	disks->arena = arena;
+	disks->latest_ns = &handover->disk_time_ns;
+	disks->latches = handover_latches(handover);
+	struct blob **images = find_images(disks);
+
+	lock_take(&disks->lock);
+	disks->forgotten_ns = believed_time(atomic_load(disks->latest_ns));
+	atomic_store(disks->latest_ns, disks->forgotten_ns);
+	disks->shared_keep.until_ns = now_ns + KEPT_NS;
+	for (uint32_t at = 0; (at = ledger_next(disks->latches, at, &key)) != LEDGER_NONE;
+		at++)
+		if (!inherit_row_locked(disks, at, key, images, now_ns))
+			ledger_drop(disks->latches, at);
+	lock_release(&disks->lock);
+	for (size_t i = 0; i < ARENA_ITEMS; i++)
+		blob_unref(images[i]);
+	free(images);
 }
 
 /* Whose latch a place goes by: its own, or one for all. */
@@ -394,6 +559,7 @@ static struct blob *render_private(
 		image_new(&content, view->generation, time_ns, now_ns, size, &left_out);
 
 	lack_note(disks->lack, place, left_out, size, now_ns);
+	keep_image(disks, image);
 	return image;
 }
 
@@ -410,6 +576,7 @@ static struct blob *render_all(
 		&content, place->view->generation, all->time_ns, now_ns, size, &left_out);
 
 	lack_note(disks->lack, place, left_out, size, now_ns);
+	keep_image(disks, image);
 	return image;
 }
 
@@ -455,16 +622,17 @@ static int64_t place_time(const struct disks_place *place, uint64_t generation)
 		(vm != NULL);
 }
 
-/* The kernel is to drop all pages that it has at an earlier time. */
-static int64_t time_after(int64_t before_ns, int64_t time_ns)
-{
-	return time_ns > before_ns ? time_ns : ((before_ns | 1) + 1) | (time_ns & 1);
-}
-
-static void set_time_locked(struct disk *disk, int64_t time_ns)
+static void set_time_locked(struct disks *disks, struct disk *disk, int64_t time_ns)
 {
 	assert_locked(&disk->lock);
 	disk->time_ns = time_after(disk->time_ns, time_ns);
+	if (!disks->latest_ns)
+		return;
+	int64_t latest = atomic_load(disks->latest_ns);
+
+	while (latest < disk->time_ns &&
+		!atomic_compare_exchange_weak(disks->latest_ns, &latest, disk->time_ns))
+		;
 }
 
 /* Puts the newest image in place, if there is one that differs.  Return: whether it was. */
@@ -497,9 +665,10 @@ static bool move_locked(struct disks *disks, struct disk *disk,
 	/* the shared one may be somewhat older */
 	disk->host_generation = shared ? image->generation : host_generation;
 	disk->vm_generation = vm_generation;
-	set_time_locked(disk,
+	set_time_locked(disks, disk,
 		place_time(place, shared ? image->generation : place_generation(place)));
 	disk->changed_ns = now_ns;
+	keep_latch_locked(disks, disk);
 	return true;
 }
 
@@ -533,7 +702,8 @@ static void ask_first_locked(struct disk *disk, pid_t reader)
 	disk->crowded = false;
 }
 
-static void ask_next_locked(struct disk *disk, pid_t reader, int64_t now_ns)
+static void ask_next_locked(
+	struct disks *disks, struct disk *disk, pid_t reader, int64_t now_ns)
 {
 	assert_locked(&disk->lock);
 	bool soon = now_ns - disk->changed_ns < DROPPED_NS;
@@ -544,7 +714,7 @@ static void ask_next_locked(struct disk *disk, pid_t reader, int64_t now_ns)
 		return;
 	disk->asker = 0;
 	disk->crowded = soon;
-	set_time_locked(disk, disk->time_ns);
+	set_time_locked(disks, disk, disk->time_ns);
 }
 
 int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t reader,
@@ -560,7 +730,7 @@ int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t r
 	if (may_move_locked(disk, now_ns) && move_locked(disks, disk, place, now_ns))
 		ask_first_locked(disk, reader);
 	else
-		ask_next_locked(disk, reader, now_ns);
+		ask_next_locked(disks, disk, reader, now_ns);
 	disk->used_ns = now_ns;
 	int64_t time_ns = disk->time_ns;
 

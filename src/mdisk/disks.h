@@ -20,8 +20,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct arena;
 struct blob;
 struct disks;
+struct handover;
 struct snapshot;
 struct strbuf;
 struct view;
@@ -29,6 +31,15 @@ struct view;
 /* @size_bytes: of every disk; a multiple of DISK_BLOCK_BYTES. */
 struct disks *disks_new(uint64_t size_bytes);
 void disks_free(struct disks *disks); /* NULL is accepted */
+
+/*
+ * Takes over the latches that are in @handover, with their images in @arena, and keeps them
+ * there from now on, for who comes after us; both outlive @disks.  Who is in the middle of a
+ * disk reads on in the same image; who reads through the page cache finds the header busy until
+ * he asks for the disk's time.  Before anything is read.  @now_ns: monotonic.
+ */
+void disks_inherit(struct disks *disks, struct handover *handover, struct arena *arena,
+	int64_t now_ns);
 
 uint64_t disks_size(struct disks *disks);
 

@@ -36,6 +36,7 @@ struct board {
 				 the registry's own */
 	struct plan *plan;
 	uint64_t generation;
+	_Atomic uint64_t *kept; /* the same, for who comes after us; NULL: nobody */
 	struct scope host;
 };
 
@@ -114,6 +115,15 @@ void board_free(struct board *board)
 	free(board);
 }
 
+void board_follow(struct board *board, _Atomic uint64_t *generation)
+{
+	lock_take(&board->lock);
+	board->kept = generation;
+	if (generation)
+		board->generation = atomic_load(generation);
+	lock_release(&board->lock);
+}
+
 static struct snapshot *scope_snapshot(
 	struct board *board, const struct run *run, struct scope *scope)
 {
@@ -140,6 +150,8 @@ static void publish_locked(struct board *board)
 	_cleanup_free_ struct snapshot **vms = xcalloc(roster->n, sizeof(*vms));
 
 	board->generation++;
+	if (board->kept)
+		atomic_store(board->kept, board->generation);
 	for (size_t i = 0; i < roster->n; i++)
 		vms[i] = scope_snapshot(
 			board, roster->runs[i], scope_of_locked(board, roster->runs[i]));

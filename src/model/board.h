@@ -35,6 +35,12 @@ struct board *board_new(struct tree *tree, struct registry *registry, struct pla
 void board_free(struct board *board);
 
 /*
+ * Goes on counting publications from @generation, and keeps the newest number there before
+ * anybody can see what it is the number of.  Before the first publication; NULL is accepted.
+ */
+void board_follow(struct board *board, _Atomic uint64_t *generation);
+
+/*
  * Puts another plan, that is another configuration, in force and publishes; then tells all
  * listeners.  Samples of metrics that both ask for stay; lists that were sampled for other
  * metrics and come later are dropped.

@@ -36,6 +36,9 @@
 /* Files whose size or content the kernel was told and may keep. */
 #define LIMIT_ARMED (1u << 20)
 
+/* Open files that are polled for changes; those above that are told too often. */
+#define LIMIT_POLLS 32768u
+
 /* Network interfaces of the host. */
 #define LIMIT_LINKS 131072u
 

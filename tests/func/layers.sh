@@ -14,10 +14,11 @@ declare -A allowed=(
 	[collect/kernel]="collect/kernel model core util"
 	[collect/libvirt]="collect/libvirt foreign model core util"
 	[collect/actions]="collect/actions foreign model core util"
-	[mdisk]="mdisk core util"
-	[fs]="fs mdisk core util"
+	[handover]="handover util"
+	[mdisk]="mdisk handover core util"
+	[fs]="fs mdisk handover core util"
 	[virtio]="virtio core util"
-	[keeper]="keeper util"
+	[keeper]="keeper handover util"
 )
 for folder in $(find src -name '*.c' -printf '%h\n' | sort -u); do
 	layer=${folder#src/}

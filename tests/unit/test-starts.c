@@ -25,9 +25,11 @@
 #include "core/snapshot.h"
 #include "fs/content.h"
 #include "fs/serve.h"
+#include "handover/handover.h"
 #include "mdisk/disks.h"
 #include "model/board.h"
 #include "model/registry.h"
+#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/strbuf.h"
 #include "virtio/channels.h"
@@ -169,11 +171,15 @@ static bool start_serve(struct parts *p)
 
 	/* for the kernel's side, which never asks */
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
-	struct serve *serve = serve_start(fds[0], content, not_lost, NULL);
+	_cleanup_close_ int memory = handover_create();
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	struct handover *handover = handover_map(memory, &why);
+	struct serve *serve = serve_start(fds[0], handover, content, not_lost, NULL);
 
 	assert_true(serve_stop(serve));
 	close(fds[1]);
 	content_free(content);
+	handover_unmap(handover);
 	disks_free(disks);
 	return serve;
 }

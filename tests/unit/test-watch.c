@@ -15,6 +15,7 @@
 
 #include "fs/watch.h"
 #include "util/cleanup.h"
+#include "util/limits.h"
 #include "util/mem.h"
 
 /* ---- the kernel's part: these stand in for libfuse's ---- */
@@ -87,7 +88,7 @@ static int forget_all(void **state)
 static void ten_thousand_files_of_one_process_all_wake(void **state)
 {
 	(void)state;
-	struct watch *w = watch_new();
+	struct watch *w = watch_new(NULL, NULL);
 
 	for (unsigned round = 0; round < 3; round++) {
 		for (uint64_t i = 1; i <= 10000; i++)
@@ -107,7 +108,7 @@ static void ten_thousand_files_of_one_process_all_wake(void **state)
 static void one_notification_is_for_the_newest_handle(void **state)
 {
 	(void)state;
-	struct watch *w = watch_new();
+	struct watch *w = watch_new(NULL, NULL);
 
 	for (unsigned i = 0; i < 1000; i++)
 		assert_false(poll_file(w, 7, 7, true));
@@ -131,7 +132,7 @@ static void one_notification_is_for_the_newest_handle(void **state)
 static void each_open_file_sees_each_change(void **state)
 {
 	(void)state;
-	struct watch *w = watch_new();
+	struct watch *w = watch_new(NULL, NULL);
 
 	assert_false(poll_file(w, 1, 5, true));
 	versions[5]++;
@@ -164,7 +165,7 @@ static size_t allocated_bytes(void)
 static void a_million_polls_leave_memory_flat(void **state)
 {
 	(void)state;
-	struct watch *w = watch_new();
+	struct watch *w = watch_new(NULL, NULL);
 	size_t before = 0;
 
 	for (uint64_t file = 1; file <= 1000000; file++) {
@@ -172,7 +173,7 @@ static void a_million_polls_leave_memory_flat(void **state)
 		if (file == 100000)
 			before = allocated_bytes();
 	}
-	assert_true(n_handles <= WATCH_MAX);
+	assert_true(n_handles <= LIMIT_POLLS);
 	assert_true(allocated_bytes() < before + (64u << 10));
 	n_asked = 0;
 	watch_notify(w, version_of, NULL);
@@ -184,12 +185,12 @@ static void a_million_polls_leave_memory_flat(void **state)
 static void who_is_pushed_out_misses_nothing(void **state)
 {
 	(void)state;
-	struct watch *w = watch_new();
+	struct watch *w = watch_new(NULL, NULL);
 	uint64_t file = 1;
 
 	for (; file <= 100; file++)
 		assert_false(poll_file(w, file, file, file % 2));
-	for (; file <= 100 + WATCH_MAX; file++)
+	for (; file <= 100 + LIMIT_POLLS; file++)
 		assert_false(poll_file(w, file, 200, true));
 	for (uint64_t i = 1; i <= 100; i++) {
 		assert_int_equal(woken[i], i % 2);
@@ -205,7 +206,7 @@ static void who_is_pushed_out_misses_nothing(void **state)
 	unsigned n_woken = 0;
 
 	memset(woken, 0, sizeof(woken));
-	for (unsigned i = 0; i < WATCH_MAX; i++)
+	for (unsigned i = 0; i < LIMIT_POLLS; i++)
 		poll_file(w, ++file, 3, false);
 	for (uint64_t i = 1; i < file; i++)
 		n_woken += woken[i];
@@ -220,7 +221,7 @@ static void as_a_simple_table_says(void **state)
 	enum { FILES = 200 };
 	static int64_t seen[FILES + 1];
 	static bool waits[FILES + 1];
-	struct watch *w = watch_new();
+	struct watch *w = watch_new(NULL, NULL);
 	unsigned seed = 1;
 
 	for (unsigned i = 0; i <= FILES; i++)

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "handover/handover.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/cleanup.h"
+#include "util/strbuf.h"
+
+static const struct handover_head head = {
+	.magic = "vhostmd", .version = HANDOVER_VERSION, .bytes = sizeof(struct handover)
+};
+
+static_assert(sizeof(struct handover) <= UINT32_MAX, "the size has its place");
+
+int handover_create(void)
+{
+	_cleanup_close_ int fd = memfd_create("vhostmd", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0 || ftruncate(fd, sizeof(struct handover)) < 0)
+		return -errno;
+	ssize_t n = pwrite(fd, &head, sizeof(head), 0);
+
+	if (n < 0 ||
+		fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+struct handover *handover_map(int fd, struct strbuf *why)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || st.st_size != sizeof(struct handover)) {
+		strbuf_adds(why, "it has another size");
+		return NULL;
+	}
+	struct handover *h =
+		mmap(NULL, sizeof(*h), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (h == MAP_FAILED) {
+		strbuf_adds(why, strerror(errno));
+		return NULL;
+	}
+	/* a core would have all of it, and its readers wait for that */
+	(void)madvise(h, sizeof(*h), MADV_DONTDUMP);
+	if (memcmp(&h->head, &head, sizeof(head)) != 0) {
+		strbuf_adds(why, "it is of another version");
+		handover_unmap(h);
+		return NULL;
+	}
+	return h;
+}
+
+void handover_unmap(struct handover *h)
+{
+	if (h)
+		munmap(h, sizeof(*h));
+}
+
+struct ledger *handover_told(struct handover *h)
+{
+	return ledger_new(h->told, sizeof(h->told[0]), LIMIT_ARMED, &h->told_top);
+}
+
+struct ledger *handover_polls(struct handover *h)
+{
+	return ledger_new(h->polls, sizeof(h->polls[0]), LIMIT_POLLS, &h->polls_top);
+}
+
+struct ledger *handover_latches(struct handover *h)
+{
+	return ledger_new(
+		h->latches, sizeof(h->latches[0]), HANDOVER_LATCHES, &h->latches_top);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a worker leaves to the next one, whenever and however it ends: shared memory that the
+ * keeper makes and holds, and each worker maps.
+ *
+ * Theory of operation.  The kernel's FUSE session outlives the process that serves it, as
+ * long as somebody holds /dev/fuse.  Whoever takes it over must know what was agreed on with
+ * the kernel (FUSE_INIT), which requests the dead one had read and not answered, and what the
+ * kernel was told to keep, which would never be taken back otherwise.  All that is written
+ * here before the kernel, or a reader, can see anything of it.  A worker can die between any
+ * two instructions, so what is here is valid after each single store:
+ *   numbers  one store each
+ *   slots    a request is there while its length is not 0, which the kernel stores last or
+ *            we clear (handover/slots.h)
+ *   ledgers  a row is there while its key is not 0 (handover/ledger.h)
+ *   bytes    as a row of a ledger says that they are there (handover/arena.h)
+ *
+ * A worker gone bad may have written anything, so whoever reads trusts no byte of it.  The
+ * size is fixed and sealed; pages that nobody wrote take no memory.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "handover/arena.h"
+#include "handover/ledger.h"
+#include "handover/slots.h"
+#include "util/limits.h"
+
+struct strbuf;
+
+/* Changes with each change of what is behind it. */
+#define HANDOVER_VERSION 1u
+
+#define HANDOVER_THREADS 4u /* that read requests, each with a slot */
+#define HANDOVER_INIT_MAX 256u
+#define HANDOVER_LATCHES (4u * LIMIT_VMS)
+
+/* What a disk's readers are in the middle of. */
+struct latch_row {
+	_Atomic uint64_t key; /* which latch */
+	uint64_t image;       /* in the arena */
+	uint64_t counted;     /* of a reader of the shared disk */
+	uint64_t host_generation, vm_generation;
+	int64_t moved_ns, changed_ns; /* monotonic */
+	int64_t time_ns;              /* real: the image's identity */
+};
+
+struct handover_head {
+	char magic[8];
+	uint32_t version;
+	uint32_t bytes; /* sizeof(struct handover) */
+};
+
+struct handover {
+	struct handover_head head;
+
+	_Atomic uint64_t workers;     /* that were started so far */
+	_Atomic uint64_t generation;  /* of the newest publication */
+	_Atomic uint64_t renderings;  /* of the status file so far */
+	_Atomic uint64_t polled;      /* the greatest open file that was polled */
+	_Atomic int64_t disk_time_ns; /* the latest time of any disk that was told */
+	_Atomic uint64_t told_top, polls_top, latches_top; /* handover/ledger.h */
+
+	/* the request by which the kernel began the session; once that was answered */
+	_Atomic uint32_t init_bytes; /* 0: it was not yet */
+	char init[HANDOVER_INIT_MAX];
+
+	struct slot_note notes[HANDOVER_THREADS]; /* of the slots */
+	struct slot slots[HANDOVER_THREADS];
+
+	/* nodes that the kernel may have something of; the value: answers that led to them */
+	struct ledger_row told[LIMIT_ARMED];
+	/* open files with somebody who waits for a change, by the kernel's number */
+	struct ledger_row polls[LIMIT_POLLS];
+	/* latches of disks; they name images in the arena (mdisk/disks.h) */
+	struct latch_row latches[HANDOVER_LATCHES];
+	struct arena_area arena;
+};
+
+/* Its tables; the caller frees what he gets. */
+struct ledger *handover_told(struct handover *handover);
+struct ledger *handover_polls(struct handover *handover);
+struct ledger *handover_latches(struct handover *handover);
+
+/* Makes an empty one.  Return: a descriptor (close-on-exec), or -errno. */
+int handover_create(void);
+
+/*
+ * Maps what handover_create() made, by this or another build.
+ * Return: NULL with @why if it is another layout.  handover_unmap().
+ */
+struct handover *handover_map(int fd, struct strbuf *why);
+void handover_unmap(struct handover *handover); /* NULL is accepted */

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What worker and keeper say to each other, over a socket that keeps messages apart: the worker a
+ * letter and a text, the keeper an answer to each request.  And what both of them do.
+ */
+#pragma once
+
+#define MSG_READY 'R'   /* all is up; no answer */
+#define MSG_CONNECT 'C' /* the path of a channel's socket */
+#define MSG_LINK 'L'    /* where the shared disk is expected, "" for nowhere */
+
+struct answer {
+	int result;    /* 0, perhaps with a descriptor, or -errno */
+	char why[128]; /* "", or what is wrong, for people */
+};
+
+/* Connects to a unix socket.  Return: a non-blocking descriptor or -errno. */
+int message_connect(const char *path);
+
+/* The shared disk's path within the mount; the caller frees. */
+char *message_shared_disk(const char *mount);

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Readers of a tree whose worker is killed again and again: survive.py MOUNT KEEPER SECONDS PAUSE
+
+Kills after random pauses of up to PAUSE seconds.  Prints what each reader met, and ends with 1 if
+any of them met an error, something torn, or waited too long.
+"""
+import collections
+import mmap
+import os
+import random
+import re
+import select
+import signal
+import struct
+import sys
+import threading
+import time
+
+mnt, keeper, seconds, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
+host = mnt + "/metrics/host"
+disk = mnt + "/disk/vhostmd0.img"
+end = time.monotonic() + seconds
+names = sorted(n for n in os.listdir(host))
+faults, counts = collections.Counter(), collections.Counter()
+worst = collections.defaultdict(float)
+LONGEST = 10
+
+
+class Torn(Exception):
+    pass
+
+
+def read_whole(path):
+    with open(path, "rb", buffering=0) as f:
+        return f.read()
+
+
+def read_file():
+    name = random.choice(names)
+    if not read_whole(host + "/" + name).endswith(b"\n"):
+        raise Torn("a file without its end")
+
+
+kept = os.open(host + "/Generation", os.O_RDONLY)
+newest = 0
+
+
+def read_kept():
+    global newest
+    text = os.pread(kept, 64, 0)
+    if not re.fullmatch(rb"\d+\n", text):
+        raise Torn("kept file: %r" % text)
+    if int(text) < newest:
+        raise Torn("generation %d after %d" % (int(text), newest))
+    newest = int(text)
+
+
+mapped_fd = os.open(host + "/HostName", os.O_RDONLY)
+host_name = os.read(mapped_fd, 256)
+mapped = mmap.mmap(mapped_fd, 0, prot=mmap.PROT_READ)
+
+
+def read_mapped():
+    if mapped[: len(host_name)] != host_name:
+        raise Torn("mapped file")
+
+
+def read_list():
+    if sorted(os.listdir(host)) != names:
+        raise Torn("listing")
+
+
+def read_document():
+    """In small pieces, slowly: the rest of it is asked for after several deaths."""
+    fd = os.open(mnt + "/metrics.xml", os.O_RDONLY)
+    text = b""
+    while True:
+        part = os.read(fd, 3000)
+        if not part:
+            break
+        text += part
+        time.sleep(0.001)
+    os.close(fd)
+    found = re.findall(rb"<name>Generation\w*</name>\s*<value>(\d+)", text)
+    if not text.rstrip().endswith(b"</metrics>") or len(found) != 2 or found[0] != found[1]:
+        raise Torn("document of %d bytes with generations %r" % (len(text), found))
+
+
+def check_disk(read_at):
+    """As guests read: header, content, header."""
+    data, at = b"", 0
+    while True:
+        part = read_at(at)
+        data += part
+        at += len(part)
+        if len(part) < 65536:
+            break
+    if read_at(0)[:16] != data[:16]:
+        counts["disk moved on"] += 1
+        return
+    signature, busy, total, length = struct.unpack(">4sIII", data[:16])
+    if signature != b"mvbd":
+        raise Torn("signature %r" % signature)
+    if busy:
+        counts["disk busy"] += 1
+    elif sum(data[16 : 16 + length]) % 2**32 != total:
+        raise Torn("checksum of a disk")
+
+
+def read_disk():
+    fd = os.open(disk, os.O_RDONLY)
+    check_disk(lambda at: os.pread(fd, 65536, at))
+    os.close(fd)
+
+
+buffer = mmap.mmap(-1, 65536)
+
+
+def read_disk_directly():
+    fd = os.open(disk, os.O_RDONLY | os.O_DIRECT)
+
+    def read_at(at):
+        return buffer[: os.preadv(fd, [buffer], at)]
+
+    check_disk(read_at)
+    os.close(fd)
+
+
+def wait_for_change():
+    fd = os.open(host + "/Generation", os.O_RDONLY)
+    poll = select.poll()
+    poll.register(fd, select.POLLPRI | select.POLLERR)
+    poll.poll(0)
+    before = os.pread(fd, 64, 0)
+    until = time.monotonic() + LONGEST
+    while os.pread(fd, 64, 0) == before:
+        if not poll.poll(int(1000 * max(0, until - time.monotonic()))):
+            raise Torn("nobody was woken")
+    os.close(fd)
+
+
+def loop(read):
+    name = read.__name__
+    while time.monotonic() < end:
+        begin = time.monotonic()
+        try:
+            read()
+        except Exception as e:  # pylint: disable=broad-except
+            faults["%s: %s" % (name, e)] += 1
+        counts[name] += 1
+        worst[name] = max(worst[name], time.monotonic() - begin)
+
+
+def kill_worker():
+    with open("/proc/%d/task/%d/children" % (keeper, keeper), encoding="ascii") as f:
+        for pid in map(int, f.read().split()):
+            os.kill(pid, signal.SIGKILL)
+            counts["kills"] += 1
+
+
+readers = [read_file, read_kept, read_mapped, read_list, read_document, read_disk,
+           read_disk_directly, wait_for_change]
+threads = [threading.Thread(target=loop, args=(r,)) for r in readers]
+for t in threads:
+    t.start()
+while time.monotonic() < end - 1:
+    time.sleep(random.uniform(0, pause))
+    try:
+        kill_worker()
+    except ProcessLookupError:
+        pass
+for t in threads:
+    t.join(2 * LONGEST)
+    if t.is_alive():
+        faults["a reader is stuck"] += 1
+print(", ".join("%s %d" % item for item in sorted(counts.items())))
+print("worst: " + ", ".join("%s %.3f s" % item for item in sorted(worst.items())))
+for fault, n in faults.items():
+    print("%d x %s" % (n, fault))
+sys.stdout.flush()
+os._exit(1 if faults or max(worst.values()) > LONGEST else 0)

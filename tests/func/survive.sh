@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The worker ends at any moment, or hangs: no reader meets an error, anything torn, or waits long.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+
+{
+	echo "<vhostmd><globals><disk><name>x</name><path>$tmp/link</path><size unit='k'>1024</size></disk>
+	<update_period>0.3</update_period><transport>vbd</transport></globals><metrics>"
+	metric() { echo "<metric context='host'><name>$1</name><source>$2</source></metric>"; }
+	metric HostName host.name
+	metric Generation host.sample.generation
+	for i in {1..400}; do metric "A_name_that_makes_the_document_larger_than_one_read_of_it_$i" host.name; done
+	metric Generation_again host.sample.generation
+	echo "</metrics></vhostmd>"
+} >"$tmp/conf"
+CONF=$tmp/conf start_daemon -c test:///default
+wait_for 10 has_value "$mnt/metrics/host/Generation" || fail "no sample"
+before=$(generation)
+threads() { find "/proc/$keeper/task" -mindepth 1 -maxdepth 1 | wc -l; }
+descriptors() { find "/proc/$keeper/fd" -mindepth 1 | wc -l; }
+held=$(descriptors)
+timeout -k 5 90 python3 "$top/tests/func/survive.py" "$mnt" "$keeper" 12 0.6 >"$tmp/readers" ||
+	fail "$(cat "$tmp/readers")"
+cat "$tmp/readers"
+kill -0 "$keeper" || fail "the keeper has ended"
+assert_eq "threads of the keeper" "$(threads)" 1
+settled() { [ "$(descriptors)" -le "$held" ]; }
+wait_for 10 settled || fail "the keeper has $(descriptors) descriptors, it had $held"
+[ "$(generation)" -gt "$before" ] || fail "the generation fell"
+
+# one that hangs is replaced; readers wait that long and no longer
+worker=$(worker_pid)
+kill -STOP "$worker"
+begin=$SECONDS
+assert_eq "read from one that hangs" "$(timeout 30 cat "$mnt/metrics/host/HostName" "$mnt/status" | sed -n 1p)" \
+	"$(uname -n)"
+[ $((SECONDS - begin)) -le 10 ] || fail "it took $((SECONDS - begin)) s"
+logged "worker $worker answers no more" || fail "not logged"
+

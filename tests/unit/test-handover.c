@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a worker leaves to the next: kept through any end, and believed by nobody.  And when the
+ * keeper starts the next one.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "core/blob.h"
+#include "core/snapshot.h"
+#include "fs/pinned.h"
+#include "handover/handover.h"
+#include "keeper/restart.h"
+#include "keeper/watchdog.h"
+#include "mdisk/disks.h"
+#include "util/cleanup.h"
+#include "util/mem.h"
+#include "util/strbuf.h"
+
+struct memory {
+	int fd;
+	struct handover *handover;
+};
+
+static int make_memory(void **state)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	struct memory *m = xcalloc(1, sizeof(*m));
+
+	m->fd = handover_create();
+	assert_true(m->fd >= 0);
+	m->handover = handover_map(m->fd, &why);
+	assert_non_null(m->handover);
+	*state = m;
+	return 0;
+}
+
+static int free_memory(void **state)
+{
+	struct memory *m = *state;
+
+	handover_unmap(m->handover);
+	close(m->fd);
+	free(m);
+	return 0;
+}
+
+/* ---- the memory ---- */
+
+static void only_what_fits_is_mapped(void **state)
+{
+	struct memory *m = *state;
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	_cleanup_close_ int other = memfd_create("other", MFD_CLOEXEC);
+
+	assert_int_equal(ftruncate(m->fd, 4096), -1);
+	assert_null(handover_map(other, &why));
+	assert_true(why.len > 0);
+	m->handover->head.version++;
+	assert_null(handover_map(m->fd, &why));
+}
+
+static void rows_outlive_their_process(void **state)
+{
+	const struct memory *m = *state;
+	struct ledger *l = handover_told(m->handover);
+	uint32_t at[100];
+	uint64_t key = 0;
+
+	for (uint32_t i = 0; i < 100; i++)
+		at[i] = ledger_add(l, 1000 + i, i);
+	for (uint32_t i = 0; i < 100; i += 2)
+		ledger_drop(l, at[i]);
+	ledger_set(l, at[1], 77);
+	ledger_free(l); /* or not: the process was killed */
+
+	l = handover_told(m->handover);
+	unsigned n = 0;
+
+	for (uint32_t row = 0; (row = ledger_next(l, row, &key)) != LEDGER_NONE; row++) {
+		const struct ledger_row *there = ledger_at(l, row);
+
+		assert_int_equal(key % 2, 1);
+		assert_int_equal(there->value, key == 1001 ? 77 : key - 1000);
+		n++;
+	}
+	assert_int_equal(n, 50);
+	/* what was free is used first: the table does not grow */
+	for (unsigned i = 0; i < 50; i++)
+		assert_true(ledger_add(l, 1, 1) < 100);
+	ledger_free(l);
+}
+
+static void a_full_ledger_says_so(void **state)
+{
+	const struct memory *m = *state;
+	struct ledger *l = handover_polls(m->handover);
+
+	for (unsigned i = 0; i < LIMIT_POLLS; i++)
+		assert_int_not_equal(ledger_add(l, 1 + i, 0), LEDGER_NONE);
+	assert_int_equal(ledger_add(l, 1, 0), LEDGER_NONE);
+	ledger_drop(l, 5);
+	assert_int_equal(ledger_add(l, 1, 0), 5);
+	ledger_free(l);
+	/* nobody who comes after us: nothing to keep */
+	assert_int_equal(ledger_add(NULL, 1, 0), LEDGER_NONE);
+	ledger_drop(NULL, LEDGER_NONE);
+}
+
+static uint64_t put_text(struct arena *a, uint64_t name, const char *text, size_t size)
+{
+	const struct arena_note note = { ARENA_DOCUMENT, name, 7, 8 };
+
+	return arena_put(a, &note, text, size);
+}
+
+static void bytes_outlive_their_process(void **state)
+{
+	const struct memory *m = *state;
+	struct arena *a = arena_new(&m->handover->arena);
+	char *big = xcalloc(1, 1 << 20);
+	struct arena_bytes bytes;
+
+	memset(big, 'b', 1 << 20);
+	uint64_t first = put_text(a, 1, "first", 5),
+		 second = put_text(a, 2, big, 1 << 20),
+		 third = put_text(a, 3, "third", 5);
+
+	assert_true(first && second && third);
+	arena_drop(a, first);
+	arena_free(a);
+
+	a = arena_new(&m->handover->arena);
+	assert_false(arena_get(a, first, &bytes));
+	assert_true(arena_get(a, second, &bytes));
+	assert_int_equal(bytes.bytes, 1 << 20);
+	assert_memory_equal(bytes.data, big, 1 << 20);
+	assert_int_equal(bytes.note.name, 2);
+	assert_int_equal(bytes.note.generation, 7);
+	/* a number is never given twice, nor memory that is in use */
+	uint64_t fourth = put_text(a, 4, "fourth", 6);
+
+	assert_true(fourth > third);
+	assert_true(arena_get(a, third, &bytes));
+	assert_memory_equal(bytes.data, "third", 5);
+	arena_free(a);
+	free(big);
+}
+
+static void a_full_arena_keeps_no_more(void **state)
+{
+	const struct memory *m = *state;
+	struct arena *a = arena_new(&m->handover->arena);
+	const size_t size = 16u << 20;
+	char *big = xcalloc(1, size);
+	uint64_t ids[16];
+
+	for (unsigned i = 0; i < 16; i++)
+		assert_true((ids[i] = put_text(a, i, big, size)));
+	assert_false(put_text(a, 99, "x", 1));
+	arena_drop(a, ids[3]);
+	assert_true(put_text(a, 99, "x", 1));
+	assert_false(put_text(a, 99, big, size));
+	assert_false(put_text(NULL, 99, "x", 1));
+	assert_false(put_text(a, 99, "", 0));
+	arena_free(a);
+	free(big);
+}
+
+static void renderings_outlive_their_process(void **state)
+{
+	const struct memory *m = *state;
+	struct arena *arena = arena_new(&m->handover->arena);
+	struct pinned *p = pinned_new();
+
+	pinned_inherit(p, arena, 0);
+	for (uint64_t i = 1; i <= 3; i++) {
+		_cleanup_blob_ struct blob *blob = blob_new("0123", i, i, (int64_t)i);
+
+		pinned_add(p, i, blob, 0);
+	}
+	pinned_free(p);
+	arena_free(arena);
+
+	arena = arena_new(&m->handover->arena);
+	p = pinned_new();
+	pinned_inherit(p, arena, 0);
+	struct blob *blob = pinned_get(p, 2, 0);
+
+	assert_non_null(blob);
+	assert_int_equal(blob->size, 2);
+	assert_int_equal(blob->generation, 2);
+	blob_unref(blob);
+	/* what is dropped is dropped there, too */
+	uint64_t *dropped = NULL;
+
+	assert_int_equal(pinned_expire(p, 60 * NS_PER_S, &dropped), 3);
+	free(dropped);
+	pinned_free(p);
+	struct arena_bytes bytes;
+	uint32_t at = 0;
+
+	assert_false(arena_next(arena, &at, &bytes));
+	arena_free(arena);
+}
+
+/* ---- believed by nobody ---- */
+
+static void disturb(struct handover *h, size_t from, size_t n, unsigned *seed)
+{
+	char *at = (char *)h;
+
+	for (size_t i = 0; i < n; i++)
+		at[from + i] = (char)rand_r(seed);
+}
+
+static void take_over(struct handover *h)
+{
+	struct arena *arena = arena_new(&h->arena);
+	struct disks *disks = disks_new(65536);
+	struct pinned *pinned = pinned_new();
+	struct ledger *told = handover_told(h), *polls = handover_polls(h);
+	struct tree *tree = tree_new();
+	_cleanup_view_ struct view *view = tree_view(tree);
+	const struct disks_place place = { .key = 1 << 20, .view = view, .shared = true };
+	int64_t keep_ns = 0;
+	uint64_t *dropped = NULL;
+
+	disks_inherit(disks, h, arena, NS_PER_S);
+	pinned_inherit(pinned, arena, NS_PER_S);
+	blob_unref(disks_read(disks, &place, true, 2 * NS_PER_S));
+	disks_time(disks, &place, 1, true, 2 * NS_PER_S, &keep_ns);
+	blob_unref(disks_read_cached(disks, &place, 1, true, 2 * NS_PER_S));
+	(void)disks_sweep(disks, 100 * NS_PER_S);
+	(void)pinned_expire(pinned, 100 * NS_PER_S, &dropped);
+	free(dropped);
+	pinned_free(pinned);
+	disks_free(disks);
+	ledger_free(told);
+	ledger_free(polls);
+	arena_free(arena);
+	tree_free(tree);
+}
+
+/* Return: a place in the regions that processes believe something of. */
+static size_t some_place(const struct handover *h, unsigned *seed)
+{
+	const size_t regions[] = { offsetof(struct handover, workers),
+		offsetof(struct handover, told), offsetof(struct handover, polls),
+		offsetof(struct handover, latches), offsetof(struct handover, arena) };
+
+	(void)h;
+	return regions[(unsigned)rand_r(seed) % ARRAY_LEN(regions)] +
+		(unsigned)rand_r(seed) % 512;
+}
+
+static void what_was_left_may_be_anything(void **state)
+{
+	const struct memory *m = *state;
+	unsigned seed = 1;
+
+	for (unsigned i = 0; i < 1500; i++) {
+		struct arena *arena = arena_new(&m->handover->arena);
+		const struct arena_note note = { ARENA_IMAGE, 0, 1, 1 };
+		struct ledger *latches = handover_latches(m->handover);
+		uint32_t at = ledger_reserve(latches);
+		uint64_t id = arena_put(arena, &note, "image", 5);
+
+		if (at != LEDGER_NONE) {
+			struct latch_row *row = ledger_at(latches, at);
+
+			*row = (struct latch_row){ .image = id, .time_ns = 5 };
+			ledger_commit(latches, at, 1 << 20);
+		}
+		put_text(arena, i, "document", 8);
+		arena_free(arena);
+		ledger_free(latches);
+		disturb(m->handover, some_place(m->handover, &seed),
+			1 + (unsigned)rand_r(&seed) % 64, &seed);
+		/* how much there is: more than little takes long to look through */
+		m->handover->told_top %= 64;
+		m->handover->polls_top %= 64;
+		m->handover->latches_top %= 64;
+		m->handover->arena.top %= 64;
+		take_over(m->handover);
+	}
+}
+
+/* ---- the next worker ---- */
+
+#define MS NS_PER_MS
+
+static void who_serves_is_replaced_at_once(void **state)
+{
+	struct restart r = { 0 };
+	int64_t now = NS_PER_S;
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++) {
+		restart_ready(&r, now);
+		now += 100 * MS;
+		assert_int_equal(restart_ended(&r, now, false), 0);
+		assert_false(restart_distrusts(&r, now));
+		now += 30 * MS;
+	}
+}
+
+static void who_never_serves_is_replaced_more_and_more_slowly(void **state)
+{
+	struct restart r = { 0 };
+	int64_t now = NS_PER_S, before = 0, pause;
+	unsigned n = 0;
+
+	(void)state;
+	restart_ready(&r, now);
+	for (; (pause = restart_ended(&r, now, true)) >= 0; n++) {
+		assert_true(pause >= before && pause <= NS_PER_S);
+		before = pause;
+		now += pause + 10 * MS;
+		if (n >= 3)
+			assert_true(restart_distrusts(&r, now) || pause > 300 * MS);
+	}
+	/* nobody may wait for longer than ten seconds */
+	assert_true(now < 10 * NS_PER_S);
+	assert_true(n > 20);
+}
+
+static void crashes_a_second_apart_are_no_reason_for_distrust(void **state)
+{
+	struct restart r = { 0 };
+	int64_t now = NS_PER_S;
+
+	(void)state;
+	for (unsigned i = 0; i < 10; i++) {
+		restart_ready(&r, now);
+		now += 600 * MS;
+		(void)restart_ended(&r, now, true);
+		assert_false(restart_distrusts(&r, now));
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		restart_ready(&r, now);
+		now += 100 * MS;
+		(void)restart_ended(&r, now, true);
+	}
+	assert_true(restart_distrusts(&r, now));
+	assert_false(restart_distrusts(&r, now + NS_PER_S));
+}
+
+static void a_request_that_lasts_is_noticed(void **state)
+{
+	struct memory *m = *state;
+	struct watchdog w = { 0 };
+	int64_t now = NS_PER_S, since = now;
+
+	/* another request each time is no reason */
+	for (unsigned i = 0; i < 20; i++, now += NS_PER_S) {
+		m->handover->slots[2].head.bytes = 40;
+		m->handover->notes[2].received++;
+		assert_false(watchdog_look(&w, m->handover, false, now));
+	}
+	for (since = now; !watchdog_look(&w, m->handover, false, now); now += NS_PER_S)
+		assert_true(now - since < 10 * NS_PER_S);
+	assert_true(now - since >= WATCHDOG_NS - NS_PER_S);
+	m->handover->slots[2].head.bytes = 0;
+	assert_false(watchdog_look(&w, m->handover, false, now));
+}
+
+static void requests_that_nobody_reads_are_noticed(void **state)
+{
+	struct memory *m = *state;
+	struct watchdog w = { 0 };
+	int64_t now = NS_PER_S, since;
+
+	/* many wait, and they are read */
+	for (unsigned i = 0; i < 20; i++, now += NS_PER_S) {
+		m->handover->notes[i % HANDOVER_THREADS].received++;
+		assert_false(watchdog_look(&w, m->handover, true, now));
+	}
+	for (since = now; !watchdog_look(&w, m->handover, true, now); now += NS_PER_S)
+		assert_true(now - since < 10 * NS_PER_S);
+	watchdog_reset(&w);
+	for (unsigned i = 0; i < 20; i++, now += NS_PER_S)
+		assert_false(watchdog_look(&w, m->handover, false, now));
+}
+
+int main(void)
+{
+#define WITH_MEMORY(test) cmocka_unit_test_setup_teardown(test, make_memory, free_memory)
+	const struct CMUnitTest tests[] = {
+		WITH_MEMORY(only_what_fits_is_mapped),
+		WITH_MEMORY(rows_outlive_their_process),
+		WITH_MEMORY(a_full_ledger_says_so),
+		WITH_MEMORY(bytes_outlive_their_process),
+		WITH_MEMORY(a_full_arena_keeps_no_more),
+		WITH_MEMORY(renderings_outlive_their_process),
+		WITH_MEMORY(what_was_left_may_be_anything),
+		cmocka_unit_test(who_serves_is_replaced_at_once),
+		cmocka_unit_test(who_never_serves_is_replaced_more_and_more_slowly),
+		cmocka_unit_test(crashes_a_second_apart_are_no_reason_for_distrust),
+		WITH_MEMORY(a_request_that_lasts_is_noticed),
+		WITH_MEMORY(requests_that_nobody_reads_are_noticed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
