@@ -149,6 +149,20 @@ static void assert_throttled(struct qemu_cgroup *cg, uint64_t ms)
 	assert_int_equal(fact_u64(&s, VM_THROTTLED_TIME), ms * 1000000);
 }
 
+/* The same within some samples; until then it is what it was. */
+static void assert_throttled_soon(struct qemu_cgroup *cg, uint64_t before, uint64_t ms)
+{
+	for (int i = 0; i < 15; i++) {
+		struct vm_sample s = { 0 };
+
+		assert_true(qemu_cgroup_sample(cg, &s));
+		uint64_t ns = fact_u64(&s, VM_THROTTLED_TIME);
+
+		assert_true(ns == before * 1000000 || ns == ms * 1000000);
+	}
+	assert_throttled(cg, ms);
+}
+
 /* On a vCPU, on the VM, and above it: while nobody looks at the VM again. */
 static void a_quota_that_is_set_later_is_seen(void **state)
 {
@@ -177,7 +191,13 @@ static void a_quota_that_is_set_later_is_seen(void **state)
 		for (size_t k = 0; k < versions[i].n; k++) {
 			set_group(&f, versions[i].groups[k], versions[i].unit,
 				versions[i].ns_each, 7);
-			assert_throttled(&cg, 7 * (k + 1));
+			assert_throttled_soon(&cg, 7 * k, 7 * (k + 1));
+			/* from now on with each sample */
+			set_group(&f, versions[i].groups[k], versions[i].unit,
+				versions[i].ns_each, 9);
+			assert_throttled(&cg, 7 * k + 9);
+			set_group(&f, versions[i].groups[k], versions[i].unit,
+				versions[i].ns_each, 7);
 		}
 		qemu_cgroup_done(&cg);
 		fixture_done(&f);
@@ -221,14 +241,80 @@ static void groups_that_come_and_go_are_noticed(void **state)
 	assert_int_equal(unlinkat(f.fd, V2 SCOPE "/libvirt/vcpu0", AT_REMOVEDIR), 0);
 	qemu_cgroup_relist(&cg);
 	assert_throttled(&cg, 5);
-	/* and some without any sign */
+	/* one that is made after its thread was seen */
 	set_group(&f, V2 SCOPE "/libvirt/iothread1", "usec", 1000, 8);
-	for (int i = 0; i < 16; i++) {
+	assert_throttled_soon(&cg, 5, 13);
+	/* and some without any sign */
+	set_group(&f, V2 SCOPE "/libvirt/iothread2", "usec", 1000, 16);
+	for (int i = 0; i < 256; i++) {
 		struct vm_sample s = { 0 };
 
 		assert_true(qemu_cgroup_sample(&cg, &s));
 	}
-	assert_throttled(&cg, 13);
+	assert_throttled(&cg, 29);
+	qemu_cgroup_done(&cg);
+	fixture_done(&f);
+}
+
+/* A quota for vCPUs is set on all of them: what is shown has them all, or none. */
+static void quotas_that_are_set_together_are_seen_together(void **state)
+{
+	(void)state;
+	struct qemu_cgroup cg = QEMU_CGROUP_INIT;
+	struct fixture f;
+	char dir[128];
+
+	fixture_init(&f);
+	for (int ms = 0; ms <= 1; ms++) {
+		for (int i = 0; i < 40; i++) {
+			snprintf(dir, sizeof(dir), V2 SCOPE "/libvirt/vcpu%d", i);
+			set_group(&f, dir, "usec", 1000, (unsigned)ms);
+		}
+		if (!ms)
+			qemu_cgroup_open(f.fd, v2_text, EVERYTHING, &cg);
+		assert_throttled_soon(&cg, 0, 40 * (uint64_t)ms);
+	}
+	qemu_cgroup_done(&cg);
+	fixture_done(&f);
+}
+
+/* How often this process has called read() or the like; -1 if the kernel does not tell. */
+static long long read_calls(void)
+{
+	FILE *io = fopen("/proc/self/io", "re");
+	char line[64];
+	long long n = -1;
+
+	while (io && n < 0 && fgets(line, sizeof(line), io))
+		(void)sscanf(line, "syscr: %lld", &n);
+	if (io)
+		fclose(io);
+	return n;
+}
+
+/* Most VMs have none; then it must not cost a read for each vCPU and sample. */
+static void groups_without_a_quota_cost_little(void **state)
+{
+	(void)state;
+	struct qemu_cgroup cg = QEMU_CGROUP_INIT;
+	struct fixture f;
+	char dir[128];
+
+	if (read_calls() < 0)
+		skip();
+	fixture_init(&f);
+	for (int i = 0; i < 12; i++) {
+		snprintf(dir, sizeof(dir), V2 SCOPE "/libvirt/vcpu%d", i);
+		set_group(&f, dir, "usec", 1000, 0);
+	}
+	qemu_cgroup_open(f.fd, v2_text, READS(THROTTLE), &cg);
+	assert_throttled(&cg, 0);
+	long long before = read_calls();
+
+	for (int i = 0; i < 100; i++)
+		assert_throttled(&cg, 0);
+	/* each of the 14 once in 16 samples, and a few more to ask how many */
+	assert_in_range(read_calls() - before, 1, 105);
 	qemu_cgroup_done(&cg);
 	fixture_done(&f);
 }
@@ -247,6 +333,8 @@ static void without_the_controller_throttling_is_not_known(void **state)
 	assert_true(qemu_cgroup_sample(&cg, &s));
 	assert_false(s.facts[VM_THROTTLED_TIME].have);
 	set_group(&f, V2 SCOPE, "usec", 1000, 0);
+	for (int i = 0; i < 15; i++)
+		assert_true(qemu_cgroup_sample(&cg, &s));
 	assert_throttled(&cg, 0);
 	qemu_cgroup_done(&cg);
 	fixture_done(&f);
@@ -261,6 +349,8 @@ int main(void)
 		cmocka_unit_test(a_quota_that_is_set_later_is_seen),
 		cmocka_unit_test(groups_beside_the_vms_do_not_count),
 		cmocka_unit_test(groups_that_come_and_go_are_noticed),
+		cmocka_unit_test(quotas_that_are_set_together_are_seen_together),
+		cmocka_unit_test(groups_without_a_quota_cost_little),
 		cmocka_unit_test(without_the_controller_throttling_is_not_known),
 	};
 

@@ -20,13 +20,27 @@
 
 #define MAX_GROUPS 16384u /* of one VM; one for each vCPU is usual */
 
-/* Groups below the VM's are listed again after so many samples, whatever happened. */
-#define RELIST_SAMPLES 16u
+/*
+ * When groups below the VM's are listed again, in samples: soon after something showed that
+ * they may be others, for a group is made a little later than its thread, and seldom without.
+ */
+#define RELIST_SOON 16u
+#define RELIST_SELDOM 256u
+
+/* Each group is looked at within so many samples, even if it never told of a quota. */
+#define LOOK_SAMPLES 16u
+
+struct throttle {
+	uint64_t periods, throttled, time_ns;
+	bool have; /* of periods it tells, be it that there were none */
+};
 
 /* A group whose cpu.stat tells of a quota, or will once there is one. */
 struct quota_group {
-	char *path; /* below the VM's directory; NULL: above it */
-	int stat;   /* descriptor; -1: it went, or cannot be had now */
+	char *path;           /* below the VM's directory; NULL: above it */
+	int stat;             /* descriptor; -1: it went, or cannot be had now */
+	struct throttle last; /* what it told */
+	bool known;           /* that is true still */
 	bool seen;
 };
 
@@ -132,9 +146,10 @@ static int open_in(int dir, const char *name)
 
 /*
  * A quota may be set at any time: on the VM's group, on those of its threads up to two levels
- * below, and, by systemd, on any above.  So cpu.stat of all of them stays open; it tells of
- * periods as soon as the controller is there, and of none that were throttled while there is
- * no quota.
+ * below, and, by systemd, on any above.  So cpu.stat of all of them stays open.  It tells of
+ * periods as soon as the controller is there, and of none that have passed until there is a
+ * quota: those groups add nothing to the sums, and a few of them are looked at with each
+ * sample, in turn.  One that ever had a quota is read with each.
  */
 
 /* Descriptor of a directory's own, to be read as one; NULL with errno. */
@@ -226,7 +241,7 @@ static bool list_groups(struct qemu_cgroup *cg)
 	unsigned before = open_shortages();
 	size_t kept = cg->n_above, hint = 0;
 
-	cg->age = 0;
+	cg->relist_in = cg->relist ? RELIST_SOON : RELIST_SELDOM;
 	for (size_t i = cg->n_above; i < cg->n_groups; i++)
 		cg->groups[i].seen = false;
 	see_groups(cg, "", 2, &hint);
@@ -271,6 +286,7 @@ static void open_quotas(struct qemu_cgroup *cg, int root_fd, const char *text)
 	open_above(cg, root_fd, &place);
 	bool whole = open_shortages() == before;
 
+	cg->relist = true; /* its threads may have just begun */
 	cg->listed = list_groups(cg) && whole;
 	free(place.mount);
 }
@@ -384,16 +400,11 @@ static void sample_cpu(const struct qemu_cgroup *cg, struct vm_sample *out, bool
 	}
 }
 
-struct throttle {
-	uint64_t periods, throttled, time_ns;
-	bool have;  /* some group tells of periods */
-	bool whole; /* each was read */
-};
-
-/* Adds one group's.  Return: false if it cannot be read. */
-static bool add_throttle(struct quota_group *group, struct throttle *sum)
+/* Reads what the group tells now. */
+static void read_group(struct quota_group *group)
 {
-	uint64_t periods = 0, v = 0;
+	struct throttle told = { 0 };
+	uint64_t v = 0;
 	char text[2048];
 	ssize_t n =
 		group->stat < 0 ? -ENODEV : pread_text(group->stat, text, sizeof(text));
@@ -402,51 +413,93 @@ static bool add_throttle(struct quota_group *group, struct throttle *sum)
 		close_p(&group->stat);
 		group->stat = -1;
 	}
+	group->known = n >= 0;
 	if (n < 0)
-		return false;
+		return;
 	/* without the controller there are no quotas, and nothing tells of them */
-	if (!proc_find_u64(text, "nr_periods", &periods))
-		return true;
-	sum->have = true;
-	sum->periods += periods;
-	if (proc_find_u64(text, "nr_throttled", &v))
-		sum->throttled += v;
-	if (proc_find_u64(text, "throttled_usec", &v))
-		sum->time_ns += v * 1000;
-	else if (proc_find_u64(text, "throttled_time", &v))
-		sum->time_ns += v;
-	return true;
+	told.have = proc_find_u64(text, "nr_periods", &told.periods);
+	if (told.periods) {
+		(void)proc_find_u64(text, "nr_throttled", &told.throttled);
+		if (proc_find_u64(text, "throttled_usec", &v))
+			told.time_ns = v * 1000;
+		else
+			(void)proc_find_u64(text, "throttled_time", &told.time_ns);
+	}
+	group->last = told;
 }
 
-/* Clears *@there if a group is no more. */
-static struct throttle sum_throttles(struct qemu_cgroup *cg, bool *there)
+/* What an idle one tells is known without reading it: nothing. */
+static bool is_idle(const struct quota_group *group)
 {
-	struct throttle sum = { 0 };
+	return group->known && !group->last.periods;
+}
 
-	sum.whole = cg->listed;
-	for (size_t i = 0; i < cg->n_groups; i++) {
-		sum.whole &= add_throttle(&cg->groups[i], &sum);
-		*there &= cg->groups[i].stat >= 0;
+/* Looks at those idle ones whose turn it is.  Return: true if one is so no more. */
+static bool look_at_some(struct qemu_cgroup *cg)
+{
+	bool woke = false;
+
+	for (size_t i = cg->turn++ % LOOK_SAMPLES; i < cg->n_groups; i += LOOK_SAMPLES) {
+		struct quota_group *group = &cg->groups[i];
+
+		if (!is_idle(group))
+			continue;
+		read_group(group);
+		woke |= !is_idle(group);
 	}
-	return sum;
+	return woke;
+}
+
+/* A quota is hardly ever set on one of them alone. */
+static void read_groups(struct qemu_cgroup *cg)
+{
+	bool all = look_at_some(cg);
+
+	for (size_t i = 0; i < cg->n_groups; i++)
+		if (all || !is_idle(&cg->groups[i]))
+			read_group(&cg->groups[i]);
+}
+
+/*
+ * Adds up what the groups tell.  Clears *@there if one is no more.
+ * Return: false if one could not be read: the sum over some of them is not true.
+ */
+static bool sum_throttles(struct qemu_cgroup *cg, struct throttle *sum, bool *there)
+{
+	bool whole = cg->listed;
+
+	*sum = (struct throttle){ 0 };
+	read_groups(cg);
+	for (size_t i = 0; i < cg->n_groups; i++) {
+		const struct quota_group *group = &cg->groups[i];
+
+		sum->periods += group->last.periods;
+		sum->throttled += group->last.throttled;
+		sum->time_ns += group->last.time_ns;
+		sum->have |= group->last.have;
+		whole &= group->known;
+		*there &= group->stat >= 0;
+	}
+	return whole;
 }
 
 static void sample_throttle(struct qemu_cgroup *cg, struct vm_sample *out)
 {
 	bool there = true;
+	struct throttle sum;
 
 	if (cg->quota_dir < 0)
 		return;
-	if (cg->relist || ++cg->age >= RELIST_SAMPLES)
+	if (cg->relist || !--cg->relist_in)
 		(void)list_groups(cg);
-	struct throttle sum = sum_throttles(cg, &there);
+	bool whole = sum_throttles(cg, &sum, &there);
 
 	if (!there) {
+		cg->relist = true;
 		(void)list_groups(cg);
-		sum = sum_throttles(cg, &there);
+		whole = sum_throttles(cg, &sum, &there);
 	}
-	/* the sum over some of them is not true */
-	if (!sum.whole)
+	if (!whole)
 		return;
 	cg->uncounted = !sum.have;
 	if (!sum.have)

@@ -22,10 +22,11 @@ struct qemu_cgroup {
 	int quota_dir;
 	struct quota_group *groups; /* those above come first */
 	size_t n_groups, cap_groups, n_above;
-	unsigned age;   /* samples since those below were listed */
-	bool relist;    /* they may be others now */
-	bool listed;    /* all of them, and those above, at least once */
-	bool uncounted; /* none of them tells of periods: there is no controller */
+	unsigned turn;      /* counts samples: which groups to look at */
+	unsigned relist_in; /* samples until those below are listed again */
+	bool relist;        /* they may be others now */
+	bool listed;        /* all of them, and those above, at least once */
+	bool uncounted;     /* none of them tells of periods: there is no controller */
 };
 
 #define QEMU_CGROUP_INIT                                                                 \
@@ -47,7 +48,8 @@ void qemu_cgroup_done(struct qemu_cgroup *cg);
 
 /*
  * Adds what can be read to @out: VM_CPU_*, VM_THROTTLE*, VM_CGROUP_MEMORY, VM_PRESSURE_*.
- * Groups below the VM's that come and go are noticed within some samples.
+ * Groups below the VM's that come and go, and a quota that is set on one for the first time,
+ * are noticed within some samples.
  * Return: false if the VM's group is no more: the process must be in another one.
  */
 bool qemu_cgroup_sample(struct qemu_cgroup *cg, struct vm_sample *out);
