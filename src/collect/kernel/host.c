@@ -60,7 +60,6 @@ struct host {
 
 	int64_t period_ns; /* of the plan in force */
 	struct host_rates rates;
-	uint64_t highest[HOST_KEY_COUNT]; /* of counters */
 };
 
 struct host *host_new(int root_fd)
@@ -445,28 +444,6 @@ static void sample_cpus(struct host *host)
 		set(host, HOST_CPU_FREQUENCY, value_u64(host->mhz));
 }
 
-/*
- * The kernel takes some of what it counted back: idle and iowait are guesses of a CPU's
- * state that is not its own, steal is a hypervisor's.  They go on when they have caught up.
- */
-static void hold_counters(struct host *host)
-{
-#define KIND_OF(key, name, type, unit, kind, ...) [HOST_##key] = KIND_##kind,
-	static const enum catalogue_kind kinds[] = { HOST_SOURCES(KIND_OF) };
-#undef KIND_OF
-	static_assert(ARRAY_LEN(kinds) == HOST_KEY_COUNT, "a kind for each figure");
-
-	for (size_t i = 0; i < HOST_KEY_COUNT; i++) {
-		struct fact *fact = &host->facts[i];
-
-		if (kinds[i] != KIND_COUNTER || !fact->have)
-			continue;
-		if (fact->value.u < host->highest[i])
-			fact->value.u = host->highest[i];
-		host->highest[i] = fact->value.u;
-	}
-}
-
 /* Of what was read, @read, and is not there: what makes a rate may be, and it not yet. */
 static void set_absent(struct host *host, uint64_t read)
 {
@@ -507,7 +484,6 @@ static void sample_all(struct host *host, uint64_t reads, int64_t period_ns)
 		if (!host->failed)
 			set_absent(host, steps[i].reads);
 	}
-	hold_counters(host);
 }
 
 struct fact host_fact(const struct host *host, enum host_key key)

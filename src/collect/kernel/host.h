@@ -24,8 +24,8 @@ void host_free(struct host *host); /* NULL is accepted */
 
 /*
  * Samples what @plan has of the host, and what figures of all VMs are made of.  Rates need
- * two samples half a period apart; until then the ones before stand, at first none.  What the
- * catalogue calls a counter never falls.  Return: a list owned by the caller.
+ * two samples half a period apart; until then the ones before stand, at first none.  Counters
+ * are as the kernel tells them: model/counters.h.  Return: a list owned by the caller.
  */
 struct metric_list *host_sample(struct host *host, const struct plan *plan);
 
