@@ -157,21 +157,29 @@ static bool is_real(const struct metric *m)
 	return m->value.type == METRIC_REAL32 || m->value.type == METRIC_REAL64;
 }
 
+/* A name's hash; a list has each device's name but once, and often that of one alone. */
+struct device_hash {
+	const char *device;
+	uint64_t hash;
+};
+
 /* Devices have other numbers when one is plugged before them, but keep their names. */
-static uint64_t key_of(const struct metric *m)
+static uint64_t key_of(const struct metric *m, struct device_hash *last)
 {
 	if (!m->device)
 		return m->label->series;
-	uint64_t parts[] = { m->label->family, siphash24(m->device, strlen(m->device)) };
-	uint64_t key = siphash24(parts, sizeof(parts));
+	if (m->device != last->device)
+		*last = (struct device_hash){ m->device,
+			siphash24(m->device, strlen(m->device)) };
+	uint64_t key = m->label->family ^ last->hash; /* a hash, too */
 
 	return key ? key : 1;
 }
 
-static void settle(struct counters *counters, struct metric *m)
+static void settle(struct counters *counters, struct metric *m, struct device_hash *last)
 {
 	bool real = is_real(m);
-	struct series *s = find(counters, key_of(m));
+	struct series *s = find(counters, key_of(m, last));
 
 	if (!s)
 		return;
@@ -190,12 +198,14 @@ static void settle(struct counters *counters, struct metric *m)
 
 void counters_settle(struct counters *counters, struct metric_list *list)
 {
+	struct device_hash last = { 0 };
+
 	for (size_t i = 0; i < list->n; i++) {
 		struct metric *m = &list->metrics[i];
 		const struct catalogue_entry *e = m->label->spec->entry;
 
 		if (e && e->kind == KIND_COUNTER && m->available &&
 			m->value.type != METRIC_STRING)
-			settle(counters, m);
+			settle(counters, m, &last);
 	}
 }
