@@ -297,7 +297,9 @@ static void apply(struct worker *w, struct conf *conf)
 static void reload(struct worker *w)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	struct conf_report report = { .text = &text, .tolerant = true };
+	struct conf_report report = {
+		.text = &text, .tolerant = true, .in_force = w->conf
+	};
 	struct conf *conf = NULL;
 
 	int r = conf_load(w->params->config_file, &report, &conf);

@@ -34,14 +34,28 @@
 #define PERIOD_MAX_S 86400.0
 
 /*
- * The table of <globals>: an element's place, and the function that reads it.  A setting
- * that is absent keeps the default of conf_new().
+ * The table of <globals>: an element's place, the function that reads it, and where in the
+ * configuration to.  A setting that is absent keeps the default of conf_new().
  */
 struct setting {
 	const char *parent, *name;
-	bool many;
 	void (*read)(struct conf_reader *rd, xmlNode *node, struct conf *conf);
+	enum {
+		NOTHING,
+		PLAIN,
+		TEXT,
+		BITS
+	} kind;          /* BITS: of many elements, one for each */
+	size_t at, size; /* of the field or, if PLAIN, fields */
 };
+
+#define FIELDS(first, last)                                                              \
+	PLAIN, offsetof(struct conf, first),                                             \
+		offsetof(struct conf, last) + sizeof(((struct conf *)NULL)->last) -      \
+		offsetof(struct conf, first)
+#define FIELD(field) FIELDS(field, field)
+#define TEXT_FIELD(field) TEXT, offsetof(struct conf, field), 0
+#define BITS_FIELD(field) BITS, offsetof(struct conf, field), 0
 
 /* Free text that nobody needs. */
 static void read_disk_name(struct conf_reader *rd, xmlNode *node, struct conf *conf)
@@ -266,25 +280,68 @@ static void read_disk_group(struct conf_reader *rd, xmlNode *node, struct conf *
 	conf->has_disk_gid = group_of(rd, node, &conf->disk_gid);
 }
 
+static_assert(offsetof(struct conf, has_disk_gid) < offsetof(struct conf, disk_gid),
+	"fields of one setting, in a row");
+
 static const struct setting settings[] = {
-	{ "disk", "name", false, read_disk_name },
-	{ "disk", "path", false, read_disk_path },
-	{ "disk", "size", false, read_disk_size },
-	{ "disk", "mode", false, read_disk_mode },
-	{ "disk", "group", false, read_disk_group },
-	{ "virtio", "channel_path", false, read_channel_path },
-	{ "virtio", "max_channels", false, read_max_channels },
-	{ "virtio", "expiration_time", false, read_expiration },
-	{ "globals", "update_period", false, read_period },
-	{ "globals", "slow_period", false, read_slow_period },
-	{ "globals", "path", false, read_action_path },
-	{ "globals", "transport", true, read_transport },
-	{ "actions", "user", false, read_action_user },
-	{ "actions", "timeout", false, read_action_timeout },
-	{ "actions", "max_parallel", false, read_max_parallel },
-	{ "filesystem", "mode", false, read_mode },
-	{ "filesystem", "group", false, read_group },
+	{ "disk", "name", read_disk_name, NOTHING, 0, 0 },
+	{ "disk", "path", read_disk_path, TEXT_FIELD(disk_path) },
+	{ "disk", "size", read_disk_size, FIELD(disk_size_bytes) },
+	{ "disk", "mode", read_disk_mode, FIELD(disk_mode) },
+	{ "disk", "group", read_disk_group, FIELDS(has_disk_gid, disk_gid) },
+	{ "virtio", "channel_path", read_channel_path, NOTHING, 0, 0 },
+	{ "virtio", "max_channels", read_max_channels, FIELD(max_channels) },
+	{ "virtio", "expiration_time", read_expiration, FIELD(expiration_ns) },
+	{ "globals", "update_period", read_period, FIELD(period_ns) },
+	{ "globals", "slow_period", read_slow_period, FIELD(slow_period_ns) },
+	{ "globals", "path", read_action_path, TEXT_FIELD(action_path) },
+	{ "globals", "transport", read_transport, BITS_FIELD(transports) },
+	{ "actions", "user", read_action_user, TEXT_FIELD(action_user) },
+	{ "actions", "timeout", read_action_timeout, FIELD(action_timeout_ns) },
+	{ "actions", "max_parallel", read_max_parallel, FIELD(action_max_parallel) },
+	{ "filesystem", "mode", read_mode, FIELD(file_mode) },
+	{ "filesystem", "group", read_group, FIELD(file_gid) },
 };
+
+static void keep_text(char **text, char *const *in_force)
+{
+	free(*text);
+	*text = *in_force ? xstrdup(*in_force) : NULL;
+}
+
+/* The value in force stays; of a set, all that is in it. */
+static void keep(
+	const struct setting *setting, struct conf *conf, const struct conf *in_force)
+{
+	void *to = (char *)conf + setting->at;
+	const void *from = (const char *)in_force + setting->at;
+
+	if (setting->kind == TEXT)
+		keep_text(to, from);
+	else if (setting->kind == BITS)
+		*(unsigned *)to |= *(const unsigned *)from;
+	else
+		memcpy(to, from, setting->size);
+}
+
+/* Reads a setting, and says what becomes of one that cannot be used. */
+static void read_setting(struct conf_reader *rd, const struct setting *setting,
+	xmlNode *node, struct conf *conf)
+{
+	const struct conf *in_force = rd->report->in_force;
+
+	rd->unusable = false;
+	setting->read(rd, node, conf);
+	if (!rd->unusable)
+		return;
+	if (in_force && setting->kind != NOTHING) {
+		keep(setting, conf, in_force);
+		conf_reader_note(rd, node, "the value of <%s> that is in force stays",
+			setting->name);
+	} else {
+		conf_reader_note(rd, node, "this <%s> is passed over", setting->name);
+	}
+}
 
 static bool is_section(const char *name)
 {
@@ -335,15 +392,12 @@ static void read_settings(struct conf_reader *rd, xmlNode *parent, struct conf *
 
 		conf_reader_check_attributes(
 			rd, node, strcmp(name, "size") ? no_attributes : size_attributes);
-		if ((!setting || !setting->many) && conf_reader_seen_before(node)) {
+		if ((!setting || setting->kind != BITS) &&
+			conf_reader_seen_before(node)) {
 			conf_reader_odd(rd, node,
 				"<%s> stands more than once; the first counts", name);
 		} else if (setting) {
-			rd->unusable = false;
-			setting->read(rd, node, conf);
-			if (rd->unusable)
-				conf_reader_note(
-					rd, node, "this <%s> is passed over", name);
+			read_setting(rd, setting, node, conf);
 		} else if (!strcmp(parent_name, "globals") && is_section(name)) {
 			read_settings(rd, node, conf);
 		} else {

@@ -55,8 +55,10 @@ struct conf {
 struct conf_report {
 	struct strbuf *text; /* lines are appended */
 	bool tolerant;       /* mistakes are warnings, with what becomes of each */
-	unsigned errors;     /* mistakes, however they are called */
-	unsigned warnings;   /* others */
+	/* at a reload: whose settings stay where the file's cannot be used; NULL: defaults */
+	const struct conf *in_force;
+	unsigned errors;   /* mistakes, however they are called */
+	unsigned warnings; /* others */
 };
 
 /*

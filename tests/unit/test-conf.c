@@ -360,6 +360,98 @@ static void a_mistake_opens_nothing(void **state)
 	conf_unref(conf);
 }
 
+/* Each setting with a value that is not the default, and with one that is none. */
+static const struct {
+	const char *parent, *name, *good, *bad;
+} in_force[] = {
+	{ "disk", "path", "/there", "here" },
+	{ "disk", "size unit='k'", "256", "-1" },
+	{ "disk", "mode", "0440", "rw" },
+	{ "disk", "group", "daemon", "no such group" },
+	{ "virtio", "max_channels", "7", "many" },
+	{ "virtio", "expiration_time", "99", "never" },
+	{ NULL, "update_period", "2", "0" },
+	{ NULL, "slow_period", "8", "slow" },
+	{ NULL, "path", "/opt/bin", "" },
+	{ NULL, "transport", "virtio", "viritio" },
+	{ "actions", "user", "daemon", "" },
+	{ "actions", "timeout", "33", "1e9" },
+	{ "actions", "max_parallel", "9", "0" },
+	{ "filesystem", "mode", "0040", "0999" },
+	{ "filesystem", "group", "daemon", "no such group" },
+};
+
+/* With one of them bad; ARRAY_LEN(in_force): with none. */
+static void one_is_bad(size_t bad, struct strbuf *xml)
+{
+	strbuf_clear(xml);
+	strbuf_adds(xml, "<vhostmd><globals>");
+	for (size_t i = 0; i < ARRAY_LEN(in_force); i++) {
+		const char *name = in_force[i].name, *parent = in_force[i].parent;
+		bool first = !i || in_force[i - 1].parent != parent;
+		bool last =
+			i + 1 == ARRAY_LEN(in_force) || in_force[i + 1].parent != parent;
+
+		if (parent && first)
+			strbuf_addf(xml, "<%s>", parent);
+		strbuf_addf(xml, "<%s>%s</%.*s>", name,
+			i == bad ? in_force[i].bad : in_force[i].good,
+			(int)strcspn(name, " "), name);
+		if (parent && last)
+			strbuf_addf(xml, "</%s>", parent);
+	}
+	strbuf_adds(xml, "</globals><metrics/></vhostmd>");
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b && !strcmp(a, b);
+}
+
+static bool same_settings(const struct conf *a, const struct conf *b)
+{
+	return a->transports == b->transports && a->period_ns == b->period_ns &&
+		a->slow_period_ns == b->slow_period_ns &&
+		same_text(a->disk_path, b->disk_path) &&
+		a->disk_size_bytes == b->disk_size_bytes &&
+		a->disk_mode == b->disk_mode && a->has_disk_gid && b->has_disk_gid &&
+		a->disk_gid == b->disk_gid && a->max_channels == b->max_channels &&
+		a->expiration_ns == b->expiration_ns &&
+		same_text(a->action_path, b->action_path) &&
+		same_text(a->action_user, b->action_user) &&
+		a->action_timeout_ns == b->action_timeout_ns &&
+		a->action_max_parallel == b->action_max_parallel &&
+		a->file_mode == b->file_mode && a->file_gid == b->file_gid;
+}
+
+static void at_a_reload_a_bad_setting_keeps_the_value_in_force(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT, xml = STRBUF_INIT;
+	struct conf *before = NULL;
+
+	one_is_bad(ARRAY_LEN(in_force), &xml);
+	assert_int_equal(run(strbuf_str(&xml), &text, &before), 0);
+	for (size_t i = 0; i < ARRAY_LEN(in_force); i++) {
+		struct conf_report report = {
+			.text = &text, .tolerant = true, .in_force = before
+		};
+		struct conf *conf = NULL;
+
+		one_is_bad(i, &xml);
+		strbuf_clear(&text);
+		assert_int_equal(
+			conf_parse(xml.data, xml.len, "t.conf", &report, &conf), 0);
+		assert_int_equal(report.errors, 1);
+		if (!same_settings(conf, before))
+			fail_msg("another configuration for a bad %s: %s",
+				in_force[i].name, strbuf_str(&text));
+		assert_non_null(strstr(strbuf_str(&text), "that is in force stays\n"));
+		conf_unref(conf);
+	}
+	conf_unref(before);
+}
+
 static void a_group_has_its_unit(void **state)
 {
 	(void)state;
@@ -593,6 +685,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_used_costs_nothing_else),
 		cmocka_unit_test(what_can_be_understood_is_used),
 		cmocka_unit_test(a_mistake_opens_nothing),
+		cmocka_unit_test(at_a_reload_a_bad_setting_keeps_the_value_in_force),
 		cmocka_unit_test(a_group_has_its_unit),
 		cmocka_unit_test(disks_are_for_qemu),
 		cmocka_unit_test(malformed_documents_are_refused),
