@@ -323,7 +323,7 @@ wait_for 10 has_value "$mnt/metrics/host/Second" || fail "reload of a smaller on
 
 # one with mistakes, at a reload and at the start, costs what they stand in
 sed 's/<metrics>/&<metric type="float" context="host"><name>Bad<\/name><action>echo 1<\/action><\/metric>/
-	s/Second/Third/; s/unit="k"/unit="KiB"/; s/echo second/date +%s%N/' \
+	s/Second/Third/; s/>128</>big</; s/echo second/date +%s%N/' \
 	"$tmp/shared.conf" >"$tmp/mistakes.conf"
 "$vhostmd" --check-config "$tmp/mistakes.conf" 2>"$tmp/err" && fail "mistakes pass the check"
 assert_eq "mistakes" "$(grep -c '^.*:[0-9]*: error: ' "$tmp/err")" 2
@@ -332,6 +332,7 @@ kill -HUP "$keeper"
 wait_for 10 has_value "$mnt/metrics/host/Third" || fail "a mistake costs the other metrics"
 logged "$tmp/shared.conf:2: warning: type must be .*'float'" || fail "no word on the mistake"
 logged "metric 'Bad' is left out" || fail "no word on what becomes of it"
+assert_eq "size that is in force" "$(stat -c %s "$mnt/disk/vhostmd0.img")" 131072
 before=$(cat "$mnt/metrics/host/Third")
 later() { [ "$(cat "$mnt/metrics/host/Third")" -gt "$before" ]; }
 wait_for 10 later || fail "the others stand still"
