@@ -94,10 +94,8 @@ void disk_room_describe(const struct conf *conf, struct strbuf *out)
 			"  room on a private disk: about %" PRIu64 " virtual CPUs\n",
 			count(size, need.host + need.vm + devices, need.vcpu));
 	else if (conf->transports & TRANSPORT_VBD)
-		strbuf_addf(out, "  room on a private disk: %s\n",
-			size > need.host + need.vm + devices
-				? "any number of virtual CPUs"
-				: "not for all metrics");
+		strbuf_addf(out, "  room on a private disk: %sfor all metrics\n",
+			size > need.host + need.vm + devices ? "" : "not ");
 	if (usual && conf_has_shared_disk(conf))
 		strbuf_addf(out,
 			"  room on the shared disk: about %" PRIu64

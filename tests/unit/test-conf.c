@@ -452,6 +452,36 @@ static void at_a_reload_a_bad_setting_keeps_the_value_in_force(void **state)
 	conf_unref(before);
 }
 
+/* Virtual CPUs are told of only where they take room. */
+static void what_has_room_is_described(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *source, *room;
+	} cases[] = {
+		{ "cpu.time", "room on a private disk: for all metrics\n" },
+		{ "block.*.rd.bytes", "room on a private disk: for all metrics\n" },
+		{ "vcpu.*.delay", " virtual CPUs\n" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT, out = STRBUF_INIT;
+		_cleanup_free_ char *xml =
+			xasprintf("<vhostmd><globals/><metrics><metric context='vm'>"
+				  "<name>%s</name><source>%s</source></metric>"
+				  "</metrics></vhostmd>",
+				cases[i].source, cases[i].source);
+		struct conf *conf = NULL;
+
+		assert_int_equal(run(xml, &text, &conf), 0);
+		conf_describe(conf, &out);
+		if (!strstr(strbuf_str(&out), cases[i].room))
+			fail_msg("no '%s' in: %s", cases[i].room, strbuf_str(&out));
+		assert_null(strstr(strbuf_str(&out), "any number"));
+		conf_unref(conf);
+	}
+}
+
 static void a_group_has_its_unit(void **state)
 {
 	(void)state;
@@ -686,6 +716,7 @@ int main(void)
 		cmocka_unit_test(what_can_be_understood_is_used),
 		cmocka_unit_test(a_mistake_opens_nothing),
 		cmocka_unit_test(at_a_reload_a_bad_setting_keeps_the_value_in_force),
+		cmocka_unit_test(what_has_room_is_described),
 		cmocka_unit_test(a_group_has_its_unit),
 		cmocka_unit_test(disks_are_for_qemu),
 		cmocka_unit_test(malformed_documents_are_refused),
