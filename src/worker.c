@@ -278,7 +278,7 @@ static void on_plan(void *ctx, const struct plan *plan)
 	struct channels_config chc = channels_config(w->conf);
 
 	atomic_store(&w->period_ns, plan->settings.period_ns);
-	disks_set_size(w->disks, w->conf->disk_size_bytes);
+	disks_set_size(w->disks, w->conf->disk_size_bytes, clock_mono_ns());
 	content_set_config(w->content, &cc);
 	channels_set_config(w->channels, &chc);
 }

@@ -31,6 +31,7 @@ struct snapshot {
 	uint64_t name_hash;      /* a VM's: of its name */
 	uint64_t shape;          /* hash of all metrics' names */
 	int64_t shape_ns;        /* real time since when that is so; set by the maker */
+	int64_t started_mono_ns; /* a VM's: run.started_mono_ns; set by the maker */
 	uint64_t generation;     /* of the publication that made it */
 	int64_t time_ns;         /* real time of the newest sample; 0: none yet */
 	int64_t updated_mono_ns; /* monotonic time of the last update; 0: none yet */

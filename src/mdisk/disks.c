@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +12,7 @@
 #include "handover/handover.h"
 #include "mdisk/image.h"
 #include "mdisk/lack.h"
+#include "mdisk/sizes.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/lock.h"
@@ -102,7 +102,7 @@ struct disk {
 };
 
 struct disks {
-	_Atomic uint64_t size_bytes;
+	struct sizes sizes;
 	struct lack *lack;
 	struct lock lock; /* guards the table */
 	struct disk *buckets[N_BUCKETS];
@@ -125,7 +125,7 @@ struct disks *disks_new(uint64_t size_bytes)
 {
 	struct disks *disks = xcalloc(1, sizeof(*disks));
 
-	atomic_init(&disks->size_bytes, size_bytes);
+	sizes_init(&disks->sizes, size_bytes);
 	disks->lack = lack_new();
 	lock_init(&disks->lock);
 	lock_init(&disks->shared_lock);
@@ -154,6 +154,7 @@ void disks_free(struct disks *disks)
 	blob_unref(disks->shared);
 	ledger_free(disks->latches);
 	lack_free(disks->lack);
+	sizes_done(&disks->sizes);
 	lock_done(&disks->shared_lock);
 	lock_done(&disks->lock);
 	free(disks);
@@ -161,13 +162,31 @@ void disks_free(struct disks *disks)
 
 uint64_t disks_size(struct disks *disks)
 {
-	return atomic_load(&disks->size_bytes);
+	return sizes_now(&disks->sizes);
 }
 
-void disks_set_size(struct disks *disks, uint64_t size_bytes)
+void disks_set_size(struct disks *disks, uint64_t size_bytes, int64_t now_ns)
 {
-	if (atomic_exchange(&disks->size_bytes, size_bytes) != size_bytes)
+	/* the kernel may have been told the old one just now, and tell it for a while */
+	if (sizes_set(&disks->sizes, size_bytes, now_ns + KEPT_NS) != size_bytes)
 		lack_forget(disks->lack);
+}
+
+/*
+ * What those who may have opened a disk take for its size: its VM since it started; and each
+ * VM that runs may have the shared disk.
+ */
+static uint64_t known_size(struct disks *disks, const struct disks_place *place)
+{
+	const struct view *view = place->view;
+	int64_t since_ns = INT64_MAX;
+
+	if (place->vm)
+		since_ns = place->vm->started_mono_ns;
+	for (size_t i = 0; place->shared && i < view->n_vms; i++)
+		if (view->vms[i]->started_mono_ns < since_ns)
+			since_ns = view->vms[i]->started_mono_ns;
+	return sizes_since(&disks->sizes, since_ns);
 }
 
 void disks_status(struct disks *disks, const struct view *view, struct strbuf *out)
@@ -193,6 +212,21 @@ static void keep_image(struct disks *disks, struct blob *image)
 
 	if (kept)
 		blob_set_kept(image, kept, let_go, disks);
+}
+
+/* @content: of what @place shows.  Return: its image, owned by the caller. */
+static struct blob *make_image(struct disks *disks, const struct disks_place *place,
+	struct strbuf *content, int64_t time_ns, int64_t now_ns)
+{
+	uint64_t size = known_size(disks, place);
+	size_t left_out = 0;
+	struct blob *image = image_new(
+		content, place->view->generation, time_ns, now_ns, size, &left_out);
+
+	lack_note(disks->lack, place,
+		(struct room){ left_out, size, size < disks_size(disks) }, now_ns);
+	keep_image(disks, image);
+	return image;
 }
 
 static void forget_latch(struct disks *disks, struct disk *disk)
@@ -549,18 +583,11 @@ static struct blob *render_private(
 	const struct view *view = place->view;
 	struct snapshot *vm = place->vm;
 	int64_t time_ns = view->host->time_ns;
-	uint64_t size = disks_size(disks);
-	size_t left_out = 0;
 
 	render_xml_private(view->host, vm, false, &content);
 	if (vm && vm->time_ns > time_ns)
 		time_ns = vm->time_ns;
-	struct blob *image =
-		image_new(&content, view->generation, time_ns, now_ns, size, &left_out);
-
-	lack_note(disks->lack, place, left_out, size, now_ns);
-	keep_image(disks, image);
-	return image;
+	return make_image(disks, place, &content, time_ns, now_ns);
 }
 
 static struct blob *render_all(
@@ -568,16 +595,9 @@ static struct blob *render_all(
 {
 	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
 	const struct blob *all = render_xml_view(place->view);
-	uint64_t size = disks_size(disks);
-	size_t left_out = 0;
 
 	strbuf_add(&content, all->data, all->size);
-	struct blob *image = image_new(
-		&content, place->view->generation, all->time_ns, now_ns, size, &left_out);
-
-	lack_note(disks->lack, place, left_out, size, now_ns);
-	keep_image(disks, image);
-	return image;
+	return make_image(disks, place, &content, all->time_ns, now_ns);
 }
 
 /* Each reader of the shared disk has a latch of his own; the image is made once for all. */

@@ -43,8 +43,12 @@ void disks_inherit(struct disks *disks, struct handover *handover, struct arena 
 
 uint64_t disks_size(struct disks *disks);
 
-/* After a reload.  Images that are being read stay as they are. */
-void disks_set_size(struct disks *disks, uint64_t size_bytes);
+/*
+ * After a reload.  Images that are being read stay as they are.  A VM whose disk was smaller
+ * at any time since it started finds a whole document within that size until it ends; so
+ * does the shared disk, as long as such a VM runs.  @now_ns: monotonic.
+ */
+void disks_set_size(struct disks *disks, uint64_t size_bytes, int64_t now_ns);
 
 /* Appends lines for status.  @view: the newest. */
 void disks_status(struct disks *disks, const struct view *view, struct strbuf *out);

@@ -128,18 +128,28 @@ static bool note_room_locked(
 	return true;
 }
 
-void lack_note(struct lack *lack, const struct disks_place *place, size_t n,
-	uint64_t disk_bytes, int64_t now_ns)
+static void log_lack(const struct disks_place *place, const struct room *room)
+{
+	log_error("the disk of %s is too small: its %" PRIu64
+		  " bytes leave out the last %zu metrics; %s",
+		whose(place), room->bytes, room->left_out,
+		!room->old ? "raise <size>"
+			: place->shared
+			? "VMs that ran before <size> was raised have to "
+			  "start anew"
+			: "it has to start anew to see that <size> was raised");
+}
+
+void lack_note(struct lack *lack, const struct disks_place *place, struct room room,
+	int64_t now_ns)
 {
 	lock_take(&lack->lock);
-	bool news = n ? note_lack_locked(lack, place, n, now_ns)
-		      : note_room_locked(lack, place, now_ns);
+	bool news = room.left_out ? note_lack_locked(lack, place, room.left_out, now_ns)
+				  : note_room_locked(lack, place, now_ns);
 
 	lock_release(&lack->lock);
-	if (news && n)
-		log_error("the disk of %s is too small: its %" PRIu64
-			  " bytes leave out the last %zu metrics; raise <size>",
-			whose(place), disk_bytes, n);
+	if (news && room.left_out)
+		log_lack(place, &room);
 	else if (news)
 		log_info("the disk of %s has room for all metrics again", whose(place));
 }

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,9 +18,16 @@ struct view;
 struct lack *lack_new(void);
 void lack_free(struct lack *lack); /* NULL is accepted */
 
-/* An image was made.  @n: how many metrics it lacks.  @now_ns: monotonic. */
-void lack_note(struct lack *lack, const struct disks_place *place, size_t n,
-	uint64_t disk_bytes, int64_t now_ns);
+/* What an image had. */
+struct room {
+	size_t left_out; /* metrics */
+	uint64_t bytes;
+	bool old; /* the disk is larger, but there are VMs that do not know it yet */
+};
+
+/* An image was made.  @now_ns: monotonic. */
+void lack_note(struct lack *lack, const struct disks_place *place, struct room room,
+	int64_t now_ns);
 
 /* Disks have another size: whatever was known is of the old one. */
 void lack_forget(struct lack *lack);

@@ -132,6 +132,8 @@ static struct snapshot *scope_snapshot(
 			snapshot_new(run ? &run->ident : NULL, board->generation,
 				scope->lanes, scope->n_lanes, scope->updated_mono_ns);
 
+		if (run)
+			s->started_mono_ns = atomic_load(&run->started_mono_ns);
 		if (s->shape == scope->shape && scope->shape_ns)
 			s->shape_ns = scope->shape_ns;
 		else

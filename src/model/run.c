@@ -22,6 +22,8 @@ struct run *run_new(const struct vm_ident *ident, enum hypervisor hypervisor)
 	run->key = uuid_key(&ident->uuid);
 	run->hypervisor = hypervisor;
 	run->since_mono_ns = clock_mono_ns();
+	if (hypervisor == HYPERVISOR_OTHER)
+		atomic_init(&run->started_mono_ns, run->since_mono_ns);
 	atomic_init(&run->stat_fd, -1);
 	return run;
 }

@@ -52,7 +52,9 @@ struct run {
 	_Atomic uint64_t vcpus, rss_kib, balloon_kib;
 	/* told by who finds the process; 0: not known.  The session never changes. */
 	_Atomic uint64_t session, shares;
-	_Atomic int stat_fd; /* /proc/<pid>/stat of its process; -1: not known */
+	_Atomic int64_t
+		started_mono_ns; /* its process; of another hypervisor's: since_mono_ns */
+	_Atomic int stat_fd;     /* /proc/<pid>/stat of its process; -1: not known */
 	_Atomic bool
 		no_process; /* there is none that can be read, and none is looked for */
 

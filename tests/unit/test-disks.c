@@ -209,7 +209,7 @@ static void a_disk_that_is_too_small_leaves_metrics_out(void **state)
 	publish(tree, 4, big, false);
 	assert_status(disks, tree, 1, 2);
 	/* another size: all of it is old */
-	disks_set_size(disks, DISK_BLOCK_BYTES);
+	disks_set_size(disks, DISK_BLOCK_BYTES, 350000 * NS_PER_MS);
 	assert_status(disks, tree, 0, 0);
 	assert_left_out(disks, tree, true, 400000, 0);
 	free(big);
@@ -743,7 +743,8 @@ static void readers_race_with_updates(void **state)
 			pthread_create(&threads[i], NULL, disk_reader, &race), 0);
 	for (uint64_t gen = 1; gen < 500; gen++) {
 		publish(race.tree, gen, gen % 2 ? "12" : "21", gen % 3);
-		disks_set_size(race.disks, DISK_BLOCK_BYTES * (1 + gen % 2));
+		disks_set_size(
+			race.disks, DISK_BLOCK_BYTES * (1 + gen % 2), (int64_t)gen);
 	}
 	atomic_store(&race.stop, true);
 	for (size_t i = 0; i < ARRAY_LEN(threads); i++)

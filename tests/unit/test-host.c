@@ -114,6 +114,27 @@ static void a_rate_needs_a_distance(void **state)
 	spec_set_unref(specs);
 }
 
+/* Where what is sampled is published. */
+struct stage {
+	struct tree *tree;
+	struct registry *registry;
+	struct board *board;
+};
+
+static void stage_init(struct stage *s, struct plan *plan)
+{
+	s->tree = tree_new();
+	s->registry = registry_new();
+	s->board = board_new(s->tree, s->registry, plan);
+}
+
+static void stage_done(struct stage *s)
+{
+	board_free(s->board);
+	registry_free(s->registry);
+	tree_free(s->tree);
+}
+
 static void assert_shown(const struct view *view, const char *name, uint64_t expected)
 {
 	const struct metric *m = snapshot_find(view->host, name);
@@ -146,15 +167,14 @@ static void what_is_called_a_counter_never_falls(void **state)
 
 	fixture_init(&f);
 	struct host *host = host_new(f.fd);
-	struct tree *tree = tree_new();
-	struct registry *registry = registry_new();
-	struct board *board = board_new(tree, registry, plan);
+	struct stage s;
 
+	stage_init(&s, plan);
 	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
 		fixture_add(&f, "proc/stat", steps[i].stat);
-		board_update(board, NULL, LANE_HOST, host_sample(host, plan));
-		board_publish(board);
-		_cleanup_view_ struct view *view = tree_view(tree);
+		board_update(s.board, NULL, LANE_HOST, host_sample(host, plan));
+		board_publish(s.board);
+		_cleanup_view_ struct view *view = tree_view(s.tree);
 
 		assert_shown(view, "host.cpu.user", (100 + i) * tick);
 		assert_shown(view, "host.cpu.idle", steps[i].idle * tick);
@@ -162,9 +182,7 @@ static void what_is_called_a_counter_never_falls(void **state)
 		assert_shown(view, "host.cpu.steal", steps[i].steal * tick);
 		assert_shown(view, "host.context.switches", steps[i].switches);
 	}
-	board_free(board);
-	registry_free(registry);
-	tree_free(tree);
+	stage_done(&s);
 	host_free(host);
 	fixture_done(&f);
 	spec_set_unref(specs);
@@ -357,10 +375,13 @@ static bool shows(struct tree *tree, const char *name, uint64_t expected)
 	return shown;
 }
 
-/* The VM of process.h has 10 pages of its own. */
-static void check_vms_memory(const char *status, uint64_t huge_kib)
+/* The VM of process.h has 10 pages of its own, and started 77.77 s after the host. */
+static void check_vm(const char *status, uint64_t huge_kib)
 {
 	const uint64_t kib = 10 * (uint64_t)sysconf(_SC_PAGESIZE) / 1024 + huge_kib;
+	const int64_t started = clock_mono_ns() - clock_ns(CLOCK_BOOTTIME) +
+		7777 * NS_PER_S / sysconf(_SC_CLK_TCK);
+	struct stage s;
 	struct spec_set *specs = spec_set_new(1);
 	struct fixture f;
 
@@ -371,24 +392,25 @@ static void check_vms_memory(const char *status, uint64_t huge_kib)
 	add_process(&f);
 	if (status)
 		fixture_add(&f, "proc/4711/status", status);
-	struct tree *tree = tree_new();
-	struct registry *registry = registry_new();
-	struct board *board = board_new(tree, registry, plan);
+	stage_init(&s, plan);
 	const struct sampler_params params = {
-		.board = board, .registry = registry, .root_fd = f.fd
+		.board = s.board, .registry = s.registry, .root_fd = f.fd
 	};
 	struct sampler *sampler = sampler_new(&params);
 
 	assert_int_equal(sampler_start(sampler, fill_nothing, NULL), 0);
 	run_unref(registry_report(
-		registry, registry_order(registry), &ident, HYPERVISOR_QEMU));
-	if (!shows(tree, "memory", kib))
+		s.registry, registry_order(s.registry), &ident, HYPERVISOR_QEMU));
+	if (!shows(s.tree, "memory", kib))
 		fail_msg("not %llu KiB", (unsigned long long)kib);
+	_cleanup_view_ struct view *view = tree_view(s.tree);
+
+	/* known now; on a host that is younger than that, when it was first heard of */
+	assert_in_range(
+		view->vms[0]->started_mono_ns, 1, started > 0 ? started + NS_PER_S : 1);
 	sampler_stop(sampler);
 	sampler_free(sampler);
-	board_free(board);
-	registry_free(registry);
-	tree_free(tree);
+	stage_done(&s);
 	fixture_done(&f);
 	spec_set_unref(specs);
 }
@@ -396,16 +418,15 @@ static void check_vms_memory(const char *status, uint64_t huge_kib)
 static void huge_pages_are_memory_that_vms_use(void **state)
 {
 	(void)state;
-	check_vms_memory(
-		"Name:\tqemu-system-x86\nGroups:\t107 109 \nVmRSS:\t      40 kB\n"
-		"HugetlbPages:\t 2097152 kB\nThreads:\t4\n",
+	check_vm("Name:\tqemu-system-x86\nGroups:\t107 109 \nVmRSS:\t      40 kB\n"
+		 "HugetlbPages:\t 2097152 kB\nThreads:\t4\n",
 		2097152);
-	check_vms_memory("Name:\tqemu-system-x86\nVmRSS:\t      40 kB\n"
-			 "HugetlbPages:\t       0 kB\nThreads:\t4\n",
+	check_vm("Name:\tqemu-system-x86\nVmRSS:\t      40 kB\n"
+		 "HugetlbPages:\t       0 kB\nThreads:\t4\n",
 		0);
 	/* kernels without huge pages; a status that is hidden */
-	check_vms_memory("Name:\tqemu-system-x86\nVmRSS:\t      40 kB\nThreads:\t4\n", 0);
-	check_vms_memory(NULL, 0);
+	check_vm("Name:\tqemu-system-x86\nVmRSS:\t      40 kB\nThreads:\t4\n", 0);
+	check_vm(NULL, 0);
 }
 
 int main(void)

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "collect/kernel/fast_vm.h"
 #include "collect/kernel/qemu_proc.h"
@@ -91,6 +92,21 @@ static void set_session(struct finder *f, struct run *run, uint64_t start)
 		&run->session, &none, domain_session(f->boot_id, run, start));
 }
 
+/* By the clock of the kernel's own, which goes on while the host sleeps. */
+static void set_started(struct run *run, uint64_t ticks)
+{
+	const uint64_t ns_per_tick = (uint64_t)NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+
+	if (ticks > (uint64_t)INT64_MAX / ns_per_tick)
+		return;
+	int64_t age = clock_ns(CLOCK_BOOTTIME) - (int64_t)(ticks * ns_per_tick);
+	int64_t at = clock_mono_ns() - age;
+
+	if (at > run->since_mono_ns)
+		at = run->since_mono_ns;
+	atomic_store(&run->started_mono_ns, at > 0 ? at : 1);
+}
+
 /* A process that cannot be opened just now: again later, or, if all is @whole, never. */
 static void put_off(struct finder *f, struct run *run, struct fast_search *search,
 	int error, bool whole, int64_t now)
@@ -145,6 +161,7 @@ static bool find_process(struct finder *f, struct run *run, struct fast_vm *fv,
 		.not_before_ns = whole ? INT64_MAX : now + SHORTAGE_PAUSE_NS,
 		.opened = true };
 	set_session(f, run, qemu_proc_start_ticks(proc));
+	set_started(run, qemu_proc_start_ticks(proc));
 	if (has_shares)
 		atomic_store(&run->shares, shares);
 	run_set_process(run, qemu_proc_stat_fd(proc));
