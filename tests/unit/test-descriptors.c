@@ -8,6 +8,7 @@
 #include "host-files.h"
 #include "plans.h"
 #include "samples.h"
+#include "stage.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,9 +19,7 @@
 #include "core/fact.h"
 #include "core/snapshot.h"
 #include "core/value.h"
-#include "model/board.h"
 #include "model/description.h"
-#include "model/registry.h"
 #include "util/clock.h"
 #include "util/strbuf.h"
 
@@ -220,14 +219,6 @@ static struct spec_set *everything(void)
 		want(specs, catalogue_at(i)->name, catalogue_at(i)->name,
 			catalogue_at(i)->type, NULL);
 	return specs;
-}
-
-static bool fill_nothing(void *ctx, struct fact *facts, struct strbuf *product)
-{
-	(void)ctx;
-	(void)facts;
-	(void)product;
-	return true;
 }
 
 /* Until it waits for the next beat. */

@@ -4,6 +4,7 @@
 #include "plans.h"
 #include "process.h"
 #include "samples.h"
+#include "stage.h"
 
 #include <poll.h>
 
@@ -11,9 +12,6 @@
 #include "collect/kernel/host_vendor.h"
 #include "collect/kernel/sampler.h"
 #include "conf/conf.h"
-#include "core/snapshot.h"
-#include "model/board.h"
-#include "model/registry.h"
 #include "util/clock.h"
 #include "util/strbuf.h"
 
@@ -112,27 +110,6 @@ static void a_rate_needs_a_distance(void **state)
 	host_free(host);
 	fixture_done(&f);
 	spec_set_unref(specs);
-}
-
-/* Where what is sampled is published. */
-struct stage {
-	struct tree *tree;
-	struct registry *registry;
-	struct board *board;
-};
-
-static void stage_init(struct stage *s, struct plan *plan)
-{
-	s->tree = tree_new();
-	s->registry = registry_new();
-	s->board = board_new(s->tree, s->registry, plan);
-}
-
-static void stage_done(struct stage *s)
-{
-	board_free(s->board);
-	registry_free(s->registry);
-	tree_free(s->tree);
 }
 
 static void assert_shown(const struct view *view, const char *name, uint64_t expected)
@@ -350,14 +327,6 @@ static void broken_files_make_figures_unavailable(void **state)
 }
 
 /* ---- VMs' memory ---- */
-
-static bool fill_nothing(void *ctx, struct fact *facts, struct strbuf *product)
-{
-	(void)ctx;
-	(void)facts;
-	(void)product;
-	return true;
-}
 
 /* Waits for the lane's figure, as it is published. */
 static bool shows(struct tree *tree, const char *name, uint64_t expected)

@@ -2,17 +2,15 @@
 /* model: the registry of runs, the board, the beat. */
 #include "test.h"
 #include "plans.h"
+#include "stage.h"
 
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/snapshot.h"
-#include "model/board.h"
 #include "model/cycle.h"
 #include "model/description.h"
-#include "model/registry.h"
 #include "model/vm_sample.h"
 #include "samples.h"
 #include "util/clock.h"
@@ -286,14 +284,6 @@ static void board_update_one(
 	metric_list_builder_add(b, slot, NULL, &v);
 	board_update(board, run, LANE_ACTION_0 + slot, metric_list_builder_finish(b));
 	board_publish(board);
-}
-
-static struct snapshot *find_vm(const struct view *view, const char *name)
-{
-	for (size_t i = 0; i < view->n_vms; i++)
-		if (!strcmp(view->vms[i]->vm.name, name))
-			return view->vms[i];
-	return NULL;
 }
 
 static size_t vm_metrics(struct tree *tree, const char *name)

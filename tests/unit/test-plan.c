@@ -7,6 +7,7 @@
 #include "plans.h"
 #include "process.h"
 #include "samples.h"
+#include "stage.h"
 
 #include <poll.h>
 #include <stdatomic.h>
@@ -14,9 +15,7 @@
 #include "collect/kernel/sampler.h"
 #include "collect/libvirt/domain_xml.h"
 #include "collect/libvirt/stats.h"
-#include "model/board.h"
 #include "model/description.h"
-#include "model/registry.h"
 #include "model/vm_sample.h"
 #include "util/cleanup.h"
 #include "util/strbuf.h"
@@ -121,11 +120,11 @@ static bool kernel_serves(int root_fd, const struct catalogue_entry *e)
 {
 	struct spec_set *specs = only(e);
 	_cleanup_plan_ struct plan *plan = plan_of(specs);
-	struct tree *tree = tree_new();
-	struct registry *registry = registry_new();
-	struct board *board = board_new(tree, registry, plan);
+	struct stage s;
+
+	stage_init(&s, plan);
 	const struct sampler_params params = {
-		.board = board, .registry = registry, .root_fd = root_fd
+		.board = s.board, .registry = s.registry, .root_fd = root_fd
 	};
 	struct sampler *sampler = sampler_new(&params);
 	struct description *d = description_new();
@@ -133,21 +132,19 @@ static bool kernel_serves(int root_fd, const struct catalogue_entry *e)
 	assert_int_equal(domain_xml_parse(domain_xml, "x", d), 0);
 	assert_int_equal(sampler_start(sampler, fill, NULL), 0);
 	struct run *run = registry_report(
-		registry, registry_order(registry), &ident, HYPERVISOR_QEMU);
+		s.registry, registry_order(s.registry), &ident, HYPERVISOR_QEMU);
 
-	registry_describe(registry, run, d);
+	registry_describe(s.registry, run, d);
 	atomic_store(&run->slow_mono_ns, clock_mono_ns());
 	int64_t deadline = clock_mono_ns() + 2 * NS_PER_S;
 	bool served = false;
 
-	while (!(served = published(tree, e)) && clock_mono_ns() < deadline)
+	while (!(served = published(s.tree, e)) && clock_mono_ns() < deadline)
 		poll(NULL, 0, 2);
 	sampler_stop(sampler);
 	sampler_free(sampler);
 	run_unref(run);
-	board_free(board);
-	registry_free(registry);
-	tree_free(tree);
+	stage_done(&s);
 	spec_set_unref(specs);
 	return served;
 }

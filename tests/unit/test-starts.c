@@ -7,6 +7,7 @@
 #include "fixture.h"
 #include "plans.h"
 #include "samples.h"
+#include "stage.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -21,14 +22,10 @@
 #include "collect/actions/actions.h"
 #include "collect/kernel/sampler.h"
 #include "collect/libvirt/connection.h"
-#include "core/fact.h"
-#include "core/snapshot.h"
 #include "fs/content.h"
 #include "fs/serve.h"
 #include "handover/handover.h"
 #include "mdisk/disks.h"
-#include "model/board.h"
-#include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/strbuf.h"
@@ -211,14 +208,6 @@ static bool start_actions(struct parts *p)
 
 	actions_stop(actions);
 	return actions;
-}
-
-static bool fill_nothing(void *ctx, struct fact *facts, struct strbuf *product)
-{
-	(void)ctx;
-	(void)facts;
-	(void)product;
-	return false;
 }
 
 static bool start_sampler(struct parts *p)
