@@ -503,14 +503,14 @@ int content_readlink(
 
 /* A VM that is gone while its directory is open has nothing in it any more. */
 static void list_nothing(
-	uint64_t id, uint64_t after, struct node_entry **ret, size_t *ret_n)
+	uint64_t id, uint64_t after, size_t max, struct node_entry **ret, size_t *ret_n)
 {
 	static const char *const dots[] = { ".", ".." };
 
 	*ret = xcalloc(ARRAY_LEN(dots), sizeof(**ret));
 	*ret_n = 0;
 	for (uint64_t i = 0; i < ARRAY_LEN(dots); i++)
-		if (i + 1 > after)
+		if (i + 1 > after && *ret_n < max)
 			(*ret)[(*ret_n)++] = (struct node_entry){ xstrdup(dots[i]), i + 1,
 				{ .kind = NODE_VM, .id = id } };
 }
@@ -529,7 +529,7 @@ int content_list(struct content *c, uint64_t id, uint64_t after, size_t max,
 		if (r == 0)
 			arm(c, &at, &at.node, NULL, 0, NULL, &entry);
 	} else if (r == -ENOENT && node_is_vm(id)) {
-		list_nothing(id, after, ret, ret_n);
+		list_nothing(id, after, max, ret, ret_n);
 		r = 0;
 	}
 	if (r < 0)

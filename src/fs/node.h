@@ -134,7 +134,7 @@ struct node_entry {
 	struct node node;
 };
 
-/* Return: 0 and the first @max entries whose offset is above @after; -ENOTDIR. */
+/* Return: 0 and the first @max (not 0) entries whose offset is above @after; -ENOTDIR. */
 int node_list(struct node_index *index, const struct node_config *config,
 	struct view *view, const struct node *dir, uint64_t after, size_t max,
 	struct node_entry **ret, size_t *ret_n);
