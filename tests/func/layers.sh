@@ -43,7 +43,7 @@ while read -r header; do
 done <"$tmp/headers"
 
 shellcheck -x -P SCRIPTDIR -S warning -e SC1091,SC2154 \
-	scripts/run scripts/test scripts/bench scripts/*.sh tests/lib.sh tests/*/*.sh libexec/virsh .ci/run ||
+	scripts/run scripts/test scripts/bench scripts/fuzz scripts/*.sh tests/lib.sh tests/*/*.sh libexec/virsh .ci/run ||
 	fail shellcheck
 
 # shellcheck disable=SC2046 # our own file names
@@ -70,6 +70,15 @@ find src -name '*.[ch]' -exec awk '
 sed -n '/^## Locks/,/^## Identity/p' docs/architecture.md | grep -o '`[a-z_.]*`' | tr -d '`' |
 	grep 'lock$\|\.reports$' | sort -u | diff "$tmp/locks" - ||
 	fail "the locks of docs/architecture.md are not those of src"
+# who reads outside bytes has a fuzz target
+while read -r file; do
+	grep -q -F "\`$file\`" tests/fuzz/README.md || fail "$file is not in tests/fuzz/README.md"
+done < <(find src guest -name '*.c' -exec grep -lE \
+	'\<(\w*parse\w*|strtok_r|sscanf|getopt\w*|recv|pread_text|read_file_at|read_all)\(|xmlNode' {} +)
+for target in tests/fuzz/fuzz-*.c; do
+	name=${target##*/fuzz-}
+	grep -q -F "\`${name%.c}\`" tests/fuzz/README.md || fail "$target is not in tests/fuzz/README.md"
+done
 [ "$(find src guest tests -name '*.[ch]' -print0 | xargs -0 wc -l | awk '$2 != "total" && $1 > 800')" = "" ] ||
 	fail "a file is longer than 800 lines"
 exit 0

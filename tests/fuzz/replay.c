@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Feeds a fuzz target each file of a folder, every prefix of it up to a number, and copies
- * with one byte changed.  replay FOLDER
+ * Feeds a fuzz target each file of a folder, prefixes of it, and copies with one byte changed:
+ * as many as make a test that takes a moment.  replay FOLDER
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include "util/mem.h"
 #include "util/strbuf.h"
 
-#define MAX_VARIANTS 400u
+#define VARIANTS 400u /* of all files together */
 
 /* In memory of exactly that size, so that a sanitizer sees a read beyond it. */
 static void feed(const char *data, size_t size)
@@ -27,9 +27,10 @@ static void feed(const char *data, size_t size)
 	free(copy);
 }
 
-static void feed_variants(struct strbuf *text)
+/* @n: how many, about. */
+static void feed_variants(struct strbuf *text, size_t n)
 {
-	size_t step = text->len / MAX_VARIANTS + 1;
+	size_t step = text->len * 3 / n + 1;
 	static const char odd[] = { 0, '<', '>', '&', '\'', '"', '$', '`', '\\', '\n',
 		'9', (char)0xff, (char)0xc3, '*' };
 
@@ -46,15 +47,27 @@ static void feed_variants(struct strbuf *text)
 	}
 }
 
+/* Return: how many there are. */
+static size_t count_files(DIR *dir)
+{
+	size_t n = 0;
+
+	for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
+		n += entry->d_name[0] != '.';
+	rewinddir(dir);
+	return n;
+}
+
 int main(int argc, char **argv)
 {
 	_cleanup_closedir_ DIR *dir = argc == 2 ? opendir(argv[1]) : NULL;
-	unsigned n = 0;
 
 	if (!dir) {
 		fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
 		return 2;
 	}
+	size_t n = count_files(dir);
+
 	for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
 		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 
@@ -63,9 +76,8 @@ int main(int argc, char **argv)
 		if (read_file_at(dirfd(dir), entry->d_name, 1u << 20, &text) < 0)
 			return 1;
 		strbuf_reserve(&text, 1);
-		feed_variants(&text);
-		n++;
+		feed_variants(&text, VARIANTS / n + 1);
 	}
-	printf("%u files\n", n);
+	printf("%zu files\n", n);
 	return n ? 0 : 1;
 }

@@ -2,6 +2,7 @@
 /* Configurations of native sources, and looking into the lists that come of them. */
 #pragma once
 
+#include "specs.h"
 #include "test.h"
 
 #include <string.h>
@@ -27,28 +28,6 @@ static inline void want(struct spec_set *specs, const char *name, const char *so
 		.source = xstrdup(source),
 		.entry = e,
 		.convert = unit ? unit_find(unit) : NULL };
-}
-
-/* Every source of a collector under its own name. */
-static inline struct spec_set *all_of(enum catalogue_collector collector)
-{
-	struct spec_set *specs = spec_set_new(256);
-	size_t n = 0;
-
-	for (size_t i = 0; catalogue_at(i); i++) {
-		const struct catalogue_entry *e = catalogue_at(i);
-
-		if (e->collector == collector)
-			specs->specs[n++] =
-				(struct metric_spec){ .name = xstrdup(e->name),
-					.context = e->context,
-					.type = e->type,
-					.guest = true,
-					.source = xstrdup(e->name),
-					.entry = e };
-	}
-	specs->n = n;
-	return specs;
 }
 
 static inline const struct metric *find_or_null(
