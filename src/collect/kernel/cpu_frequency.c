@@ -235,11 +235,11 @@ static uint64_t first_online(int root_fd)
 uint64_t cpu_frequency_nominal_mhz(int root_fd)
 {
 	uint64_t cpu = first_online(root_fd);
-	uint64_t khz = sysfs_khz(root_fd, cpu);
+	uint64_t mhz = sysfs_khz(root_fd, cpu) / KHZ_PER_MHZ;
 
-	if (khz)
-		return khz / KHZ_PER_MHZ;
-	uint64_t mhz = cpuinfo_mhz(root_fd, has_driver(root_fd, cpu));
-
-	return mhz ? mhz : device_tree_mhz(root_fd, cpu);
+	if (!mhz)
+		mhz = cpuinfo_mhz(root_fd, has_driver(root_fd, cpu));
+	if (!mhz)
+		mhz = device_tree_mhz(root_fd, cpu);
+	return mhz < MAX_MHZ ? mhz : 0;
 }
