@@ -11,9 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include <libxml/parser.h>
-#include <libxml/tree.h>
-
+#include "foreign/foreign.h"
 #include "reader.h"
 #include "util/cleanup.h"
 #include "util/fileio.h"
@@ -34,18 +32,6 @@ static int fail(int r)
 	return -1;
 }
 
-static void xmlFreeDoc_p(xmlDoc **doc)
-{
-	if (*doc)
-		xmlFreeDoc(*doc);
-}
-
-static void ignore_error(void *data, xmlErrorPtr error)
-{
-	(void)data;
-	(void)error;
-}
-
 static int fetch(struct strbuf *text)
 {
 	_cleanup_strbuf_ struct strbuf tried = STRBUF_INIT;
@@ -61,16 +47,7 @@ static int fetch_doc(xmlDoc **ret)
 
 	if (r < 0)
 		return r;
-	xmlParserCtxt *ctxt = xmlNewParserCtxt();
-
-	if (!ctxt)
-		return -ENOMEM;
-	/* for this parser alone: the program may have settings of its own */
-	ctxt->sax->serror = ignore_error;
-	ctxt->sax->externalSubset = NULL;
-	*ret = xmlCtxtReadMemory(ctxt, text.data, (int)text.len, "metrics", NULL,
-		XML_PARSE_NONET | XML_PARSE_NOCDATA);
-	xmlFreeParserCtxt(ctxt);
+	*ret = foreign_doc_parse(text.data, text.len);
 	return *ret ? 0 : -EBADMSG;
 }
 
@@ -222,7 +199,7 @@ static int get_from(xmlDoc *doc, const char *name, metric_context context, metri
 
 EXPORT int get_metric(const char *name, metric **ret, metric_context context)
 {
-	_cleanup_(xmlFreeDoc_p) xmlDoc *doc = NULL;
+	_cleanup_doc_ xmlDoc *doc = NULL;
 
 	if (!name || !ret ||
 		(context != METRIC_CONTEXT_HOST && context != METRIC_CONTEXT_VM))
@@ -296,7 +273,7 @@ static int get_memory(memory_metrics *m, metric_context context)
 		{ "PagedInMemory", &m->paged_in_memory },
 		{ "PageInRate", &m->page_in_rate },
 		{ "PageFaultRate", &m->page_fault_rate } };
-	_cleanup_(xmlFreeDoc_p) xmlDoc *doc = NULL;
+	_cleanup_doc_ xmlDoc *doc = NULL;
 	int r = fetch_doc(&doc);
 	bool any = false;
 
@@ -310,7 +287,7 @@ static int get_memory(memory_metrics *m, metric_context context)
 
 static int get_cpu(cpu_metrics *m, metric_context context)
 {
-	_cleanup_(xmlFreeDoc_p) xmlDoc *doc = NULL;
+	_cleanup_doc_ xmlDoc *doc = NULL;
 	uint64_t total = 0, used = 0;
 	int r = fetch_doc(&doc);
 
@@ -368,7 +345,7 @@ EXPORT int get_vm_cpu_metrics(cpu_metrics *m)
 
 EXPORT int get_host_totalPhyCPUs(uint32_t *ret)
 {
-	_cleanup_(xmlFreeDoc_p) xmlDoc *doc = NULL;
+	_cleanup_doc_ xmlDoc *doc = NULL;
 	uint64_t n = 0;
 	int r = ret ? fetch_doc(&doc) : -EINVAL;
 
