@@ -184,6 +184,8 @@ static void note(struct conversion *cv, const char *name, const struct value *v)
 	static const char prefix[] = "vcpu.";
 	struct vm_sample *s = &cv->sample;
 
+	if (v->type != METRIC_UINT64)
+		return;
 	for (size_t i = 0; i < ARRAY_LEN(scalars); i++)
 		if (!strcmp(name, scalars[i].name))
 			fact_set(&s->facts[scalars[i].key], *v);
