@@ -114,7 +114,7 @@ static bool split_name(const char *name, char *pattern, char *index)
 /*
  * The same for the hypervisor's own figures, whose names are not ours to list:
  * "vm.halt_exits.sum" is "vm.*.sum" with the index "halt_exits", "vcpu.0.exits.sum" is
- * "vcpu.*.*.sum" with the index "0.exits".
+ * "vcpu.*.*.sum" with the index "0.exits".  They are what QEMU says, so perhaps no text.
  */
 static bool split_own_name(const char *name, char *pattern, char *index)
 {
@@ -128,7 +128,7 @@ static bool split_own_name(const char *name, char *pattern, char *index)
 
 	memcpy(index, first + 1, n);
 	index[n] = '\0';
-	if (vcpu != (strchr(index, '.') != NULL))
+	if (vcpu != (strchr(index, '.') != NULL) || !utf8_valid(index, n))
 		return false;
 	snprintf(pattern, VIR_TYPED_PARAM_FIELD_LENGTH, "%s%s",
 		vcpu ? "vcpu.*.*" : "vm.*", last);
