@@ -9,7 +9,9 @@
 #include "core/unit.h"
 #include "core/value.h"
 #include "util/cleanup.h"
+#include "util/glob.h"
 #include "util/hash.h"
+#include "util/mem.h"
 #include "util/parse.h"
 #include "util/strbuf.h"
 #include "util/uuid.h"
@@ -178,6 +180,46 @@ static void units_convert_exactly(void **state)
 	assert_null(unit_find("parsec"));
 }
 
+static void patterns_fit_names(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *pattern, *text;
+		bool fits;
+	} cases[] = { { "a", "a", true }, { "a", "b", false }, { "a", "ab", false },
+		{ "*", "", true }, { "*", "abc", true }, { "a*", "a", true },
+		{ "a*c", "abbbc", true }, { "a*c", "abbb", false },
+		{ "*b*", "abc", true }, { "a*b*c", "axbxbxc", true },
+		{ "a*b*c", "axcxc", false }, { "?", "", false }, { "?", "x", true },
+		{ "a?c",
+			"a\xc3\xa4"
+			"c",
+			true },
+		{ "??", "\xc3\xa4", false }, { "*\xa4", "\xc3\xa4", false },
+		{ "*.rd.*", "block.0.rd.bytes", true }, { "", "", true },
+		{ "", "a", false }, { "**", "a", true }, { "*a?", "aab", true } };
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		if (glob_match(cases[i].pattern, cases[i].text) != cases[i].fits)
+			fail_msg("%s and %s", cases[i].pattern, cases[i].text);
+	assert_false(glob_valid(""));
+	assert_false(glob_valid("[a-z]"));
+	assert_false(glob_valid("a\\*"));
+	assert_true(glob_valid("a*?-{}"));
+}
+
+/* Who may name a VM cannot keep us busy. */
+static void a_name_costs_no_time(void **state)
+{
+	(void)state;
+	_cleanup_free_ char *name = xmalloc(100001);
+
+	memset(name, 'a', 100000);
+	name[100000] = '\0';
+	for (int i = 0; i < 20; i++)
+		assert_false(glob_match("*a*a*a*a*a*a*a*a*a*a*a*a*a*b", name));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -188,6 +230,8 @@ int main(void)
 		cmocka_unit_test(file_names_carry_any_vm_name),
 		cmocka_unit_test(values_parse_as_their_type),
 		cmocka_unit_test(units_convert_exactly),
+		cmocka_unit_test(patterns_fit_names),
+		cmocka_unit_test(a_name_costs_no_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
