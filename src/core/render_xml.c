@@ -3,9 +3,11 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/blob.h"
+#include "core/grants.h"
 #include "core/snapshot.h"
 #include "util/cleanup.h"
 #include "util/parse.h"
@@ -17,6 +19,8 @@
 #define DOCUMENT_END "</metrics>\n"
 /* Names and values are escaped, so that it ends metrics only. */
 #define METRIC_END "  </metric>\n"
+/* Never in a document: control characters are escaped. */
+#define GAP '\x01'
 
 /* Characters that XML 1.0 has no way to write at all. */
 static bool is_xml_char(uint32_t c)
@@ -71,10 +75,11 @@ void render_xml_escape(const char *text, struct strbuf *out)
 	}
 }
 
-static void render_metric(
-	const struct snapshot *s, const struct metric *m, struct strbuf *out)
+/* @value: to be shown in place of its own; NULL: that. */
+static void render_metric(const struct snapshot *s, const struct metric *m,
+	const char *value, struct strbuf *out)
 {
-	_cleanup_strbuf_ struct strbuf value = STRBUF_INIT;
+	_cleanup_strbuf_ struct strbuf own = STRBUF_INIT;
 
 	strbuf_addf(out, "  <metric type='%s' context='%s'",
 		metric_type_name(m->value.type), s->is_host ? "host" : "vm");
@@ -88,9 +93,15 @@ static void render_metric(
 	strbuf_adds(out, ">\n    <name>");
 	render_xml_escape(m->label->name, out);
 	strbuf_adds(out, "</name>\n    <value>");
-	value_format(&m->value, &value);
-	render_xml_escape(strbuf_str(&value), out);
+	if (!value)
+		value_format(&m->value, &own);
+	render_xml_escape(value ? value : strbuf_str(&own), out);
 	strbuf_adds(out, "</value>\n" METRIC_END);
+}
+
+static bool is_for_guests(const struct metric *m)
+{
+	return m->available && m->label->spec->guest;
 }
 
 struct blob *render_xml_fragment(struct snapshot *s)
@@ -101,29 +112,108 @@ struct blob *render_xml_fragment(struct snapshot *s)
 	if (cached)
 		return cached;
 	for (size_t i = 0; i < s->n; i++)
-		if (s->metrics[i]->available && s->metrics[i]->label->spec->guest)
-			render_metric(s, s->metrics[i], &out);
+		if (is_for_guests(s->metrics[i]))
+			render_metric(s, s->metrics[i], NULL, &out);
 	return blob_cache_set(
 		&s->xml, blob_new(out.data, out.len, s->generation, s->time_ns));
 }
 
-static void add_part(struct snapshot *s, const char *missing, struct strbuf *out)
+static void render_hashed(const struct snapshot *host, const struct metric *m,
+	const struct uuid *vm, struct strbuf *out)
 {
-	if (s && s->collected) {
-		struct blob *part = render_xml_fragment(s);
+	char hash[GRANTS_HASH_LEN + 1];
 
-		strbuf_add(out, part->data, part->size);
-	} else if (missing) {
-		strbuf_addf(out, "  <!-- %s metrics not available -->\n", missing);
+	grants_hash(host->grants, vm, m->value.s, hash);
+	render_metric(host, m, hash, out);
+}
+
+/*
+ * What all VMs with a set see of the host.  A metric that each of them sees in another way is
+ * left open: GAP, its number, GAP.
+ */
+static struct blob *render_audience(struct snapshot *host, size_t set)
+{
+	struct blob *_Atomic *cache = &host->audiences[set].xml;
+	struct blob *cached = atomic_load_explicit(cache, memory_order_acquire);
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+
+	if (grants_is_open(host->grants, set))
+		return render_xml_fragment(host);
+	if (cached)
+		return cached;
+	for (size_t i = 0; i < host->n; i++) {
+		const struct metric *m = host->metrics[i];
+
+		if (!is_for_guests(m))
+			continue;
+		switch (grants_show(host->grants, set, m)) {
+		case GRANTS_HIDDEN:
+			break;
+		case GRANTS_PLAIN:
+			render_metric(host, m, NULL, &out);
+			break;
+		case GRANTS_HASH:
+			render_hashed(host, m, NULL, &out);
+			break;
+		case GRANTS_HASH_PER_VM:
+			strbuf_addf(&out, "%c%zu%c", GAP, i, GAP);
+			break;
+		}
 	}
+	return blob_cache_set(
+		cache, blob_new(out.data, out.len, host->generation, host->time_ns));
+}
+
+/* Adds what VMs with a set see of the host.  @vm: NULL: without what is a VM's own. */
+static void add_audience(
+	struct snapshot *host, size_t set, const struct vm_ident *vm, struct strbuf *out)
+{
+	const struct blob *part = render_audience(host, set);
+	const char *at = part->data, *end = part->data + part->size, *gap;
+
+	while ((gap = memchr(at, GAP, (size_t)(end - at)))) {
+		char *behind = NULL;
+		size_t i = strtoul(gap + 1, &behind, 10);
+
+		strbuf_add(out, at, (size_t)(gap - at));
+		if (vm)
+			render_hashed(host, host->metrics[i], &vm->uuid, out);
+		at = behind + 1;
+	}
+	strbuf_add(out, at, (size_t)(end - at));
+}
+
+/* Return: false if nothing was collected. */
+static bool add_part(struct snapshot *s, struct strbuf *out)
+{
+	if (!s || !s->collected)
+		return false;
+	const struct blob *part = render_xml_fragment(s);
+
+	strbuf_add(out, part->data, part->size);
+	return true;
+}
+
+static void add_missing(const char *what, struct strbuf *out)
+{
+	strbuf_addf(out, "  <!-- %s metrics not available -->\n", what);
 }
 
 void render_xml_private(
 	struct snapshot *host, struct snapshot *vm, bool say_missing, struct strbuf *out)
 {
+	const struct vm_ident *ident = vm ? &vm->vm : NULL;
+	bool have_host = host->collected;
+
 	strbuf_adds(out, DOCUMENT_START);
-	add_part(host, say_missing ? "host" : NULL, out);
-	add_part(vm, say_missing ? "VM" : NULL, out);
+	if (host->grants && have_host)
+		add_audience(host, grants_set_of(host->grants, ident), ident, out);
+	else
+		add_part(host, out);
+	if (!have_host && say_missing)
+		add_missing("host", out);
+	if (!add_part(vm, out) && say_missing)
+		add_missing("VM", out);
 	strbuf_adds(out, DOCUMENT_END);
 }
 
@@ -161,22 +251,48 @@ size_t render_xml_fit(struct strbuf *document, size_t max_bytes)
 	return n;
 }
 
+/* @out: has the host's part. */
+static struct blob *finish_view(
+	struct view *view, struct blob *_Atomic *cache, struct strbuf *out)
+{
+	int64_t time_ns = view->host->time_ns;
+
+	for (size_t i = 0; i < view->n_vms; i++) {
+		add_part(view->vms[i], out);
+		if (view->vms[i]->time_ns > time_ns)
+			time_ns = view->vms[i]->time_ns;
+	}
+	strbuf_adds(out, DOCUMENT_END);
+	return blob_cache_set(
+		cache, blob_new(out->data, out->len, view->generation, time_ns));
+}
+
 struct blob *render_xml_view(struct view *view)
 {
 	struct blob *cached = atomic_load_explicit(&view->xml, memory_order_acquire);
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
-	int64_t time_ns = view->host->time_ns;
 
 	if (cached)
 		return cached;
 	strbuf_adds(&out, DOCUMENT_START);
-	add_part(view->host, NULL, &out);
-	for (size_t i = 0; i < view->n_vms; i++) {
-		add_part(view->vms[i], NULL, &out);
-		if (view->vms[i]->time_ns > time_ns)
-			time_ns = view->vms[i]->time_ns;
-	}
-	strbuf_adds(&out, DOCUMENT_END);
-	return blob_cache_set(
-		&view->xml, blob_new(out.data, out.len, view->generation, time_ns));
+	add_part(view->host, &out);
+	return finish_view(view, &view->xml, &out);
+}
+
+struct blob *render_xml_shared(struct view *view)
+{
+	struct snapshot *host = view->host;
+	const struct grants *g = host->grants;
+	struct blob *cached =
+		atomic_load_explicit(&view->shared_xml, memory_order_acquire);
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+
+	if (!g || grants_is_open(g, g->rest))
+		return render_xml_view(view);
+	if (cached)
+		return cached;
+	strbuf_adds(&out, DOCUMENT_START);
+	if (host->collected)
+		add_audience(host, g->rest, NULL, &out);
+	return finish_view(view, &view->shared_xml, &out);
 }

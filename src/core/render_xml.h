@@ -22,8 +22,9 @@ struct view;
 struct blob *render_xml_fragment(struct snapshot *s);
 
 /*
- * The document of one VM: the host's metrics and its own.  @vm: NULL for a VM that does not
- * run here.  What was not collected yet is replaced by a comment if @say_missing.
+ * The document of one VM: the host's metrics that it is granted, and its own.  @vm: NULL for a
+ * VM that does not run here.  What was not collected yet is replaced by a comment if
+ * @say_missing.  What VMs of one set see of the host is rendered once for all of them.
  */
 void render_xml_private(
 	struct snapshot *host, struct snapshot *vm, bool say_missing, struct strbuf *out);
@@ -40,6 +41,9 @@ size_t render_xml_fit(struct strbuf *document, size_t max_bytes);
 
 /* The document of the host and all VMs.  Rendered once; borrowed from the view. */
 struct blob *render_xml_view(struct view *view);
+
+/* The same for guests: of the host what VMs see for which no rule of the grants is. */
+struct blob *render_xml_shared(struct view *view);
 
 /* Appends UTF-8 text as XML character data or attribute value. */
 void render_xml_escape(const char *text, struct strbuf *out);

@@ -9,6 +9,7 @@
 #include "core/blob.h"
 #include "core/catalogue.h"
 #include "core/fname.h"
+#include "core/grants.h"
 #include "util/clock.h"
 #include "util/hash.h"
 #include "util/lock.h"
@@ -159,9 +160,21 @@ void snapshot_unref(struct snapshot *s)
 	for (size_t i = 0; i < s->n_lists; i++)
 		metric_list_unref(s->lists[i]);
 	blob_unref(s->xml);
+	for (size_t i = 0; s->grants && i < s->grants->n_sets; i++)
+		blob_unref(s->audiences[i].xml);
+	free(s->audiences);
+	grants_unref(s->grants);
 	free(s->lists);
 	free(s->metrics);
 	free(s);
+}
+
+void snapshot_grant(struct snapshot *s, struct grants *grants)
+{
+	if (!grants)
+		return;
+	s->grants = grants_ref(grants);
+	s->audiences = xcalloc(grants->n_sets, sizeof(*s->audiences));
 }
 
 const struct metric *snapshot_find(const struct snapshot *s, const char *name)
@@ -215,6 +228,7 @@ void view_unref(struct view *view)
 		snapshot_unref(view->vms[i]);
 	snapshot_unref(view->host);
 	blob_unref(view->xml);
+	blob_unref(view->shared_xml);
 	blob_unref(view->prom);
 	free(view->vms);
 	free(view);

@@ -15,6 +15,7 @@
 #include "util/uuid.h"
 
 struct blob;
+struct grants;
 
 struct vm_ident {
 	struct uuid uuid;
@@ -41,6 +42,11 @@ struct snapshot {
 	struct metric_list **lists;    /* references that keep the metrics */
 	size_t n_lists;
 	struct blob *_Atomic xml; /* cache of render_xml_fragment() */
+	/* the host's: snapshot_grant() */
+	struct grants *grants; /* NULL: guests see all */
+	struct {
+		struct blob *_Atomic xml; /* cache of what each set shows */
+	} * audiences;
 };
 
 /*
@@ -53,6 +59,12 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 	struct metric_list *const *lists, size_t n_lists, int64_t updated_mono_ns);
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s); /* NULL is accepted */
+
+/*
+ * Guests see of the host what is granted.  @s: the host's, before anybody else sees it;
+ * @grants: a reference is taken; NULL: all.
+ */
+void snapshot_grant(struct snapshot *s, struct grants *grants);
 
 /* The first metric of that name, or NULL.  Borrowed from the snapshot. */
 const struct metric *snapshot_find(const struct snapshot *s, const char *name);
@@ -68,6 +80,8 @@ struct view {
 	int64_t vms_ns;            /* the same in real time */
 	struct blob *_Atomic xml;  /* cache of render_xml_view() */
 	struct blob *_Atomic prom; /* cache of render_prom_view() */
+	/* cache of render_xml_shared(), where it differs */
+	struct blob *_Atomic shared_xml;
 };
 
 void view_unref(struct view *view); /* NULL is accepted */

@@ -594,7 +594,7 @@ static struct blob *render_all(
 	struct disks *disks, const struct disks_place *place, int64_t now_ns)
 {
 	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
-	const struct blob *all = render_xml_view(place->view);
+	const struct blob *all = render_xml_shared(place->view);
 
 	strbuf_add(&content, all->data, all->size);
 	return make_image(disks, place, &content, all->time_ns, now_ns);

@@ -241,7 +241,7 @@ static void note_left_out(struct oldfile *of, size_t n)
 static int write_view(struct oldfile *of, struct view *view)
 {
 	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
-	const struct blob *all = render_xml_view(view);
+	const struct blob *all = render_xml_shared(view);
 	struct stat st;
 	size_t left_out = 0;
 

@@ -138,6 +138,8 @@ static struct snapshot *scope_snapshot(
 			s->shape_ns = scope->shape_ns;
 		else
 			s->shape_ns = clock_real_ns();
+		if (!run)
+			snapshot_grant(s, board->plan->settings.grants);
 		scope->shape = s->shape;
 		scope->shape_ns = s->shape_ns;
 		scope->current = s;
@@ -207,10 +209,14 @@ void board_set_plan(struct board *board, struct plan *plan)
 	struct plan *old = board->plan;
 
 	board->plan = plan_ref(plan);
-	if (plan->specs != old->specs) {
+	bool regrants = plan->settings.grants != old->settings.grants;
+
+	if (plan->specs != old->specs)
 		rebase_locked(board, plan->specs);
+	if (regrants)
+		snapshot_unref(TAKE_PTR(board->host.current));
+	if (regrants || plan->specs != old->specs)
 		publish_locked(board);
-	}
 	lock_release(&board->lock);
 	plan_unref(old);
 	for (size_t i = 0; i < board->n_listeners; i++)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/catalogue.h"
+#include "core/grants.h"
 #include "util/mem.h"
 #include "util/parse.h"
 
@@ -114,6 +115,7 @@ struct plan *plan_new(const struct plan *before, struct spec_set *specs,
 	atomic_init(&plan->refs, 1);
 	plan->specs = spec_set_ref(same ? before->specs : specs);
 	plan->settings = *settings;
+	plan->settings.grants = grants_ref(settings->grants);
 	plan->settings.action_path =
 		settings->action_path ? xstrdup(settings->action_path) : NULL;
 	for (size_t i = 0; i < PLAN_PART_COUNT; i++)
@@ -147,6 +149,7 @@ void plan_unref(struct plan *plan)
 		free(plan->parts[i].items);
 	free((void *)plan->by_source);
 	free((void *)(uintptr_t)plan->settings.action_path);
+	grants_unref(plan->settings.grants);
 	spec_set_unref(plan->specs);
 	free(plan);
 }

@@ -15,6 +15,8 @@
 #include "util/cleanup.h"
 #include "util/user.h"
 
+struct grants;
+
 /* Which vCPU, interface or disk: the one that the source names, or each there is. */
 #define PLAN_EACH (-1)
 
@@ -49,6 +51,8 @@ enum plan_part_number {
 struct plan_settings {
 	int64_t period_ns;
 	int64_t slow_period_ns; /* of what needs VMs' monitors */
+	struct grants
+		*grants; /* NULL: guests see all of the host; the plan has a reference */
 
 	/* of actions */
 	const char *action_path; /* PATH */

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/grants.h"
 #include "core/metric_list.h"
 #include "core/snapshot.h"
 #include "util/cleanup.h"
@@ -121,10 +122,9 @@ static void assert_answer(struct guest *g, const char *request, const char *expe
 		fail_msg("%s was answered with %s", request, answer);
 }
 
-/* A tree with one VM, the one of guest number 1. */
-static struct tree *make_tree(void)
+/* A host that grants its VMs this (NULL: all), and one VM, the one of guest number 1. */
+static void publish(struct tree *tree, uint64_t generation, struct grants *grants)
 {
-	struct tree *tree = tree_new();
 	struct spec_set *specs =
 		specs_named(METRIC_STRING, (const char *const[]){ "t", NULL });
 	struct metric_list_builder *b = metric_list_builder_new(specs, 1);
@@ -134,10 +134,19 @@ static struct tree *make_tree(void)
 	metric_list_builder_add(b, 0, NULL, &v);
 	struct metric_list *list = metric_list_builder_finish(b);
 	struct snapshot *vm = snapshot_new(&ident, 1, &list, 1, clock_mono_ns());
+	struct snapshot *host = snapshot_new(NULL, generation, &list, 1, 1);
 
-	tree_publish(tree, 1, snapshot_new(NULL, 1, &list, 1, 1), &vm, 1);
+	snapshot_grant(host, grants);
+	tree_publish(tree, generation, host, &vm, 1);
 	metric_list_unref(list);
 	spec_set_unref(specs);
+}
+
+static struct tree *make_tree(void)
+{
+	struct tree *tree = tree_new();
+
+	publish(tree, 1, NULL);
 	return tree;
 }
 
@@ -184,6 +193,35 @@ static void requests_are_answered(void **state)
 	channels_stop(cs);
 	guest_done(&a);
 	guest_done(&b);
+	tree_free(tree);
+}
+
+static void a_guest_is_told_what_it_is_granted(void **state)
+{
+	(void)state;
+	struct tree *tree = make_tree();
+	struct channels *cs = channels_start(tree, &usual, connect_unix, NULL);
+	struct grants *none = grants_new();
+	struct guest a;
+
+	none->rest = GRANTS_NONE;
+	guest_init(&a, 1);
+	guest_listen(&a);
+	channels_set(cs, &a.uuid, a.path);
+	guest_accept(&a);
+	assert_answer(&a, GET, "context='host'");
+	/* another configuration: the next answer is by that one */
+	publish(tree, 2, none);
+	guest_send(&a, GET);
+	_cleanup_free_ char *answer = guest_receive(&a);
+
+	assert_non_null(strstr(answer, "context='vm' id='3'"));
+	assert_null(strstr(answer, "host"));
+	publish(tree, 3, NULL);
+	assert_answer(&a, GET, "context='host'");
+	grants_unref(none);
+	channels_stop(cs);
+	guest_done(&a);
 	tree_free(tree);
 }
 
@@ -414,6 +452,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_are_answered),
+		cmocka_unit_test(a_guest_is_told_what_it_is_granted),
 		cmocka_unit_test(a_guest_that_does_not_read_disturbs_nobody),
 		cmocka_unit_test(a_lost_channel_is_connected_again),
 		cmocka_unit_test(no_more_than_max_channels_are_served),

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/grants.h"
 #include "model/cycle.h"
 #include "model/description.h"
 #include "model/vm_sample.h"
@@ -410,6 +411,53 @@ static void board_knows_runs_and_configurations(void **state)
 	spec_set_unref(other);
 }
 
+/* The same metrics for other eyes: nothing is sampled anew, and the host is shown anew. */
+static void other_grants_are_published_at_once(void **state)
+{
+	(void)state;
+	struct tree *tree = tree_new();
+	struct spec_set *specs = two_actions("echo 2");
+	struct registry *registry = registry_new();
+	struct grants *grants = grants_new();
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+	struct plan_settings settings = plan->settings;
+	struct board *board = board_new(tree, registry, plan);
+
+	settings.grants = grants;
+	_cleanup_plan_ struct plan *granting = plan_new(plan, specs, &settings);
+	_cleanup_plan_ struct plan *same = plan_new(granting, specs, &settings);
+
+	board_update_one(board, specs, NULL, 0);
+	_cleanup_view_ struct view *before = tree_view(tree);
+
+	board_set_plan(board, granting);
+	_cleanup_view_ struct view *after = tree_view(tree);
+
+	assert_null(before->host->grants);
+	assert_ptr_equal(after->host->grants, grants);
+	assert_true(after->host->generation > before->host->generation);
+	assert_int_equal(after->host->n, before->host->n);
+	assert_int_equal(after->host->time_ns, before->host->time_ns);
+	board_set_plan(board, same);
+	_cleanup_view_ struct view *still = tree_view(tree);
+
+	assert_ptr_equal(still, after);
+	board_update_one(board, specs, NULL, 0);
+	_cleanup_view_ struct view *later = tree_view(tree);
+
+	assert_ptr_equal(later->host->grants, grants);
+	board_set_plan(board, plan);
+	_cleanup_view_ struct view *again = tree_view(tree);
+
+	assert_null(again->host->grants);
+	assert_true(again->host->generation > later->host->generation);
+	board_free(board);
+	registry_free(registry);
+	tree_free(tree);
+	grants_unref(grants);
+	spec_set_unref(specs);
+}
+
 /* Beats neither drift nor pile up. */
 static void missed_beats_are_skipped_and_counted(void **state)
 {
@@ -548,6 +596,7 @@ int main(void)
 		cmocka_unit_test(places_live_as_long_as_their_run),
 		cmocka_unit_test(the_first_lane_serves_a_metric),
 		cmocka_unit_test(board_knows_runs_and_configurations),
+		cmocka_unit_test(other_grants_are_published_at_once),
 		cmocka_unit_test(missed_beats_are_skipped_and_counted),
 		cmocka_unit_test(a_vcpu_missing_for_a_moment_makes_no_spike),
 		cmocka_unit_test(a_vcpu_that_comes_or_goes_shows_in_no_rate),
