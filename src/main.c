@@ -12,6 +12,7 @@
 #include "collect/actions/template.h"
 #include "conf/conf.h"
 #include "conf/disk_access.h"
+#include "conf/host_key.h"
 #include "core/catalogue.h"
 #include "core/spec.h"
 #include "keeper/keeper.h"
@@ -138,6 +139,7 @@ static int check_config(const char *file, const char *worker)
 		find_disk_access(&access);
 		conf_describe(conf, &out);
 		disk_access_describe(&access, conf, &out);
+		host_key_describe(conf, &out);
 		describe_actions(conf, &out);
 		describe_rights(conf, worker, &out);
 		describe_path(conf, &out);

@@ -17,6 +17,7 @@
 #include "collect/libvirt/connection.h"
 #include "conf/conf.h"
 #include "conf/disk_access.h"
+#include "conf/host_key.h"
 #include "core/snapshot.h"
 #include "fs/content.h"
 #include "fs/serve.h"
@@ -123,6 +124,7 @@ static struct plan *make_plan(const struct plan *before, const struct conf *conf
 {
 	const struct plan_settings settings = { .period_ns = conf->period_ns,
 		.slow_period_ns = conf->slow_period_ns,
+		.grants = conf->grants,
 		.action_path = conf->action_path,
 		.action_user = action_user(conf),
 		.action_timeout_ns = conf->action_timeout_ns,
@@ -150,6 +152,17 @@ static struct channels_config channels_config(const struct conf *conf)
 	return (struct channels_config){ .enabled = conf->transports & TRANSPORT_VIRTIO,
 		.max_channels = conf->max_channels,
 		.expiration_ns = conf->expiration_ns };
+}
+
+/* What needs the key and has none stays closed to guests. */
+static void take_host_key(
+	const struct worker *w, struct conf *conf, const struct conf *before)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf_report report = { .text = &text };
+
+	if (host_key_take(conf, before, w->params->config_file, &report) < 0)
+		log_lines(LOG_LEVEL_ERROR, strbuf_str(&text));
 }
 
 /* ---- wiring ---- */
@@ -310,6 +323,7 @@ static void reload(struct worker *w)
 			w->params->config_file);
 		return;
 	}
+	take_host_key(w, conf, w->conf);
 	apply(w, conf);
 	log_info("%s is in force", w->params->config_file);
 }
@@ -463,10 +477,13 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	block_signals(&signals);
 	mem_keep_little();
 	w.max_files = raise_file_limit();
-	if (open_handover(&w, parcel) < 0 || drop_rights(params->user) < 0)
+	if (open_handover(&w, parcel) < 0)
 		return EXIT_FAILURE;
 	w.conf = first_conf(&w);
 	atomic_store(&w.period_ns, w.conf->period_ns);
+	take_host_key(&w, w.conf, NULL); /* root's alone */
+	if (drop_rights(params->user) < 0)
+		return EXIT_FAILURE;
 	w.root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	w.tree = tree_new();
 	w.registry = registry_new();

@@ -16,8 +16,10 @@
 #include <libxml/parser.h>
 #include <libxml/tree.h>
 
+#include "conf/conf_grants.h"
 #include "conf/conf_reader.h"
 #include "conf/disk_room.h"
+#include "core/grants.h"
 #include "core/spec.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -440,6 +442,8 @@ void conf_unref(struct conf *conf)
 	free(conf->disk_path);
 	free(conf->action_path);
 	free(conf->action_user);
+	free(conf->host_key_path);
+	grants_unref(conf->grants);
 	spec_set_unref(conf->specs);
 	free(conf);
 }
@@ -495,15 +499,17 @@ static void check_parts(struct conf_reader *rd, xmlNode *root)
 		node = conf_reader_next(rd, node)) {
 		const char *name = (const char *)node->name;
 
-		if (strcmp(name, "globals") != 0 && strcmp(name, "metrics") != 0)
+		bool globals = !strcmp(name, "globals");
+
+		if (!globals && strcmp(name, "metrics") != 0 && strcmp(name, "grants"))
 			conf_reader_odd(rd, node,
 				"<%s> is unknown in <vhostmd>, which holds one <globals>, then "
-				"one <metrics>",
+				"one <metrics>, and may hold one <grants>",
 				name);
 		else if (conf_reader_seen_before(node))
 			conf_reader_odd(rd, node, "<%s> stands more than once%s", name,
-				*name == 'g' ? "; the first counts" : "");
-		else if (*name == 'g' && metrics)
+				globals ? "; the first counts" : "");
+		else if (globals && metrics)
 			conf_reader_odd(
 				rd, node, "<globals> must stand before <metrics>");
 		metrics |= *name == 'm';
@@ -531,7 +537,10 @@ static bool read_root(struct conf_reader *rd, xmlNode *root, struct conf *conf)
 	read_settings(rd, globals, conf);
 	finish_globals(rd, globals, conf);
 	conf->specs = conf_reader_metrics(rd, root);
-	return conf->specs != NULL;
+	if (!conf->specs)
+		return false;
+	conf_read_grants(rd, root, conf);
+	return true;
 }
 
 int conf_parse(const char *text, size_t len, const char *file, struct conf_report *report,
@@ -628,7 +637,9 @@ void conf_describe(const struct conf *conf, struct strbuf *out)
 	if (conf->transports & TRANSPORT_VIRTIO)
 		strbuf_addf(out, ", at most %u, detached after %g s without update",
 			conf->max_channels, (double)conf->expiration_ns / 1e9);
-	strbuf_addf(out, "\nmetrics: %zu\n", conf->specs->n);
+	strbuf_addc(out, '\n');
+	conf_describe_grants(conf, out);
+	strbuf_addf(out, "metrics: %zu\n", conf->specs->n);
 	for (size_t i = 0; i < conf->specs->n; i++) {
 		describe_metric(&conf->specs->specs[i], out);
 		actions += conf->specs->specs[i].kind != SPEC_SOURCE;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct grants;
 struct spec_set;
 struct strbuf;
 
@@ -44,6 +45,10 @@ struct conf {
 	gid_t file_gid;
 
 	struct spec_set *specs;
+
+	struct grants *grants; /* NULL: every guest sees all of the host */
+	char *host_key_path;   /* of grants (host_key.h); NULL: none, or a mistake */
+	unsigned host_key_line;
 };
 
 /*

@@ -9,6 +9,8 @@
 #define LIMIT_CONF_BYTES (4u << 20)         /* size of the configuration file */
 #define LIMIT_CONF_METRICS 4096u            /* <metric> elements */
 #define LIMIT_CONF_VARIABLES 256u           /* <variable> elements of one group */
+#define LIMIT_GRANT_SETS 64u                /* places in each snapshot of the host */
+#define LIMIT_GRANT_RULES 4096u             /* looked at for each image */
 #define LIMIT_CONF_ERRORS 100u              /* mistakes reported before giving up */
 #define LIMIT_NAME_BYTES 200u               /* a metric's name; leaves room in NAME_MAX */
 #define LIMIT_ACTION_TEXT_BYTES (64u << 10) /* text of one <action> */

@@ -375,4 +375,48 @@ sed -i 's/<globals>/<globals><actions><user>root<\/user><\/actions>/' "$tmp/user
 CONF=$tmp/user.conf start_daemon -c $uri
 wait_for 10 has_value "$mnt/metrics/host/Who"
 assert_eq "actions as root where asked for" "$(cat "$mnt/metrics/host/Who")" root
+stop_daemon || exit 1
+
+# what guests see of the host is what is granted, from a reload on; the key is root's alone
+cat >"$tmp/grants.conf" <<EOF
+<vhostmd><globals><update_period>0.2</update_period></globals>
+<grants>
+<host_key>$tmp/key/host-key</host_key>
+<set name="hashed" host_name="per-vm"><metric>Host*</metric></set>
+<vm name="te?t" set="hashed"/>
+</grants><metrics>
+<metric context="host"><name>HostName</name><source>host.name</source></metric>
+<metric context="host"><name>Uptime</name><source>host.uptime</source></metric>
+<metric context="vm"><name>Id</name><source>domain.id</source></metric>
+</metrics></vhostmd>
+EOF
+"$vhostmd" --check-config "$tmp/grants.conf" | grep -q "^host key: $tmp/key/host-key, which will be made" ||
+	fail "--check-config says nothing of the key"
+[ -e "$tmp/key" ] && fail "--check-config makes a key"
+CONF=$tmp/grants.conf start_daemon -c $uri --user daemon
+wait_for 10 test -e "$mnt/metrics/vm/test" || fail "no VM"
+image=$mnt/disk/$(ls "$mnt/metrics/vm-by-uuid").img
+granted() { disk_content "$image" | xmllint --xpath 'string(//metric[name="HostName"]/value)' - 2>&1; }
+is_hashed() { [[ $(granted) =~ ^[0-9a-f]{16}$ ]]; }
+is_gone() { disk_content "$image" >"$tmp/content" && ! grep -q "context='host'" "$tmp/content"; }
+wait_for 10 is_hashed || fail "the host's name is not hashed: $(disk_content "$image")"
+hash=$(granted)
+disk_content "$image" | grep -q Uptime && fail "more than the set is granted"
+assert_eq "the host's own file" "$(cat "$mnt/metrics/host/HostName")" "$(uname -n)"
+assert_eq "the key" "$(stat -c '%a %U %s' "$tmp/key/host-key")" "600 root 16"
+sed -i 's/set="hashed"/set="hushed"/' "$tmp/grants.conf"
+kill -HUP "$keeper"
+wait_for 10 is_gone || fail "a set that is not known opens: $(cat "$tmp/content")"
+grep -q '<name>Id<' "$tmp/content" || fail "the VM's own are gone, too"
+logged "$tmp/grants.conf:5: warning: there is no set 'hushed'" || fail "no word on the set"
+sed -i 's/set="hushed"/set="hashed"/' "$tmp/grants.conf"
+kill -HUP "$keeper"
+wait_for 10 is_hashed || fail "the key is lost: $(disk_content "$image")"
+assert_eq "the hash after reloads" "$(granted)" "$hash"
+stop_daemon || exit 1
+truncate -s 15 "$tmp/key/host-key"
+CONF=$tmp/grants.conf start_daemon -c $uri
+wait_for 10 test -e "$mnt/metrics/vm/test" || fail "no VM"
+wait_for 10 is_gone || fail "without a key the name is shown"
+logged "$tmp/grants.conf:3: error: host key $tmp/key/host-key: it is not of 16 bytes" || fail "no word on the key"
 stop_daemon

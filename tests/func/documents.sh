@@ -24,7 +24,7 @@ for path in sys.argv[2:]:
             open(f"{sys.argv[1]}/{name}", "w").writelines(block)
             block = None
 EOF2
-[ "$(ls "$tmp/blocks" | wc -l)" -ge 11 ] || fail "blocks: $(ls "$tmp/blocks")"
+[ "$(ls "$tmp/blocks" | wc -l)" -ge 12 ] || fail "blocks: $(ls "$tmp/blocks")"
 
 # ---- what commands are here ----
 
@@ -79,6 +79,15 @@ shared_disk() # of vhostmd.conf(5), in a file around it
 	{ echo "<vhostmd><globals>"; cat "$1"; echo "</globals><metrics/></vhostmd>"; } >"$tmp/around"
 	config "$tmp/around"
 	grep -q '^shared disk: yes' "$tmp/described" || fail "$1 makes no shared disk"
+}
+
+grants() # of vhostmd.conf(5), with the default configuration around: each set shows something
+{
+	sed -e "/<\/globals>/r $1" "$top/conf/vhostmd.conf" >"$tmp/around"
+	config "$tmp/around"
+	sed -n '/^grants, what/,/other VMs/p' "$tmp/described" >"$tmp/grants"
+	grep -q ': nothing$\|warning' "$tmp/described" && fail "$1: $(cat "$tmp/described")"
+	assert_eq "who has a set by $1" "$(grep -c ': set ' "$tmp/grants")" "$(grep -c '<vm \|<default ' "$1")"
 }
 
 devices() # FILE: libvirt knows them, each with what was meant
@@ -154,6 +163,7 @@ for block in "$tmp"/blocks/*; do
 	*.xml\ *"<vhostmd>"*) config "$block" ;;
 	*.xml\ *"<devices>"* | *.xml\ *"<disk type"*) devices "$block" ;;
 	*"vhostmd.conf.5.scd:"*\ "<disk> "*) shared_disk "$block" ;;
+	*"vhostmd.conf.5.scd:"*\ "<grants> "*) grants "$block" ;;
 	*"README.md:"*\ *"--> "*"QEMU"*) ;; # a picture
 	*"README.md:"*\ "/run/vhostmd/ "*) quick_daemon; tree "$block" ;;
 	*"vhostmd.8.scd:"*"python3 "*) quick_daemon; live "$block" ;;
