@@ -28,6 +28,7 @@ enum fake_call {
 	FAKE_XML,
 	FAKE_STATS,
 	FAKE_CONTROL,
+	FAKE_MONITOR, /* one that fails is passed by: FAKE_STATS lacks "block.0.rd.reqs" */
 	FAKE_CALL_COUNT,
 };
 

@@ -197,10 +197,8 @@ static void plan_next_locked(
 
 	if (doubt == DOUBT_SILENT)
 		sv->due_ns = now + SILENT_PAUSE_NS;
-	else if (doubt == DOUBT_STOPPED)
+	else if (doubt == DOUBT_STOPPED || doubt == DOUBT_SUSPECT)
 		sv->due_ns = now + SUSPECT_PAUSE_NS;
-	else if (doubt == DOUBT_SUSPECT)
-		sv->due_ns = kind == JOB_PROBE ? now + SUSPECT_PAUSE_NS : now;
 	else if (kind == JOB_PROBE)
 		sv->due_ns = now;
 	else

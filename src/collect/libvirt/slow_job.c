@@ -130,11 +130,14 @@ static struct slow_item *find_item(struct slow_job *job, virDomainPtr dom, size_
 }
 
 /* A record that says less than the last: perhaps the monitor was passed by. */
-static bool lacks_something(const struct slow_job *job, const struct slow_memory *m,
+static bool lacks_something(const struct slow_job *job, struct slow_memory *m,
 	const virDomainStatsRecord *record)
 {
-	return (m->doubt == DOUBT_NONE || m->doubt == DOUBT_STOPPED) &&
-		m->groups == job->groups && record->nparams < m->n_params;
+	if (m->groups != job->groups || record->nparams >= m->n_params)
+		m->n_lacked = 0;
+	else
+		m->n_lacked++;
+	return m->n_lacked > 0 && m->n_lacked < SLOW_LACKS_BELIEVED;
 }
 
 static void store(struct slow_job *job, struct board *board, struct slow_item *item,
@@ -150,6 +153,7 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 	m->doubt = DOUBT_NONE;
 	m->failed = false;
 	m->n_params = record->nparams;
+	m->n_lacked = 0;
 	m->groups = job->groups;
 	board_update(board, run, LANE_LIBVIRT,
 		virt_stats_convert(job->plan, run, record, job->known, &m->last,
@@ -204,7 +208,6 @@ static void probe(struct slow_item *item, virDomainPtr dom)
 	if (virDomainGetControlInfo(dom, &info, 0) < 0) {
 		/* it has ended, or the driver cannot tell: ask it as any other */
 		m->doubt = DOUBT_NONE;
-		m->n_params = 0;
 	} else if (info.state == VIR_DOMAIN_CONTROL_ERROR ||
 		(info.state == VIR_DOMAIN_CONTROL_OCCUPIED &&
 			info.stateTime > SLOW_SILENT_MS)) {
@@ -212,7 +215,6 @@ static void probe(struct slow_item *item, virDomainPtr dom)
 		set_silent(item->run);
 	} else if (info.state == VIR_DOMAIN_CONTROL_OK) {
 		m->doubt = m->doubt == DOUBT_SILENT ? DOUBT_ALONE : DOUBT_NONE;
-		m->n_params = 0; /* what it says next is all there is */
 	} /* else somebody else keeps it busy just now: its last figures stay */
 }
 

@@ -24,9 +24,15 @@ struct plan;
 /* A monitor that is occupied, or a process that is stopped, for longer does not answer. */
 #define SLOW_SILENT_MS 2000
 
+/*
+ * So many answers in a row must lack what was named before: a monitor that somebody else keeps
+ * busy just then is passed by, and libvirt does not say so.
+ */
+#define SLOW_LACKS_BELIEVED 8
+
 enum slow_doubt {
 	DOUBT_NONE,
-	DOUBT_SUSPECT, /* it, or one that was asked with it, did not answer */
+	DOUBT_SUSPECT, /* it, or one that was asked with it, did not answer, or not all */
 	DOUBT_SILENT,  /* its monitor is occupied for too long */
 	DOUBT_ALONE,   /* it may answer again, or fail: ask nobody else with it */
 	DOUBT_STOPPED, /* its process did not run when it was to be asked */
@@ -36,9 +42,10 @@ enum slow_doubt {
 struct slow_memory {
 	enum slow_doubt doubt;
 	int64_t stopped_ns; /* monotonic time since when its process is stopped; 0: runs */
-	int n_params; /* libvirt named last time; fewer make it suspect; 0: not known */
-	unsigned groups; /* that it was asked for then */
-	bool failed;     /* to be asked, alone; which was logged */
+	int n_params;       /* libvirt named last time; fewer make it suspect */
+	unsigned groups;    /* that it was asked for then */
+	unsigned n_lacked;  /* answers in a row that named fewer */
+	bool failed;        /* to be asked, alone; which was logged */
 	struct vm_counters last;
 };
 
