@@ -152,15 +152,20 @@ static void publish_locked(struct board *board)
 	assert_locked(&board->lock);
 	_cleanup_roster_ struct roster *roster = registry_roster(board->registry);
 	_cleanup_free_ struct snapshot **vms = xcalloc(roster->n, sizeof(*vms));
+	size_t n = 0;
 
 	board->generation++;
 	if (board->kept)
 		atomic_store(board->kept, board->generation);
-	for (size_t i = 0; i < roster->n; i++)
-		vms[i] = scope_snapshot(
-			board, roster->runs[i], scope_of_locked(board, roster->runs[i]));
+	for (size_t i = 0; i < roster->n; i++) {
+		struct run *run = roster->runs[i];
+
+		if (!atomic_load(&run->ended_mono_ns))
+			vms[n++] =
+				scope_snapshot(board, run, scope_of_locked(board, run));
+	}
 	tree_publish(board->tree, board->generation,
-		scope_snapshot(board, NULL, &board->host), vms, roster->n);
+		scope_snapshot(board, NULL, &board->host), vms, n);
 }
 
 void board_publish(struct board *board)

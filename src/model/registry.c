@@ -8,6 +8,7 @@
 
 #include "model/description.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/limits.h"
 #include "util/lock.h"
 #include "util/log.h"
@@ -15,6 +16,12 @@
 #include "util/search.h"
 
 #define MAX_LISTENERS 8u
+
+/*
+ * libvirt takes its time to find out that a process is gone.  Who is still named after that,
+ * by the same id, runs again: a libvirtd that was restarted counts from 1.
+ */
+#define ENDED_PATIENCE_NS (10 * NS_PER_S)
 
 /* A VM that an event said is gone while a list was on its way. */
 struct farewell {
@@ -222,10 +229,17 @@ static bool left_after(
 	return false;
 }
 
+static bool ended_long_ago(const struct run *run)
+{
+	int64_t ended = atomic_load(&run->ended_mono_ns);
+
+	return ended && clock_mono_ns() - ended > ENDED_PATIENCE_NS;
+}
+
 /* Tells a known run that it was reported.  Return: false if @ident is of none, or another. */
 static bool confirm(struct run *known, const struct vm_ident *ident, uint64_t order)
 {
-	if (!known || !run_is(known, ident))
+	if (!known || !run_is(known, ident) || ended_long_ago(known))
 		return false;
 	if (order > known->order)
 		known->order = order;

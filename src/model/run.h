@@ -58,6 +58,12 @@ struct run {
 	_Atomic bool
 		no_process; /* there is none that can be read, and none is looked for */
 
+	/*
+	 * Monotonic; 0: it runs.  Its process is gone, which libvirt has not told yet: it is
+	 * not shown any more, and when libvirt goes on naming it, that is another run.
+	 */
+	_Atomic int64_t ended_mono_ns;
+
 	/* told by the slow lane */
 	_Atomic int64_t slow_mono_ns; /* its last good sample was begun; 0: never */
 	_Atomic bool silent;          /* the monitor does not answer */

@@ -283,8 +283,11 @@ static bool is_expired(
 	const struct channels *cs, const struct view *view, const struct channel *c)
 {
 	const struct snapshot *vm = view_find_uuid(view, &c->uuid);
-	int64_t updated = vm && vm->updated_mono_ns > c->since_ns ? vm->updated_mono_ns
-								  : c->since_ns;
+
+	if (!vm)
+		return c->expired; /* it has ended: QEMU's end of the channel tells the rest */
+	int64_t updated =
+		vm->updated_mono_ns > c->since_ns ? vm->updated_mono_ns : c->since_ns;
 
 	return clock_mono_ns() - updated > cs->config.expiration_ns;
 }

@@ -572,6 +572,7 @@ static void lose_the_process(struct world *w)
 {
 	fixture_add(&w->f, "proc/4711/stat", "4711 (qemu) Z 1 2 3\n");
 	sample_kernel(w);
+	atomic_store(&w->run->ended_mono_ns, 0); /* it only cannot be read */
 	set_process(w);
 }
 

@@ -644,6 +644,10 @@ static void a_vm_is_sampled_as_configured(void **state)
 	assert_false(find(list, "age")->available);
 	assert_false(find(list, "pressure")->available);
 	metric_list_unref(list);
+	assert_int_equal(atomic_load(&vm->ended_mono_ns), 0);
+	fixture_add(&f, "proc/4711/stat", "4711 (qemu) Z 1 2 3\n");
+	assert_null(fast_vm_sample(fv, plan, links, &scratch));
+	assert_true(atomic_load(&vm->ended_mono_ns) > 0);
 	fast_vm_free(fv);
 	run_unref(vm);
 	spec_set_unref(specs);

@@ -247,6 +247,49 @@ static void a_description_publishes_nothing(void **state)
 	spec_set_unref(specs);
 }
 
+static size_t count_shown(struct board *board, struct tree *tree)
+{
+	board_publish(board);
+	struct view *view = tree_view(tree);
+	size_t n = view->n_vms;
+
+	view_unref(view);
+	return n;
+}
+
+/* Its process is gone, which libvirt finds out later, or not: it runs again by the same id. */
+static void a_run_that_has_ended_is_not_shown(void **state)
+{
+	(void)state;
+	struct spec_set *specs = two_actions("echo 2");
+	struct tree *tree = tree_new();
+	struct registry *registry = registry_new();
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+	struct board *board = board_new(tree, registry, plan);
+	struct run *a = starts(registry, &vm_a);
+	const struct vm_ident both[] = { vm_a, vm_b };
+
+	run_unref(starts(registry, &vm_b));
+	assert_int_equal(count_shown(board, tree), 2);
+	atomic_store(&a->ended_mono_ns, clock_mono_ns());
+	assert_int_equal(count_shown(board, tree), 1);
+	registry_report_all(
+		registry, registry_list_order(registry), both, 2, HYPERVISOR_OTHER);
+	run_unref(starts(registry, &vm_a));
+	assert_false(atomic_load(&a->gone));
+	assert_int_equal(count_shown(board, tree), 1);
+	atomic_store(&a->ended_mono_ns, clock_mono_ns() - 60 * NS_PER_S);
+	registry_report_all(
+		registry, registry_list_order(registry), both, 2, HYPERVISOR_OTHER);
+	assert_true(atomic_load(&a->gone));
+	assert_int_equal(count_shown(board, tree), 2);
+	run_unref(a);
+	board_free(board);
+	registry_free(registry);
+	tree_free(tree);
+	spec_set_unref(specs);
+}
+
 static int freed;
 
 static void count_freed(void *state)
@@ -593,6 +636,7 @@ int main(void)
 		cmocka_unit_test(a_name_has_one_owner),
 		cmocka_unit_test(many_vms_start_with_one_publication),
 		cmocka_unit_test(a_description_publishes_nothing),
+		cmocka_unit_test(a_run_that_has_ended_is_not_shown),
 		cmocka_unit_test(places_live_as_long_as_their_run),
 		cmocka_unit_test(the_first_lane_serves_a_metric),
 		cmocka_unit_test(board_knows_runs_and_configurations),

@@ -137,6 +137,7 @@ unsigned fast_vm_take_in(struct fast_vm *fv)
 	if (proc) {
 		qemu_proc_free(fv->proc);
 		fv->proc = proc;
+		atomic_store(&fv->run->ended_mono_ns, 0);
 		news |= NEWS_PROCESS;
 	}
 	if (d) {
@@ -223,10 +224,14 @@ struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
 	vm_sample_clear(scratch);
 	scratch->time_ns = clock_real_ns();
 	scratch->mono_ns = clock_mono_ns();
-	if (qemu_proc_sample(fv->proc, scratch) < 0) {
-		/* libvirt will tell that the VM has ended; until then nothing is new */
+	int r = qemu_proc_sample(fv->proc, scratch);
+
+	if (r < 0) {
+		/* libvirt may take its time to tell, or be away */
 		qemu_proc_free(TAKE_PTR(fv->proc));
 		atomic_store(&fv->run->known, 0);
+		if (r == -ESRCH)
+			atomic_store(&fv->run->ended_mono_ns, scratch->mono_ns);
 		return NULL;
 	}
 	if (fv->description)

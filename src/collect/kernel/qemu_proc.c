@@ -699,7 +699,7 @@ int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
 	int r = read_stat(proc->stat, &stat);
 
 	if (r < 0)
-		return -ESRCH;
+		return r;
 	sample_cgroup(proc, out);
 	if (!proc->cgroup_lacking)
 		vm_sample_set_absent(out, qemu_cgroup_absent(&proc->cgroup, proc->reads));

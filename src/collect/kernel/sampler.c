@@ -150,6 +150,8 @@ static void add_vm(const struct run *run, struct fact *facts, uint64_t *promised
 	const struct fast_vm *fv = run_place(run, PLACE_KERNEL);
 	uint64_t rss = atomic_load(&run->rss_kib);
 
+	if (atomic_load(&run->ended_mono_ns))
+		return;
 	facts[FLEET_VMS_COUNT].value.u++;
 	facts[FLEET_VMS_VCPUS].value.u += atomic_load(&run->vcpus);
 	facts[FLEET_VMS_MEMORY].value.u += rss ? rss : atomic_load(&run->balloon_kib);
