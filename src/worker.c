@@ -151,6 +151,7 @@ static struct channels_config channels_config(const struct conf *conf)
 {
 	return (struct channels_config){ .enabled = conf->transports & TRANSPORT_VIRTIO,
 		.max_channels = conf->max_channels,
+		.max_requests = conf->max_requests,
 		.expiration_ns = conf->expiration_ns };
 }
 

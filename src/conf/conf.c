@@ -144,6 +144,14 @@ static void read_max_channels(struct conf_reader *rd, xmlNode *node, struct conf
 		conf->max_channels = (unsigned)n;
 }
 
+static void read_max_requests(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	uint64_t n = 0;
+
+	if (conf_reader_u64(rd, node, 1, LIMIT_CHANNEL_REQUESTS, &n))
+		conf->max_requests = (unsigned)n;
+}
+
 static void read_expiration(struct conf_reader *rd, xmlNode *node, struct conf *conf)
 {
 	double s = 0;
@@ -293,6 +301,7 @@ static const struct setting settings[] = {
 	{ "disk", "group", read_disk_group, FIELDS(has_disk_gid, disk_gid) },
 	{ "virtio", "channel_path", read_channel_path, NOTHING, 0, 0 },
 	{ "virtio", "max_channels", read_max_channels, FIELD(max_channels) },
+	{ "virtio", "max_requests", read_max_requests, FIELD(max_requests) },
 	{ "virtio", "expiration_time", read_expiration, FIELD(expiration_ns) },
 	{ "globals", "update_period", read_period, FIELD(period_ns) },
 	{ "globals", "slow_period", read_slow_period, FIELD(slow_period_ns) },
@@ -420,6 +429,7 @@ static struct conf *conf_new(void)
 	conf->period_ns = PERIOD_DEFAULT_NS;
 	conf->disk_size_bytes = DISK_BYTES_DEFAULT;
 	conf->max_channels = 1024;
+	conf->max_requests = 10;
 	conf->expiration_ns = -1;
 	conf->action_path =
 		xstrdup("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -635,8 +645,11 @@ void conf_describe(const struct conf *conf, struct strbuf *out)
 	disk_room_describe(conf, out);
 	strbuf_addf(out, "channels: %s", yes_no(conf->transports & TRANSPORT_VIRTIO));
 	if (conf->transports & TRANSPORT_VIRTIO)
-		strbuf_addf(out, ", at most %u, detached after %g s without update",
-			conf->max_channels, (double)conf->expiration_ns / 1e9);
+		strbuf_addf(out,
+			", at most %u, detached after %g s without update, each answered %u "
+			"times a second at most",
+			conf->max_channels, (double)conf->expiration_ns / 1e9,
+			conf->max_requests);
 	strbuf_addc(out, '\n');
 	conf_describe_grants(conf, out);
 	strbuf_addf(out, "metrics: %zu\n", conf->specs->n);

@@ -34,6 +34,7 @@ struct conf {
 	gid_t disk_gid;
 
 	unsigned max_channels;
+	unsigned max_requests; /* a second, of one channel */
 	int64_t expiration_ns;
 
 	char *action_path; /* PATH of actions */

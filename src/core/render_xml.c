@@ -17,6 +17,7 @@
 
 #define DOCUMENT_START "<metrics>\n"
 #define DOCUMENT_END "</metrics>\n"
+#define MISSING(what) "  <!-- " what " metrics not available -->\n"
 /* Names and values are escaped, so that it ends metrics only. */
 #define METRIC_END "  </metric>\n"
 /* Never in a document: control characters are escaped. */
@@ -183,38 +184,66 @@ static void add_audience(
 	strbuf_add(out, at, (size_t)(end - at));
 }
 
-/* Return: false if nothing was collected. */
-static bool add_part(struct snapshot *s, struct strbuf *out)
+static struct render_piece fixed(const char *text)
 {
-	if (!s || !s->collected)
-		return false;
-	const struct blob *part = render_xml_fragment(s);
-
-	strbuf_add(out, part->data, part->size);
-	return true;
+	return (struct render_piece){ text, strlen(text), NULL };
 }
 
-static void add_missing(const char *what, struct strbuf *out)
+/* @blob: a reference that moves into the piece. */
+static struct render_piece piece_of(struct blob *blob)
 {
-	strbuf_addf(out, "  <!-- %s metrics not available -->\n", what);
+	return (struct render_piece){ blob->data, blob->size, blob };
+}
+
+static struct render_piece part(struct snapshot *s, const char *missing)
+{
+	if (!s || !s->collected)
+		return fixed(missing);
+	return piece_of(blob_ref(render_xml_fragment(s)));
+}
+
+/* What a VM sees of the host. */
+static struct render_piece host_part(
+	struct snapshot *host, const struct vm_ident *vm, const char *missing)
+{
+	if (!host->grants || !host->collected)
+		return part(host, missing);
+	size_t set = grants_set_of(host->grants, vm);
+	struct blob *all = render_audience(host, set);
+
+	if (!memchr(all->data, GAP, all->size))
+		return piece_of(blob_ref(all));
+	_cleanup_strbuf_ struct strbuf own = STRBUF_INIT;
+
+	add_audience(host, set, vm, &own);
+	return piece_of(blob_new(own.data, own.len, all->generation, all->time_ns));
+}
+
+void render_xml_pieces(struct snapshot *host, struct snapshot *vm, bool say_missing,
+	struct render_piece ret[static RENDER_PIECES])
+{
+	ret[0] = fixed(DOCUMENT_START);
+	ret[1] = host_part(
+		host, vm ? &vm->vm : NULL, say_missing ? MISSING("host") : "");
+	ret[2] = part(vm, say_missing ? MISSING("VM") : "");
+	ret[3] = fixed(DOCUMENT_END);
+}
+
+/* @piece: its reference is dropped. */
+static void add_piece(struct render_piece piece, struct strbuf *out)
+{
+	strbuf_add(out, piece.text, piece.size);
+	blob_unref(piece.blob);
 }
 
 void render_xml_private(
 	struct snapshot *host, struct snapshot *vm, bool say_missing, struct strbuf *out)
 {
-	const struct vm_ident *ident = vm ? &vm->vm : NULL;
-	bool have_host = host->collected;
+	struct render_piece pieces[RENDER_PIECES];
 
-	strbuf_adds(out, DOCUMENT_START);
-	if (host->grants && have_host)
-		add_audience(host, grants_set_of(host->grants, ident), ident, out);
-	else
-		add_part(host, out);
-	if (!have_host && say_missing)
-		add_missing("host", out);
-	if (!add_part(vm, out) && say_missing)
-		add_missing("VM", out);
-	strbuf_adds(out, DOCUMENT_END);
+	render_xml_pieces(host, vm, say_missing, pieces);
+	for (size_t i = 0; i < RENDER_PIECES; i++)
+		add_piece(pieces[i], out);
 }
 
 static void add_left_out(size_t n, struct strbuf *out)
@@ -258,7 +287,7 @@ static struct blob *finish_view(
 	int64_t time_ns = view->host->time_ns;
 
 	for (size_t i = 0; i < view->n_vms; i++) {
-		add_part(view->vms[i], out);
+		add_piece(part(view->vms[i], ""), out);
 		if (view->vms[i]->time_ns > time_ns)
 			time_ns = view->vms[i]->time_ns;
 	}
@@ -275,7 +304,7 @@ struct blob *render_xml_view(struct view *view)
 	if (cached)
 		return cached;
 	strbuf_adds(&out, DOCUMENT_START);
-	add_part(view->host, &out);
+	add_piece(part(view->host, ""), &out);
 	return finish_view(view, &view->xml, &out);
 }
 

@@ -29,6 +29,19 @@ struct blob *render_xml_fragment(struct snapshot *s);
 void render_xml_private(
 	struct snapshot *host, struct snapshot *vm, bool say_missing, struct strbuf *out);
 
+/* A piece of a document: of a blob, or static if that is NULL. */
+struct render_piece {
+	const char *text;
+	size_t size;
+	struct blob *blob; /* with a reference, its owner's to drop */
+};
+
+#define RENDER_PIECES 4u
+
+/* The same document in pieces, of which the long ones are shared with everybody. */
+void render_xml_pieces(struct snapshot *host, struct snapshot *vm, bool say_missing,
+	struct render_piece ret[static RENDER_PIECES]);
+
 /*
  * Leaves out metrics from the end of a document until it fits, and adds one of the host,
  * RENDER_LEFT_OUT, that says how many.

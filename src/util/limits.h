@@ -47,6 +47,9 @@
 /* Channels. */
 #define LIMIT_REQUEST_BYTES 1024u /* a request without its end, then it is refused */
 #define LIMIT_CHANNELS 65536u
+#define LIMIT_CHANNEL_REQUESTS 1000u /* a second, of one channel */
+#define LIMIT_UNFETCHED_BYTES                                                            \
+	(32 << 10) /* of a reply, in a socket; the kernel takes twice */
 
 /* Files under /proc and /sys, read in one piece. */
 #define LIMIT_PROC_FILE_BYTES (8u << 20)   /* stat: 100 bytes a CPU, 2 an interrupt */

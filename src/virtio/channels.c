@@ -1,14 +1,43 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Theory of operation.
+ *
+ * A connected channel is in one of three states, told apart by the events it waits for:
+ *
+ *   listening (EPOLLIN)   nothing to do until the guest says something
+ *   sending (EPOLLOUT)    of a reply the socket has not taken all yet
+ *   waiting (none)        it has something to do, but not now: it waits for its budget, for
+ *                         the guest to take the reply before, or for its turn
+ *
+ * A turn is at most one read and one reply.  A channel that had none just now has its turn at
+ * once.  All others stand in a line, and so do those that are to be connected.  A few of the
+ * line have their turns after each look at the sockets, and no more than so many in a
+ * millisecond: so who asks seldom waits for a few turns of others and finds a thread that has
+ * time, however many there are that ask all the time.  Who spends more than the budget has no turn before it is earned, and
+ * is not read from, so that QEMU and in the end the guest's write(2) wait.
+ *
+ * What a guest has not fetched: QEMU reads the socket only while the guest has the port open
+ * and room in its ring; of what is read by then the guest's kernel forgets all at close(2).
+ * The rest stays in the socket, and the next program that opens the port gets it.  The kernel
+ * tells how much of what we sent was not read (SIOCOUTQ), so no reply is made while any is
+ * left of the one before: whatever is sent is the newest there is.  What is left after
+ * FETCH_NS, longer than any guest's program waits, is taken back: when we hang up, QEMU closes
+ * its end with all that is in it, and listens again.  So whoever opens the port later than that
+ * finds nothing.  Nothing tells us that a port was closed, so who opens it earlier finds the old
+ * reply, or its end.
+ */
 #include "virtio/channels.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 
-#include "core/render_xml.h"
 #include "core/snapshot.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -18,10 +47,34 @@
 #include "util/loop.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
-#include "util/wire.h"
+#include "virtio/budget.h"
+#include "virtio/reply.h"
+#include "virtio/request.h"
 
 #define RETRY_MIN_NS (100 * NS_PER_MS)
 #define RETRY_MAX_NS (30 * NS_PER_S)
+#define STEADY_NS (5 * NS_PER_S) /* a connection that held so long was a good one */
+
+#define SAVED_S 10         /* the budget that a quiet channel saves up */
+#define PART_OF_REQUEST 20 /* so many reads that end no request cost as much as one */
+#define TURNS_AT_ONCE 4    /* of those that stand in line */
+#define TURNS_NS NS_PER_MS /* in so long ... */
+#define TURNS 8u           /* ... so many */
+
+/* Between two looks at whether a reply was taken. */
+#define LOOK_MIN_NS NS_PER_MS
+#define LOOK_MAX_NS (256 * NS_PER_MS)
+
+#define FETCH_NS (6 * NS_PER_S)   /* guests' programs wait 5 s for a reply */
+#define QUIET_NS (600 * NS_PER_S) /* between two lines of the log on one channel */
+
+/* What strains a channel, in the order of the lines of the status file. */
+enum strain {
+	STRAIN_DELAYED,   /* a request over the budget */
+	STRAIN_REFUSED,   /* nonsense */
+	STRAIN_UNFETCHED, /* a reply that was taken back */
+	STRAIN_COUNT
+};
 
 struct channel {
 	struct channels *channels;
@@ -35,10 +88,22 @@ struct channel {
 	bool failing;     /* the failure was logged */
 	bool expired;
 	bool waiting; /* for one of max_channels, instead of for the timer */
-	char in[LIMIT_REQUEST_BYTES + 1];
-	size_t in_len;
-	struct strbuf out;
-	size_t out_sent;
+
+	struct budget budget;           /* outlives connections, as does what follows */
+	unsigned strains[STRAIN_COUNT]; /* since the last line of the log */
+	bool strained;                  /* ever */
+	int64_t logged_ns;
+
+	/* while it is connected */
+	int64_t connected_ns, turn_ns;
+	struct requests requests;
+	struct reply reply;
+	uint32_t events; /* the state */
+	uint64_t later;  /* the timer that ends waiting */
+	uint64_t fetch;  /* the timer that takes a reply back */
+	int64_t look_ns; /* before the next look at whether the reply was taken */
+	bool in_line;
+	TAILQ_ENTRY(channel) line;
 };
 
 /* What other threads want changed. */
@@ -53,7 +118,8 @@ struct channels {
 	void *ctx;
 	pthread_t thread;
 	struct loop *loop;
-	_Atomic unsigned n_connected;
+	_Atomic unsigned n_connected, n_strained;
+	_Atomic uint64_t strains[STRAIN_COUNT];
 
 	struct lock lock; /* guards what is to come */
 	struct order *orders;
@@ -67,6 +133,10 @@ struct channels {
 	size_t n, cap;
 	uint64_t check; /* the timer that looks for expired VMs */
 	bool full;      /* max_channels was logged; some may be waiting */
+	TAILQ_HEAD(, channel) line;
+	uint64_t turns;   /* the timer that gives turns to the line */
+	int64_t turns_ns; /* since then ... */
+	unsigned n_turns; /* ... so many were given */
 };
 
 /* A place is free: those that wait may try. */
@@ -78,18 +148,26 @@ static void offer_place(struct channels *cs)
 	cs->full = false;
 }
 
+static void leave_line(struct channels *cs, struct channel *c)
+{
+	if (TAKE_VALUE(c->in_line, false))
+		TAILQ_REMOVE(&cs->line, c, line);
+}
+
 static void disconnect(struct channels *cs, struct channel *c)
 {
+	leave_line(cs, c);
 	if (c->fd < 0)
 		return;
 	/* first this: a child about to run a command may hold a copy for a moment */
 	loop_del(cs->loop, &c->watch);
+	loop_set_timer(cs->loop, c->later, LOOP_NEVER);
+	loop_set_timer(cs->loop, c->fetch, LOOP_NEVER);
 	close(TAKE_FD(c->fd));
 	atomic_fetch_sub(&cs->n_connected, 1);
 	offer_place(cs);
-	c->in_len = 0;
-	c->out_sent = 0;
-	strbuf_done(&c->out);
+	requests_clear(&c->requests);
+	reply_done(&c->reply);
 }
 
 /* It is not to be connected for now. */
@@ -110,120 +188,205 @@ static void channel_free(struct channels *cs, struct channel *c)
 {
 	disconnect(cs, c);
 	loop_del(cs->loop, &c->retry);
+	loop_del(cs->loop, &c->later);
+	loop_del(cs->loop, &c->fetch);
+	atomic_fetch_sub(&cs->n_strained, c->strained);
 	free(c->path);
 	free(c);
 }
 
+/* ---- what guests do to their channels ---- */
+
+static void log_strain(struct channels *cs, struct channel *c)
+{
+	_cleanup_view_ struct view *view = tree_view(cs->tree);
+	const struct snapshot *vm = view_find_uuid(view, &c->uuid);
+	char uuid[UUID_TEXT_LEN + 1];
+
+	uuid_format(&c->uuid, uuid);
+	log_warning("VM %s (%s) strains its channel: %u times over <max_requests> %u a "
+		    "second, %u requests refused, %u replies not fetched",
+		vm ? vm->vm.name : "?", uuid, c->strains[STRAIN_DELAYED],
+		cs->config.max_requests, c->strains[STRAIN_REFUSED],
+		c->strains[STRAIN_UNFETCHED]);
+}
+
+static void note_strain(struct channels *cs, struct channel *c, enum strain strain)
+{
+	int64_t now = clock_mono_ns();
+
+	atomic_fetch_add(&cs->strains[strain], 1);
+	c->strains[strain]++;
+	if (!TAKE_VALUE(c->strained, true))
+		atomic_fetch_add(&cs->n_strained, 1);
+	if (c->logged_ns && now - c->logged_ns < QUIET_NS)
+		return;
+	c->logged_ns = now;
+	log_strain(cs, c);
+	memset(c->strains, 0, sizeof(c->strains));
+}
+
 /* ---- talking ---- */
 
-static void watch(struct channels *cs, struct channel *c)
+static void set_state(struct channels *cs, struct channel *c, uint32_t events)
 {
-	loop_set_events(cs->loop, c->watch, c->out.len ? EPOLLOUT : EPOLLIN);
+	c->events = events;
+	loop_set_events(cs->loop, c->watch, events);
+}
+
+static void listen_again(struct channels *cs, struct channel *c)
+{
+	set_state(cs, c, EPOLLIN);
+}
+
+static void wait_until(struct channels *cs, struct channel *c, int64_t at_ns)
+{
+	set_state(cs, c, 0);
+	loop_set_timer(cs->loop, c->later, at_ns);
+}
+
+static void join_line(struct channels *cs, struct channel *c)
+{
+	if (c->in_line)
+		return;
+	set_state(cs, c, 0);
+	if (TAILQ_EMPTY(&cs->line))
+		loop_set_timer(cs->loop, cs->turns, 0);
+	TAILQ_INSERT_TAIL(&cs->line, c, line);
+	c->in_line = true;
+}
+
+/* What one request costs. */
+static int64_t cost_ns(const struct channels *cs)
+{
+	return NS_PER_S / cs->config.max_requests;
+}
+
+static void spend(struct channels *cs, struct channel *c, int64_t now, int64_t ns)
+{
+	budget_spend(&c->budget, now, ns, SAVED_S * NS_PER_S - cost_ns(cs));
 }
 
 /* Return: 0, or -errno when the channel is lost. */
-static int send_some(struct channels *cs, struct channel *c)
+static int send_reply(struct channels *cs, struct channel *c)
 {
-	while (c->out_sent < c->out.len) {
-		ssize_t n = send(c->fd, c->out.data + c->out_sent,
-			c->out.len - c->out_sent, MSG_NOSIGNAL);
+	int r = reply_send(&c->reply, c->fd);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return 0;
-		if (n < 0)
-			return -errno;
-		c->out_sent += (size_t)n;
-	}
-	strbuf_done(&c->out);
-	c->out_sent = 0;
-	watch(cs, c);
-	return 0;
-}
-
-static void add_document(struct channels *cs, struct channel *c)
-{
-	_cleanup_view_ struct view *view = tree_view(cs->tree);
-
-	render_xml_private(view->host, view_find_uuid(view, &c->uuid), true, &c->out);
-	strbuf_addc(&c->out, '\n');
-}
-
-/* Answers the first complete request in the buffer.  Return: false if there is none. */
-static bool answer_one(struct channels *cs, struct channel *c)
-{
-	c->in[c->in_len] = '\0';
-	char *end = memmem(c->in, c->in_len, WIRE_END, strlen(WIRE_END));
-
-	if (!end && c->in_len < LIMIT_REQUEST_BYTES)
-		return false;
-	size_t n = end ? (size_t)(end - c->in) + strlen(WIRE_END) : c->in_len;
-
-	if (n == strlen(WIRE_REQUEST) && !memcmp(c->in, WIRE_REQUEST, n)) {
-		add_document(cs, c);
-		c->in_len -= n;
-		memmove(c->in, c->in + n, c->in_len);
-	} else {
-		strbuf_adds(&c->out, WIRE_REFUSAL);
-		c->in_len = 0;
-	}
-	return true;
-}
-
-/* Line ends may be CRLF: carriage returns are not part of any request. */
-static size_t drop_cr(char *s, size_t n)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (s[i] != '\r')
-			s[kept++] = s[i];
-	return kept;
-}
-
-static int receive(struct channel *c)
-{
-	char *at = c->in + c->in_len;
-	ssize_t n = recv(c->fd, at, LIMIT_REQUEST_BYTES - c->in_len, 0);
-
-	if (n < 0)
-		return errno == EINTR || errno == EAGAIN ? 0 : -errno;
-	if (n == 0)
-		return -ECONNRESET;
-	c->in_len += drop_cr(at, (size_t)n);
-	return 0;
-}
-
-static int talk(struct channels *cs, struct channel *c, uint32_t events)
-{
-	int r = 0;
-
-	if (c->out.len)
-		r = send_some(cs, c);
-	else if (events & EPOLLIN)
-		r = receive(c);
+	if (r < 0)
+		return r;
+	if (c->reply.size)
+		set_state(cs, c, EPOLLOUT);
+	else if (requests_first(&c->requests) != REQUEST_UNFINISHED)
+		join_line(cs, c);
 	else
-		r = -ECONNRESET; /* only EPOLLHUP or EPOLLERR */
-	while (r == 0 && !c->out.len && answer_one(cs, c)) {
-		watch(cs, c);
-		r = send_some(cs, c);
+		listen_again(cs, c);
+	return 0;
+}
+
+static int answer(struct channels *cs, struct channel *c, int64_t now)
+{
+	enum request request = requests_first(&c->requests);
+
+	spend(cs, c, now, cost_ns(cs));
+	requests_drop(&c->requests);
+	if (request == REQUEST_DOCUMENT) {
+		_cleanup_view_ struct view *view = tree_view(cs->tree);
+
+		reply_set_document(&c->reply, view, &c->uuid);
+	} else {
+		note_strain(cs, c, STRAIN_REFUSED);
+		reply_set_refusal(&c->reply);
 	}
-	return r;
+	c->look_ns = LOOK_MIN_NS;
+	loop_set_timer(cs->loop, c->fetch, now + FETCH_NS);
+	return send_reply(cs, c);
+}
+
+/* Receives once.  Return: 0, or -errno when the channel is lost. */
+static int receive(struct channels *cs, struct channel *c, int64_t now)
+{
+	int r = requests_receive(&c->requests, c->fd, now);
+
+	if (r == 0 && requests_first(&c->requests) == REQUEST_UNFINISHED)
+		spend(cs, c, now, cost_ns(cs) / PART_OF_REQUEST);
+	return r == -EAGAIN ? 0 : r;
+}
+
+/* The same. */
+static int take_turn(struct channels *cs, struct channel *c)
+{
+	int64_t now = clock_mono_ns();
+
+	c->turn_ns = now;
+	if (!budget_allows(&c->budget, now)) {
+		note_strain(cs, c, STRAIN_DELAYED);
+		wait_until(cs, c, c->budget.earned_ns);
+		return 0;
+	}
+	if (requests_first(&c->requests) == REQUEST_UNFINISHED) {
+		int r = receive(cs, c, now);
+
+		if (r < 0)
+			return r;
+	}
+	if (requests_first(&c->requests) == REQUEST_UNFINISHED) {
+		listen_again(cs, c);
+		return 0;
+	}
+	if (!reply_is_taken(c->fd)) {
+		wait_until(cs, c, now + c->look_ns);
+		if (c->look_ns < LOOK_MAX_NS)
+			c->look_ns *= 2;
+		return 0;
+	}
+	return answer(cs, c, now);
+}
+
+static void lose(struct channels *cs, struct channel *c, int r)
+{
+	log_debug("channel %s: %s", c->path, strerror(-r));
+	disconnect(cs, c);
+	if (clock_mono_ns() - c->connected_ns >= STEADY_NS)
+		c->pause_ns = RETRY_MIN_NS;
+	retry_later(cs, c);
 }
 
 static void on_event(void *ctx, uint32_t events)
 {
 	struct channel *c = ctx;
 	struct channels *cs = c->channels;
-	int r = talk(cs, c, events);
+	int r = 0;
 
-	if (r == 0)
+	if (!(events & c->events))
+		r = -ECONNRESET; /* only EPOLLHUP or EPOLLERR */
+	else if (c->events == EPOLLOUT)
+		r = send_reply(cs, c);
+	else if (clock_mono_ns() - c->turn_ns < cost_ns(cs))
+		join_line(cs, c);
+	else
+		r = take_turn(cs, c);
+	if (r < 0)
+		lose(cs, c, r);
+}
+
+static void on_later(void *ctx)
+{
+	struct channel *c = ctx;
+
+	join_line(c->channels, c);
+}
+
+static void on_unfetched(void *ctx)
+{
+	struct channel *c = ctx;
+	struct channels *cs = c->channels;
+
+	if (!c->reply.size && reply_is_taken(c->fd))
 		return;
-	log_debug("channel %s: %s", c->path, strerror(-r));
+	note_strain(cs, c, STRAIN_UNFETCHED);
 	disconnect(cs, c);
-	c->pause_ns = RETRY_MIN_NS;
-	retry_later(cs, c);
+	/* at once: what the guest says meanwhile is lost */
+	loop_set_timer(cs->loop, c->retry, 0);
 }
 
 /* ---- connecting ---- */
@@ -248,11 +411,8 @@ static bool has_place(struct channels *cs)
 	return false;
 }
 
-static void try_connect(void *ctx)
+static void try_connect(struct channels *cs, struct channel *c)
 {
-	struct channel *c = ctx;
-	struct channels *cs = c->channels;
-
 	c->waiting = !has_place(cs);
 	if (c->waiting)
 		return;
@@ -267,11 +427,61 @@ static void try_connect(void *ctx)
 	}
 	if (c->failing)
 		log_info("channel %s is connected", c->path);
+	/* what QEMU does not fetch costs memory */
+	setsockopt(
+		fd, SOL_SOCKET, SO_SNDBUF, &(int){ LIMIT_UNFETCHED_BYTES }, sizeof(int));
 	c->fd = fd;
 	c->failing = false;
-	c->pause_ns = RETRY_MIN_NS;
+	c->connected_ns = clock_mono_ns();
+	c->events = EPOLLIN;
 	atomic_fetch_add(&cs->n_connected, 1);
 }
+
+static void on_retry(void *ctx)
+{
+	struct channel *c = ctx;
+
+	join_line(c->channels, c);
+}
+
+/* ---- the line ---- */
+
+static void turn_of_first(struct channels *cs)
+{
+	struct channel *c = TAILQ_FIRST(&cs->line);
+
+	leave_line(cs, c);
+	if (c->fd < 0) {
+		try_connect(cs, c);
+		return;
+	}
+	int r = take_turn(cs, c);
+
+	if (r < 0)
+		lose(cs, c, r);
+}
+
+static void give_turns(void *ctx)
+{
+	struct channels *cs = ctx;
+	int64_t now = clock_mono_ns();
+
+	if (now - cs->turns_ns >= TURNS_NS) {
+		cs->turns_ns = now;
+		cs->n_turns = 0;
+	}
+	for (int i = 0; i < TURNS_AT_ONCE && cs->n_turns < TURNS; i++) {
+		if (TAILQ_EMPTY(&cs->line))
+			return;
+		cs->n_turns++;
+		turn_of_first(cs);
+	}
+	/* the sockets have their turn first */
+	loop_set_timer(
+		cs->loop, cs->turns, cs->n_turns < TURNS ? 0 : cs->turns_ns + TURNS_NS);
+}
+
+/* ---- who is to be connected ---- */
 
 static void connect_soon(struct channels *cs, struct channel *c)
 {
@@ -353,7 +563,9 @@ static void obey(struct channels *cs, struct order *order)
 		.uuid = order->uuid,
 		.path = TAKE_PTR(order->path),
 		.fd = -1,
-		.retry = loop_add_timer(cs->loop, LOOP_NEVER, try_connect, c),
+		.retry = loop_add_timer(cs->loop, LOOP_NEVER, on_retry, c),
+		.later = loop_add_timer(cs->loop, LOOP_NEVER, on_later, c),
+		.fetch = loop_add_timer(cs->loop, LOOP_NEVER, on_unfetched, c),
 		.pause_ns = RETRY_MIN_NS,
 		.since_ns = clock_mono_ns() };
 	cs->list = xgrow(cs->list, cs->n, &cs->cap, sizeof(*cs->list));
@@ -416,9 +628,11 @@ struct channels *channels_start(struct tree *tree, const struct channels_config 
 	cs->connect = connect;
 	cs->ctx = ctx;
 	cs->config = *config;
+	TAILQ_INIT(&cs->line);
 	lock_init(&cs->lock);
 	if (r == 0) {
 		cs->check = loop_add_timer(cs->loop, LOOP_NEVER, check_all, cs);
+		cs->turns = loop_add_timer(cs->loop, LOOP_NEVER, give_turns, cs);
 		r = -pthread_create(&cs->thread, NULL, channels_main, cs);
 	}
 	if (r == 0)
@@ -468,5 +682,12 @@ void channels_set(struct channels *cs, const struct uuid *uuid, const char *path
 
 void channels_status(struct channels *cs, struct strbuf *out)
 {
-	strbuf_addf(out, "channels.connected: %u\n", atomic_load(&cs->n_connected));
+	static const char *const names[] = { "delayed", "refused", "unfetched" };
+
+	static_assert(ARRAY_LEN(names) == STRAIN_COUNT, "a name each");
+	strbuf_addf(out, "channels.connected: %u\nchannels.strained: %u\n",
+		atomic_load(&cs->n_connected), atomic_load(&cs->n_strained));
+	for (int i = 0; i < STRAIN_COUNT; i++)
+		strbuf_addf(out, "channels.%s: %" PRIu64 "\n", names[i],
+			atomic_load(&cs->strains[i]));
 }

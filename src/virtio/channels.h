@@ -3,7 +3,9 @@
  * The virtio-serial channels (formats: virtio-serial): one thread that serves all VMs' with
  * a loop.  Connects when a VM's socket is known, tries again with growing pauses, and keeps
  * each channel's troubles to itself.  Guest bytes are never trusted: a bounded request, a
- * bounded reply, nothing read while a reply is not taken.
+ * reply that is shared and not copied, nothing read while a reply is not taken or more was
+ * asked than a channel may.  Whatever a guest does costs a bounded time and memory, is named
+ * in the log now and then, and is counted.
  */
 #pragma once
 
@@ -19,6 +21,8 @@ struct tree;
 struct channels_config {
 	bool enabled;
 	unsigned max_channels; /* connected at once */
+	unsigned
+		max_requests; /* answered a second, of each channel in the long run; not 0 */
 	int64_t expiration_ns; /* a VM without update for so long is detached */
 };
 

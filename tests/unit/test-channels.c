@@ -1,154 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Channels over real sockets: requests, nonsense, slow readers, limits, expiration. */
-#include "test.h"
-#include "tmp.h"
-#include "specs.h"
-
-#include <errno.h>
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
+#include "channel-guest.h"
 
 #include "core/grants.h"
-#include "core/metric_list.h"
-#include "core/snapshot.h"
-#include "util/cleanup.h"
-#include "util/clock.h"
-#include "util/mem.h"
-#include "util/strbuf.h"
-#include "virtio/channels.h"
-
-#define PATIENCE_MS 20000
-#define GET "GET /metrics/XML\n\n"
-#define INVALID "INVALID REQUEST\n\n"
-
-static struct channels_config usual = {
-	.enabled = true, .max_channels = 10, .expiration_ns = 1000 * NS_PER_S
-};
-
-/* What stands for QEMU: a listening socket of a VM. */
-struct guest {
-	struct uuid uuid;
-	char path[TMP_PATH_SIZE];
-	int listener, fd;
-};
-
-static int connect_unix(void *ctx, const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	(void)ctx;
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
-		return fd;
-	int r = -errno;
-
-	close(fd);
-	return r;
-}
-
-static void guest_listen(struct guest *g)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", g->path);
-	g->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(g->listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	assert_int_equal(listen(g->listener, 1), 0);
-}
-
-static void guest_init(struct guest *g, uint8_t n)
-{
-	*g = (struct guest){ .uuid = { { n } }, .listener = -1, .fd = -1 };
-	char name[32];
-
-	snprintf(name, sizeof(name), "vhostmd-chan.%d.%d", (int)getpid(), n);
-	tmp_path(g->path, name);
-	unlink(g->path);
-}
-
-static void guest_done(struct guest *g)
-{
-	close_p(&g->fd);
-	close_p(&g->listener);
-	unlink(g->path);
-}
-
-static bool readable(int fd, int ms)
-{
-	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-
-	return poll(&pfd, 1, ms) == 1;
-}
-
-static void guest_accept(struct guest *g)
-{
-	assert_true(readable(g->listener, PATIENCE_MS));
-	g->fd = accept(g->listener, NULL, NULL);
-	assert_true(g->fd >= 0);
-}
-
-static void guest_send(struct guest *g, const char *text)
-{
-	assert_int_equal(write(g->fd, text, strlen(text)), (ssize_t)strlen(text));
-}
-
-/* Reads one answer, up to its empty line. */
-static char *guest_receive(struct guest *g)
-{
-	struct strbuf in = STRBUF_INIT;
-
-	while (!in.len || !strstr(in.data, "\n\n")) {
-		char c;
-
-		assert_true(readable(g->fd, PATIENCE_MS));
-		assert_int_equal(read(g->fd, &c, 1), 1);
-		strbuf_addc(&in, c);
-	}
-	return strbuf_steal(&in);
-}
-
-static void assert_answer(struct guest *g, const char *request, const char *expected)
-{
-	guest_send(g, request);
-	_cleanup_free_ char *answer = guest_receive(g);
-
-	if (!strstr(answer, expected))
-		fail_msg("%s was answered with %s", request, answer);
-}
-
-/* A host that grants its VMs this (NULL: all), and one VM, the one of guest number 1. */
-static void publish(struct tree *tree, uint64_t generation, struct grants *grants)
-{
-	struct spec_set *specs =
-		specs_named(METRIC_STRING, (const char *const[]){ "t", NULL });
-	struct metric_list_builder *b = metric_list_builder_new(specs, 1);
-	struct value v = value_string("line\n\nline");
-	struct vm_ident ident = { .uuid = { { 1 } }, .id = 3, .name = "vm" };
-
-	metric_list_builder_add(b, 0, NULL, &v);
-	struct metric_list *list = metric_list_builder_finish(b);
-	struct snapshot *vm = snapshot_new(&ident, 1, &list, 1, clock_mono_ns());
-	struct snapshot *host = snapshot_new(NULL, generation, &list, 1, 1);
-
-	snapshot_grant(host, grants);
-	tree_publish(tree, generation, host, &vm, 1);
-	metric_list_unref(list);
-	spec_set_unref(specs);
-}
-
-static struct tree *make_tree(void)
-{
-	struct tree *tree = tree_new();
-
-	publish(tree, 1, NULL);
-	return tree;
-}
 
 static void requests_are_answered(void **state)
 {
@@ -211,13 +65,13 @@ static void a_guest_is_told_what_it_is_granted(void **state)
 	guest_accept(&a);
 	assert_answer(&a, GET, "context='host'");
 	/* another configuration: the next answer is by that one */
-	publish(tree, 2, none);
+	publish_granted(tree, 2, "text", none);
 	guest_send(&a, GET);
 	_cleanup_free_ char *answer = guest_receive(&a);
 
 	assert_non_null(strstr(answer, "context='vm' id='3'"));
 	assert_null(strstr(answer, "host"));
-	publish(tree, 3, NULL);
+	publish_granted(tree, 3, "text", NULL);
 	assert_answer(&a, GET, "context='host'");
 	grants_unref(none);
 	channels_stop(cs);
@@ -351,21 +205,6 @@ static void a_vm_without_updates_is_detached(void **state)
 	tree_free(tree);
 }
 
-static void wait_connected(struct channels *cs, unsigned n)
-{
-	int64_t deadline = clock_mono_ns() + PATIENCE_MS * NS_PER_MS;
-	_cleanup_free_ char *expected = xasprintf("channels.connected: %u\n", n);
-	_cleanup_strbuf_ struct strbuf status = STRBUF_INIT;
-
-	do {
-		strbuf_done(&status);
-		channels_status(cs, &status);
-		poll(NULL, 0, 1);
-	} while (
-		strcmp(strbuf_str(&status), expected) != 0 && clock_mono_ns() < deadline);
-	assert_string_equal(strbuf_str(&status), expected);
-}
-
 /* Keeps a copy of the connection, as a child that is about to run another program does. */
 static int connect_copied(void *ctx, const char *path)
 {
@@ -395,7 +234,7 @@ static void a_dropped_channel_whose_socket_lives_on_hears_nothing(void **state)
 	guest_accept(&b);
 	assert_answer(&a, GET, "<metrics>");
 	channels_set(cs, &a.uuid, NULL);
-	wait_connected(cs, 1);
+	wait_status(cs, "channels.connected: 1\n");
 	for (int i = 0; i < 10; i++) {
 		guest_send(&a, GET);
 		assert_answer(&b, GET, "<metrics>");

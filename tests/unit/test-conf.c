@@ -158,6 +158,36 @@ static void sizes_are_rounded_with_a_warning(void **state)
 	conf_unref(conf);
 }
 
+static void channels_have_a_rate_within_its_range(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		unsigned n; /* 10: the default */
+		bool wrong;
+	} cases[] = { { "", 10, false }, { "<max_requests>1</max_requests>", 1, false },
+		{ "<max_requests>1000</max_requests>", 1000, false },
+		{ "<max_requests>0</max_requests>", 10, true },
+		{ "<max_requests>1001</max_requests>", 10, true },
+		{ "<max_requests>0.5</max_requests>", 10, true } };
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+		_cleanup_free_ char *xml = xasprintf(
+			"<vhostmd><globals>\n<virtio>%s</virtio></globals><metrics>"
+			"<metric context='host'><name>a</name><source>host.name</source>"
+			"</metric></metrics></vhostmd>",
+			cases[i].text);
+		struct conf *conf = NULL;
+
+		assert_int_equal(parse(xml, &text, &conf), 0);
+		assert_int_equal(conf->max_requests, cases[i].n);
+		assert_int_equal(strstr(strbuf_str(&text), "t.conf:2: error: ") != NULL,
+			cases[i].wrong);
+		conf_unref(conf);
+	}
+}
+
 /* Each line holds one mistake, and each must be reported with that line's number. */
 static const char mistakes[] =
 	"<vhostmd><globals>\n"
@@ -711,6 +741,7 @@ int main(void)
 		cmocka_unit_test(sources_take_type_and_unit),
 		cmocka_unit_test(actions_say_which_names_they_take),
 		cmocka_unit_test(sizes_are_rounded_with_a_warning),
+		cmocka_unit_test(channels_have_a_rate_within_its_range),
 		cmocka_unit_test(every_mistake_is_reported_by_line),
 		cmocka_unit_test(what_cannot_be_used_costs_nothing_else),
 		cmocka_unit_test(what_can_be_understood_is_used),

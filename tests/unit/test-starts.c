@@ -190,9 +190,10 @@ static int connect_nowhere(void *ctx, const char *path)
 
 static bool start_channels(struct parts *p)
 {
-	const struct channels_config config = {
-		.enabled = true, .max_channels = 1, .expiration_ns = NS_PER_S
-	};
+	const struct channels_config config = { .enabled = true,
+		.max_channels = 1,
+		.max_requests = 1,
+		.expiration_ns = NS_PER_S };
 	struct channels *channels =
 		channels_start(p->tree, &config, connect_nowhere, NULL);
 
