@@ -12,7 +12,7 @@ say() { printf '==> %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 build_packages=(meson ninja-build pkg-config gcc libc6-dev libfuse3-dev libvirt-dev
-	libxml2-dev libsystemd-dev scdoc)
+	libxml2-dev libsystemd-dev libseccomp-dev scdoc)
 guest_packages=(libvirt-clients libvirt-daemon-system cpio kmod busybox-static procps
 	xz-utils)
 case $(uname -m) in

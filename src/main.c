@@ -28,6 +28,9 @@
 
 enum { EXIT_USAGE = 2 };
 
+/* Whom packages create for the worker (data/vhostmd.sysusers). */
+#define OWN_USER "vhostmd"
+
 static int list_sources(bool markdown)
 {
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
@@ -221,17 +224,31 @@ static char *canonical_mount(const char *path)
 	return xasprintf("%s/%s", strcmp(parent, "/") ? parent : "", slash + 1);
 }
 
-/* @ret_uid: of --user, else our own. */
-static bool user_exists(const char *name, uid_t *ret_uid)
+/*
+ * The worker's user: --user, else vhostmd's own if there is one.  @ret_uid: his.
+ * Return: true, or false after saying that there is no such user.
+ */
+static bool find_user(const char *option, const char **ret_name, uid_t *ret_uid)
 {
+	const char *name = option ? option : OWN_USER;
 	struct user user = { .uid = geteuid() };
+	int r = user_resolve(name, &user);
 
-	if (name && user_resolve(name, &user) < 0) {
+	if (r < 0 && option) {
 		log_error("--user: there is no user '%s'", name);
 		return false;
 	}
+	*ret_name = r < 0 ? NULL : name;
 	*ret_uid = user.uid;
 	return true;
+}
+
+static void warn_of_root(const char *user)
+{
+	if (!user)
+		log_warning("there is no user '" OWN_USER "': all runs as root; "
+			    "systemd-sysusers creates him, or useradd -r; --user names "
+			    "another");
 }
 
 static int run_worker(void *ctx, const struct keeper_parcel *parcel)
@@ -249,7 +266,7 @@ static int run(const struct options *o, struct conf *conf, const char *warnings)
 	struct disk_access access;
 	struct worker_params worker = { .disk_access = &access,
 		.config_file = o->config_file,
-		.user = o->user,
+		.user_is_for_all = o->user != NULL,
 		.uri = o->uri ? o->uri : default_uri(),
 		.connect = o->uri,
 		.conf = conf };
@@ -274,7 +291,7 @@ static int run(const struct options *o, struct conf *conf, const char *warnings)
 
 	_cleanup_free_ char *mount = canonical_mount(o->mount);
 
-	if (!user_exists(o->user, &keeper.worker_uid) || !mount)
+	if (!find_user(o->user, &worker.user, &keeper.worker_uid) || !mount)
 		return EXIT_FAILURE;
 	find_disk_access(&access);
 	worker.mount = keeper.mount = mount;
@@ -283,9 +300,11 @@ static int run(const struct options *o, struct conf *conf, const char *warnings)
 
 	if (!k)
 		return EXIT_FAILURE;
+	warn_of_root(worker.user);
 	if (!o->foreground) {
 		ready_fd = daemonize();
 		log_init(o->verbose, true);
+		warn_of_root(worker.user);
 		log_lines(LOG_LEVEL_WARNING, warnings);
 	}
 	return keeper_run(k, ready_fd);

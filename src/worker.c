@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,12 +14,16 @@
 #include <unistd.h>
 
 #include "collect/actions/actions.h"
+#include "collect/actions/runner.h"
 #include "collect/kernel/sampler.h"
 #include "collect/libvirt/connection.h"
 #include "conf/conf.h"
 #include "conf/disk_access.h"
 #include "conf/host_key.h"
+#include "confine.h"
+#include "core/catalogue.h"
 #include "core/snapshot.h"
+#include "core/spec.h"
 #include "fs/content.h"
 #include "fs/serve.h"
 #include "handover/handover.h"
@@ -29,6 +34,7 @@
 #include "model/plan.h"
 #include "model/registry.h"
 #include "shared_path.h"
+#include "util/caps.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -48,6 +54,9 @@ struct worker {
 	int root_fd;
 	int64_t start_mono_ns;
 	uint64_t max_files; /* the soft limit that we were started with; 0: unknown */
+	struct user user;   /* who we are */
+	bool change_user;   /* actions may be another's */
+	bool process_io;    /* we kept the rights for that */
 	_Atomic int64_t period_ns;
 
 	struct handover *handover;
@@ -62,6 +71,7 @@ struct worker {
 	struct content *content;
 	struct serve *serve;
 	struct channels *channels;
+	struct runner *runner;
 	struct actions *actions;
 	struct virt
 		*_Atomic virt; /* NULL where it is not built in, and until it starts */
@@ -73,65 +83,142 @@ struct worker {
 
 /* ---- rights ---- */
 
-static int drop_rights(const char *name)
-{
-	struct user user = { 0 };
-	int r = name ? user_resolve(name, &user) : 0;
-
-	if (r < 0) {
-		log_error("user '%s': %s", name,
-			r == -ENOENT ? "there is no such user" : strerror(-r));
-		return r;
-	}
-	if (!name)
-		return 0;
-	if (user_become(&user) < 0) {
-		log_error("running as '%s': %s", name, strerror(errno));
-		return -EPERM;
-	}
-	/* a change of user cancels it */
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	return 0;
-}
-
-/* Actions never run as root unless the configuration says so. */
-static struct user action_user(const struct conf *conf)
+/*
+ * Actions never run as root unless the configuration says so.  Where a user was chosen for all
+ * they are his, too.  @say: log what is wrong.
+ */
+static struct user action_user(const struct worker *w, const struct conf *conf, bool say)
 {
 	const char *name = conf->action_user ? conf->action_user : "nobody";
 	struct user user = { 0 };
 
-	if (geteuid() != 0) {
-		if (conf->action_user)
+	if (!w->change_user) {
+		if (conf->action_user && say)
 			log_warning(
-				"actions run as the daemon's user, not as '%s': only root can "
-				"change that",
+				"actions run as the daemon's user, not as '%s': only root "
+				"without --user can change that",
 				conf->action_user);
 		return user;
 	}
 	int r = user_resolve(name, &user);
 
 	if (r < 0) {
-		log_error("user '%s' of actions: %s; they run as uid 65534", name,
-			r == -ENOENT ? "there is no such user" : strerror(-r));
+		if (say)
+			log_error("user '%s' of actions: %s; they run as uid 65534", name,
+				r == -ENOENT ? "there is no such user" : strerror(-r));
 		user = (struct user){ .change = true, .uid = 65534, .gid = 65534 };
 	}
 	return user;
 }
 
-/* ---- settings of the parts, from the configuration ---- */
-
-static struct plan *make_plan(const struct plan *before, const struct conf *conf)
+static struct plan *make_plan(
+	const struct worker *w, const struct plan *before, const struct conf *conf)
 {
 	const struct plan_settings settings = { .period_ns = conf->period_ns,
 		.slow_period_ns = conf->slow_period_ns,
 		.grants = conf->grants,
 		.action_path = conf->action_path,
-		.action_user = action_user(conf),
+		.action_user = action_user(w, conf, true),
 		.action_timeout_ns = conf->action_timeout_ns,
 		.action_max_parallel = conf->action_max_parallel };
 
 	return plan_new(before, conf->specs, &settings);
 }
+
+static struct runner_grant grant(const struct worker *w, const struct conf *conf)
+{
+	struct runner_grant grant = { .user = action_user(w, conf, false) };
+
+	for (size_t i = 0; i < conf->specs->n; i++)
+		grant.any |= conf->specs->specs[i].action != NULL;
+	return grant;
+}
+
+/* In the runner. */
+static int find_grant(void *ctx, struct runner_grant *ret)
+{
+	const struct worker *w = ctx;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf_report report = { .text = &text, .tolerant = true };
+	struct conf *conf = NULL;
+	int r = conf_load(w->params->config_file, &report, &conf);
+
+	if (r == 0)
+		*ret = grant(w, conf);
+	conf_unref(conf);
+	return r;
+}
+
+/* Who starts commands, as long as we have the right to make him. */
+static int start_runner(struct worker *w)
+{
+	const struct runner_params params = { .grant = grant(w, w->conf),
+		.become = w->change_user ? NULL : &w->user,
+		.find = find_grant,
+		.ctx = w };
+	int r = runner_start(&params, &w->runner);
+
+	if (r < 0)
+		log_error("actions cannot run: %s", strerror(-r));
+	return r;
+}
+
+static void describe_rights(const struct worker *w)
+{
+	_cleanup_strbuf_ struct strbuf caps = STRBUF_INIT;
+
+	confine_describe(&caps);
+	log_info("running as uid %u, capabilities: %s", (unsigned)geteuid(),
+		strbuf_str(&caps));
+	if (geteuid() != 0 && access(w->params->config_file, R_OK) < 0)
+		log_warning(
+			"%s cannot be read by uid %u (%s): it is in force, but changes "
+			"to it need a restart",
+			w->params->config_file, (unsigned)geteuid(), strerror(errno));
+}
+
+/* Nothing has been started yet, and there is one thread. */
+static int drop_rights(struct worker *w, const struct plan *plan)
+{
+	const char *name = w->params->user;
+	int r = name ? user_resolve(name, &w->user) : 0;
+
+	if (r < 0) {
+		log_error("user '%s': %s", name,
+			r == -ENOENT ? "there is no such user" : strerror(-r));
+		return r;
+	}
+	r = start_runner(w);
+	if (r < 0)
+		return r;
+	w->process_io = plan->vm_reads & READS(PROCESS_IO);
+	r = confine_rights(&w->user,
+		&(struct confine_needs){ .process_io = w->process_io,
+			.old_disk = conf_has_shared_disk(w->conf) });
+	if (r < 0) {
+		log_error("giving up root's rights: %s", strerror(-r));
+		return r;
+	}
+	/* a change of user cancels it */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	describe_rights(w);
+	return 0;
+}
+
+/* All is started. */
+static void drop_calls(const struct worker *w)
+{
+	const char *uri = w->params->uri ? w->params->uri : getenv("LIBVIRT_DEFAULT_URI");
+	bool starts_programs = uri && (strstr(uri, "+ssh:") || strstr(uri, "+ext:"));
+	int r = confine_calls(starts_programs);
+
+	if (r < 0)
+		log_warning("system calls are not restricted: %s",
+			r == -ENOSYS ? "this vhostmd was built without libseccomp"
+				     : strerror(-r));
+}
+
+/* ---- settings of the parts, from the configuration ---- */
 
 static struct content_config content_config(const struct worker *w)
 {
@@ -300,10 +387,15 @@ static void on_plan(void *ctx, const struct plan *plan)
 static void apply(struct worker *w, struct conf *conf)
 {
 	_cleanup_plan_ struct plan *before = board_plan(w->board);
-	_cleanup_plan_ struct plan *plan = make_plan(before, conf);
+	_cleanup_plan_ struct plan *plan = make_plan(w, before, conf);
 
 	conf_unref(w->conf);
 	w->conf = conf;
+	if (plan->vm_reads & READS(PROCESS_IO) && !w->process_io)
+		log_warning(
+			"process.io.* need rights that were given up at the start, when "
+			"they were not asked for: they need a restart");
+	runner_reload(w->runner);
 	board_set_plan(w->board, plan);
 	place_disk(w);
 }
@@ -337,6 +429,7 @@ static int start(struct worker *w, const struct keeper_parcel *parcel)
 	struct channels_config chc = channels_config(w->conf);
 	struct actions_params ap = { .board = w->board,
 		.registry = w->registry,
+		.runner = w->runner,
 		.connect = w->params->connect,
 		.uri = w->params->uri ? w->params->uri : getenv("LIBVIRT_DEFAULT_URI"),
 		.max_files = w->max_files };
@@ -483,19 +576,26 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	w.conf = first_conf(&w);
 	atomic_store(&w.period_ns, w.conf->period_ns);
 	take_host_key(&w, w.conf, NULL); /* root's alone */
-	if (drop_rights(params->user) < 0)
+	w.change_user =
+		!params->user_is_for_all && caps_effective() & CAP_TO_BIT(CAP_SETUID);
+	_cleanup_plan_ struct plan *plan = make_plan(&w, NULL, w.conf);
+
+	if (drop_rights(&w, plan) < 0) {
+		runner_stop(w.runner);
 		return EXIT_FAILURE;
+	}
 	w.root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	w.tree = tree_new();
 	w.registry = registry_new();
-	_cleanup_plan_ struct plan *plan = make_plan(NULL, w.conf);
-
 	w.board = board_new(w.tree, w.registry, plan);
 	board_follow(w.board, &w.handover->generation);
 	int r = start(&w, parcel);
 
-	if (r == 0 && w.first)
-		keeper_report_ready(w.keeper_fd);
+	if (r == 0) {
+		drop_calls(&w);
+		if (w.first)
+			keeper_report_ready(w.keeper_fd);
+	}
 	while (r == 0 && sigwait(&signals, &sig) == 0 && sig == SIGHUP)
 		reload(&w);
 	if (atomic_load(&w.lost)) {
@@ -505,6 +605,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	}
 	if (!stop(&w))
 		_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+	runner_stop(w.runner);
 	conf_unref(w.conf);
 	handover_unmap(w.handover);
 	close_p(&w.root_fd);

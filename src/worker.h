@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The worker: the process that does the work, after it has given up root's rights if asked
- * to.  Starts the collectors and the exports, wires them together, reloads on SIGHUP, ends
+ * The worker: the process that does the work, after it has given up what rights and system
+ * calls it does not need (confine.h).  Starts the collectors and the exports, wires them together, reloads on SIGHUP, ends
  * on SIGTERM.
  */
 #pragma once
+
+#include <stdbool.h>
 
 struct conf;
 struct disk_access;
@@ -13,6 +15,7 @@ struct keeper_parcel;
 struct worker_params {
 	const char *config_file; /* for reloads */
 	const char *user;        /* NULL: stay who we are */
+	bool user_is_for_all;    /* for actions, too */
 	const char *uri;         /* libvirt's; NULL: libvirt chooses */
 	const char *connect;     /* for CONNECT in actions; NULL: nothing */
 	const char *mount;

@@ -23,6 +23,7 @@
 
 /* Actions. */
 #define LIMIT_ACTION_OUTPUT_BYTES (64u << 10)
+#define LIMIT_RUNNER_BYTES (1u << 20)  /* a command with its environment */
 #define LIMIT_PLAIN_NAME_BYTES 128u    /* of a VM, in actions that may take it for code */
 #define LIMIT_ACTION_XML_METRICS 1024u /* <metric> elements in one output */
 

@@ -17,6 +17,15 @@ done
 find "$tmp/root" -name vhostmd.8 -exec cat {} + | sed 's|\\&||g' | grep -qF "$conf" ||
 	fail "vhostmd(8) does not name $conf"
 
+# a user for the worker
+sysusers=$(find "$tmp/root" -path '*/sysusers.d/vhostmd.conf')
+[ "$sysusers" != "" ] || fail "no file for systemd-sysusers"
+if command -v systemd-sysusers >/dev/null; then
+	mkdir "$tmp/etc-root" "$tmp/etc-root/etc"
+	systemd-sysusers --root="$tmp/etc-root" "$sysusers" 2>"$tmp/err" || fail "systemd-sysusers: $(cat "$tmp/err")"
+	grep -q '^vhostmd:.*:/:/usr/sbin/nologin$' "$tmp/etc-root/etc/passwd" || fail "no user: $(cat "$tmp/etc-root/etc/passwd")"
+fi
+
 # the file of a site that had the existing vhostmd
 echo own >"$tmp/root$conf"
 install_to_root

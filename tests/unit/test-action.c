@@ -37,6 +37,8 @@ static const char *const hostile[] = { "web01", "$(touch " PWNED ");'\"<&",
 	"a[$(touch " PWNED ")]", "1e touch " PWNED, "'); open('" PWNED "', 'w'); ('",
 	"`touch " PWNED "`;", "\"); system(\"touch " PWNED "\"); (\"" };
 
+static struct runner *runner;
+
 static void note_end(void *ctx)
 {
 	*(bool *)ctx = true;
@@ -46,16 +48,15 @@ static void note_end(void *ctx)
 static struct action_process *run(
 	struct loop *loop, const char *script, const char *name, int64_t ms)
 {
-	struct user self = { 0 };
 	char *env[3] = { NULL };
 	struct action_process *p = NULL;
 	bool ended = false;
 
 	env[0] = xstrdup("PATH=/usr/bin:/bin");
 	env[1] = name ? xasprintf("VHOSTMD_NAME=%s", name) : NULL;
-	struct action_command command = {
-		.script = script, .env = env, .user = &self, .timeout_ns = ms * NS_PER_MS
-	};
+	struct action_command command = { .runner = runner,
+		.run = { .script = script, .env = env },
+		.timeout_ns = ms * NS_PER_MS };
 
 	assert_int_equal(action_process_start(loop, &command, note_end, &ended, &p), 0);
 	while (!ended)
@@ -527,11 +528,10 @@ static void a_command_can_be_dropped_at_any_time(void **state)
 {
 	(void)state;
 	struct loop *loop = make_loop();
-	struct user self = { 0 };
 	char *env[] = { NULL };
-	struct action_command command = {
-		.script = "sleep 60", .env = env, .user = &self, .timeout_ns = NS_PER_S
-	};
+	struct action_command command = { .runner = runner,
+		.run = { .script = "sleep 60", .env = env },
+		.timeout_ns = NS_PER_S };
 	struct action_process *p = NULL;
 	bool ended = false;
 
@@ -553,12 +553,11 @@ static void commands_have_their_own_limit_of_files(void **state)
 {
 	(void)state;
 	struct loop *loop = make_loop();
-	struct user self = { 0 };
 	char *env[] = { NULL };
-	struct action_command command = { .script = "ulimit -Sn; ulimit -Hn",
-		.env = env,
-		.user = &self,
-		.max_files = 77,
+	struct action_command command = { .runner = runner,
+		.run = { .script = "ulimit -Sn; ulimit -Hn",
+			.env = env,
+			.max_files = 77 },
 		.timeout_ns = 10 * NS_PER_S };
 	struct action_process *p = NULL;
 	struct rlimit limit;
@@ -725,7 +724,9 @@ static void slow_actions_delay_nothing_else(void **state)
 	struct registry *registry = registry_new();
 	_cleanup_plan_ struct plan *plan = plan_of(specs);
 	struct board *board = board_new(tree, registry, plan);
-	const struct actions_params params = { .board = board, .registry = registry };
+	const struct actions_params params = {
+		.board = board, .registry = registry, .runner = runner
+	};
 	struct actions *actions = actions_start(&params);
 
 	assert_true(wait_available(tree, ALL - SLOW));
@@ -773,5 +774,12 @@ int main(void)
 
 	if (pid)
 		return reap_orphans_of(pid);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	const struct runner_params params = { .grant = { .any = true } };
+
+	if (runner_start(&params, &runner) < 0)
+		return EXIT_FAILURE;
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	runner_stop(runner);
+	return failed;
 }

@@ -20,6 +20,7 @@
 #include <libvirt/libvirt.h>
 
 #include "collect/actions/actions.h"
+#include "collect/actions/runner.h"
 #include "collect/kernel/sampler.h"
 #include "collect/libvirt/connection.h"
 #include "fs/content.h"
@@ -203,11 +204,14 @@ static bool start_channels(struct parts *p)
 
 static bool start_actions(struct parts *p)
 {
-	const struct actions_params params = { .board = p->board,
-		.registry = p->registry };
+	const struct runner_params of_runner = { .grant = { .any = true } };
+	struct actions_params params = { .board = p->board, .registry = p->registry };
+
+	assert_int_equal(runner_start(&of_runner, &params.runner), 0);
 	struct actions *actions = actions_start(&params);
 
 	actions_stop(actions);
+	runner_stop(params.runner);
 	return actions;
 }
 

@@ -238,7 +238,7 @@ static void choose_virsh(struct actions *a)
 	if (!a->plan->parts[PLAN_ACTIONS].n ||
 		(user->change ? user->uid : geteuid()) == 0)
 		return;
-	a->virsh_dir = rights_virsh_dir(user);
+	a->virsh_dir = runner_virsh_dir(a->params.runner);
 	if (!a->virsh_dir)
 		log_warning("the user of actions cannot run the virsh of vhostmd: "
 			    "actions that call virsh need -r");
@@ -425,10 +425,10 @@ static void start_task(struct actions *a, struct task *task)
 	}
 	action_template_expand(t, vm, &script);
 	char **env = make_env(a, task);
-	struct action_command command = { .script = strbuf_str(&script),
-		.env = env,
-		.user = &a->plan->settings.action_user,
-		.max_files = a->params.max_files,
+	struct action_command command = { .runner = a->params.runner,
+		.run = { .script = strbuf_str(&script),
+			.env = env,
+			.max_files = a->params.max_files },
 		.timeout_ns = a->plan->settings.action_timeout_ns };
 	int r = action_process_start(a->loop, &command, on_end, task, &task->process);
 

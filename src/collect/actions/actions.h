@@ -12,14 +12,16 @@
 struct actions;
 struct board;
 struct registry;
+struct runner;
 struct strbuf;
 
 struct actions_params {
 	struct board *board;
 	struct registry *registry;
-	const char *connect; /* for CONNECT; NULL: nothing */
-	const char *uri;     /* LIBVIRT_DEFAULT_URI of commands; NULL: none */
-	uint64_t max_files;  /* a command's soft limit of open files; 0: ours */
+	struct runner *runner; /* starts the commands */
+	const char *connect;   /* for CONNECT; NULL: nothing */
+	const char *uri;       /* LIBVIRT_DEFAULT_URI of commands; NULL: none */
+	uint64_t max_files;    /* a command's soft limit of open files; 0: ours */
 };
 
 /*

@@ -3,12 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "collect/actions/runner.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/fileio.h"
@@ -19,43 +17,6 @@
 /* What a pipe holds, so that a command that never stops printing does not keep us. */
 #define READ_BYTES 4096
 #define READS_AT_ONCE 16
-
-/* Descriptors above what select() can take break old programs, so many are not inherited. */
-static void limit_files(uint64_t max_files)
-{
-	struct rlimit limit;
-
-	if (!max_files || getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = max_files < limit.rlim_max ? max_files : limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-/* In the child, between fork and exec: only async-signal-safe calls. */
-static void exec_child(const struct action_command *c, int out, int err, pid_t parent)
-{
-	struct sigaction dfl = { .sa_handler = SIG_DFL };
-	sigset_t none;
-	int null = open("/dev/null", O_RDONLY);
-
-	setpgid(0, 0);
-	for (int sig = 1; sig < 32; sig++)
-		sigaction(sig, &dfl, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
-		_exit(126);
-	syscall(SYS_close_range, 3, ~0U, 0);
-	limit_files(c->max_files);
-	if (user_become(c->user) < 0)
-		_exit(126);
-	/* after the change of user, which would cancel it */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent || chdir("/") < 0)
-		_exit(126);
-	execle("/bin/sh", "sh", "-c", c->script, (char *)NULL, c->env);
-	_exit(127);
-}
 
 static void close_pipe(struct action_process *p, int *fd, uint64_t *watch)
 {
@@ -110,7 +71,7 @@ static void kill_group(const struct action_process *p)
 {
 	/* The leader is not reaped yet, so the group's number cannot belong to others. */
 	if (p->pid > 0 && !p->exited)
-		kill(-p->pid, SIGKILL);
+		runner_kill(p->runner, p->pid);
 }
 
 /* Nothing is read any more, and nobody is told. */
@@ -188,7 +149,6 @@ static int watch_pipes(struct action_process *p)
 static int launch(struct action_process *p, const struct action_command *command)
 {
 	int out[2] = { -1, -1 }, err[2] = { -1, -1 }, r = 0;
-	pid_t parent = getpid();
 
 	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0)
 		r = -errno;
@@ -196,15 +156,11 @@ static int launch(struct action_process *p, const struct action_command *command
 	p->err_fd = err[0];
 	if (r == 0)
 		r = watch_pipes(p);
-	if (r == 0) {
-		p->pid = fork();
-		if (p->pid == 0)
-			exec_child(command, out[1], err[1], parent);
-		r = p->pid < 0 ? -errno : 0;
-	}
+	if (r == 0)
+		r = p->pid = runner_spawn(p->runner, &command->run, out[1], err[1]);
 	close_p(&out[1]);
 	close_p(&err[1]);
-	return r;
+	return r < 0 ? r : 0;
 }
 
 int action_process_start(struct loop *loop, const struct action_command *command,
@@ -212,7 +168,9 @@ int action_process_start(struct loop *loop, const struct action_command *command
 {
 	struct action_process *p = xcalloc(1, sizeof(*p));
 
-	*p = (struct action_process){ .loop = loop, .on_end = on_end, .ctx = ctx };
+	*p = (struct action_process){
+		.loop = loop, .runner = command->runner, .on_end = on_end, .ctx = ctx
+	};
 	int r = launch(p, command);
 
 	if (r < 0) {
@@ -236,9 +194,8 @@ void action_process_kill(struct action_process *p)
 
 bool action_process_gone(struct action_process *p)
 {
-	/* -EPERM: none of those that are left is one that we could kill */
 	if (!p->gone)
-		p->gone = p->pid <= 0 || (p->exited && kill(-p->pid, 0) < 0);
+		p->gone = p->pid <= 0 || (p->exited && runner_is_gone(p->runner, p->pid));
 	return p->gone;
 }
 

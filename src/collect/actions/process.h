@@ -15,16 +15,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "collect/actions/runner.h"
 #include "util/strbuf.h"
-#include "util/user.h"
 
 struct loop;
 
 struct action_command {
-	const char *script; /* for /bin/sh -c */
-	char *const *env;   /* exactly this */
-	const struct user *user;
-	uint64_t max_files; /* its soft limit of open files; 0: ours */
+	struct runner *runner; /* borrowed; outlives the command */
+	struct runner_command run;
 	int64_t timeout_ns;
 };
 
@@ -41,6 +39,7 @@ struct action_process {
 
 	/* process.c only */
 	struct loop *loop;
+	struct runner *runner;
 	void (*on_end)(void *ctx);
 	void *ctx;
 	int out_fd, err_fd;
