@@ -16,6 +16,8 @@
 #include "core/catalogue.h"
 #include "core/spec.h"
 #include "keeper/keeper.h"
+#include "keeper/manager.h"
+#include "keeper/mount.h"
 #include "keeper/place.h"
 #include "options.h"
 #include "util/cleanup.h"
@@ -225,14 +227,14 @@ static char *canonical_mount(const char *path)
 }
 
 /*
- * The worker's user: --user, else vhostmd's own if there is one.  @ret_uid: his.
+ * The worker's user: --user, else vhostmd's own if we can become it.  @ret_uid: his.
  * Return: true, or false after saying that there is no such user.
  */
 static bool find_user(const char *option, const char **ret_name, uid_t *ret_uid)
 {
 	const char *name = option ? option : OWN_USER;
 	struct user user = { .uid = geteuid() };
-	int r = user_resolve(name, &user);
+	int r = !option && geteuid() != 0 ? -EPERM : user_resolve(name, &user);
 
 	if (r < 0 && option) {
 		log_error("--user: there is no user '%s'", name);
@@ -245,7 +247,7 @@ static bool find_user(const char *option, const char **ret_name, uid_t *ret_uid)
 
 static void warn_of_root(const char *user)
 {
-	if (!user)
+	if (!user && geteuid() == 0)
 		log_warning("there is no user '" OWN_USER "': all runs as root; "
 			    "systemd-sysusers creates him, or useradd -r; --user names "
 			    "another");
@@ -258,6 +260,35 @@ static int run_worker(void *ctx, const struct keeper_parcel *parcel)
 
 	conf_unref(params->conf);
 	return status;
+}
+
+/* For a service that may not mount: data/vhostmd.service.in. */
+static int mount_only(const struct options *o)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	_cleanup_free_ char *mount = canonical_mount(o->mount);
+	_cleanup_close_ int fd = -1;
+	bool created = false;
+
+	umask(022);
+	if (!mount)
+		return EXIT_FAILURE;
+	if (mount_prepare(mount, &created, &why) < 0 ||
+		mount_attach(mount, &fd, &why) < 0) {
+		log_error("%s", strbuf_str(&why));
+		return EXIT_FAILURE;
+	}
+	int r = manager_store_fuse(fd);
+
+	if (r == 0)
+		return EXIT_SUCCESS;
+	log_error("%s",
+		r == -ENOTCONN ? "--mount-only: no systemd waits for the descriptor"
+			       : strerror(-r));
+	mount_detach(mount);
+	if (created)
+		rmdir(mount);
+	return EXIT_FAILURE;
 }
 
 /* @warnings: about the configuration; standard error has them already. */
@@ -273,13 +304,14 @@ static int run(const struct options *o, struct conf *conf, const char *warnings)
 	struct keeper_params keeper = { .pid_file = o->pid_file,
 		.worker = run_worker,
 		.ctx = &worker,
+		.fuse_fd = manager_stored_fuse(),
 		.link = conf_has_shared_disk(conf) ? conf->disk_path : NULL };
 
 	if (worker.uri && !action_uri_valid(worker.uri)) {
 		fprintf(stderr, "vhostmd: --connect: '%s' is no URI\n", worker.uri);
 		return EXIT_USAGE;
 	}
-	if (geteuid() != 0) {
+	if (geteuid() != 0 && keeper.fuse_fd < 0) {
 		fprintf(stderr,
 			"vhostmd: must be started as root, to mount %s; --user USER "
 			"drops root's rights then\n",
@@ -341,6 +373,8 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	case ACTION_LIST_SOURCES:
 		return list_sources(o.markdown);
+	case ACTION_MOUNT_ONLY:
+		return mount_only(&o);
 	case ACTION_CHECK_CONFIG:
 		return check_config(o.config_file, o.user);
 	case ACTION_RUN:

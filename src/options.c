@@ -17,6 +17,7 @@ enum option_id {
 	OPTION_USER,
 	OPTION_CONNECT,
 	OPTION_MOUNT,
+	OPTION_MOUNT_ONLY,
 	OPTION_CHECK,
 	OPTION_LIST,
 	OPTION_VERSION,
@@ -43,6 +44,8 @@ static const struct {
 		"libvirt's URI (the hypervisor of this host)" },
 	[OPTION_MOUNT] = { 'm', "mount", "DIR",
 		"where the file system appears (" OPTIONS_DEFAULT_MOUNT ")" },
+	[OPTION_MOUNT_ONLY] = { 0, "mount-only", NULL,
+		"mount, leave the rest to a service that systemd starts, and exit" },
 	[OPTION_CHECK] = { 0, "check-config", "FILE",
 		"say what FILE would do, or what is wrong with it" },
 	[OPTION_LIST] = { 0, "list-sources", "[=markdown]",
@@ -149,6 +152,9 @@ static void set_option(struct options *o, enum option_id id, int *r)
 		break;
 	case OPTION_MOUNT:
 		o->mount = optarg;
+		break;
+	case OPTION_MOUNT_ONLY:
+		o->action = ACTION_MOUNT_ONLY;
 		break;
 	case OPTION_CHECK:
 		o->action = ACTION_CHECK_CONFIG;

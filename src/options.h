@@ -16,6 +16,7 @@ enum options_action {
 	ACTION_VERSION,
 	ACTION_LIST_SOURCES,
 	ACTION_CHECK_CONFIG,
+	ACTION_MOUNT_ONLY,
 };
 
 struct options {

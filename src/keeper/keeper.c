@@ -684,6 +684,11 @@ static int take_pid_file(struct keeper *k)
 static int take_mount(struct keeper *k)
 {
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	if (k->params->fuse_fd >= 0) {
+		k->fuse_fd = k->params->fuse_fd;
+		return 0;
+	}
 	int r = mount_prepare(k->params->mount, &k->created_dir, &why);
 
 	if (r == 0)

@@ -27,6 +27,7 @@ struct keeper_params {
 	const char *link;  /* where we may link the shared disk from; NULL: nowhere */
 	const char *pid_file;
 	uid_t worker_uid; /* whose links are ours, too */
+	int fuse_fd; /* of what is mounted already, and unmounted by others; taken over; or -1 */
 
 	/* The worker's life, of any number of them.  Return: its exit status. */
 	int (*worker)(void *ctx, const struct keeper_parcel *parcel);

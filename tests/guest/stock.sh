@@ -56,6 +56,32 @@ for uri in "" qemu:///system; do
 done
 "$build/vhostmd" --check-config "$tmp/conf" | grep 'lacks a right' && fail "nothing lacks a right"
 
+# every source that there is has a value for a confined worker if it has one for root's
+every_source 1 1 >"$tmp/all.conf"
+sed 's|<update_period>.*</update_period>|<update_period>1</update_period><slow_period>1</slow_period>|' \
+	"$top/conf/vhostmd.conf" >"$tmp/stock.conf"
+chmod 644 "$tmp"/{all,stock}.conf
+values() { (cd "$mnt/metrics" && grep -rl . host "vm/$name" 2>/dev/null | sort); }
+settled() { [ "$(sed -n 's/^slow.calls: //p' "$mnt/status")" -ge 4 ]; }
+same_values() { values >"$tmp/confined.$1" && diff "$tmp/root.$1" "$tmp/confined.$1" >"$tmp/diff"; }
+for conf in "$tmp/all.conf" "$tmp/stock.conf"; do
+	file=${conf##*/}
+	for user in root nobody; do
+		CONF=$conf start_daemon --user $user
+		# rates come with the second sample, some from libvirt
+		wait_for 20 settled || fail "libvirt is not asked again and again as $user"
+		if [ $user = root ]; then
+			values >"$tmp/root.$file"
+			[ "$(wc -l <"$tmp/root.$file")" -gt 20 ] || fail "no values"
+		else
+			wait_for 10 same_values "$file" || fail "values that $user lacks: $(cat "$tmp/diff")"
+		fi
+		stop_daemon || exit 1
+	done
+done
+
+grep -q process.io.read.bytes "$tmp/confined.all.conf" || fail "no I/O of a process of another user's"
+
 # a socket that is not open to all: said beforehand, and when it happens
 chmod 700 /run/libvirt/libvirt-sock-ro
 at_exit chmod 777 /run/libvirt/libvirt-sock-ro
