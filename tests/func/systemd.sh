@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The installed unit under a systemd that is the first process: of a container that is a copy of
+# this system, with nothing in it but the unit, and no network.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+command -v systemd-nspawn >/dev/null || skip "needs systemd-nspawn"
+# sanitizers make calls that the unit does not allow
+CC=clang build "$top/build-clang" -Dbuildtype=release -Dwerror=true
+[ -e "$top/build-clang/vhostmd.service" ] || skip "needs libsystemd"
+
+root=$tmp/root
+mkdir "$tmp/layers" "$root"
+mount -t tmpfs tmpfs "$tmp/layers" && mkdir "$tmp/layers"/{upper,work} || fail "no tmpfs"
+at_exit "umount -l $root $tmp/layers"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$tmp/layers/upper,workdir=$tmp/layers/work" "$root" ||
+	skip "needs overlayfs"
+DESTDIR=$root meson install -C "$top/build-clang" --no-rebuild >"$tmp/out" 2>&1 || fail "$(tail -n 5 "$tmp/out")"
+rm -f "$root"/etc/{fstab,machine-id,systemd/system/*.wants/*}
+cat >"$root/etc/systemd/system/vhostmd-test.target" <<'EOF'
+[Unit]
+Wants=vhostmd.service vhostmd-test.service
+EOF
+cat >"$root/etc/systemd/system/vhostmd-test.service" <<'EOF'
+[Unit]
+After=vhostmd.service
+[Service]
+Type=oneshot
+ExecStart=/bin/bash /vhostmd-test
+EOF
+cat >"$root/vhostmd-test" <<'EOF'
+exec >/result 2>&1
+show() { systemctl show -P "$1" vhostmd; }
+status() { sed -n "s/^$1: //p" /run/vhostmd/status; }
+echo "started: $(show ActiveState) $(show NRestarts)"
+echo "seen by all: $(cat /run/vhostmd/metrics/host/HostName)"
+echo "user: $(stat -c %U "/proc/$(status pid)" "/proc/$(show MainPID)" | xargs)"
+systemctl reload vhostmd && echo "reloaded"
+systemctl kill -s KILL vhostmd
+for _ in $(seq 100); do [ "$(show NRestarts) $(show ActiveState)" = "1 active" ] && break; sleep 0.1; done
+echo "again: $(show ActiveState) $(cat /run/vhostmd/metrics/host/HostName)"
+systemctl stop vhostmd
+echo "stopped: $(show Result) $(grep -c ' /run/vhostmd ' /proc/mounts)"
+journalctl --no-pager -u vhostmd >/journal
+systemctl poweroff --force
+EOF
+timeout -k 5 45 systemd-nspawn -q -b -D "$root" --register=no --keep-unit --private-network \
+	--bind=/dev/fuse --machine="vhostmd-test-$$" --console=pipe systemd.unit=vhostmd-test.target \
+	</dev/null >"$tmp/console" 2>&1
+[ -s "$root/result" ] || skip "systemd does not start in a container here: $(tail -n 1 "$tmp/console")"
+host=$(sed -n 's/^seen by all: //p' "$root/result")
+diff "$root/result" - <<EOF || fail "$(cat "$root/journal")"
+started: active 0
+seen by all: ${host:-a host}
+user: vhostmd vhostmd
+reloaded
+again: active ${host:-a host}
+stopped: success 0
+EOF
+exit 0
