@@ -7,6 +7,7 @@
 
 #include "core/catalogue.h"
 #include "core/unit.h"
+#include "util/cleanup.h"
 #include "util/hash.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
@@ -147,6 +148,11 @@ void metric_list_builder_add_source(struct metric_list_builder *b, uint32_t slot
 			r = value_cast(&v, spec->type, &v);
 	}
 	metric_list_builder_add(b, slot, index, value && r == 0 ? &v : NULL);
+}
+
+void metric_list_builder_set_changed(struct metric_list_builder *b, int64_t changed_ns)
+{
+	b->drafts[b->n - 1].m.changed_ns = changed_ns;
 }
 
 void metric_list_builder_add_absent(struct metric_list_builder *b, uint32_t slot)
@@ -296,6 +302,7 @@ static void add_copy(struct metric_list_builder *b, uint32_t slot, const struct 
 			b, slot, label->name, label->unit, m->value.type, value);
 	else
 		metric_list_builder_add(b, slot, label->index, value);
+	metric_list_builder_set_changed(b, m->changed_ns);
 }
 
 struct metric_list *metric_list_rebase(
@@ -333,20 +340,25 @@ struct metric_list *metric_list_without(
 		n_common += has_slot(others, list->metrics[i].label->slot, &at);
 	if (!n_common)
 		return NULL;
+	_cleanup_free_ bool *drop = xcalloc(list->specs->n, sizeof(*drop));
+
+	for (size_t i = 0; i < others->n; i++)
+		drop[others->metrics[i].label->slot] = true;
+	return metric_list_drop(list, drop);
+}
+
+struct metric_list *metric_list_drop(const struct metric_list *list, const bool *drop)
+{
 	struct metric_list_builder *b =
 		metric_list_builder_new(list->specs, list->time_ns);
 
-	at = 0;
 	for (size_t i = 0; i < list->n; i++) {
 		const struct metric *m = &list->metrics[i];
 
-		if (!has_slot(others, m->label->slot, &at))
+		if (!drop[m->label->slot])
 			add_copy(b, m->label->slot, m);
 	}
-	struct metric_list *rest = metric_list_builder_finish(b);
-
-	metric_list_carry(rest, list);
-	return rest;
+	return metric_list_builder_finish(b);
 }
 
 struct metric_list *metric_list_ref(struct metric_list *list)

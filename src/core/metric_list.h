@@ -78,6 +78,9 @@ void metric_list_builder_add_named(struct metric_list_builder *b, uint32_t slot,
 	const char *name, const char *unit, enum metric_type type,
 	const struct value *value);
 
+/* Since when what was added last has its value, if not since the sample. */
+void metric_list_builder_set_changed(struct metric_list_builder *b, int64_t changed_ns);
+
 /* How many were added so far. */
 size_t metric_list_builder_count(const struct metric_list_builder *b);
 
@@ -104,6 +107,12 @@ struct metric_list *metric_list_rebase(
  */
 struct metric_list *metric_list_without(
 	const struct metric_list *list, const struct metric_list *others);
+
+/*
+ * Those of @list whose slot is not to be dropped; @drop: for each of its specs.
+ * Return: a new list owned by the caller, which may be empty.
+ */
+struct metric_list *metric_list_drop(const struct metric_list *list, const bool *drop);
 
 static inline void metric_list_unref_p(struct metric_list **list)
 {

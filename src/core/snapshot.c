@@ -339,6 +339,16 @@ void tree_wake(struct tree *tree)
 	lock_release(&tree->lock);
 }
 
+void tree_inherit(
+	struct tree *tree, uint64_t vms_shape, uint64_t vms_generation, int64_t vms_ns)
+{
+	lock_take(&tree->lock);
+	tree->current->vms_shape = vms_shape;
+	tree->current->vms_generation = vms_generation;
+	tree->current->vms_ns = vms_ns;
+	lock_release(&tree->lock);
+}
+
 void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
 	struct snapshot **vms, size_t n_vms)
 {

@@ -118,6 +118,13 @@ struct view *tree_wait(struct tree *tree, uint64_t generation, int64_t until_mon
 void tree_wake(struct tree *tree);
 
 /*
+ * Since when another process' views had the VMs that they had: if the first one here has the
+ * same, that goes on.  Before anything is published.
+ */
+void tree_inherit(
+	struct tree *tree, uint64_t vms_shape, uint64_t vms_generation, int64_t vms_ns);
+
+/*
  * Makes a new view current.  @host and the @vms (any order) are references that move into
  * it.  @generation must grow.  One thread at a time.
  */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/unit.h"
+#include "util/cleanup.h"
 #include "util/hash.h"
 #include "util/lock.h"
 #include "util/mem.h"
@@ -74,6 +76,12 @@ static void expand(const char *pattern, const char *index, struct strbuf *out)
 	strbuf_addc(out, '\0');
 }
 
+/* The same in every process. */
+static uint64_t text_hash(const char *s)
+{
+	return s ? siphash24(s, strlen(s)) : 0;
+}
+
 /*
  * What goes on when the configuration changes, and nothing else does: the same name for the
  * same source, as the same type in the same unit.
@@ -81,7 +89,7 @@ static void expand(const char *pattern, const char *index, struct strbuf *out)
 static uint64_t series_of(const struct metric_spec *spec, const char *names, size_t len)
 {
 	uint64_t parts[] = { siphash24(names, len), (uint64_t)spec->type,
-		spec->convert ? (uint64_t)(uintptr_t)spec->convert : 0 };
+		text_hash(spec->convert ? spec->convert->symbol : NULL) };
 	uint64_t hash = siphash24(parts, sizeof(parts));
 
 	return hash ? hash : 1;
@@ -231,4 +239,27 @@ bool spec_equal(const struct metric_spec *a, const struct metric_spec *b)
 			a->variables[i].type != b->variables[i].type)
 			return false;
 	return true;
+}
+
+/* What spec_equal() compares, and nothing else. */
+uint64_t spec_fingerprint(const struct metric_spec *spec)
+{
+	size_t n = 9 + 3 * spec->n_variables, at = 0;
+	_cleanup_free_ uint64_t *parts = xcalloc(n, sizeof(*parts));
+
+	parts[at++] = text_hash(spec->name);
+	parts[at++] = text_hash(spec->unit);
+	parts[at++] = text_hash(spec->source);
+	parts[at++] = text_hash(spec->action);
+	parts[at++] = (uint64_t)spec->context;
+	parts[at++] = (uint64_t)spec->kind;
+	parts[at++] = (uint64_t)spec->type;
+	parts[at++] = (uint64_t)spec->guest << 1 | spec->any_name;
+	parts[at++] = text_hash(spec->convert ? spec->convert->symbol : NULL);
+	for (size_t i = 0; i < spec->n_variables; i++) {
+		parts[at++] = text_hash(spec->variables[i].name);
+		parts[at++] = text_hash(spec->variables[i].unit);
+		parts[at++] = (uint64_t)spec->variables[i].type;
+	}
+	return siphash24(parts, n * sizeof(*parts));
 }

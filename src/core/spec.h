@@ -88,3 +88,6 @@ const struct metric_label *spec_label(
 
 /* True if both ask for the same thing under the same name. */
 bool spec_equal(const struct metric_spec *a, const struct metric_spec *b);
+
+/* Stands for all that spec_equal() compares; the same in every process. */
+uint64_t spec_fingerprint(const struct metric_spec *spec);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "model/counters.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,4 +209,59 @@ void counters_settle(struct counters *counters, struct metric_list *list)
 			m->value.type != METRIC_STRING)
 			settle(counters, m, &last);
 	}
+}
+
+/* ---- to and from another process ---- */
+
+/*
+ * Whether it is a real number is not known here.  No counter is negative, infinite or not a
+ * number, and none of integers is as large as those bits would be: more than 9.2e18.
+ */
+static bool plausible(uint64_t bits)
+{
+	return bits < UINT64_C(0x7ff0000000000000);
+}
+
+bool counters_state(const struct counters *counters, size_t i, struct counter_state *ret)
+{
+	const struct series *s = &counters->at[i];
+	const struct fall *f = s->fall;
+
+	if (!s->key || !plausible(s->reached.u))
+		return false;
+	if (f && !(plausible(f->low.u) && plausible(f->base.u) && plausible(f->floor.u)))
+		return false;
+	*ret = (struct counter_state){ .key = s->key, .reached = s->reached.u };
+	if (f) {
+		ret->fell = true;
+		ret->n_falls = f->n;
+		ret->low = f->low.u;
+		ret->base = f->base.u;
+		ret->floor = f->floor.u;
+	}
+	return true;
+}
+
+int counters_restore(struct counters *counters, const struct counter_state *state)
+{
+	if (!state->key || !plausible(state->reached))
+		return -EINVAL;
+	if (state->fell &&
+		(state->n_falls >= BELIEVED_FALLS || !plausible(state->low) ||
+			!plausible(state->base) || !plausible(state->floor)))
+		return -EINVAL;
+	size_t n = counters->n;
+	struct series *s = find(counters, state->key);
+
+	if (!s || counters->n == n)
+		return s ? -EINVAL : -E2BIG;
+	s->reached.u = state->reached;
+	if (state->fell) {
+		s->fall = xcalloc(1, sizeof(*s->fall));
+		*s->fall = (struct fall){ .n = state->n_falls,
+			.low.u = state->low,
+			.base.u = state->base,
+			.floor.u = state->floor };
+	}
+	return 0;
 }

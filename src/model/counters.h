@@ -13,7 +13,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct metric_list;
 struct series;
@@ -28,3 +30,25 @@ void counters_done(struct counters *counters);
 
 /* Changes @list, which nobody else has seen yet. */
 void counters_settle(struct counters *counters, struct metric_list *list);
+
+/* A counter that goes on in another process; numbers as they lie in memory. */
+struct counter_state {
+	uint64_t key;     /* the same in every process; never 0 */
+	uint64_t reached; /* the most that was told */
+	/* of one that fell */
+	bool fell;
+	uint32_t n_falls;
+	uint64_t low, base, floor;
+};
+
+/*
+ * The counter in slot @i, 0 to n_slots - 1.  Return: false if there is none,
+ * or none that counters_restore() would take.
+ */
+bool counters_state(const struct counters *counters, size_t i, struct counter_state *ret);
+
+/*
+ * Takes one in, which may come from anywhere.  Return: 0; -EINVAL if it cannot be, or is
+ * there already; -E2BIG if there are too many.
+ */
+int counters_restore(struct counters *counters, const struct counter_state *state);

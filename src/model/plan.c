@@ -121,9 +121,11 @@ struct plan *plan_new(const struct plan *before, struct spec_set *specs,
 	for (size_t i = 0; i < PLAN_PART_COUNT; i++)
 		plan->parts[i].items =
 			xcalloc(plan->specs->n, sizeof(*plan->parts[i].items));
+	plan->fingerprints = xcalloc(plan->specs->n, sizeof(*plan->fingerprints));
 	for (uint32_t slot = 0; slot < plan->specs->n; slot++) {
 		const struct metric_spec *spec = &plan->specs->specs[slot];
 
+		plan->fingerprints[slot] = spec_fingerprint(spec);
 		if (spec->entry)
 			add_source(plan, slot, spec->entry);
 		if (spec->action)
@@ -148,6 +150,7 @@ void plan_unref(struct plan *plan)
 	for (size_t i = 0; i < PLAN_PART_COUNT; i++)
 		free(plan->parts[i].items);
 	free((void *)plan->by_source);
+	free(plan->fingerprints);
 	free((void *)(uintptr_t)plan->settings.action_path);
 	grants_unref(plan->settings.grants);
 	spec_set_unref(plan->specs);

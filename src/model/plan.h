@@ -64,6 +64,7 @@ struct plan_settings {
 struct plan {
 	_Atomic unsigned refs;
 	struct spec_set *specs; /* a reference */
+	uint64_t *fingerprints; /* of each spec: spec_fingerprint() */
 	struct plan_settings settings;
 	struct plan_part parts[PLAN_PART_COUNT];
 	/* PLAN_LIBVIRT's, sorted by source; those of the same source by slot */
