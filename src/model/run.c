@@ -75,10 +75,12 @@ void run_set_place(
 	atomic_store_explicit(&run->places[place].state, state, memory_order_release);
 }
 
-void run_set_process(struct run *run, int stat_fd)
+void run_set_process(struct run *run, int pid, uint64_t start_ticks, int stat_fd)
 {
 	int none = -1;
 
+	atomic_store(&run->start_ticks, start_ticks);
+	atomic_store(&run->pid, pid);
 	if (stat_fd >= 0 &&
 		!atomic_compare_exchange_strong(&run->stat_fd, &none, stat_fd))
 		close(stat_fd);

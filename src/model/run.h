@@ -54,7 +54,9 @@ struct run {
 	_Atomic uint64_t session, shares;
 	_Atomic int64_t
 		started_mono_ns; /* its process; of another hypervisor's: since_mono_ns */
-	_Atomic int stat_fd;     /* /proc/<pid>/stat of its process; -1: not known */
+	_Atomic int stat_fd;          /* /proc/<pid>/stat of its process; -1: not known */
+	_Atomic int pid;              /* of its process; 0: not known */
+	_Atomic uint64_t start_ticks; /* since boot; set before pid */
 	_Atomic bool
 		no_process; /* there is none that can be read, and none is looked for */
 
@@ -92,8 +94,11 @@ void *run_place(const struct run *run, enum run_place place);
 void run_set_place(
 	struct run *run, enum run_place place, void *state, void (*free)(void *state));
 
-/* Its process was found: @stat_fd, open on its stat file, moves here.  Any thread. */
-void run_set_process(struct run *run, int stat_fd);
+/*
+ * Its process was found: @start_ticks tells it from another one with that pid; @stat_fd,
+ * open on its stat file, moves here, -1: none.  Any thread.
+ */
+void run_set_process(struct run *run, int pid, uint64_t start_ticks, int stat_fd);
 
 /*
  * True if its process does not run now, so that its monitor cannot answer: it is stopped,

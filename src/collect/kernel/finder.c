@@ -164,7 +164,8 @@ static bool find_process(struct finder *f, struct run *run, struct fast_vm *fv,
 	set_started(run, qemu_proc_start_ticks(proc));
 	if (has_shares)
 		atomic_store(&run->shares, shares);
-	run_set_process(run, qemu_proc_stat_fd(proc));
+	run_set_process(run, qemu_proc_pid(proc), qemu_proc_start_ticks(proc),
+		qemu_proc_stat_fd(proc));
 	atomic_store(&run->no_process, false);
 	fast_vm_hand_process(fv, proc);
 	return true;

@@ -43,6 +43,7 @@ struct thread {
 struct qemu_proc {
 	int root_fd; /* borrowed */
 	uint64_t reads;
+	int pid;
 	int dir; /* /proc/<pid> */
 	int stat, io, status;
 	bool status_lacking; /* it could not be opened for want of descriptors */
@@ -256,6 +257,7 @@ int qemu_proc_open(
 	struct qemu_proc *proc = xcalloc(1, sizeof(*proc));
 
 	*proc = (struct qemu_proc){ .root_fd = root_fd,
+		.pid = (int)pid,
 		.reads = reads,
 		.dir = TAKE_FD(dir),
 		.stat = TAKE_FD(stat_fd),
@@ -306,6 +308,21 @@ void qemu_proc_free(struct qemu_proc *proc)
 int qemu_proc_stat_fd(const struct qemu_proc *proc)
 {
 	return fcntl(proc->stat, F_DUPFD_CLOEXEC, 0);
+}
+
+int qemu_proc_pid(const struct qemu_proc *proc)
+{
+	return proc->pid;
+}
+
+bool qemu_proc_runs(int root_fd, int pid, uint64_t start_ticks)
+{
+	_cleanup_free_ char *path = xasprintf("proc/%d/stat", pid);
+	_cleanup_close_ int fd = open_at(root_fd, path, O_RDONLY);
+	struct stat_fields stat;
+
+	return fd >= 0 && read_stat(fd, &stat) == 0 && stat.have[STAT_STARTTIME] &&
+		stat.v[STAT_STARTTIME] == start_ticks;
 }
 
 uint64_t qemu_proc_start_ticks(const struct qemu_proc *proc)

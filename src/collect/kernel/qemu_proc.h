@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "collect/kernel/qemu_cgroup.h"
@@ -30,6 +31,9 @@ void qemu_proc_free(struct qemu_proc *proc); /* NULL is accepted */
 /* A descriptor of the process' stat file, the caller's to close; -1 if there is no more. */
 int qemu_proc_stat_fd(const struct qemu_proc *proc);
 
+/* Its process id; more than 0. */
+int qemu_proc_pid(const struct qemu_proc *proc);
+
 /* When the process started, in clock ticks since the host booted. */
 uint64_t qemu_proc_start_ticks(const struct qemu_proc *proc);
 
@@ -42,3 +46,6 @@ int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out);
 
 /* The VM's weight for the processor; see qemu_cgroup_shares(). */
 int qemu_proc_shares(const struct qemu_proc *proc, uint64_t *ret);
+
+/* True if the process @pid is there and is the one that started then.  Any thread. */
+bool qemu_proc_runs(int root_fd, int pid, uint64_t start_ticks);
