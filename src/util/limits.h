@@ -36,6 +36,10 @@
 #define LIMIT_VCPUS 8192u          /* virtual CPUs of one domain */
 #define LIMIT_THREADS 16384u       /* threads of one QEMU process */
 
+/* A checkpoint: what a process inherits from the one before. */
+#define LIMIT_SCOPE_METRICS 65536u         /* metrics of the host, or of one VM */
+#define LIMIT_CHECKPOINT_TEXT_BYTES 65000u /* one string; its length has 16 bits */
+
 /* Files whose size or content the kernel was told and may keep. */
 #define LIMIT_ARMED (1u << 20)
 

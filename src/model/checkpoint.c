@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "model/checkpoint.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/catalogue.h"
+#include "core/metric_list.h"
+#include "model/checkpoint_format.h"
+#include "model/plan.h"
+#include "util/clock.h"
+#include "util/limits.h"
+#include "util/mem.h"
+#include "util/parse.h"
+
+/* A generation beyond that was never counted up to. */
+#define MAX_GENERATION (UINT64_C(1) << 62)
+
+#define NO_SLOT UINT32_MAX
+
+struct loader {
+	const uint8_t *bytes;
+	size_t size, at;
+	bool bad; /* nothing more is believed */
+	const struct plan *plan;
+	uint32_t n_specs;
+	uint32_t *slots; /* of the plan, for each of the checkpoint's; NO_SLOT: none */
+	int64_t real_ns, mono_ns;
+};
+
+/* ---- bytes ---- */
+
+static bool need(struct loader *ld, bool ok)
+{
+	ld->bad |= !ok;
+	return ok;
+}
+
+/* Where the next @n bytes lie; NULL if there are not so many. */
+static const void *take_bytes(struct loader *ld, size_t n)
+{
+	if (ld->bad || !need(ld, ld->size - ld->at >= n))
+		return NULL;
+	const uint8_t *p = ld->bytes + ld->at;
+
+	ld->at += n;
+	return p;
+}
+
+/* All zero if it is not there. */
+static void take(struct loader *ld, void *ret, size_t n)
+{
+	const void *p = take_bytes(ld, n);
+
+	if (p)
+		memcpy(ret, p, n);
+	else
+		memset(ret, 0, n);
+}
+
+/* Return: "" if it is not there, or none. */
+static const char *take_string(struct loader *ld, size_t max)
+{
+	uint16_t len = 0;
+
+	take(ld, &len, sizeof(len));
+	const char *s = need(ld, len <= max) ? take_bytes(ld, (size_t)len + 1) : NULL;
+
+	return s && need(ld, s[len] == '\0' && !memchr(s, 0, len)) ? s : "";
+}
+
+/* One that the flags ask for; NULL: they do not, or it is none. */
+static const char *take_text(struct loader *ld, bool have, size_t max)
+{
+	const char *s = have ? take_string(ld, max) : NULL;
+
+	return s && need(ld, utf8_valid(s, strlen(s))) ? s : NULL;
+}
+
+/* True if @n things of that size can follow. */
+static bool can_follow(struct loader *ld, size_t n, size_t max, size_t size)
+{
+	return need(ld, n <= max) && need(ld, n <= (ld->size - ld->at) / size);
+}
+
+/* The clock may have been set back since. */
+static int64_t past_real(struct loader *ld, int64_t ns)
+{
+	need(ld, ns >= 0);
+	return ns > ld->real_ns ? ld->real_ns : ns;
+}
+
+/* This one is never set. */
+static int64_t past_mono(struct loader *ld, int64_t ns)
+{
+	need(ld, ns >= 0 && ns <= ld->mono_ns);
+	return ns;
+}
+
+/* ---- metrics ---- */
+
+struct draft {
+	struct checkpoint_metric head;
+	const char *index, *device, *name, *unit;
+	struct value value;
+};
+
+static bool is_real(enum metric_type type)
+{
+	return type == METRIC_REAL32 || type == METRIC_REAL64;
+}
+
+/* @type: one that there is.  What does not fit it cannot have been written. */
+static bool read_number(struct draft *d, enum metric_type type)
+{
+	struct value v = { .type = type == METRIC_INT32 || type == METRIC_INT64
+			? METRIC_INT64
+			: METRIC_UINT64 };
+
+	v.u = d->head.value;
+	if (is_real(type)) {
+		v.type = METRIC_REAL64;
+		memcpy(&v.real, &d->head.value, sizeof(v.real));
+	}
+	return value_cast(&v, type, &d->value) == 0;
+}
+
+/* Reads one and checks all of it that does not depend on its spec. */
+static bool take_metric(struct loader *ld, struct draft *d)
+{
+	*d = (struct draft){ 0 };
+	take(ld, &d->head, sizeof(d->head));
+	unsigned flags = d->head.flags;
+	bool available = flags & IS_AVAILABLE, absent = flags & IS_ABSENT;
+	bool text = available && d->head.type == METRIC_STRING;
+
+	if (!need(ld, flags <= METRIC_FLAGS && d->head.type < METRIC_TYPE_COUNT) ||
+		!need(ld, d->head.slot < ld->n_specs && !(absent && available)) ||
+		!need(ld, text == !!(flags & HAS_TEXT)) ||
+		!need(ld, (available && !text) || !d->head.value) ||
+		!need(ld, !(flags & HAS_UNIT) || flags & HAS_NAME) ||
+		!need(ld, !(flags & HAS_NAME) || !(flags & HAS_INDEX)))
+		return false;
+	d->index = take_text(ld, flags & HAS_INDEX, LIMIT_NAME_BYTES);
+	d->device = take_text(ld, flags & HAS_DEVICE, LIMIT_CHECKPOINT_TEXT_BYTES);
+	d->name = take_text(ld, flags & HAS_NAME, LIMIT_NAME_BYTES);
+	d->unit = take_text(ld, flags & HAS_UNIT, LIMIT_CHECKPOINT_TEXT_BYTES);
+	const char *s = take_text(ld, text, LIMIT_CHECKPOINT_TEXT_BYTES);
+
+	need(ld, !d->index || *d->index);
+	need(ld, !d->name || *d->name);
+	d->head.changed_ns = past_real(ld, d->head.changed_ns);
+	if (text && s)
+		d->value = value_string(s);
+	return !ld->bad &&
+		(!available || text ||
+			need(ld, read_number(d, (enum metric_type)d->head.type)));
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+static bool has_variable(const struct metric_spec *spec, const struct draft *d)
+{
+	for (size_t i = 0; i < spec->n_variables; i++)
+		if (!strcmp(spec->variables[i].name, d->name) &&
+			same_text(spec->variables[i].unit, d->unit) &&
+			(uint16_t)spec->variables[i].type == d->head.type)
+			return true;
+	return false;
+}
+
+/* True if the spec's collector could have brought this. */
+static bool fits_spec(const struct metric_spec *spec, const struct draft *d, bool host)
+{
+	bool own = spec->kind == SPEC_GROUP || spec->kind == SPEC_XML;
+	bool many =
+		spec->kind == SPEC_SOURCE && spec->source && strchr(spec->source, '*');
+
+	if ((spec->context == CONTEXT_HOST) != host)
+		return false;
+	if (d->head.flags & IS_ABSENT)
+		return !d->name && !d->index && !d->head.value;
+	if (own != !!d->name || many != !!d->index)
+		return false;
+	return spec->kind == SPEC_XML ||
+		(own ? has_variable(spec, d) : (uint16_t)spec->type == d->head.type);
+}
+
+static void add(struct metric_list_builder *b, uint32_t slot, const struct draft *d)
+{
+	const struct value *value = d->head.flags & IS_AVAILABLE ? &d->value : NULL;
+
+	metric_list_builder_set_device(b, d->device);
+	if (d->head.flags & IS_ABSENT)
+		metric_list_builder_add_absent(b, slot);
+	else if (d->name)
+		metric_list_builder_add_named(
+			b, slot, d->name, d->unit, (enum metric_type)d->head.type, value);
+	else
+		metric_list_builder_add(b, slot, d->index, value);
+	metric_list_builder_set_changed(b, d->head.changed_ns);
+}
+
+/* ---- the metrics of a scope ---- */
+
+/* A list of what the plan still has; NULL: nothing. */
+static struct metric_list *load_metrics(
+	struct loader *ld, const struct checkpoint_head *head, bool host)
+{
+	int64_t time_ns = past_real(ld, head->time_ns);
+	struct draft d;
+
+	if (!can_follow(ld, head->n_metrics, LIMIT_SCOPE_METRICS, sizeof(d.head)))
+		return NULL;
+	struct metric_list_builder *b = metric_list_builder_new(ld->plan->specs, time_ns);
+
+	for (size_t i = 0; i < head->n_metrics && take_metric(ld, &d); i++) {
+		uint32_t slot = ld->slots[d.head.slot];
+
+		if (slot != NO_SLOT && fits_spec(&ld->plan->specs->specs[slot], &d, host))
+			add(b, slot, &d);
+	}
+	if (ld->bad || !metric_list_builder_count(b)) {
+		metric_list_builder_free(b);
+		return NULL;
+	}
+	return metric_list_builder_finish(b);
+}
+
+/* ---- counters ---- */
+
+static void load_counters(
+	struct loader *ld, const struct checkpoint_head *head, struct counters *ret)
+{
+	if (!can_follow(ld, head->n_counters, LIMIT_SERIES,
+		    sizeof(struct checkpoint_counter)))
+		return;
+	for (size_t i = 0; i < head->n_counters && !ld->bad; i++) {
+		struct checkpoint_counter c;
+
+		take(ld, &c, sizeof(c));
+		const struct counter_state state = { .key = c.key, .reached = c.reached };
+
+		need(ld, counters_restore(ret, &state) == 0);
+	}
+	for (size_t i = 0; i < head->n_fallen && !ld->bad; i++) {
+		struct checkpoint_fallen c;
+
+		take(ld, &c, sizeof(c));
+		need(ld, c.n_falls <= UINT32_MAX);
+		const struct counter_state state = { .key = c.key,
+			.reached = c.reached,
+			.fell = true,
+			.n_falls = (uint32_t)c.n_falls,
+			.low = c.low,
+			.base = c.base,
+			.floor = c.floor };
+
+		need(ld, counters_restore(ret, &state) == 0);
+	}
+}
+
+/* ---- scopes ---- */
+
+static void load_scope(struct loader *ld, struct checkpoint_scope *ret, bool host)
+{
+	struct checkpoint_head head;
+
+	take(ld, &head, sizeof(head));
+	need(ld, !head.reserved);
+	ret->shape = head.shape;
+	ret->shape_ns = past_real(ld, head.shape_ns);
+	ret->updated_mono_ns = past_mono(ld, head.updated_mono_ns);
+	if (ld->bad)
+		return;
+	ret->list = load_metrics(ld, &head, host);
+	load_counters(ld, &head, &ret->counters);
+}
+
+static void load_vm(struct loader *ld, struct checkpoint_scope *ret)
+{
+	struct checkpoint_vm vm;
+
+	take(ld, &vm, sizeof(vm));
+	need(ld, vm.id >= 0 && vm.pid <= INT32_MAX && !vm.reserved);
+	need(ld, vm.hypervisor <= HYPERVISOR_QEMU && (vm.pid || !vm.start_ticks));
+	memcpy(ret->ident.uuid.b, vm.uuid, sizeof(vm.uuid));
+	ret->ident.id = vm.id;
+	ret->ident.name = take_string(ld, LIMIT_CHECKPOINT_TEXT_BYTES);
+	need(ld, *ret->ident.name); /* UTF-8 or not: it is libvirt's */
+	ret->hypervisor = (enum hypervisor)vm.hypervisor;
+	ret->pid = (int)vm.pid;
+	ret->start_ticks = vm.start_ticks;
+	ret->session = vm.session;
+	ret->shares = vm.shares;
+	ret->vcpus = vm.vcpus;
+	ret->rss_kib = vm.rss_kib;
+	ret->balloon_kib = vm.balloon_kib;
+	ret->since_mono_ns = past_mono(ld, vm.since_mono_ns);
+	ret->slow_mono_ns = past_mono(ld, vm.slow_mono_ns);
+	load_scope(ld, ret, false);
+}
+
+static int compare_uuids(const void *a, const void *b)
+{
+	const struct checkpoint_scope *const *x = a, *const *y = b;
+
+	return uuid_compare(&(*x)->ident.uuid, &(*y)->ident.uuid);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct checkpoint_scope *const *x = a, *const *y = b;
+
+	return strcmp((*x)->ident.name, (*y)->ident.name);
+}
+
+/* True if two are the same by @compare. */
+static bool has_same(
+	const struct checkpoint *cp, int (*compare)(const void *, const void *))
+{
+	const struct checkpoint_scope **all =
+		xcalloc(cp->n_vms, sizeof(struct checkpoint_scope *));
+	bool same = false;
+
+	for (size_t i = 0; i < cp->n_vms; i++)
+		all[i] = &cp->vms[i];
+	qsort(all, cp->n_vms, sizeof(struct checkpoint_scope *), compare);
+	for (size_t i = 1; i < cp->n_vms; i++)
+		same |= compare(&all[i - 1], &all[i]) == 0;
+	free((void *)all);
+	return same;
+}
+
+/* ---- all of it ---- */
+
+/* Finds each of the checkpoint's specs in the plan. */
+static void load_specs(struct loader *ld, uint32_t n)
+{
+	if (!can_follow(ld, n, LIMIT_CONF_METRICS, sizeof(uint64_t)))
+		return;
+	ld->n_specs = n;
+	ld->slots = xcalloc(n, sizeof(*ld->slots));
+	for (size_t i = 0; i < n; i++) {
+		uint64_t fingerprint = 0;
+
+		take(ld, &fingerprint, sizeof(fingerprint));
+		ld->slots[i] = NO_SLOT;
+		for (uint32_t slot = 0; slot < ld->plan->specs->n; slot++)
+			if (ld->plan->fingerprints[slot] == fingerprint)
+				ld->slots[i] = slot;
+	}
+}
+
+static void load_all(struct loader *ld, struct checkpoint *cp)
+{
+	struct checkpoint_header header;
+
+	take(ld, &header, sizeof(header));
+	need(ld, header.size == ld->size && !header.reserved);
+	need(ld, header.generation < MAX_GENERATION);
+	need(ld, header.vms_generation <= header.generation);
+	cp->generation = header.generation;
+	cp->vms_shape = header.vms_shape;
+	cp->vms_generation = header.vms_generation;
+	cp->vms_ns = past_real(ld, header.vms_ns);
+	load_specs(ld, header.n_specs);
+	if (!ld->bad)
+		load_scope(ld, &cp->host, true);
+	if (ld->bad ||
+		!can_follow(ld, header.n_vms, LIMIT_VMS,
+			sizeof(struct checkpoint_vm) + sizeof(struct checkpoint_head)))
+		return;
+	cp->vms = xcalloc(header.n_vms, sizeof(*cp->vms));
+	while (!ld->bad && cp->n_vms < header.n_vms)
+		load_vm(ld, &cp->vms[cp->n_vms++]);
+	need(ld, ld->at == ld->size);
+	if (!ld->bad)
+		need(ld, !has_same(cp, compare_uuids) && !has_same(cp, compare_names));
+}
+
+/* What any version begins with. */
+static bool is_other_version(const void *bytes, size_t size)
+{
+	struct checkpoint_header header;
+
+	if (size < sizeof(header))
+		return false;
+	memcpy(&header, bytes, sizeof(header));
+	return header.magic == CHECKPOINT_MAGIC && header.version != CHECKPOINT_VERSION;
+}
+
+static bool is_checkpoint(const void *bytes, size_t size)
+{
+	uint64_t magic = 0;
+
+	if (size >= sizeof(struct checkpoint_header))
+		memcpy(&magic, bytes, sizeof(magic));
+	return magic == CHECKPOINT_MAGIC;
+}
+
+int checkpoint_load(
+	const void *bytes, size_t size, const struct plan *plan, struct checkpoint **ret)
+{
+	struct loader ld = { .bytes = bytes,
+		.size = size,
+		.plan = plan,
+		.real_ns = clock_real_ns(),
+		.mono_ns = clock_mono_ns() };
+
+	if (is_other_version(bytes, size))
+		return -EPROTO;
+	if (!is_checkpoint(bytes, size))
+		return -EINVAL;
+	struct checkpoint *cp = xcalloc(1, sizeof(*cp));
+
+	load_all(&ld, cp);
+	free(ld.slots);
+	if (ld.bad) {
+		checkpoint_free(cp);
+		return -EINVAL;
+	}
+	*ret = cp;
+	return 0;
+}
+
+static void scope_done(struct checkpoint_scope *scope)
+{
+	metric_list_unref(scope->list);
+	counters_done(&scope->counters);
+}
+
+void checkpoint_free(struct checkpoint *cp)
+{
+	if (!cp)
+		return;
+	scope_done(&cp->host);
+	for (size_t i = 0; i < cp->n_vms; i++)
+		scope_done(&cp->vms[i]);
+	free(cp->vms);
+	free(cp);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The last snapshots of host and VMs in a flat form, so that a process that replaces this
+ * one shows at once what was shown before.  Writing copies a few dozen bytes for each metric
+ * and formats nothing.  Loading believes nothing: the bytes may come from a process that went
+ * bad, or from another build.  No I/O, no locks; any thread.
+ *
+ * Layout, version 1; numbers in the machine's order and without alignment, strings as
+ * a 16-bit length, the bytes and a NUL:
+ *
+ *	header, the fingerprint of each spec, the host, the VMs
+ *	the host or a VM: what is known of its run (a VM alone, with its name), the scope's
+ *		head, its metrics, its counters, those that never fell first
+ *	a metric: head, and as its flags say index, device, name, unit, text
+ *
+ * The header is that of any version: magic, version, size.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/counters.h"
+#include "model/run.h"
+
+struct metric_list;
+struct plan;
+struct snapshot;
+struct view;
+
+/* ---- writing ---- */
+
+struct checkpoint_writer;
+
+/*
+ * @buf: room for @size bytes, NULL if that is 0; @plan: the one that @view's metrics are of.
+ * Both are borrowed until the end.
+ */
+struct checkpoint_writer *checkpoint_writer_new(
+	void *buf, size_t size, const struct plan *plan, const struct view *view);
+
+/*
+ * The host first, with NULL for @run, then each VM in any order.
+ * @counters: all of the scope's that are to go on.
+ */
+void checkpoint_writer_add(struct checkpoint_writer *w, const struct snapshot *snapshot,
+	const struct run *run, const struct counter_state *counters, size_t n_counters);
+
+/*
+ * Return: how long the checkpoint is, which is complete or has the first VMs that there was
+ * room for; 0 if there was none for the host.  *@ret_needed: how long with all of them.
+ * @w is freed.
+ */
+size_t checkpoint_writer_finish(struct checkpoint_writer *w, size_t *ret_needed);
+
+/* ---- loading ---- */
+
+struct checkpoint_scope {
+	/* a VM's */
+	struct vm_ident ident; /* the name lies in the checkpoint's bytes */
+	enum hypervisor hypervisor;
+	int pid; /* 0: not known */
+	uint64_t start_ticks, session, shares;
+	uint64_t vcpus, rss_kib, balloon_kib;
+	int64_t since_mono_ns, slow_mono_ns;
+
+	uint64_t shape;
+	int64_t shape_ns, updated_mono_ns;
+	/* of the metrics that the plan still has in that form; NULL: of none */
+	struct metric_list *list;
+	struct counters counters;
+};
+
+struct checkpoint {
+	uint64_t generation;
+	uint64_t vms_shape, vms_generation;
+	int64_t vms_ns;
+	struct checkpoint_scope host;
+	size_t n_vms;
+	struct checkpoint_scope *vms;
+};
+
+/*
+ * @bytes: exactly a checkpoint; nobody changes them, and they stay as long as the result is
+ * used.  What is allocated is in proportion to @size.
+ * Return: 0; -EPROTO if it is of another version; -EINVAL if anything in it cannot be.
+ */
+int checkpoint_load(
+	const void *bytes, size_t size, const struct plan *plan, struct checkpoint **ret);
+void checkpoint_free(struct checkpoint *cp); /* NULL is accepted */
+
+static inline void checkpoint_free_p(struct checkpoint **cp)
+{
+	checkpoint_free(*cp);
+}
+#define _cleanup_checkpoint_ _cleanup_(checkpoint_free_p)

@@ -1,0 +1,655 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* model: what a process leaves to the one that replaces it. */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../fuzz/checkpoint-specs.h"
+#include "core/metric_list.h"
+#include "core/snapshot.h"
+#include "model/board.h"
+#include "model/checkpoint.h"
+#include "model/checkpoint_format.h"
+#include "model/description.h"
+#include "model/registry.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/mem.h"
+
+/* Time is the test's, in place of libc's; early, so that a corpus is of the past. */
+static int64_t fake_ns = 2 * NS_PER_S;
+
+int clock_gettime(clockid_t id, struct timespec *ret)
+{
+	(void)id;
+	*ret = ns_to_timespec(fake_ns);
+	return 0;
+}
+
+/* Slots of checkpoint_specs. */
+enum {
+	CPU_TIME_HOST,
+	LOAD,
+	KERNEL,
+	CPU_TIME,
+	VCPU_TIME,
+	RD_BYTES,
+	STATE,
+	STALE,
+	ACT,
+	GROUP,
+	XML
+};
+
+static const struct vm_ident vm_a = { .uuid = { { 1 } }, .id = 1, .name = "a<b> c" };
+static const struct vm_ident vm_b = { .uuid = { { 2 } }, .id = 2, .name = "\xff\xfe" };
+
+/* ---- what collectors bring ---- */
+
+static struct metric_list *host_list(const struct plan *plan, double load)
+{
+	struct metric_list_builder *b = metric_list_builder_new(plan->specs, fake_ns);
+	struct value seconds = value_real(1234.5), text = value_string("6.1 \xc3\xa4"),
+		     v = value_real(load);
+
+	metric_list_builder_add(b, CPU_TIME_HOST, NULL, &seconds);
+	metric_list_builder_add(b, LOAD, NULL, &v);
+	metric_list_builder_add(b, KERNEL, NULL, &text);
+	return metric_list_builder_finish(b);
+}
+
+/* From the kernel's lane. */
+static struct metric_list *fast_list_of(const struct plan *plan, uint64_t time)
+{
+	struct metric_list_builder *b = metric_list_builder_new(plan->specs, fake_ns);
+	struct value v = value_u64(time), zero = value_u64(0);
+
+	metric_list_builder_add(b, CPU_TIME, NULL, &v);
+	metric_list_builder_add(b, VCPU_TIME, "0", &v);
+	metric_list_builder_add(b, VCPU_TIME, "1", NULL);
+	metric_list_builder_add(b, VCPU_TIME, "17", &zero);
+	metric_list_builder_add(b, STALE, NULL, &zero);
+	return metric_list_builder_finish(b);
+}
+
+/* From libvirt's. */
+static struct metric_list *slow_list(const struct plan *plan, uint64_t bytes)
+{
+	struct metric_list_builder *b = metric_list_builder_new(plan->specs, fake_ns);
+	struct value v = value_u64(bytes), state = value_i64(-1);
+
+	v.type = METRIC_UINT32;
+	metric_list_builder_set_device(b, "vda");
+	metric_list_builder_add(b, RD_BYTES, "0", &v);
+	metric_list_builder_set_device(b, NULL);
+	state.type = METRIC_INT32;
+	metric_list_builder_add(b, STATE, NULL, &state);
+	return metric_list_builder_finish(b);
+}
+
+static struct metric_list *act_list(const struct plan *plan, int64_t value)
+{
+	struct metric_list_builder *b = metric_list_builder_new(plan->specs, fake_ns);
+	struct value v = value_i64(value);
+
+	metric_list_builder_add(b, ACT, NULL, &v);
+	return metric_list_builder_finish(b);
+}
+
+static struct metric_list *group_list(const struct plan *plan)
+{
+	struct metric_list_builder *b = metric_list_builder_new(plan->specs, fake_ns);
+	struct value v = value_u64(UINT64_MAX);
+
+	metric_list_builder_add_named(b, GROUP, "a", "MiB", METRIC_UINT64, &v);
+	metric_list_builder_add_named(b, GROUP, "b", NULL, METRIC_STRING, NULL);
+	return metric_list_builder_finish(b);
+}
+
+static struct metric_list *xml_list(const struct plan *plan)
+{
+	struct metric_list_builder *b = metric_list_builder_new(plan->specs, fake_ns);
+	struct value empty = value_string(""), tiny = value_real(-4.9e-324),
+		     small = value_i64(INT32_MIN);
+
+	metric_list_builder_add_named(b, XML, "x.s", NULL, METRIC_STRING, &empty);
+	metric_list_builder_add_named(b, XML, "x.r", "%", METRIC_REAL64, &tiny);
+	metric_list_builder_add_named(b, XML, "x.i", NULL, METRIC_INT32, &small);
+	return metric_list_builder_finish(b);
+}
+
+/* ---- a view and its checkpoint, without a board ---- */
+
+struct fixture {
+	struct plan *plan;
+	struct tree *tree;
+	struct view *view;
+	struct run *runs[2]; /* in the view's order */
+	uint8_t *bytes;
+	size_t size;
+};
+
+static struct snapshot *vm_snapshot(struct plan *plan, const struct vm_ident *vm)
+{
+	struct metric_list *lists[] = { fast_list_of(plan, 7000000000),
+		slow_list(plan, 99), act_list(plan, INT64_MIN), group_list(plan),
+		xml_list(plan) };
+	struct snapshot *s = snapshot_new(vm, 5, lists, ARRAY_LEN(lists), fake_ns);
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		for (size_t k = 0; k < lists[i]->n; k++)
+			lists[i]->metrics[k].changed_ns = fake_ns - (int64_t)(1 + k);
+		metric_list_unref(lists[i]);
+	}
+	return s;
+}
+
+static const struct counter_state counter_states[] = { { .key = 5, .reached = 7 },
+	{ .key = 21,
+		.reached = 9,
+		.fell = true,
+		.n_falls = 2,
+		.low = 3,
+		.base = 6,
+		.floor = 8 },
+	{ .key = 6, .reached = 0 } };
+
+/* The checkpoint in @size bytes; *@ret_needed: of all of it. */
+static size_t write_view(
+	const struct fixture *f, void *buf, size_t size, size_t *ret_needed)
+{
+	struct checkpoint_writer *w = checkpoint_writer_new(buf, size, f->plan, f->view);
+
+	checkpoint_writer_add(w, f->view->host, NULL, NULL, 0);
+	for (size_t i = 0; i < f->view->n_vms; i++)
+		checkpoint_writer_add(w, f->view->vms[i], f->runs[i], counter_states,
+			ARRAY_LEN(counter_states));
+	return checkpoint_writer_finish(w, ret_needed);
+}
+
+static void set_up(struct fixture *f)
+{
+	fake_ns = 2 * NS_PER_S;
+	*f = (struct fixture){ .plan = checkpoint_plan(), .tree = tree_new() };
+	struct snapshot *vms[] = { vm_snapshot(f->plan, &vm_a),
+		vm_snapshot(f->plan, &vm_b) };
+	struct metric_list *list = host_list(f->plan, 0.25);
+
+	tree_publish(f->tree, 5, snapshot_new(NULL, 5, &list, 1, fake_ns - 9), vms, 2);
+	metric_list_unref(list);
+	f->view = tree_view(f->tree);
+	for (size_t i = 0; i < 2; i++) {
+		f->runs[i] = run_new(&f->view->vms[i]->vm, HYPERVISOR_QEMU);
+		run_set_process(f->runs[i], 100 + (int)i, 5555, -1);
+		atomic_store(&f->runs[i]->session, UINT64_MAX);
+		atomic_store(&f->runs[i]->vcpus, 3);
+		atomic_store(&f->runs[i]->slow_mono_ns, fake_ns - 1);
+	}
+	assert_int_equal(write_view(f, NULL, 0, &f->size), 0);
+	size_t needed = 0;
+
+	f->bytes = xmalloc(f->size);
+	assert_int_equal(write_view(f, f->bytes, f->size, &needed), f->size);
+	assert_int_equal(needed, f->size);
+}
+
+static void tear_down(struct fixture *f)
+{
+	free(f->bytes);
+	for (size_t i = 0; i < 2; i++)
+		run_unref(f->runs[i]);
+	view_unref(f->view);
+	tree_free(f->tree);
+	plan_unref(f->plan);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+static void assert_same_metric(const struct metric *a, const struct metric *b)
+{
+	assert_string_equal(a->label->name, b->label->name);
+	assert_true(same_text(a->label->unit, b->label->unit));
+	assert_true(same_text(a->label->index, b->label->index));
+	assert_true(same_text(a->device, b->device));
+	assert_true(a->label->series == b->label->series);
+	assert_int_equal(a->value.type, b->value.type);
+	assert_int_equal(a->available, b->available);
+	assert_int_equal(a->changed_ns, b->changed_ns);
+	if (a->available && a->value.type == METRIC_STRING)
+		assert_string_equal(a->value.s, b->value.s);
+	else if (a->available)
+		assert_true(a->value.u == b->value.u); /* a real's bits, too */
+}
+
+static void assert_same_scope(
+	const struct snapshot *before, const struct checkpoint_scope *scope)
+{
+	struct metric_list *list = scope->list;
+	struct snapshot *after = snapshot_new(before->is_host ? NULL : &scope->ident, 6,
+		&list, 1, scope->updated_mono_ns);
+
+	assert_int_equal(after->n, before->n);
+	for (size_t i = 0; i < before->n; i++)
+		assert_same_metric(before->metrics[i], after->metrics[i]);
+	assert_true(after->shape == before->shape && scope->shape == before->shape);
+	assert_int_equal(scope->shape_ns, before->shape_ns);
+	assert_int_equal(after->time_ns, before->time_ns);
+	assert_int_equal(after->updated_mono_ns, before->updated_mono_ns);
+	snapshot_unref(after);
+}
+
+/* ---- the bytes ---- */
+
+static void all_kinds_of_values_come_back(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct checkpoint *cp = NULL;
+
+	set_up(&f);
+	assert_int_equal(checkpoint_load(f.bytes, f.size, f.plan, &cp), 0);
+	assert_int_equal(cp->generation, 5);
+	assert_int_equal(cp->vms_generation, 5);
+	assert_int_equal(cp->vms_ns, f.view->vms_ns);
+	assert_true(cp->vms_shape == f.view->vms_shape);
+	assert_same_scope(f.view->host, &cp->host);
+	assert_int_equal(cp->n_vms, 2);
+	for (size_t i = 0; i < 2; i++) {
+		const struct checkpoint_scope *vm = &cp->vms[i];
+
+		assert_true(run_is(f.runs[i], &vm->ident));
+		assert_int_equal(vm->hypervisor, HYPERVISOR_QEMU);
+		assert_int_equal(vm->pid, 100 + (int)i);
+		assert_int_equal(vm->start_ticks, 5555);
+		assert_true(vm->session == UINT64_MAX);
+		assert_int_equal(vm->vcpus, 3);
+		assert_int_equal(vm->slow_mono_ns, fake_ns - 1);
+		assert_int_equal(vm->counters.n, ARRAY_LEN(counter_states));
+		assert_same_scope(f.view->vms[i], vm);
+	}
+	checkpoint_free(cp);
+	tear_down(&f);
+}
+
+/* What does not apply hides what a lane that has not looked yet says of it. */
+static void what_does_not_apply_is_known_further(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct checkpoint *cp = NULL;
+	uint8_t buf[4096];
+	size_t needed = 0;
+
+	set_up(&f);
+	struct metric_list_builder *b = metric_list_builder_new(f.plan->specs, fake_ns);
+
+	metric_list_builder_add_absent(b, STATE);
+	metric_list_builder_add_absent(b, RD_BYTES);
+	struct metric_list *list = metric_list_builder_finish(b);
+	struct snapshot *s = snapshot_new(&vm_a, 5, &list, 1, 1);
+	struct checkpoint_writer *w =
+		checkpoint_writer_new(buf, sizeof(buf), f.plan, f.view);
+
+	checkpoint_writer_add(w, f.view->host, NULL, NULL, 0);
+	checkpoint_writer_add(w, s, f.runs[0], NULL, 0);
+	size_t size = checkpoint_writer_finish(w, &needed);
+
+	assert_int_equal(checkpoint_load(buf, size, f.plan, &cp), 0);
+	assert_int_equal(cp->vms[0].list->n, 2);
+	assert_true(cp->vms[0].list->metrics[0].absent);
+	assert_true(cp->vms[0].list->metrics[1].absent);
+	checkpoint_free(cp);
+	snapshot_unref(s);
+	metric_list_unref(list);
+	tear_down(&f);
+}
+
+/* Loads a copy of exactly that size, so that a sanitizer sees a read beyond it. */
+static int load_copy(const struct fixture *f, const void *bytes, size_t size)
+{
+	uint8_t *copy = xmalloc(size ? size : 1);
+	struct checkpoint *cp = NULL;
+
+	memcpy(copy, bytes, size);
+	int r = checkpoint_load(size ? copy : NULL, size, f->plan, &cp);
+
+	assert_true((r == 0) == (cp != NULL));
+	checkpoint_free(cp);
+	free(copy);
+	return r;
+}
+
+static void every_truncation_is_refused(void **state)
+{
+	(void)state;
+	struct fixture f;
+
+	set_up(&f);
+	for (size_t n = 0; n < f.size; n++)
+		assert_int_equal(load_copy(&f, f.bytes, n), -EINVAL);
+	uint8_t *longer = xcalloc(1, f.size + 1);
+
+	memcpy(longer, f.bytes, f.size);
+	assert_int_equal(load_copy(&f, longer, f.size + 1), -EINVAL);
+	free(longer);
+	tear_down(&f);
+}
+
+static void no_flipped_bit_does_harm(void **state)
+{
+	(void)state;
+	struct fixture f;
+
+	set_up(&f);
+	for (size_t i = 0; i < 8 * f.size; i++) {
+		f.bytes[i / 8] ^= (uint8_t)(1u << i % 8);
+		(void)load_copy(&f, f.bytes, f.size);
+		f.bytes[i / 8] ^= (uint8_t)(1u << i % 8);
+	}
+	for (size_t i = 0; i < f.size; i++) {
+		uint8_t before = f.bytes[i];
+
+		f.bytes[i] = 0xff;
+		(void)load_copy(&f, f.bytes, f.size);
+		f.bytes[i] = before;
+	}
+	assert_int_equal(load_copy(&f, f.bytes, f.size), 0);
+	tear_down(&f);
+}
+
+static struct checkpoint_header header_of(const struct fixture *f)
+{
+	struct checkpoint_header h;
+
+	assert_true(f->size > sizeof(h));
+	memcpy(&h, f->bytes, sizeof(h));
+	return h;
+}
+
+/* Loads it with that header, and puts the right one back. */
+static int load_with(struct fixture *f, const struct checkpoint_header *header)
+{
+	struct checkpoint_header before = header_of(f);
+
+	memcpy(f->bytes, header, sizeof(*header));
+	int r = load_copy(f, f->bytes, f->size);
+
+	memcpy(f->bytes, &before, sizeof(before));
+	return r;
+}
+
+static void another_version_is_told_from_damage(void **state)
+{
+	(void)state;
+	struct fixture f;
+
+	set_up(&f);
+	struct checkpoint_header h = header_of(&f);
+
+	h.version++;
+	assert_int_equal(load_with(&f, &h), -EPROTO);
+	h.magic++;
+	assert_int_equal(load_with(&f, &h), -EINVAL);
+	tear_down(&f);
+}
+
+static void counts_that_cannot_be_are_refused(void **state)
+{
+	(void)state;
+	struct fixture f;
+
+	set_up(&f);
+	struct checkpoint_header many_vms = header_of(&f), many_specs = header_of(&f),
+				 late = header_of(&f);
+
+	many_vms.n_vms = UINT32_MAX;
+	assert_int_equal(load_with(&f, &many_vms), -EINVAL);
+	many_specs.n_specs = UINT32_MAX;
+	assert_int_equal(load_with(&f, &many_specs), -EINVAL);
+	late.generation = UINT64_MAX;
+	assert_int_equal(load_with(&f, &late), -EINVAL);
+	assert_int_equal(load_copy(&f, f.bytes, f.size), 0);
+	/* the monotonic clock cannot have gone back: not of this boot */
+	fake_ns -= NS_PER_S;
+	assert_int_equal(load_copy(&f, f.bytes, f.size), -EINVAL);
+	tear_down(&f);
+}
+
+/* Where two have the same uuid, or name, nothing is believed. */
+static void twins_are_refused(void **state)
+{
+	(void)state;
+	static const struct vm_ident others[] = {
+		{ .uuid = { { 1 } }, .id = 9, .name = "other" },
+		{ .uuid = { { 9 } }, .id = 9, .name = "a<b> c" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		struct fixture f;
+
+		set_up(&f);
+		size_t at = f.view->vms[0]->vm.id == vm_a.id ? 1 : 0;
+		size_t needed = 0;
+
+		run_unref(f.runs[at]);
+		f.runs[at] = run_new(&others[i], HYPERVISOR_OTHER);
+		free(f.bytes);
+		write_view(&f, NULL, 0, &f.size);
+		f.bytes = xmalloc(f.size);
+		assert_int_equal(write_view(&f, f.bytes, f.size, &needed), f.size);
+		assert_int_equal(load_copy(&f, f.bytes, f.size), -EINVAL);
+		tear_down(&f);
+	}
+}
+
+static void what_does_not_fit_leaves_the_last_vms_out(void **state)
+{
+	(void)state;
+	struct fixture f;
+	size_t last = SIZE_MAX;
+
+	set_up(&f);
+	for (size_t room = f.size; room != SIZE_MAX; room--) {
+		_cleanup_free_ uint8_t *buf = xmalloc(room ? room : 1);
+		size_t needed = 0, size = write_view(&f, buf, room, &needed);
+		struct checkpoint *cp = NULL;
+
+		assert_int_equal(needed, f.size);
+		assert_true(size <= room);
+		if (!size)
+			break;
+		assert_int_equal(checkpoint_load(buf, size, f.plan, &cp), 0);
+		assert_same_scope(f.view->host, &cp->host);
+		assert_true(cp->n_vms <= last);
+		last = cp->n_vms;
+		checkpoint_free(cp);
+	}
+	assert_int_equal(last, 0);
+	tear_down(&f);
+}
+
+/* ---- another configuration ---- */
+
+static struct plan *changed_plan(void (*change)(struct spec_set *specs))
+{
+	struct plan *plan = checkpoint_plan();
+	struct spec_set *specs = checkpoint_spec_set();
+
+	change(specs);
+	struct plan *changed = plan_new(NULL, specs, &plan->settings);
+
+	spec_set_unref(specs);
+	plan_unref(plan);
+	return changed;
+}
+
+/* Without the first metric; one has another type, one another unit. */
+static void change_specs(struct spec_set *specs)
+{
+	spec_done(&specs->specs[0]);
+	specs->n--;
+	memmove(specs->specs, specs->specs + 1, specs->n * sizeof(*specs->specs));
+	specs->specs[CPU_TIME - 1].type = METRIC_REAL64;
+	free(specs->specs[RD_BYTES - 1].unit);
+	specs->specs[RD_BYTES - 1].unit = xstrdup("MiB");
+	specs->specs[RD_BYTES - 1].convert = unit_find("MiB");
+}
+
+static bool list_has(const struct metric_list *list, const char *name)
+{
+	for (size_t i = 0; list && i < list->n; i++)
+		if (!strcmp(list->metrics[i].label->name, name))
+			return true;
+	return false;
+}
+
+static void another_configuration_gets_what_it_has_in_common(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct checkpoint *cp = NULL;
+
+	set_up(&f);
+	_cleanup_plan_ struct plan *plan = changed_plan(change_specs);
+
+	assert_int_equal(checkpoint_load(f.bytes, f.size, plan, &cp), 0);
+	assert_false(list_has(cp->host.list, "TotalCPUTime"));
+	assert_true(list_has(cp->host.list, "Load"));
+	assert_false(list_has(cp->vms[0].list, "cpu.time"));
+	assert_true(list_has(cp->vms[0].list, "vcpu.17.time"));
+	assert_false(list_has(cp->vms[0].list, "block.0.rd.bytes"));
+	assert_true(list_has(cp->vms[0].list, "x.r"));
+	checkpoint_free(cp);
+	tear_down(&f);
+}
+
+/* ---- what it costs ---- */
+
+#define N_BENCH_VMS 200u
+#define N_BENCH_VCPUS 40u
+
+/* Real time: clock_gettime() is the test's own. */
+static double cpu_us(void)
+{
+	return (double)clock() * 1e6 / CLOCKS_PER_SEC;
+}
+
+static void two_hundred_vms_are_little_work(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct snapshot *vms[N_BENCH_VMS];
+	struct counter_state counters[20];
+	struct run *run = run_new(&vm_a, HYPERVISOR_QEMU);
+	size_t needed = 0, size = 4u << 20;
+	_cleanup_free_ uint8_t *buf = xmalloc(size);
+
+	set_up(&f);
+	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+		counters[i] = (struct counter_state){ .key = 1 + i, .reached = i };
+	for (size_t i = 0; i < N_BENCH_VMS; i++) {
+		struct metric_list_builder *b =
+			metric_list_builder_new(f.plan->specs, fake_ns);
+		struct value v = value_u64(i);
+
+		for (unsigned k = 0; k < N_BENCH_VCPUS; k++) {
+			char index[16];
+
+			snprintf(index, sizeof(index), "%u", k);
+			metric_list_builder_add(b, VCPU_TIME, index, &v);
+		}
+		struct metric_list *lists[] = { metric_list_builder_finish(b),
+			slow_list(f.plan, 1), group_list(f.plan) };
+
+		vms[i] = snapshot_new(&vm_a, 5, lists, ARRAY_LEN(lists), fake_ns);
+		for (size_t k = 0; k < ARRAY_LEN(lists); k++)
+			metric_list_unref(lists[k]);
+	}
+	double best = INFINITY;
+
+	for (unsigned i = 0; i < 20; i++) {
+		double start = cpu_us();
+		struct checkpoint_writer *w =
+			checkpoint_writer_new(buf, size, f.plan, f.view);
+
+		checkpoint_writer_add(w, f.view->host, NULL, NULL, 0);
+		for (size_t k = 0; k < N_BENCH_VMS; k++)
+			checkpoint_writer_add(
+				w, vms[k], run, counters, ARRAY_LEN(counters));
+		size_t written = checkpoint_writer_finish(w, &needed);
+
+		assert_int_equal(written, needed);
+		best = fmin(best, cpu_us() - start);
+	}
+	print_message("%u VMs: %.0f us, %zu bytes a VM\n", N_BENCH_VMS, best,
+		needed / N_BENCH_VMS);
+	/* sanitizers make it several times slower */
+	assert_true(best < 20000);
+	assert_true(needed / N_BENCH_VMS < 2560);
+	for (size_t i = 0; i < N_BENCH_VMS; i++)
+		snapshot_unref(vms[i]);
+	run_unref(run);
+	tear_down(&f);
+}
+
+/* ---- the fuzzer's corpus ---- */
+
+/* With VHOSTMD_CORPUS=FOLDER: writes it; it depends on the format and checkpoint-specs.h. */
+static void write_file(const char *dir, const char *name, const void *data, size_t size)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
+	_cleanup_close_ int fd =
+		open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0 && write(fd, data, size) == (ssize_t)size);
+}
+
+static void the_corpus_is_of_this_version(void **state)
+{
+	(void)state;
+	const char *dir = getenv("VHOSTMD_CORPUS");
+	struct fixture f;
+
+	set_up(&f);
+	if (dir) {
+		size_t needed = 0;
+		_cleanup_free_ uint8_t *buf = xmalloc(f.size);
+		size_t one = write_view(&f, buf, f.size - 1, &needed);
+
+		write_file(dir, "two-vms", f.bytes, f.size);
+		write_file(dir, "one-vm", buf, one);
+		write_file(dir, "host", buf, write_view(&f, buf, one - 1, &needed));
+	}
+	tear_down(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(all_kinds_of_values_come_back),
+		cmocka_unit_test(what_does_not_apply_is_known_further),
+		cmocka_unit_test(every_truncation_is_refused),
+		cmocka_unit_test(no_flipped_bit_does_harm),
+		cmocka_unit_test(another_version_is_told_from_damage),
+		cmocka_unit_test(counts_that_cannot_be_are_refused),
+		cmocka_unit_test(twins_are_refused),
+		cmocka_unit_test(what_does_not_fit_leaves_the_last_vms_out),
+		cmocka_unit_test(another_configuration_gets_what_it_has_in_common),
+		cmocka_unit_test(two_hundred_vms_are_little_work),
+		cmocka_unit_test(the_corpus_is_of_this_version),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
