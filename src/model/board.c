@@ -2,10 +2,14 @@
 #include "model/board.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "model/checkpoint.h"
 #include "model/counters.h"
+#include "model/description.h"
+#include "model/inherited.h"
 #include "model/plan.h"
 #include "model/registry.h"
 #include "util/cleanup.h"
@@ -14,6 +18,9 @@
 #include "util/mem.h"
 
 #define MAX_LISTENERS 8u
+
+/* Processes are looked for in pauses, and rates are of more than the kernel's tick. */
+#define LEAST_SETTLING_NS (3 * NS_PER_S)
 
 /* The host's, and in PLACE_BOARD each run's; guarded by board.lock. */
 struct scope {
@@ -24,6 +31,8 @@ struct scope {
 	struct snapshot *current; /* NULL: changed since it was made */
 	uint64_t shape;           /* of the last snapshot, and since when */
 	int64_t shape_ns;
+	/* when each lane's first list came, monotonic; NULL: nothing is inherited (any more) */
+	int64_t *first_mono_ns;
 };
 
 struct board {
@@ -62,13 +71,19 @@ static void scope_clear(struct scope *scope)
 	snapshot_unref(TAKE_PTR(scope->current));
 }
 
+static void scope_done(struct scope *scope)
+{
+	scope_clear(scope);
+	counters_done(&scope->counters);
+	free(scope->first_mono_ns);
+	free(scope->lanes);
+}
+
 static void scope_free(void *state)
 {
 	struct scope *scope = state;
 
-	scope_clear(scope);
-	counters_done(&scope->counters);
-	free(scope->lanes);
+	scope_done(scope);
 	free(scope);
 }
 
@@ -107,9 +122,7 @@ void board_free(struct board *board)
 {
 	if (!board)
 		return;
-	scope_clear(&board->host);
-	counters_done(&board->host.counters);
-	free(board->host.lanes);
+	scope_done(&board->host);
 	plan_unref(board->plan);
 	lock_done(&board->lock);
 	free(board);
@@ -261,6 +274,60 @@ static void drop_older(struct scope *scope, size_t lane)
 	}
 }
 
+/* A lane that had so much time would have told of a figure, if there were one. */
+static int64_t settling_ns(const struct plan *plan, size_t lane)
+{
+	int64_t two_periods = 2 *
+		(lane == LANE_LIBVIRT ? plan->settings.slow_period_ns
+				      : plan->settings.period_ns);
+
+	return two_periods > LEAST_SETTLING_NS ? two_periods : LEAST_SETTLING_NS;
+}
+
+/* True if what @lane does not tell of, or has no value for, is so and not just not yet so. */
+static bool is_settled_locked(
+	struct board *board, struct scope *scope, struct run *run, size_t lane)
+{
+	assert_locked(&board->lock);
+	int64_t now = clock_mono_ns(), *first = &scope->first_mono_ns[lane];
+
+	if (!*first)
+		*first = now;
+	if (lane == LANE_FLEET) /* it counts no VMs before libvirt was there */
+		return false;
+	if (lane == LANE_DOMAIN) {
+		/* it knows the description, or nothing */
+		_cleanup_description_ struct description *d =
+			registry_description(board->registry, run);
+
+		if (!d)
+			return false;
+	}
+	return now - *first >= settling_ns(board->plan, lane);
+}
+
+/* Lets go of what the lane's @list stands for now. */
+static void outgrow_locked(struct board *board, struct scope *scope, struct run *run,
+	size_t lane, const struct metric_list *list)
+{
+	assert_locked(&board->lock);
+	struct metric_list **at = &scope->lanes[LANE_INHERITED];
+
+	if (!scope->first_mono_ns)
+		return;
+	bool settled = lane < LANE_ACTION_0 && is_settled_locked(board, scope, run, lane);
+	struct metric_list *rest = *at ? inherited_rest(*at, list, lane, settled) : NULL;
+
+	if (rest) {
+		metric_list_unref(*at);
+		*at = rest;
+	}
+	if (*at && (*at)->n)
+		return;
+	metric_list_unref(TAKE_PTR(*at));
+	free(TAKE_PTR(scope->first_mono_ns));
+}
+
 void board_update(
 	struct board *board, struct run *run, size_t lane, struct metric_list *list)
 {
@@ -272,10 +339,13 @@ void board_update(
 		struct metric_list **at = scope_lane(scope, lane), *old = *at;
 
 		counters_settle(&scope->counters, list);
+		if (scope->first_mono_ns && scope->lanes[LANE_INHERITED])
+			metric_list_carry(list, scope->lanes[LANE_INHERITED]);
 		if (old)
 			metric_list_carry(list, old);
 		*at = list;
 		drop_older(scope, lane);
+		outgrow_locked(board, scope, run, lane, list);
 		if (lane != LANE_ABOUT)
 			scope->updated_mono_ns = clock_mono_ns();
 		snapshot_unref(TAKE_PTR(scope->current));
@@ -283,4 +353,131 @@ void board_update(
 	}
 	lock_release(&board->lock);
 	metric_list_unref(list);
+}
+
+/* ---- from one process to the next ---- */
+
+struct states {
+	struct counter_state *at;
+	size_t n, cap;
+};
+
+/* A copy of the counters of a scope; @run: NULL for the host. */
+static void copy_counters(struct board *board, struct run *run, struct states *states)
+{
+	states->n = 0;
+	lock_take(&board->lock);
+	const struct scope *scope = run ? scope_of_locked(board, run) : &board->host;
+
+	for (size_t i = 0; i < scope->counters.n_slots; i++) {
+		struct counter_state state;
+
+		if (!counters_state(&scope->counters, i, &state))
+			continue;
+		states->at =
+			xgrow(states->at, states->n, &states->cap, sizeof(*states->at));
+		states->at[states->n++] = state;
+	}
+	lock_release(&board->lock);
+}
+
+size_t board_checkpoint(struct board *board, void *buf, size_t size, size_t *ret_needed)
+{
+	struct states states = { 0 };
+
+	/* a view and the plan that it is of */
+	lock_take(&board->lock);
+	_cleanup_plan_ struct plan *plan = plan_ref(board->plan);
+	_cleanup_view_ struct view *view = tree_view(board->tree);
+	_cleanup_roster_ struct roster *roster = registry_roster(board->registry);
+
+	lock_release(&board->lock);
+	struct checkpoint_writer *w = checkpoint_writer_new(buf, size, plan, view);
+
+	copy_counters(board, NULL, &states);
+	checkpoint_writer_add(w, view->host, NULL, states.at, states.n);
+	for (size_t i = 0; i < view->n_vms; i++) {
+		struct run *run = roster_find(roster, &view->vms[i]->vm.uuid);
+
+		if (!run || !run_is(run, &view->vms[i]->vm))
+			continue; /* it is gone since */
+		copy_counters(board, run, &states);
+		checkpoint_writer_add(w, view->vms[i], run, states.at, states.n);
+	}
+	free(states.at);
+	return checkpoint_writer_finish(w, ret_needed);
+}
+
+static void inherit_scope_locked(
+	struct board *board, struct scope *scope, struct checkpoint_scope *from)
+{
+	assert_locked(&board->lock);
+	*scope_lane(scope, LANE_INHERITED) = TAKE_PTR(from->list);
+	scope->first_mono_ns = xcalloc(LANE_ACTION_0, sizeof(*scope->first_mono_ns));
+	scope->counters = from->counters;
+	from->counters = (struct counters){ 0 };
+	scope->updated_mono_ns = from->updated_mono_ns;
+	scope->shape = from->shape;
+	scope->shape_ns = from->shape_ns;
+}
+
+static struct run *inherit_run(const struct checkpoint_scope *from)
+{
+	struct run *run = run_new(&from->ident, from->hypervisor);
+
+	if (from->since_mono_ns)
+		run->since_mono_ns = from->since_mono_ns;
+	if (from->pid)
+		run_set_process(run, from->pid, from->start_ticks, -1);
+	atomic_store(&run->session, from->session);
+	atomic_store(&run->shares, from->shares);
+	atomic_store(&run->vcpus, from->vcpus);
+	atomic_store(&run->rss_kib, from->rss_kib);
+	atomic_store(&run->balloon_kib, from->balloon_kib);
+	atomic_store(&run->slow_mono_ns, from->slow_mono_ns);
+	return run;
+}
+
+/* No I/O under board.lock: first who still runs. */
+static void inherit(
+	struct board *board, struct checkpoint *cp, const struct board_inheritance *from)
+{
+	_cleanup_free_ struct run **runs = xcalloc(cp->n_vms, sizeof(struct run *));
+	_cleanup_free_ struct checkpoint_scope **scopes =
+		xcalloc(cp->n_vms, sizeof(struct checkpoint_scope *));
+	size_t n = 0;
+
+	for (size_t i = 0; i < cp->n_vms; i++) {
+		struct checkpoint_scope *vm = &cp->vms[i];
+
+		if (vm->pid && !from->runs(from->ctx, vm->pid, vm->start_ticks))
+			continue;
+		scopes[n] = vm;
+		runs[n++] = inherit_run(vm);
+	}
+	lock_take(&board->lock);
+	inherit_scope_locked(board, &board->host, &cp->host);
+	for (size_t i = 0; i < n; i++)
+		inherit_scope_locked(board, scope_of_locked(board, runs[i]), scopes[i]);
+	lock_release(&board->lock);
+	tree_inherit(board->tree, cp->vms_shape, cp->vms_generation, cp->vms_ns);
+	registry_inherit(board->registry, runs, n); /* which publishes */
+	if (!n)
+		board_publish(board);
+}
+
+int board_inherit(struct board *board, const struct board_inheritance *from)
+{
+	_cleanup_checkpoint_ struct checkpoint *cp = NULL;
+	_cleanup_plan_ struct plan *plan = board_plan(board);
+	int r = from->bytes ? checkpoint_load(from->bytes, from->size, plan, &cp) : 0;
+
+	lock_take(&board->lock);
+	board->generation = from->generation;
+	if (cp && cp->generation > board->generation)
+		board->generation = cp->generation;
+	lock_release(&board->lock);
+	if (cp)
+		inherit(board, cp, from);
+	return r;
 }

@@ -21,6 +21,8 @@ struct run;
 
 /* Where several have a metric, the first of them is shown. */
 enum {
+	/* what the process before this one showed, as far as nobody brought it since */
+	LANE_INHERITED,
 	LANE_HOST,    /* collect/kernel/sampler: the host */
 	LANE_FLEET,   /* collect/kernel/sampler: all VMs together, vhostmd itself */
 	LANE_DOMAIN,  /* collect/kernel/sampler: identity and limits, of model/domain */
@@ -73,3 +75,42 @@ void board_update(
 
 /* Makes all updates since the last publication visible at once. */
 void board_publish(struct board *board);
+
+/* ---- from one process to the next ---- */
+
+/*
+ * Writes what is published, and what else must go on (runs, counters), as a checkpoint
+ * (model/checkpoint.h): the host, then as many VMs as fit.  Any thread, one at a time for a
+ * buffer.  board.lock is held for one VM's counters at a time.
+ * Return: its length, 0 if there is not even room for the host; *@ret_needed: the length
+ * with all VMs.
+ */
+size_t board_checkpoint(struct board *board, void *buf, size_t size, size_t *ret_needed);
+
+struct board_inheritance {
+	const void *bytes; /* of a checkpoint, not believed; NULL: there is none */
+	size_t size;
+	/* the last that readers may have seen, which a checkpoint may be older than; 0: not known */
+	uint64_t generation;
+	/* true if that process still runs, and is not another one with its pid */
+	bool (*runs)(void *ctx, int pid, uint64_t start_ticks);
+	void *ctx;
+};
+
+/*
+ * Goes on where the process before ended: the VMs whose process still runs, and those of
+ * which none was known, are in the registry, and all is published at once with the times
+ * that it had.  Before anything is reported to the registry, stored or published.
+ *
+ * An inherited figure goes when a collector brings one in its place, or says that there is
+ * none.  As long as its collector says that it cannot be had now (a rate needs two samples,
+ * a process is looked for) or says nothing of it, it stays until that collector had two
+ * periods from its first list on, and 3 s at least: then that is true.  So one that nobody
+ * brings any more goes, however seldom its lane has its turn, and with a libvirt that never
+ * answers its figures stay as they would have in the process before, with the age that they
+ * have.  An action's figures stay until it ran.
+ *
+ * Return: 0; -EPROTO or -EINVAL if the checkpoint cannot be used: then nothing of it is, and
+ * generations alone go on.
+ */
+int board_inherit(struct board *board, const struct board_inheritance *from);

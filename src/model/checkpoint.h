@@ -62,7 +62,7 @@ struct checkpoint_scope {
 	int pid; /* 0: not known */
 	uint64_t start_ticks, session, shares;
 	uint64_t vcpus, rss_kib, balloon_kib;
-	int64_t since_mono_ns, slow_mono_ns;
+	int64_t since_mono_ns, slow_mono_ns; /* 0: libvirt need not be asked */
 
 	uint64_t shape;
 	int64_t shape_ns, updated_mono_ns;

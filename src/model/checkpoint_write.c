@@ -224,10 +224,16 @@ static void put_vm(struct checkpoint_writer *w, const struct run *run)
 		.shares = atomic_load(&run->shares),
 		.vcpus = atomic_load(&run->vcpus),
 		.rss_kib = atomic_load(&run->rss_kib),
-		.balloon_kib = atomic_load(&run->balloon_kib),
-		.since_mono_ns = run->since_mono_ns,
-		.slow_mono_ns = atomic_load(&run->slow_mono_ns) };
+		.balloon_kib = atomic_load(&run->balloon_kib) };
 
+	/*
+	 * What libvirt is not asked for is not late.  The next process does not know at once that
+	 * it need not ask, and must not call that stale.
+	 */
+	if (plan_libvirt_reads(w->plan, atomic_load(&run->known))) {
+		vm.since_mono_ns = run->since_mono_ns;
+		vm.slow_mono_ns = atomic_load(&run->slow_mono_ns);
+	}
 	vm.start_ticks = vm.pid ? atomic_load(&run->start_ticks) : 0;
 	memcpy(vm.uuid, run->ident.uuid.b, sizeof(vm.uuid));
 	put(w, &vm, sizeof(vm));

@@ -118,9 +118,10 @@ static void tell_gone(struct registry *registry, struct run *run)
 	tell(registry, RUN_GONE, run);
 }
 
-static void tell_appeared(struct registry *registry, struct run *run)
+static void tell_appeared(struct registry *registry, struct run *run, bool inherited)
 {
-	log_info("VM '%s' runs, id %d", run->ident.name, run->ident.id);
+	if (!inherited)
+		log_info("VM '%s' runs, id %d", run->ident.name, run->ident.id);
 	tell(registry, RUN_APPEARED, run);
 }
 
@@ -130,17 +131,22 @@ struct change {
 	struct run **fresh; /* in any order */
 	struct run **gone;  /* in the order of the roster */
 	size_t n_fresh, cap_fresh, n_gone, cap_gone;
+	bool inherited; /* nothing new to anybody outside */
 };
 
-static void change_add_fresh(struct change *change, const struct vm_ident *ident,
-	enum hypervisor hypervisor, uint64_t order)
+/* The reference moves into it. */
+static void change_add_run(struct change *change, struct run *run, uint64_t order)
 {
-	struct run *run = run_new(ident, hypervisor);
-
 	run->order = order;
 	change->fresh = xgrow(
 		change->fresh, change->n_fresh, &change->cap_fresh, sizeof(struct run *));
 	change->fresh[change->n_fresh++] = run;
+}
+
+static void change_add_fresh(struct change *change, const struct vm_ident *ident,
+	enum hypervisor hypervisor, uint64_t order)
+{
+	change_add_run(change, run_new(ident, hypervisor), order);
 }
 
 static void change_add_gone(struct change *change, struct run *run)
@@ -195,7 +201,7 @@ static void apply(struct registry *registry, struct change *change)
 		for (size_t i = 0; i < change->n_gone; i++)
 			tell_gone(registry, change->gone[i]);
 		for (size_t i = 0; i < change->n_fresh; i++)
-			tell_appeared(registry, change->fresh[i]);
+			tell_appeared(registry, change->fresh[i], change->inherited);
 		tell(registry, REGISTRY_SETTLED, NULL);
 	}
 	change_done(change);
@@ -216,6 +222,22 @@ uint64_t registry_list_order(struct registry *registry)
 
 	lock_release(&registry->reports);
 	return order;
+}
+
+void registry_inherit(struct registry *registry, struct run *const *runs, size_t n)
+{
+	struct change change = { .inherited = true };
+
+	lock_take(&registry->reports);
+	uint64_t order = registry_order(registry);
+
+	assert(!registry->roster->n);
+	for (size_t i = 0; i < n; i++)
+		change_add_run(&change, runs[i], order);
+	if (n)
+		log_info("%zu VMs still run", n);
+	apply(registry, &change);
+	lock_release(&registry->reports);
 }
 
 /* True if it was said to be gone after that. */
@@ -373,5 +395,9 @@ void registry_subscribe(struct registry *registry, struct registry_listener list
 	lock_take(&registry->reports);
 	assert(registry->n_listeners < MAX_LISTENERS);
 	registry->listeners[registry->n_listeners++] = listener;
+	for (size_t i = 0; i < registry->roster->n; i++)
+		listener.on_event(listener.ctx, RUN_APPEARED, registry->roster->runs[i]);
+	if (registry->roster->n)
+		listener.on_event(listener.ctx, REGISTRY_SETTLED, NULL);
 	lock_release(&registry->reports);
 }

@@ -57,7 +57,10 @@ struct registry_listener {
 	void *ctx;
 };
 
-/* Before the first report.  They are told in the order in which they came. */
+/*
+ * They are told in the order in which they came.  Who comes when VMs run already is told of
+ * them at once, as if they appeared now.
+ */
 void registry_subscribe(struct registry *registry, struct registry_listener listener);
 
 /* ---- who finds ---- */
@@ -67,6 +70,13 @@ uint64_t registry_order(struct registry *registry);
 
 /* Order for a list that will be asked for.  One list at a time. */
 uint64_t registry_list_order(struct registry *registry);
+
+/*
+ * These runs were known to the process before this one, in whose place we are, and go on:
+ * older than any report, so that the next list ends those that it does not name.  Before the
+ * first report.  @runs: no two of the same VM; the references move here.
+ */
+void registry_inherit(struct registry *registry, struct run *const *runs, size_t n);
 
 /*
  * A VM runs.  Return: its run, with a reference for the caller, known before or new; NULL if

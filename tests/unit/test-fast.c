@@ -35,6 +35,10 @@ static void the_process_is_found_and_sampled(void **state)
 	add_process(&f);
 	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), 0);
 	assert_int_equal(qemu_proc_start_ticks(proc), 7777);
+	assert_int_equal(qemu_proc_pid(proc), 4711);
+	assert_true(qemu_proc_runs(f.fd, 4711, 7777));
+	assert_false(qemu_proc_runs(f.fd, 4711, 7778)); /* another one with its pid */
+	assert_false(qemu_proc_runs(f.fd, 4712, 7777));
 	assert_int_equal(qemu_proc_sample(proc, &s), 0);
 	assert_int_equal(fact_u64(&s, VM_CPU_USER), 100 * tick);
 	assert_int_equal(fact_u64(&s, VM_CPU_TIME), 300 * tick);
