@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <linux/sockios.h>
 #ifdef HAVE_SECCOMP
 #include <seccomp.h>
 #endif
@@ -340,8 +341,8 @@ static int allow_conditionally(scmp_filter_ctx filter, bool starts_programs)
 {
 	static const unsigned families[] = { AF_UNIX, AF_NETLINK, AF_INET, AF_INET6 };
 	/* of terminals and sockets; none that puts words into a terminal's mouth */
-	static const unsigned requests[] = { TCGETS, FIONREAD, FIONBIO, FIOCLEX,
-		FIONCLEX };
+	static const unsigned requests[] = { TCGETS, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX,
+		SIOCOUTQ };
 	scmp_datum_t self = (scmp_datum_t)getpid();
 	int r = 0;
 

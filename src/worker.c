@@ -15,6 +15,7 @@
 
 #include "collect/actions/actions.h"
 #include "collect/actions/runner.h"
+#include "collect/kernel/qemu_proc.h"
 #include "collect/kernel/sampler.h"
 #include "collect/libvirt/connection.h"
 #include "conf/conf.h"
@@ -560,6 +561,50 @@ static int open_handover(struct worker *w, const struct keeper_parcel *parcel)
 	return 0;
 }
 
+/* ---- what was left to us, and what we leave ---- */
+
+static bool runs(void *ctx, int pid, uint64_t start_ticks)
+{
+	const struct worker *w = ctx;
+
+	return qemu_proc_runs(w->root_fd, pid, start_ticks);
+}
+
+static void *begin_checkpoint(void *ctx, size_t *ret_size)
+{
+	const struct worker *w = ctx;
+
+	return halves_begin(&w->handover->checkpoint, ret_size);
+}
+
+static void commit_checkpoint(void *ctx, size_t size)
+{
+	const struct worker *w = ctx;
+
+	halves_commit(&w->handover->checkpoint, size);
+}
+
+/* Shows what was shown before, unless that was the end of those before us. */
+static void inherit(struct worker *w, bool distrust)
+{
+	struct halves *checkpoint = &w->handover->checkpoint;
+	struct board_inheritance from = { .runs = runs, .ctx = w };
+
+	board_follow(w->board, &w->handover->generation);
+	board_set_sink(
+		w->board, (struct board_sink){ begin_checkpoint, commit_checkpoint, w });
+	if (distrust)
+		halves_clear(checkpoint);
+	from.bytes = halves_get(checkpoint, &from.size);
+	if (w->first || !from.bytes)
+		return;
+	int r = board_inherit(w->board, &from);
+
+	if (r < 0)
+		log_warning("what the last worker showed is not used: %s",
+			r == -EPROTO ? "it was of another version" : "it is damaged");
+}
+
 int worker_run(const struct worker_params *params, const struct keeper_parcel *parcel)
 {
 	struct worker w = { .params = params,
@@ -588,7 +633,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	w.tree = tree_new();
 	w.registry = registry_new();
 	w.board = board_new(w.tree, w.registry, plan);
-	board_follow(w.board, &w.handover->generation);
+	inherit(&w, parcel->distrust);
 	int r = start(&w, parcel);
 
 	if (r == 0) {

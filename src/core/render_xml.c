@@ -223,8 +223,7 @@ void render_xml_pieces(struct snapshot *host, struct snapshot *vm, bool say_miss
 	struct render_piece ret[static RENDER_PIECES])
 {
 	ret[0] = fixed(DOCUMENT_START);
-	ret[1] = host_part(
-		host, vm ? &vm->vm : NULL, say_missing ? MISSING("host") : "");
+	ret[1] = host_part(host, vm ? &vm->vm : NULL, say_missing ? MISSING("host") : "");
 	ret[2] = part(vm, say_missing ? MISSING("VM") : "");
 	ret[3] = fixed(DOCUMENT_END);
 }

@@ -10,6 +10,7 @@
 #include "core/catalogue.h"
 #include "core/fname.h"
 #include "core/grants.h"
+#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/hash.h"
 #include "util/lock.h"
@@ -349,21 +350,32 @@ void tree_inherit(
 	lock_release(&tree->lock);
 }
 
-void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
+struct view *tree_prepare(struct tree *tree, uint64_t generation, struct snapshot *host,
 	struct snapshot **vms, size_t n_vms)
 {
 	struct view *fresh = view_new(generation, host, vms, n_vms);
-
-	lock_take(&tree->lock);
-	struct view *old = tree->current;
-
+	_cleanup_view_ struct view *old = tree_view(tree);
 	bool same = old->vms_ns && old->vms_shape == fresh->vms_shape;
 
 	fresh->vms_generation = same ? old->vms_generation : generation;
 	fresh->vms_ns = same ? old->vms_ns : clock_real_ns();
-	tree->current = fresh;
-	atomic_store(&tree->generation, generation);
+	return fresh;
+}
+
+void tree_set(struct tree *tree, struct view *view)
+{
+	lock_take(&tree->lock);
+	struct view *old = tree->current;
+
+	tree->current = view;
+	atomic_store(&tree->generation, view->generation);
 	pthread_cond_signal(&tree->changed);
 	lock_release(&tree->lock);
 	view_unref(old);
+}
+
+void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
+	struct snapshot **vms, size_t n_vms)
+{
+	tree_set(tree, tree_prepare(tree, generation, host, vms, n_vms));
 }

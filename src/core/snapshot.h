@@ -125,9 +125,16 @@ void tree_inherit(
 	struct tree *tree, uint64_t vms_shape, uint64_t vms_generation, int64_t vms_ns);
 
 /*
- * Makes a new view current.  @host and the @vms (any order) are references that move into
- * it.  @generation must grow.  One thread at a time.
+ * A new view, that nobody sees yet.  @host and the @vms (any order) are references that move
+ * into it.  @generation must grow.  One thread at a time, until it is current.
  */
+struct view *tree_prepare(struct tree *tree, uint64_t generation, struct snapshot *host,
+	struct snapshot **vms, size_t n_vms);
+
+/* Makes it current; the reference moves to the tree. */
+void tree_set(struct tree *tree, struct view *view);
+
+/* Both. */
 void tree_publish(struct tree *tree, uint64_t generation, struct snapshot *host,
 	struct snapshot **vms, size_t n_vms);
 

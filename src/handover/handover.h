@@ -13,6 +13,7 @@
  *   slots    a request is there while its length is not 0, which the kernel stores last or
  *            we clear (handover/slots.h)
  *   ledgers  a row is there while its key is not 0 (handover/ledger.h)
+ *   texts    one of two halves is whole (handover/halves.h)
  *   bytes    as a row of a ledger says that they are there (handover/arena.h)
  *
  * A worker gone bad may have written anything, so whoever reads trusts no byte of it.  The
@@ -24,6 +25,7 @@
 #include <stdint.h>
 
 #include "handover/arena.h"
+#include "handover/halves.h"
 #include "handover/ledger.h"
 #include "handover/slots.h"
 #include "util/limits.h"
@@ -31,7 +33,7 @@
 struct strbuf;
 
 /* Changes with each change of what is behind it. */
-#define HANDOVER_VERSION 1u
+#define HANDOVER_VERSION 2u
 
 #define HANDOVER_THREADS 4u /* that read requests, each with a slot */
 #define HANDOVER_INIT_MAX 256u
@@ -77,6 +79,8 @@ struct handover {
 	/* latches of disks; they name images in the arena (mdisk/disks.h) */
 	struct latch_row latches[HANDOVER_LATCHES];
 	struct arena_area arena;
+	/* the last publication (model/checkpoint.h) */
+	struct halves checkpoint;
 };
 
 /* Its tables; the caller frees what he gets. */

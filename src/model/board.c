@@ -46,6 +46,7 @@ struct board {
 	struct plan *plan;
 	uint64_t generation;
 	_Atomic uint64_t *kept; /* the same, for who comes after us; NULL: nobody */
+	struct board_sink sink; /* for him, too; begin NULL: nobody */
 	struct scope host;
 };
 
@@ -160,6 +161,80 @@ static struct snapshot *scope_snapshot(
 	return snapshot_ref(scope->current);
 }
 
+/* ---- to the process that comes next ---- */
+
+struct states {
+	struct counter_state *at;
+	size_t n, cap;
+};
+
+static void copy_counters(const struct counters *counters, struct states *states)
+{
+	states->n = 0;
+	for (size_t i = 0; i < counters->n_slots; i++) {
+		struct counter_state state;
+
+		if (!counters_state(counters, i, &state))
+			continue;
+		states->at =
+			xgrow(states->at, states->n, &states->cap, sizeof(*states->at));
+		states->at[states->n++] = state;
+	}
+}
+
+/* What is, or will be, published as @view. */
+static size_t checkpoint_locked(struct board *board, const struct view *view,
+	const struct roster *roster, void *buf, size_t size, size_t *ret_needed)
+{
+	assert_locked(&board->lock);
+	struct states states = { 0 };
+	struct checkpoint_writer *w = checkpoint_writer_new(buf, size, board->plan, view);
+
+	copy_counters(&board->host.counters, &states);
+	checkpoint_writer_add(w, view->host, NULL, states.at, states.n);
+	for (size_t i = 0; i < view->n_vms; i++) {
+		struct run *run = roster_find(roster, &view->vms[i]->vm.uuid);
+
+		if (!run || !run_is(run, &view->vms[i]->vm))
+			continue;
+		copy_counters(&scope_of_locked(board, run)->counters, &states);
+		checkpoint_writer_add(w, view->vms[i], run, states.at, states.n);
+	}
+	free(states.at);
+	return checkpoint_writer_finish(w, ret_needed);
+}
+
+/* Before anybody sees it, so that nobody who has seen it sees something older. */
+static void hand_on_locked(
+	struct board *board, const struct view *view, const struct roster *roster)
+{
+	assert_locked(&board->lock);
+	size_t size = 0, needed = 0;
+	void *buf = board->sink.begin(board->sink.ctx, &size);
+	size_t n = checkpoint_locked(board, view, roster, buf, size, &needed);
+
+	if (n)
+		board->sink.commit(board->sink.ctx, n);
+}
+
+void board_set_sink(struct board *board, struct board_sink sink)
+{
+	lock_take(&board->lock);
+	board->sink = sink;
+	lock_release(&board->lock);
+}
+
+size_t board_checkpoint(struct board *board, void *buf, size_t size, size_t *ret_needed)
+{
+	lock_take(&board->lock);
+	_cleanup_view_ struct view *view = tree_view(board->tree);
+	_cleanup_roster_ struct roster *roster = registry_roster(board->registry);
+	size_t n = checkpoint_locked(board, view, roster, buf, size, ret_needed);
+
+	lock_release(&board->lock);
+	return n;
+}
+
 static void publish_locked(struct board *board)
 {
 	assert_locked(&board->lock);
@@ -177,8 +252,12 @@ static void publish_locked(struct board *board)
 			vms[n++] =
 				scope_snapshot(board, run, scope_of_locked(board, run));
 	}
-	tree_publish(board->tree, board->generation,
+	struct view *view = tree_prepare(board->tree, board->generation,
 		scope_snapshot(board, NULL, &board->host), vms, n);
+
+	if (board->sink.begin)
+		hand_on_locked(board, view, roster);
+	tree_set(board->tree, view);
 }
 
 void board_publish(struct board *board)
@@ -355,58 +434,7 @@ void board_update(
 	metric_list_unref(list);
 }
 
-/* ---- from one process to the next ---- */
-
-struct states {
-	struct counter_state *at;
-	size_t n, cap;
-};
-
-/* A copy of the counters of a scope; @run: NULL for the host. */
-static void copy_counters(struct board *board, struct run *run, struct states *states)
-{
-	states->n = 0;
-	lock_take(&board->lock);
-	const struct scope *scope = run ? scope_of_locked(board, run) : &board->host;
-
-	for (size_t i = 0; i < scope->counters.n_slots; i++) {
-		struct counter_state state;
-
-		if (!counters_state(&scope->counters, i, &state))
-			continue;
-		states->at =
-			xgrow(states->at, states->n, &states->cap, sizeof(*states->at));
-		states->at[states->n++] = state;
-	}
-	lock_release(&board->lock);
-}
-
-size_t board_checkpoint(struct board *board, void *buf, size_t size, size_t *ret_needed)
-{
-	struct states states = { 0 };
-
-	/* a view and the plan that it is of */
-	lock_take(&board->lock);
-	_cleanup_plan_ struct plan *plan = plan_ref(board->plan);
-	_cleanup_view_ struct view *view = tree_view(board->tree);
-	_cleanup_roster_ struct roster *roster = registry_roster(board->registry);
-
-	lock_release(&board->lock);
-	struct checkpoint_writer *w = checkpoint_writer_new(buf, size, plan, view);
-
-	copy_counters(board, NULL, &states);
-	checkpoint_writer_add(w, view->host, NULL, states.at, states.n);
-	for (size_t i = 0; i < view->n_vms; i++) {
-		struct run *run = roster_find(roster, &view->vms[i]->vm.uuid);
-
-		if (!run || !run_is(run, &view->vms[i]->vm))
-			continue; /* it is gone since */
-		copy_counters(board, run, &states);
-		checkpoint_writer_add(w, view->vms[i], run, states.at, states.n);
-	}
-	free(states.at);
-	return checkpoint_writer_finish(w, ret_needed);
-}
+/* ---- from the process before ---- */
 
 static void inherit_scope_locked(
 	struct board *board, struct scope *scope, struct checkpoint_scope *from)
@@ -473,7 +501,8 @@ int board_inherit(struct board *board, const struct board_inheritance *from)
 	int r = from->bytes ? checkpoint_load(from->bytes, from->size, plan, &cp) : 0;
 
 	lock_take(&board->lock);
-	board->generation = from->generation;
+	if (from->generation > board->generation)
+		board->generation = from->generation;
 	if (cp && cp->generation > board->generation)
 		board->generation = cp->generation;
 	lock_release(&board->lock);

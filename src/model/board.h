@@ -80,12 +80,22 @@ void board_publish(struct board *board);
 
 /*
  * Writes what is published, and what else must go on (runs, counters), as a checkpoint
- * (model/checkpoint.h): the host, then as many VMs as fit.  Any thread, one at a time for a
- * buffer.  board.lock is held for one VM's counters at a time.
+ * (model/checkpoint.h): the host, then as many VMs as fit.  Any thread; board.lock is held.
  * Return: its length, 0 if there is not even room for the host; *@ret_needed: the length
  * with all VMs.
  */
 size_t board_checkpoint(struct board *board, void *buf, size_t size, size_t *ret_needed);
+
+/*
+ * Where one goes before each publication can be seen.  Both are called under board.lock, and
+ * must be short.
+ */
+struct board_sink {
+	void *(*begin)(void *ctx, size_t *ret_size); /* where to write, and how much */
+	void (*commit)(void *ctx, size_t size);      /* it is written */
+	void *ctx;
+};
+void board_set_sink(struct board *board, struct board_sink sink);
 
 struct board_inheritance {
 	const void *bytes; /* of a checkpoint, not believed; NULL: there is none */

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Readers of a tree whose worker is killed again and again: survive.py MOUNT KEEPER SECONDS PAUSE
+"""Readers of a tree whose worker is killed again and again:
+survive.py MOUNT KEEPER SECONDS PAUSE [PERIOD]
 
 Kills after random pauses of up to PAUSE seconds.  Prints what each reader met, and ends with 1 if
-any of them met an error, something torn, or waited too long.
+any of them met an error, something torn, or waited too long.  With PERIOD, in seconds, prints
+figures instead, each with its name and unit.
 """
 import collections
 import mmap
@@ -17,12 +19,15 @@ import threading
 import time
 
 mnt, keeper, seconds, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
+period = float(sys.argv[5]) if len(sys.argv) > 5 else None
 host = mnt + "/metrics/host"
 disk = mnt + "/disk/vhostmd0.img"
 end = time.monotonic() + seconds
 names = sorted(n for n in os.listdir(host))
 faults, counts = collections.Counter(), collections.Counter()
 worst = collections.defaultdict(float)
+times = []  # that readers waited who do not wait by themselves
+oldest = 0.0
 LONGEST = 10
 
 
@@ -46,8 +51,9 @@ newest = 0
 
 
 def read_kept():
-    global newest
+    global newest, oldest
     text = os.pread(kept, 64, 0)
+    oldest = max(oldest, time.time() - os.fstat(kept).st_mtime)
     if not re.fullmatch(rb"\d+\n", text):
         raise Torn("kept file: %r" % text)
     if int(text) < newest:
@@ -145,10 +151,14 @@ def loop(read):
         begin = time.monotonic()
         try:
             read()
+        except Torn as e:
+            faults["torn: %s: %s" % (name, e)] += 1
         except Exception as e:  # pylint: disable=broad-except
             faults["%s: %s" % (name, e)] += 1
         counts[name] += 1
         worst[name] = max(worst[name], time.monotonic() - begin)
+        if read in (read_file, read_list, read_disk, read_disk_directly):
+            times.append(time.monotonic() - begin)
 
 
 def kill_worker():
@@ -173,6 +183,19 @@ for t in threads:
     t.join(2 * LONGEST)
     if t.is_alive():
         faults["a reader is stuck"] += 1
+if period:
+    torn = sum(n for what, n in faults.items() if what.startswith("torn"))
+    stuck = faults["a reader is stuck"]
+    times.sort()
+    print("kills %d number" % counts["kills"])
+    print("kill_errors %d number" % (sum(faults.values()) - torn - stuck))
+    print("kill_torn %d number" % torn)
+    print("kill_stuck %d number" % stuck)
+    print("kill_p999_ms %.1f ms" % (1000 * times[len(times) * 999 // 1000]))
+    print("kill_worst_ms %.1f ms" % (1000 * times[-1]))
+    print("kill_age_periods %.2f periods" % (oldest / period))
+    sys.stdout.flush()
+    os._exit(0)
 print(", ".join("%s %d" % item for item in sorted(counts.items())))
 print("worst: " + ", ".join("%s %.3f s" % item for item in sorted(worst.items())))
 for fault, n in faults.items():

@@ -1,19 +1,27 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The worker ends at any moment, or hangs: no reader meets an error, anything torn, or waits long.
+# survive.sh --conf PERIOD: prints the configuration that survive.py reads.
 . "$(dirname "$0")/../lib.sh"
-need_fuse
 
+configuration()
 {
-	echo "<vhostmd><globals><disk><name>x</name><path>$tmp/link</path><size unit='k'>1024</size></disk>
-	<update_period>0.3</update_period><transport>vbd</transport></globals><metrics>"
 	metric() { echo "<metric context='host'><name>$1</name><source>$2</source></metric>"; }
+	echo "<vhostmd><globals><disk><name>x</name><path>$1</path><size unit='k'>1024</size></disk>
+	<update_period>$2</update_period><transport>vbd</transport></globals><metrics>"
 	metric HostName host.name
 	metric Generation host.sample.generation
 	for i in {1..400}; do metric "A_name_that_makes_the_document_larger_than_one_read_of_it_$i" host.name; done
 	metric Generation_again host.sample.generation
 	echo "</metrics></vhostmd>"
-} >"$tmp/conf"
+}
+if [ "${1:-}" = --conf ]; then
+	configuration /nowhere/vhostmd0 "$2"
+	exit 0
+fi
+need_fuse
+
+configuration "$tmp/link" 0.3 >"$tmp/conf"
 CONF=$tmp/conf start_daemon -c test:///default
 wait_for 10 has_value "$mnt/metrics/host/Generation" || fail "no sample"
 before=$(generation)

@@ -140,8 +140,8 @@ static inline void assert_answer(
  * A host and one VM, the one of guest number 1, with one metric of this value each.  @grants:
  * what the host grants its VMs, NULL: all.
  */
-static inline void publish_granted(struct tree *tree, uint64_t generation,
-	const char *text, struct grants *grants)
+static inline void publish_granted(
+	struct tree *tree, uint64_t generation, const char *text, struct grants *grants)
 {
 	struct spec_set *specs =
 		specs_named(METRIC_STRING, (const char *const[]){ "t", NULL });

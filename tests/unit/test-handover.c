@@ -210,6 +210,38 @@ static void renderings_outlive_their_process(void **state)
 	arena_free(arena);
 }
 
+static void a_text_is_replaced_as_a_whole(void **state)
+{
+	const struct memory *m = *state;
+	struct halves *h = &m->handover->checkpoint;
+	size_t size = 0, n = 0;
+
+	assert_null(halves_get(h, &n));
+	for (char c = 'a'; c <= 'z'; c++) {
+		char *at = halves_begin(h, &size);
+
+		assert_int_equal(size, HALF_BYTES);
+		memset(at, c, 1001);
+		/* what was before is in force to the last moment, also if that never comes */
+		const char *before = halves_get(h, &n);
+
+		assert_true(c == 'a' ? !before : before[1000] == c - 1);
+		halves_commit(h, 1001);
+		const char *now = halves_get(h, &n);
+
+		assert_int_equal(n, 1001);
+		assert_int_equal(now[1000], c);
+	}
+	/* one that was begun and not finished */
+	memset(halves_begin(h, &size), '?', 1001);
+	assert_int_equal(((const char *)halves_get(h, &n))[0], 'z');
+	/* one that somebody wrote over */
+	((char *)(uintptr_t)halves_get(h, &n))[77] ^= 1;
+	assert_null(halves_get(h, &n));
+	halves_clear(h);
+	assert_null(halves_get(h, &n));
+}
+
 /* ---- believed by nobody ---- */
 
 static void disturb(struct handover *h, size_t from, size_t n, unsigned *seed)
@@ -399,6 +431,7 @@ int main(void)
 		WITH_MEMORY(bytes_outlive_their_process),
 		WITH_MEMORY(a_full_arena_keeps_no_more),
 		WITH_MEMORY(renderings_outlive_their_process),
+		WITH_MEMORY(a_text_is_replaced_as_a_whole),
 		WITH_MEMORY(what_was_left_may_be_anything),
 		cmocka_unit_test(who_serves_is_replaced_at_once),
 		cmocka_unit_test(who_never_serves_is_replaced_more_and_more_slowly),

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What readers meet while the worker is killed about eight times a second; --long: for longer.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+seconds=62 period=0.5
+[ "${1:-}" = --long ] && seconds=602
+result() { printf 'chaos.%s %s %s\n' "$@"; }
+
+bash "$top/tests/func/survive.sh" --conf $period >"$tmp/conf"
+CONF=$tmp/conf start_daemon -c test:///default
+wait_for 10 has_value "$mnt/metrics/host/Generation" || fail "no sample"
+rss() { awk '/^(RssAnon|RssFile)/ {n += $2} END {print n}' "/proc/$keeper/status"; }
+descriptors() { find "/proc/$keeper/fd" -mindepth 1 | wc -l; }
+timeout -k 5 20 python3 "$top/tests/func/survive.py" "$mnt" "$keeper" 5 0.2 >/dev/null
+memory=$(rss) held=$(descriptors)
+timeout -k 5 $((seconds + 60)) python3 "$top/tests/func/survive.py" "$mnt" "$keeper" $seconds 0.24 $period >"$tmp/figures" ||
+	fail "$(cat "$tmp/figures")"
+while read -r name value unit; do result "$name" "$value" "$unit"; done <"$tmp/figures"
+result keeper_memory_growth_kib $(($(rss) - memory)) KiB
+result keeper_descriptors_growth $(($(descriptors) - held)) number
+stop_daemon || exit 1
+exit 0

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The worker is killed again and again: who reads a VM's files sees no gap, its guest reads its
+# disk without an error, no counter and no generation falls, and the VM is the same one; also
+# while libvirtd hangs, which then is asked in vain.
+. "$(dirname "$0")/lib.sh"
+need_guests
+[ -n "${libvirt_started[*]}" ] || skip "libvirtd is not ours to stop"
+
+every_source 0.2 0.6 >"$tmp/conf"
+CONF=$tmp/conf
+start_daemon
+a=$(new_uuid)
+name=$guest_prefix-survive
+dir=$mnt/metrics/vm/$name
+guest_start "$name" "$a" "$(guest_disk_xml "$mnt/disk/$a.img")"
+wait_for 20 has_value "$dir/usage.cpu" "$dir/usage.steal" "$dir/block.0.rd.reqs" "$dir/balloon.current" ||
+	fail "the VM is not sampled"
+session=$(cat "$dir/domain.session")
+cpu() { cat "$dir/cpu.time"; }
+last=$(cpu)
+
+mkfifo "$tmp/go"
+python3 "$top/tests/guest/steady.py" "$dir" <"$tmp/go" >"$tmp/seen" &
+reader=$!
+exec 8>"$tmp/go"
+wait_for 10 grep -q ready "$tmp/seen" || fail "the reader does not start"
+
+guest_reads="n=0; while [ \$n -lt 12 ]; do vm-dump-metrics -b >/tmp/o && grep -q '</metrics>' /tmp/o || exit 1; n=\$((n+1)); done"
+another_worker() { [ -n "$(worker_pid)" ] && [ "$(worker_pid)" != "$worker" ]; }
+fresh() { [ "$(generation)" -gt $((before + 3)) ]; }
+# kill_worker WHEN
+kill_worker()
+{
+	local now
+	worker=$(worker_pid)
+	before=$(generation)
+	kill -KILL "$worker"
+	[ -e "$dir/cpu.time" ] || fail "$1: the VM is gone"
+	now=$(cpu)
+	[ "$now" -ge "$last" ] || fail "$1: its CPU time fell from $last to $now"
+	last=$now
+	[ "$(generation)" -ge "$before" ] || fail "$1: the generation fell"
+	wait_for 10 another_worker || fail "$1: no other worker"
+}
+guest_run "$a" "$guest_reads" >"$tmp/guest" 2>&1 &
+guest=$!
+for i in {1..12}; do kill_worker "death $i"; done
+wait_for 10 fresh || fail "nothing new after the last death"
+wait "$guest" || fail "the guest: $(cat "$tmp/guest")"
+assert_eq "session of the VM" "$(cat "$dir/domain.session")" "$session"
+
+kill -STOP "$(cat /run/libvirtd.pid)"
+at_exit "kill -CONT $(cat /run/libvirtd.pid) 2>/dev/null"
+for i in {1..4}; do kill_worker "death $i with a libvirtd that hangs"; done
+wait_for 10 fresh || fail "nothing new without libvirtd"
+guest_run "$a" "$guest_reads" || fail "the guest, without libvirtd"
+assert_eq "session of the VM without libvirtd" "$(cat "$dir/domain.session")" "$session"
+kill -CONT "$(cat /run/libvirtd.pid)"
+connected() { grep -q '^libvirt.state: connected' "$mnt/status"; }
+wait_for 30 connected || fail "libvirt is not found again: $(grep libvirt "$mnt/status")"
+assert_eq "session of the VM after all" "$(cat "$dir/domain.session")" "$session"
+exec 8>&-
+wait "$reader"
+grep -q '^gap' "$tmp/seen" && fail "gaps: $(cat "$tmp/seen")"
+[ "$(sed -n 's/^sweeps //p' "$tmp/seen")" -ge 20 ] || fail "the reader did not read"
+
+# the end of the VM is seen by a worker that did not see its beginning
+guest_stop "$name"
+gone() { [ ! -e "$dir" ]; }
+wait_for 10 gone || fail "the VM stays"
