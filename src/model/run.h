@@ -54,8 +54,8 @@ struct run {
 	_Atomic uint64_t session, shares;
 	_Atomic int64_t
 		started_mono_ns; /* its process; of another hypervisor's: since_mono_ns */
-	_Atomic int stat_fd;          /* /proc/<pid>/stat of its process; -1: not known */
-	_Atomic int pid;              /* of its process; 0: not known */
+	_Atomic int stat_fd;     /* /proc/<pid>/stat of its process; -1: not known */
+	_Atomic int pid;         /* of its process; 0: not known */
 	_Atomic uint64_t start_ticks; /* since boot; set before pid */
 	_Atomic bool
 		no_process; /* there is none that can be read, and none is looked for */

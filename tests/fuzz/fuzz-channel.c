@@ -39,9 +39,10 @@ static int connect_once(void *ctx, const char *path)
 static struct channels *start(void)
 {
 	static struct channels *channels;
-	const struct channels_config config = {
-		.enabled = true, .max_channels = 2, .expiration_ns = 1000000 * NS_PER_S
-	};
+	const struct channels_config config = { .enabled = true,
+		.max_channels = 2,
+		.max_requests = 1000000,
+		.expiration_ns = 1000000 * NS_PER_S };
 
 	if (!channels)
 		channels = channels_start(tree_new(), &config, connect_once, NULL);

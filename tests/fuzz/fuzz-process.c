@@ -41,8 +41,7 @@ static void sample(struct qemu_proc *proc)
 	uint64_t shares = 0;
 	int64_t now = 0;
 
-	run_set_process(
-		run, 4711, 1, open_at(FILES_ROOT, "proc/4711/stat", O_RDONLY));
+	run_set_process(run, 4711, 1, open_at(FILES_ROOT, "proc/4711/stat", O_RDONLY));
 	do {
 		vm_sample_clear(&s);
 		s.mono_ns = now += 1000000000;
