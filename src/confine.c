@@ -304,7 +304,6 @@ static const char *const allowed[] = {
 	"getrlimit",
 	"ugetrlimit",
 	"setrlimit",
-	"prlimit64",
 	"uname",
 	"sysinfo",
 	"getrandom",
@@ -351,6 +350,9 @@ static int allow_conditionally(scmp_filter_ctx filter, bool starts_programs)
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(requests); i++)
 		r = allow_if(filter, SCMP_SYS(ioctl),
 			SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, requests[i]));
+	/* of ourselves alone, and not of the keeper, who may be the same user */
+	if (r == 0)
+		r = allow_if(filter, SCMP_SYS(prlimit64), SCMP_A0(SCMP_CMP_EQ, 0));
 	if (r == 0)
 		r = allow_if(filter, SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, self));
 	if (r < 0 || starts_programs || SANITIZED)

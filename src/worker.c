@@ -450,7 +450,8 @@ static int start(struct worker *w, const struct keeper_parcel *parcel)
 	w->sampler = sampler_new(&sp); /* the first reader finds something */
 	place_disk(w);                 /* and who finds that finds the link, too */
 	content_inherit(w->content, w->handover, w->arena);
-	w->serve = serve_start(parcel->fuse_fd, w->handover, w->content, on_lost, w);
+	w->serve = serve_start(
+		parcel->fuse_fd, w->handover, parcel->number, w->content, on_lost, w);
 	if (!w->serve)
 		return -EIO;
 	/* what was left to us is served; what is missing yet comes as on any other day */
@@ -556,8 +557,11 @@ static int open_handover(struct worker *w, const struct keeper_parcel *parcel)
 		log_error("what was left by the last worker: %s", strbuf_str(&why));
 		return -EINVAL;
 	}
+	handover_keep(w->handover);
+	w->first = parcel->number == 0;
+	if (parcel->distrust)
+		handover_distrust(w->handover);
 	w->arena = arena_new(&w->handover->arena);
-	w->first = atomic_fetch_add(&w->handover->workers, 1) == 0;
 	return 0;
 }
 
@@ -585,16 +589,14 @@ static void commit_checkpoint(void *ctx, size_t size)
 }
 
 /* Shows what was shown before, unless that was the end of those before us. */
-static void inherit(struct worker *w, bool distrust)
+static void inherit(struct worker *w)
 {
-	struct halves *checkpoint = &w->handover->checkpoint;
+	const struct halves *checkpoint = &w->handover->checkpoint;
 	struct board_inheritance from = { .runs = runs, .ctx = w };
 
 	board_follow(w->board, &w->handover->generation);
 	board_set_sink(
 		w->board, (struct board_sink){ begin_checkpoint, commit_checkpoint, w });
-	if (distrust)
-		halves_clear(checkpoint);
 	from.bytes = halves_get(checkpoint, &from.size);
 	if (w->first || !from.bytes)
 		return;
@@ -633,7 +635,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	w.tree = tree_new();
 	w.registry = registry_new();
 	w.board = board_new(w.tree, w.registry, plan);
-	inherit(&w, parcel->distrust);
+	inherit(&w);
 	int r = start(&w, parcel);
 
 	if (r == 0) {

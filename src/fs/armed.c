@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/blob.h"
-#include "handover/ledger.h"
+#include "handover/handover.h"
 #include "util/clock.h"
 #include "util/limits.h"
 #include "util/lock.h"
@@ -255,6 +255,22 @@ static enum state told_state(const struct record *r, int64_t version)
 	return r->state == TOLD && r->version != version ? MIXED : TOLD;
 }
 
+/* For who comes after us; at no moment a text that was not told. */
+static void keep_text_locked(const struct armed *a, const struct record *r)
+{
+	assert_locked(&a->lock);
+	if (r->row == LEDGER_NONE || !a->ledger)
+		return;
+	struct told_row *row = ledger_at(a->ledger, r->row);
+
+	atomic_store(&row->bytes, 0);
+	if (!r->told || r->told->size > TOLD_TEXT)
+		return;
+	memcpy(row->text, r->told->data, r->told->size);
+	row->time_ns = r->told->time_ns;
+	atomic_store(&row->bytes, (uint32_t)r->told->size);
+}
+
 /* Return: what was told before, to be unreferenced, or NULL. */
 static struct blob *tell_locked(
 	struct armed *a, struct record *r, const struct armed_node *node)
@@ -272,6 +288,7 @@ static struct blob *tell_locked(
 		r->told = node->told ? blob_ref(node->told) : NULL;
 		r->version = node->version;
 		r->generation = node->generation;
+		keep_text_locked(a, r);
 	}
 	/* what it was to be looked at for in its group counts in the new one */
 	move_to_group_locked(a, r, node->group, r->group->again_ns);
@@ -304,8 +321,16 @@ bool armed_set(struct armed *a, const struct armed_node *node, bool *ret_entry)
 	return r != NULL;
 }
 
-static void add_heir_locked(
-	struct armed *a, uint32_t row, uint64_t lookups, const struct armed_heir *heir)
+/* What its readers were told, NULL if that is not known. */
+static struct blob *told_text(const struct told_row *row)
+{
+	uint32_t bytes = atomic_load(&row->bytes);
+
+	return bytes && bytes <= TOLD_TEXT ? blob_new(row->text, bytes, 0, row->time_ns)
+					   : NULL;
+}
+
+static void add_heir_locked(struct armed *a, uint32_t row, const struct armed_heir *heir)
 {
 	assert_locked(&a->lock);
 	/* somebody else's words: it may say something twice */
@@ -317,9 +342,13 @@ static void add_heir_locked(
 		ledger_drop(a->ledger, row);
 		return;
 	}
-	r->lookups = lookups;
+	const struct told_row *there = ledger_at(a->ledger, row);
+
+	r->lookups = atomic_load(&there->lookups);
 	r->state = MIXED;
-	r->unknown = r->inherited = true;
+	r->told = told_text(there);
+	r->unknown = !r->told;
+	r->inherited = true;
 	if (heir->parent)
 		(void)add_name_locked(a, r, heir->parent, heir->name);
 	r->group->again_ns = DUE;
@@ -333,11 +362,9 @@ void armed_inherit(struct armed *a, struct ledger *ledger,
 	a->ledger = ledger;
 	for (uint32_t at = 0; (at = ledger_next(ledger, at, &heir.ino)) != LEDGER_NONE;
 		at++) {
-		const struct ledger_row *row = ledger_at(ledger, at);
-
 		find(ctx, &heir);
 		lock_take(&a->lock);
-		add_heir_locked(a, at, atomic_load(&row->value), &heir);
+		add_heir_locked(a, at, &heir);
 		lock_release(&a->lock);
 		free(heir.name);
 		heir = (struct armed_heir){ 0 };

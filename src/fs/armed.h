@@ -70,7 +70,8 @@ struct armed_heir {
 /*
  * Records are kept in @ledger from now on, which is taken over, for who comes after us.  What
  * stands there already was told by the process before us, nobody knows of which version: such
- * records begin as MIXED, without bytes, and are taken back by the next armed_collect().
+ * records begin as MIXED, with the text that was told last if it was short, and are taken back by
+ * the next armed_collect().
  * @find: fills in the entry of a node, if it has one.  Before anything else is called.
  */
 void armed_inherit(struct armed *armed, struct ledger *ledger,

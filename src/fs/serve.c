@@ -86,6 +86,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	/* a walk needs every entry's attributes: always tell them along */
 	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
 	conn->want |= conn->capable & FUSE_CAP_CACHE_SYMLINKS;
+	/* nothing is ever written; a request must fit into a slot */
+	if (conn->max_write > SLOT_BYTES / 2)
+		conn->max_write = SLOT_BYTES / 2;
 }
 
 static double attr_timeout(const struct content_answer *answer)
@@ -528,8 +531,8 @@ static int start_threads(struct serve *serve)
 	return 0;
 }
 
-struct serve *serve_start(int fuse_fd, struct handover *handover, struct content *content,
-	void (*on_lost)(void *ctx), void *ctx)
+struct serve *serve_start(int fuse_fd, struct handover *handover, unsigned number,
+	struct content *content, void (*on_lost)(void *ctx), void *ctx)
 {
 	struct sigaction wake = { .sa_handler = on_wake_signal };
 	struct serve *serve = xcalloc(1, sizeof(*serve));
@@ -538,7 +541,7 @@ struct serve *serve_start(int fuse_fd, struct handover *handover, struct content
 	serve->on_lost = on_lost;
 	serve->ctx = ctx;
 	serve->names = names_new();
-	if (session_open(serve, fuse_fd, handover, &ops, sizeof(ops)) < 0) {
+	if (session_open(serve, fuse_fd, handover, number, &ops, sizeof(ops)) < 0) {
 		serve_free(serve);
 		return NULL;
 	}

@@ -14,13 +14,14 @@ struct serve;
 /*
  * Starts serving a mounted file system, or goes on with it where the process before us ended
  * (fs/session.h).
+ * @number: of processes that served it before.
  * @fuse_fd: /dev/fuse, mounted; taken over.  @content and @handover outlive the session.
  * @on_lost: the kernel has ended the session, it was unmounted or aborted; from any of our
  * threads, once, must not block.
  * Return: NULL with a logged error.
  */
-struct serve *serve_start(int fuse_fd, struct handover *handover, struct content *content,
-	void (*on_lost)(void *ctx), void *ctx);
+struct serve *serve_start(int fuse_fd, struct handover *handover, unsigned number,
+	struct content *content, void (*on_lost)(void *ctx), void *ctx);
 
 /*
  * Ends the session and frees.  Readers that still wait get an error.

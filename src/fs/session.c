@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <linux/fuse.h>
@@ -120,7 +121,14 @@ static ssize_t on_writev(int fd, struct iovec *iov, int n, void *owner)
 	return r;
 }
 
-int session_open(void *owner, int fuse_fd, struct handover *handover,
+/* The kernel is not to wait for memory while it copies a request there. */
+static void keep_slots(const struct session *s)
+{
+	for (unsigned i = 0; i < HANDOVER_SLOTS; i++)
+		(void)mlock(&s->handover->slots[i], sizeof(struct fuse_in_header));
+}
+
+int session_open(void *owner, int fuse_fd, struct handover *handover, unsigned number,
 	const struct fuse_lowlevel_ops *ops, size_t ops_size)
 {
 	static const struct fuse_custom_io io = { .writev = on_writev, .read = on_read };
@@ -129,12 +137,13 @@ int session_open(void *owner, int fuse_fd, struct handover *handover,
 	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
 	struct session *s = owner;
 
-	*s = (struct session){ .handover = handover, .fd = fuse_fd };
+	*s = (struct session){ .handover = handover, .fd = fuse_fd, .number = number };
 	s->fuse = fuse_session_new(&args, ops, ops_size, owner);
 	fuse_opt_free_args(&args);
 	int r = s->fuse ? fuse_session_custom_io(s->fuse, &io, fuse_fd) : -ENOMEM;
 
 	if (r == 0) {
+		keep_slots(s);
 		wake_all(s);
 		return 0;
 	}
@@ -186,6 +195,11 @@ static void answer_error(const struct session *s, const struct slot_head *head)
 		log_error("answering it: %s", strerror(errno));
 }
 
+static void clear_slot(struct session *s, unsigned i)
+{
+	slot_clear(&s->handover->slots[i], &s->handover->notes[i]);
+}
+
 static void process_inherited(struct session *s, const struct fuse_buf *buf,
 	void (*process)(struct session *session, const struct fuse_buf *buf))
 {
@@ -207,14 +221,14 @@ static void replay_slot(struct session *s, unsigned i,
 		else
 			process_inherited(s, &buf, process);
 	}
-	session_answered(s, i);
+	clear_slot(s, i);
 }
 
 /* One after another, so that it is known which was the end of a worker. */
 static void replay(struct session *s,
 	void (*process)(struct session *session, const struct fuse_buf *buf))
 {
-	for (unsigned i = 0; i < HANDOVER_THREADS; i++)
+	for (unsigned i = 0; i < HANDOVER_SLOTS; i++)
 		if (atomic_load(&s->handover->slots[i].head.bytes))
 			replay_slot(s, i, process);
 }
@@ -222,7 +236,7 @@ static void replay(struct session *s,
 void session_resume(struct session *s,
 	void (*process)(struct session *session, const struct fuse_buf *buf))
 {
-	if (atomic_load(&s->handover->workers) <= 1)
+	if (!s->number)
 		return;
 	/* if even the first request was not answered, it is in a slot, or comes again */
 	if (repeat_begin(s))
@@ -233,8 +247,15 @@ void session_resume(struct session *s,
 
 /* ---- requests ---- */
 
-int session_receive(struct session *s, unsigned i, struct fuse_buf *buf)
+/* Of a thread: not that which the last process used. */
+static unsigned slot_of(const struct session *s, unsigned thread)
 {
+	return s->number % 2 * HANDOVER_THREADS + thread;
+}
+
+int session_receive(struct session *s, unsigned thread, struct fuse_buf *buf)
+{
+	unsigned i = slot_of(s, thread);
 	struct slot *slot = &s->handover->slots[i];
 
 	/* also so that the page is there: the kernel is not to wait in the middle */
@@ -247,7 +268,7 @@ int session_receive(struct session *s, unsigned i, struct fuse_buf *buf)
 	return r;
 }
 
-void session_answered(struct session *s, unsigned i)
+void session_answered(struct session *s, unsigned thread)
 {
-	slot_clear(&s->handover->slots[i], &s->handover->notes[i]);
+	clear_slot(s, slot_of(s, thread));
 }

@@ -27,13 +27,14 @@ struct session {
 	uint64_t repeated;             /* of one that was answered long ago; 0: none */
 	char begin[SESSION_BEGIN_MAX]; /* that request */
 	size_t begin_bytes;
+	unsigned number; /* of processes before this one */
 };
 
 /*
  * @owner: what the operations get; begins with a struct session, which is filled in here.
- * @fuse_fd: taken over.  Return: 0, or -errno with a logged error.
+ * @number: of processes that had the session before.  @fuse_fd: taken over.  Return: 0, or -errno with a logged error.
  */
-int session_open(void *owner, int fuse_fd, struct handover *handover,
+int session_open(void *owner, int fuse_fd, struct handover *handover, unsigned number,
 	const struct fuse_lowlevel_ops *ops, size_t ops_size);
 void session_close(struct session *session);
 
@@ -45,10 +46,10 @@ void session_resume(struct session *session,
 	void (*process)(struct session *session, const struct fuse_buf *buf));
 
 /*
- * Receives a request into the slot @i, which is one thread's.
+ * Receives a request into the slot of a @thread, below HANDOVER_THREADS.
  * Return: its size; 0 when the session is over; -errno.
  */
-int session_receive(struct session *session, unsigned i, struct fuse_buf *buf);
+int session_receive(struct session *session, unsigned thread, struct fuse_buf *buf);
 
 /* It is answered, as far as it wants an answer. */
-void session_answered(struct session *session, unsigned i);
+void session_answered(struct session *session, unsigned thread);

@@ -147,14 +147,19 @@ static void wait_locked(struct watch *w, struct watcher *watcher)
 	watcher->row = ledger_add(w->ledger, watcher->file, watcher->ino);
 }
 
-/* waiting -> looked.  Return: its handle. */
-static struct fuse_pollhandle *end_wait_locked(struct watch *w, struct watcher *watcher)
+/* Who is to be woken; in the ledger until he is. */
+struct sleeper {
+	struct fuse_pollhandle *handle; /* NULL: nobody */
+	uint32_t row;
+};
+
+/* waiting -> looked.  Return: who waited. */
+static struct sleeper end_wait_locked(struct watch *w, struct watcher *watcher)
 {
 	assert_locked(&w->lock);
 	struct waited *node = TAKE_PTR(watcher->waited);
 
 	assert(node && watcher->handle);
-	ledger_drop(w->ledger, watcher->row);
 	*watcher->at_waiting = watcher->next_waiting;
 	if (watcher->next_waiting)
 		watcher->next_waiting->at_waiting = watcher->at_waiting;
@@ -165,41 +170,44 @@ static struct fuse_pollhandle *end_wait_locked(struct watch *w, struct watcher *
 		w->n_nodes--;
 		free(node);
 	}
-	return TAKE_PTR(watcher->handle);
+	return (struct sleeper){ TAKE_PTR(watcher->handle), watcher->row };
 }
 
-/* Makes room.  Return: whom to wake, or NULL. */
-static struct fuse_pollhandle *push_out_locked(struct watch *w)
+/* Makes room.  Return: whom to wake, if anybody. */
+static struct sleeper push_out_locked(struct watch *w)
 {
 	assert_locked(&w->lock);
 	struct ring *head = w->looked.newer != &w->looked ? &w->looked : &w->waiting;
 	struct watcher *watcher = (struct watcher *)head->newer;
 	struct watcher **at = find_file_locked(w, watcher->file, watcher->ino);
-	struct fuse_pollhandle *handle = NULL;
+	struct sleeper sleeper = { 0 };
 
 	if (watcher->handle)
-		handle = end_wait_locked(w, watcher);
+		sleeper = end_wait_locked(w, watcher);
 	if (watcher->file > w->pushed_out)
 		w->pushed_out = watcher->file;
 	*at = watcher->next;
 	ring_remove(&watcher->ring);
 	free(watcher);
 	w->n_files--;
-	return handle;
+	return sleeper;
 }
 
-static void wake(struct fuse_pollhandle *handle)
+static void wake(struct watch *w, struct sleeper sleeper)
 {
-	if (!handle)
+	if (!sleeper.handle)
 		return;
 	/* who has closed the file meanwhile is nobody, which is no error */
-	fuse_lowlevel_notify_poll(handle);
-	fuse_pollhandle_destroy(handle);
+	fuse_lowlevel_notify_poll(sleeper.handle);
+	fuse_pollhandle_destroy(sleeper.handle);
+	lock_take(&w->lock);
+	ledger_drop(w->ledger, sleeper.row);
+	lock_release(&w->lock);
 }
 
-/* @ret_out: who was pushed out for it, or NULL.  Its version is not set. */
+/* @ret_out: who was pushed out for it, if anybody.  Its version is not set. */
 static struct watcher *add_locked(
-	struct watch *w, uint64_t file, uint64_t ino, struct fuse_pollhandle **ret_out)
+	struct watch *w, uint64_t file, uint64_t ino, struct sleeper *ret_out)
 {
 	assert_locked(&w->lock);
 	if (w->n_files == LIMIT_POLLS)
@@ -219,7 +227,7 @@ static struct watcher *add_locked(
 bool watch_poll(struct watch *w, uint64_t file, uint64_t ino, int64_t version,
 	struct fuse_pollhandle *handle)
 {
-	struct fuse_pollhandle *old = NULL, *out = NULL;
+	struct sleeper old = { 0 }, out = { 0 };
 
 	lock_take(&w->lock);
 	struct watcher *watcher = *find_file_locked(w, file, ino);
@@ -231,8 +239,10 @@ bool watch_poll(struct watch *w, uint64_t file, uint64_t ino, int64_t version,
 		atomic_store(w->polled, file);
 	watcher->version = version;
 	if (handle) {
-		if (watcher->handle)
+		if (watcher->handle) {
 			old = end_wait_locked(w, watcher);
+			ledger_drop(w->ledger, old.row);
+		}
 		watcher->handle = handle;
 		wait_locked(w, watcher);
 	}
@@ -240,9 +250,9 @@ bool watch_poll(struct watch *w, uint64_t file, uint64_t ino, int64_t version,
 	ring_add_newest(watcher->handle ? &w->waiting : &w->looked, &watcher->ring);
 	lock_release(&w->lock);
 	/* one notification is for all who wait for a file: the newest handle will do */
-	if (old)
-		fuse_pollhandle_destroy(old);
-	wake(out);
+	if (old.handle)
+		fuse_pollhandle_destroy(old.handle);
+	wake(w, out);
 	return changed;
 }
 
@@ -263,7 +273,7 @@ static uint64_t *waited_nodes(struct watch *w, size_t *ret_n)
 /* Wakes who has seen another version of a node than @version. */
 static void wake_node(struct watch *w, uint64_t ino, bool gone, int64_t version)
 {
-	struct fuse_pollhandle **handles = NULL;
+	struct sleeper *sleepers = NULL;
 	size_t n = 0, cap = 0;
 
 	lock_take(&w->lock);
@@ -274,15 +284,15 @@ static void wake_node(struct watch *w, uint64_t ino, bool gone, int64_t version)
 		next = at->next_waiting;
 		if (!gone && at->version == version)
 			continue;
-		handles = xgrow(handles, n, &cap, sizeof(struct fuse_pollhandle *));
-		handles[n++] = end_wait_locked(w, at);
+		sleepers = xgrow(sleepers, n, &cap, sizeof(*sleepers));
+		sleepers[n++] = end_wait_locked(w, at);
 		ring_remove(&at->ring);
 		ring_add_newest(&w->looked, &at->ring);
 	}
 	lock_release(&w->lock);
 	for (size_t i = 0; i < n; i++)
-		wake(handles[i]);
-	free(handles);
+		wake(w, sleepers[i]);
+	free(sleepers);
 }
 
 void watch_notify(

@@ -18,6 +18,9 @@ static uint64_t checksum(const char *data, size_t bytes)
 	return (sum ^ word) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
+/* More than there can have been: somebody wrote over it. */
+#define SEQUENCE_MAX (UINT64_C(1) << 60)
+
 /* Which is in force. */
 static unsigned newest(const struct halves *h)
 {
@@ -28,6 +31,8 @@ void *halves_begin(struct halves *h, size_t *ret_size)
 {
 	unsigned next = !newest(h);
 
+	if (atomic_load(&h->half[!next].sequence) > SEQUENCE_MAX)
+		halves_clear(h);
 	atomic_store(&h->half[next].sequence, 0);
 	*ret_size = HALF_BYTES;
 	return h->memory[next];

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -17,6 +18,9 @@ static const struct handover_head head = {
 };
 
 static_assert(sizeof(struct handover) <= UINT32_MAX, "the size has its place");
+
+static_assert(offsetof(struct told_row, lookups) == offsetof(struct ledger_row, value),
+	"ledger_set() sets it");
 
 int handover_create(void)
 {
@@ -55,6 +59,23 @@ struct handover *handover_map(int fd, struct strbuf *why)
 		return NULL;
 	}
 	return h;
+}
+
+void handover_mend(struct handover *h)
+{
+	h->head = head;
+}
+
+void handover_distrust(struct handover *h)
+{
+	halves_clear(&h->checkpoint);
+	atomic_store(&h->arena.top, 0);
+	atomic_store(&h->latches_top, 0);
+}
+
+void handover_keep(struct handover *h)
+{
+	(void)madvise(h, sizeof(*h), MADV_DONTFORK);
 }
 
 void handover_unmap(struct handover *h)

@@ -10,8 +10,8 @@
  * here before the kernel, or a reader, can see anything of it.  A worker can die between any
  * two instructions, so what is here is valid after each single store:
  *   numbers  one store each
- *   slots    a request is there while its length is not 0, which the kernel stores last or
- *            we clear (handover/slots.h)
+ *   slots    a request is there while its length is not 0, which the kernel stores and we
+ *            clear (handover/slots.h)
  *   ledgers  a row is there while its key is not 0 (handover/ledger.h)
  *   texts    one of two halves is whole (handover/halves.h)
  *   bytes    as a row of a ledger says that they are there (handover/arena.h)
@@ -33,11 +33,30 @@
 struct strbuf;
 
 /* Changes with each change of what is behind it. */
-#define HANDOVER_VERSION 2u
+#define HANDOVER_VERSION 3u
 
 #define HANDOVER_THREADS 4u /* that read requests, each with a slot */
+/*
+ * One worker after another uses the one set of slots and the other: a thread of a dead one may
+ * be in the kernel still, reading, when the next one begins.
+ */
+#define HANDOVER_SLOTS (2u * HANDOVER_THREADS)
 #define HANDOVER_INIT_MAX 256u
 #define HANDOVER_LATCHES (4u * LIMIT_VMS)
+
+/*
+ * A node that the kernel may have something of: its id; answers that led to it; and the text that
+ * it was told, of whose size the kernel makes a read, so that a reader gets no other before that
+ * is taken back.
+ */
+#define TOLD_TEXT 64u /* sizes of texts count modulo 64 in ids (fs/node.h) */
+struct told_row {
+	_Atomic uint64_t key;
+	_Atomic uint64_t lookups;
+	_Atomic uint32_t bytes; /* of the text; 0: it is not known, or longer */
+	char text[TOLD_TEXT];
+	int64_t time_ns;
+};
 
 /* What a disk's readers are in the middle of. */
 struct latch_row {
@@ -58,7 +77,6 @@ struct handover_head {
 struct handover {
 	struct handover_head head;
 
-	_Atomic uint64_t workers;     /* that were started so far */
 	_Atomic uint64_t generation;  /* of the newest publication */
 	_Atomic uint64_t renderings;  /* of the status file so far */
 	_Atomic uint64_t polled;      /* the greatest open file that was polled */
@@ -69,11 +87,10 @@ struct handover {
 	_Atomic uint32_t init_bytes; /* 0: it was not yet */
 	char init[HANDOVER_INIT_MAX];
 
-	struct slot_note notes[HANDOVER_THREADS]; /* of the slots */
-	struct slot slots[HANDOVER_THREADS];
+	struct slot_note notes[HANDOVER_SLOTS]; /* of the slots */
+	struct slot slots[HANDOVER_SLOTS];
 
-	/* nodes that the kernel may have something of; the value: answers that led to them */
-	struct ledger_row told[LIMIT_ARMED];
+	struct told_row told[LIMIT_ARMED];
 	/* open files with somebody who waits for a change, by the kernel's number */
 	struct ledger_row polls[LIMIT_POLLS];
 	/* latches of disks; they name images in the arena (mdisk/disks.h) */
@@ -82,6 +99,15 @@ struct handover {
 	/* the last publication (model/checkpoint.h) */
 	struct halves checkpoint;
 };
+
+/* No child of this process has it: for who starts others' commands. */
+void handover_keep(struct handover *handover);
+
+/* What the keeper knows better: it is set right for each worker. */
+void handover_mend(struct handover *handover);
+
+/* Nothing of what was shown and read is believed any more. */
+void handover_distrust(struct handover *handover);
 
 /* Its tables; the caller frees what he gets. */
 struct ledger *handover_told(struct handover *handover);

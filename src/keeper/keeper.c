@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #endif
 
 #include "handover/handover.h"
+#include "keeper/device.h"
 #include "keeper/message.h"
 #include "keeper/mount.h"
 #include "keeper/place.h"
@@ -45,7 +45,7 @@
 #define PIDFD_OF_THREAD O_EXCL
 
 /* What a process may take to end once its main thread has. */
-#define OVERDUE_NS (20 * NS_PER_MS)
+#define OVERDUE_NS (50 * NS_PER_MS)
 
 /* A worker, from its start until it is reaped, which may be after the next one's start. */
 struct worker {
@@ -54,6 +54,7 @@ struct worker {
 	pid_t pid;
 	int thread_fd; /* of its main thread; -1: the kernel does not tell */
 	uint64_t thread_watch;
+	int64_t start_ns;
 	bool killed; /* by the watchdog */
 };
 
@@ -70,9 +71,12 @@ struct keeper {
 	bool lost; /* somebody unmounted it */
 	int handover_fd;
 	struct handover *handover;
-	struct worker *workers; /* all that were not reaped yet */
-	struct worker *worker;  /* that serves; NULL: none, for a moment */
-	int worker_status;      /* of the last: as loop_add_child() says */
+	struct worker *workers;       /* all that were not reaped yet */
+	struct worker *worker;        /* that serves; NULL: none, for a moment */
+	unsigned n_workers;           /* that were started */
+	char init[HANDOVER_INIT_MAX]; /* handover.init, as it was when one served first */
+	uint32_t init_bytes;
+	int worker_status; /* of the last: as loop_add_child() says */
 	struct restart restart;
 	struct watchdog watchdog;
 	uint64_t next_start, next_look, overdue; /* timers */
@@ -164,14 +168,23 @@ static void answer(int socket, int result, int fd, const struct strbuf *why)
 		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
 	}
-	if (sendmsg(socket, &msg, MSG_NOSIGNAL) < 0)
+	if (sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		log_error("answering the worker: %s", strerror(errno));
 	close_p(&fd);
 }
 
+/* Whoever looks for something there asks the worker, who waits for the keeper's answer. */
+static bool is_ours(const struct keeper *k, const char *path)
+{
+	size_t n = strlen(k->params->mount);
+
+	return !strncmp(path, k->params->mount, n) && (path[n] == '/' || !path[n]);
+}
+
 static void answer_connect(struct keeper *k, const char *path)
 {
-	int fd = is_channel(path) ? message_connect(path) : -EPERM;
+	bool good = is_channel(path) && !is_ours(k, path);
+	int fd = good ? message_connect(path) : -EPERM;
 
 	answer(k->socket, fd < 0 ? fd : 0, fd, NULL);
 }
@@ -181,6 +194,11 @@ static void answer_link(struct keeper *k, const char *link)
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
 	int fd = -1, r = 0;
 
+	if (is_ours(k, link)) {
+		strbuf_addf(&why, "it is below %s itself", k->params->mount);
+		answer(k->socket, -EINVAL, -1, &why);
+		return;
+	}
 	replace_link(k, link);
 	if (k->link)
 		r = place_open_old(k->link, &fd, &why);
@@ -193,6 +211,8 @@ static void become_ready(struct keeper *k)
 {
 	char ok = 0;
 
+	if (!k->worker || k->restart.ready_ns)
+		return;
 	restart_ready(&k->restart, clock_mono_ns());
 	if (k->ready) {
 		log_info("worker %d serves %s", (int)k->worker->pid, k->params->mount);
@@ -261,6 +281,7 @@ static void run_worker(struct keeper *k, int socket, bool distrust)
 	const struct keeper_parcel parcel = { .keeper_fd = socket,
 		.fuse_fd = TAKE_FD(k->fuse_fd),
 		.handover_fd = TAKE_FD(k->handover_fd),
+		.number = k->n_workers,
 		.distrust = distrust };
 
 	close(k->pid_fd);
@@ -273,6 +294,27 @@ static void run_worker(struct keeper *k, int socket, bool distrust)
 	exit(params->worker(params->ctx, &parcel));
 }
 
+/* A worker gone bad does not take away from the next one what that must begin with. */
+static void mend_handover(struct keeper *k)
+{
+	handover_mend(k->handover);
+	if (!k->init_bytes)
+		return;
+	memcpy(k->handover->init, k->init, sizeof(k->init));
+	atomic_store(&k->handover->init_bytes, k->init_bytes);
+}
+
+/* What the kernel began with does not change any more. */
+static void note_init(struct keeper *k)
+{
+	uint32_t bytes = atomic_load(&k->handover->init_bytes);
+
+	if (k->init_bytes || bytes > sizeof(k->init))
+		return;
+	memcpy(k->init, k->handover->init, sizeof(k->init));
+	k->init_bytes = bytes;
+}
+
 /* Return: its process, or -errno. */
 static pid_t fork_worker(struct keeper *k, int ret_sockets[2])
 {
@@ -283,6 +325,7 @@ static pid_t fork_worker(struct keeper *k, int ret_sockets[2])
 		return -errno;
 	if (distrust)
 		log_warning("workers crash: the next one starts without what they left");
+	mend_handover(k);
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -318,10 +361,12 @@ static void signal_worker(const struct keeper *k, int signal)
 /* None is to come after it. */
 static void end_worker(struct keeper *k, int signal)
 {
-	if (k->worker)
+	if (k->worker) {
 		kill(k->worker->pid, signal);
-	else
-		loop_stop(k->loop);
+		return;
+	}
+	k->worker_status = EXIT_SUCCESS; /* there is none to be ended */
+	loop_stop(k->loop);
 }
 
 static void stop_worker(struct keeper *k)
@@ -404,21 +449,6 @@ static void on_mounts_changed(void *ctx, uint32_t events)
 
 /* ---- the worker's end, and the next one ---- */
 
-/* Nobody can read any more: unmounted, or its connection was aborted. */
-static bool is_session_over(const struct keeper *k)
-{
-	struct pollfd p = { .fd = k->fuse_fd };
-
-	return poll(&p, 1, 0) > 0 && p.revents & POLLERR;
-}
-
-static bool requests_wait(const struct keeper *k)
-{
-	struct pollfd p = { .fd = k->fuse_fd, .events = POLLIN };
-
-	return poll(&p, 1, 0) > 0 && p.revents & POLLIN;
-}
-
 static void log_end(int status)
 {
 	/* its own statuses are small */
@@ -431,7 +461,8 @@ static void log_end(int status)
 /* The worker works no more. */
 static void worker_over(struct keeper *k, int status)
 {
-	bool killed = status == 128 + SIGKILL || status == 128 + SIGTERM;
+	bool killed = (status == 128 + SIGKILL || status == 128 + SIGTERM) &&
+		!k->worker->killed;
 
 	k->worker = NULL;
 	k->worker_status = status;
@@ -444,7 +475,7 @@ static void worker_over(struct keeper *k, int status)
 
 	if (!k->lost && (status || !k->stopping))
 		log_end(status);
-	if (k->stopping || k->lost || refused || is_session_over(k)) {
+	if (k->stopping || k->lost || refused || device_is_over(k->fuse_fd)) {
 		loop_stop(k->loop);
 		return;
 	}
@@ -476,6 +507,8 @@ static void on_worker_end(void *ctx, int status)
 	forget_thread(w);
 	if (k->worker == w)
 		worker_over(k, status);
+	else
+		device_send_again(k->fuse_fd);
 	while (*at != w)
 		at = &(*at)->next;
 	*at = w->next;
@@ -493,6 +526,8 @@ static void on_thread_end(void *ctx, uint32_t events)
 
 	(void)events;
 	forget_thread(w);
+	/* all of it, if that was its main thread's own end alone */
+	kill(w->pid, SIGKILL);
 	if (k->worker == w)
 		loop_set_timer(k->loop, k->overdue, clock_mono_ns() + OVERDUE_NS);
 }
@@ -505,6 +540,7 @@ static void on_overdue(void *ctx)
 		return;
 	log_info("worker %d is dead; the kernel still keeps its process",
 		(int)k->worker->pid);
+	kill(k->worker->pid, SIGKILL);
 	worker_over(k, 128 + SIGKILL);
 }
 
@@ -512,7 +548,10 @@ static struct worker *add_worker(struct keeper *k, pid_t pid)
 {
 	struct worker *w = xcalloc(1, sizeof(*w));
 
-	*w = (struct worker){ .next = k->workers, .keeper = k, .pid = pid };
+	*w = (struct worker){
+		.next = k->workers, .keeper = k, .pid = pid, .start_ns = clock_mono_ns()
+	};
+	k->n_workers++;
 	k->workers = w;
 	w->thread_fd = (int)syscall(SYS_pidfd_open, pid, PIDFD_OF_THREAD);
 	if (w->thread_fd >= 0)
@@ -550,40 +589,28 @@ static void on_next_start(void *ctx)
 	if (r == 0)
 		return;
 	int64_t now_ns = clock_mono_ns();
-	int64_t pause_ns = restart_ended(&k->restart, now_ns, false);
 
 	log_error("the worker cannot be started: %s", strerror(-r));
-	if (pause_ns < 0)
+	if (restart_gives_up(&k->restart, now_ns))
 		loop_stop(k->loop);
 	else
-		loop_set_timer(k->loop, k->next_start, now_ns + pause_ns + NS_PER_MS);
-}
-
-/* Where the kernel does not tell of its main thread's end by itself. */
-static bool is_dead(const struct worker *w)
-{
-	char path[64], text[512];
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)w->pid);
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-
-	if (n < 0)
-		return false;
-	text[n] = '\0';
-	const char *state = strrchr(text, ')');
-
-	return state && !strncmp(state, ") Z", 3);
+		loop_set_timer(k->loop, k->next_start, now_ns + 100 * NS_PER_MS);
 }
 
 static void look(struct keeper *k, int64_t now_ns)
 {
-	if (k->worker->killed || is_dead(k->worker)) {
+	if (k->worker->killed || device_user_is_dead(k->worker->pid)) {
 		on_overdue(k);
 		return;
 	}
-	if (!k->restart.ready_ns || k->stopping ||
-		!watchdog_look(&k->watchdog, k->handover, requests_wait(k), now_ns))
+	bool late = k->ready && !k->restart.ready_ns &&
+		now_ns - k->worker->start_ns >= WATCHDOG_NS;
+	bool stuck = watchdog_look(
+		&k->watchdog, k->handover, device_has_requests(k->fuse_fd), now_ns);
+
+	if (k->restart.ready_ns)
+		note_init(k);
+	if (!k->ready || k->stopping || (!late && !stuck))
 		return;
 	log_error("worker %d answers no more: it is replaced", (int)k->worker->pid);
 	k->worker->killed = true;

@@ -19,6 +19,7 @@ struct keeper_parcel {
 	int keeper_fd;   /* to talk to the keeper */
 	int fuse_fd;     /* the mounted /dev/fuse */
 	int handover_fd; /* of handover_create() */
+	unsigned number; /* of workers before this one */
 	bool distrust;   /* do not believe what was left of values */
 };
 

@@ -23,6 +23,7 @@ struct restart {
 	unsigned quick;   /* that ended early, one after another */
 	int64_t crashes[RESTART_CRASHES]; /* the last ones, of their own doing */
 	unsigned n_crashes;
+	unsigned unserved; /* that crashed before they served, one after another */
 };
 
 void restart_ready(struct restart *r, int64_t now_ns);
@@ -32,6 +33,9 @@ void restart_ready(struct restart *r, int64_t now_ns);
  * Return: how long to wait before the next one is started; -1: no more.
  */
 int64_t restart_ended(struct restart *r, int64_t now_ns, bool crashed);
+
+/* Whether it is over: none has served for too long. */
+bool restart_gives_up(const struct restart *r, int64_t now_ns);
 
 /*
  * Whether the next one must not believe what the last ones left of values: three crashed

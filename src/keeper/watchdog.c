@@ -22,7 +22,7 @@ bool watchdog_look(
 	uint64_t all = 0;
 	bool stuck = false;
 
-	for (unsigned i = 0; i < HANDOVER_THREADS; i++) {
+	for (unsigned i = 0; i < HANDOVER_SLOTS; i++) {
 		uint64_t received = atomic_load(&handover->notes[i].received);
 
 		if (received != w->slots[i].received)

@@ -20,7 +20,7 @@ struct watchdog {
 	struct {
 		uint64_t received;
 		int64_t since_ns; /* it is busy with that one; 0: it is not */
-	} slots[HANDOVER_THREADS];
+	} slots[HANDOVER_SLOTS];
 	uint64_t received;        /* all together */
 	int64_t waiting_since_ns; /* requests wait, and none was read; 0: no */
 };

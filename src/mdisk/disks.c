@@ -143,6 +143,8 @@ void disks_free(struct disks *disks)
 {
 	if (!disks)
 		return;
+	/* who comes after us has them still */
+	disks->arena = NULL;
 	for (size_t i = 0; i < N_BUCKETS; i++) {
 		while (disks->buckets[i]) {
 			struct disk *disk = disks->buckets[i];
@@ -350,6 +352,14 @@ static int64_t time_after(int64_t before_ns, int64_t time_ns)
 	return time_ns > before_ns ? time_ns : ((before_ns | 1) + 1) | (time_ns & 1);
 }
 
+/* A monotonic time of another process; what is longer ago makes no difference. */
+static int64_t believed_moment(int64_t ns, int64_t now_ns)
+{
+	if (ns > now_ns)
+		return now_ns;
+	return ns < now_ns - HOLD_MAX_NS ? now_ns - HOLD_MAX_NS : ns;
+}
+
 /*
  * @image: with a reference that moves to the latch.  Nobody knows who had asked for its time,
  * so whoever asks next is told another.
@@ -364,8 +374,8 @@ static void inherit_latch_locked(struct disks *disks, const struct latch_row *ro
 	disk->image = image;
 	disk->host_generation = row->host_generation;
 	disk->vm_generation = row->vm_generation;
-	disk->moved_ns = row->moved_ns < now_ns ? row->moved_ns : now_ns;
-	disk->changed_ns = row->changed_ns < now_ns ? row->changed_ns : now_ns;
+	disk->moved_ns = believed_moment(row->moved_ns, now_ns);
+	disk->changed_ns = believed_moment(row->changed_ns, now_ns);
 	disk->read_ns = disk->used_ns = now_ns;
 	disk->inside = disk->crowded = true;
 	disk->keep.until_ns = now_ns + KEPT_NS;
@@ -385,8 +395,14 @@ static struct blob **find_images(struct disks *disks)
 	struct arena_bytes bytes;
 
 	for (uint32_t at = 0; arena_next(disks->arena, &at, &bytes);) {
+		struct image_header header;
+
 		if (bytes.note.kind != ARENA_IMAGE)
 			continue;
+		if (image_parse_header(bytes.data, bytes.bytes, &header) < 0) {
+			arena_drop(disks->arena, bytes.id);
+			continue;
+		}
 		struct blob *image = blob_new(bytes.data, bytes.bytes,
 			bytes.note.generation, bytes.note.time_ns);
 
@@ -680,7 +696,8 @@ static bool move_locked(struct disks *disks, struct disk *disk,
 		blob_unref(image);
 		return false;
 	}
-	blob_unref(disk->image);
+	struct blob *old = disk->image;
+
 	disk->image = image;
 	/* the shared one may be somewhat older */
 	disk->host_generation = shared ? image->generation : host_generation;
@@ -689,6 +706,8 @@ static bool move_locked(struct disks *disks, struct disk *disk,
 		place_time(place, shared ? image->generation : place_generation(place)));
 	disk->changed_ns = now_ns;
 	keep_latch_locked(disks, disk);
+	/* now that nothing leads to it */
+	blob_unref(old);
 	return true;
 }
 

@@ -129,12 +129,22 @@ void board_free(struct board *board)
 	free(board);
 }
 
+/*
+ * A word of another process.  One that no process can have come to is replaced by the time in
+ * microseconds, which is behind all that were.
+ */
+static uint64_t believed_generation(uint64_t generation)
+{
+	return generation < UINT64_C(1) << 53 ? generation
+					      : (uint64_t)clock_real_ns() / 1000;
+}
+
 void board_follow(struct board *board, _Atomic uint64_t *generation)
 {
 	lock_take(&board->lock);
 	board->kept = generation;
 	if (generation)
-		board->generation = atomic_load(generation);
+		board->generation = believed_generation(atomic_load(generation));
 	lock_release(&board->lock);
 }
 

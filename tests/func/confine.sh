@@ -76,20 +76,23 @@ worker=$(worker_pid) runner=$(runner_pid)
 kill -KILL "$runner"
 wait_for 10 logged "metric Who is unavailable: Broken pipe" || fail "no word on a dead runner"
 kill -KILL "$worker"
-wait "$keeper"
-keeper=''
 wait_for 5 process_gone "$worker" || fail "the worker outlives SIGKILL"
+# another worker has another runner
+wait_for 10 has_value "$mnt/metrics/host/Who" || fail "no action of another worker"
+confined "another worker" "$daemon" $process_io
+stop_daemon || exit 1
 
 # what runs ends with the worker
 conf ''
 sed -i 's/id -un;/sleep 1234.5 \&amp; sleep 1234.5;/' "$tmp/conf"
 CONF=$tmp/conf start_daemon -c test:///default
 wait_for 10 pgrep -fx 'sleep 1234.5' || fail "no action runs"
+mapfile -t sleepers < <(pgrep -fx 'sleep 1234.5')
 kill -KILL "$(worker_pid)"
-wait "$keeper"
-keeper=''
-no_action() { ! pgrep -fx 'sleep 1234.5'; }
-wait_for 5 no_action || fail "actions outlive the worker"
+for sleeper in "${sleepers[@]}"; do
+	wait_for 5 process_gone "$sleeper" || fail "actions outlive the worker"
+done
+stop_daemon || exit 1
 
 # the user that packages create is the default; where there is none that is said
 getent passwd vhostmd >/dev/null && skip "there is a user vhostmd: the rest is checked"

@@ -48,6 +48,13 @@ for user in '' daemon; do
 	done
 done
 
+# nobody can put it below the mount, where who looks for it waits for the daemon
+uses "$mnt/x"
+start_daemon -c test:///default
+logged "$mnt/x.*it is below $mnt itself" || fail "no word on a path below the mount"
+assert_eq "the daemon with it" "$(head -c 4 "$disk")" mvbd
+stop_daemon || exit 1
+
 # a start that is refused touches nothing of the daemon that runs
 uses "$pub/a"
 start_daemon -c test:///default

@@ -84,6 +84,18 @@ guest_run "$a" "exec 3<>\$p; i=0; while [ \$i -lt 200 ]; do echo flood flood flo
 guest_run "$b" "vm-dump-metrics -i >/tmp/o && grep -c '<metric ' /tmp/o" >/dev/null || fail "b's channel suffers"
 guest_run "$a" "vm-dump-metrics -i >/tmp/o && grep -c '<metric ' /tmp/o" >/dev/null || fail "a's channel does not recover"
 
+# who asks and closes the port: QEMU drops what nobody fetched, and the next reads nothing of it
+unfetched() { [ "$(sed -n 's/^channels.unfetched: //p' "$mnt/status")" -ge "$1" ]; }
+had=$(sed -n 's/^channels.unfetched: //p' "$mnt/status")
+guest_run "$a" "for i in \$(seq 40); do printf 'GET /metrics/XML\\n\\n'; done >/tmp/q; cat /tmp/q >\$p" ||
+	fail "asking without reading"
+wait_for 20 unfetched $((had + 1)) || fail "not taken back: $(grep channels "$mnt/status")"
+logged "VM $guest_prefix-a ($a) strains its channel" || fail "the VM is not named"
+wait_for 10 grep -q 'channels.connected: 2' "$mnt/status" || fail "not connected again"
+guest_run "$a" "rm -f /tmp/o; (head -c 20 <\$p >/tmp/o & sleep 1; kill \$!) 2>/dev/null; cat /tmp/o; echo" >"$tmp/o"
+grep -q . "$tmp/o" && fail "the next one reads '$(cat "$tmp/o")'"
+guest_run "$a" "vm-dump-metrics -i >/tmp/o && grep -c '<metric ' /tmp/o" >/dev/null || fail "a's channel after that"
+
 # with xattr, link and status all in place
 assert_eq "link by id" "$(readlink "$mnt/metrics/vm-by-id/$(virsh_system domid "$a")")" "../vm/$guest_prefix-a"
 getfattr --only-values -n user.vhostmd.source "$(vm_dir "$a")/vcpu.0.delay" 2>/dev/null | grep -qx vcpu.0.delay || fail source

@@ -49,6 +49,7 @@ struct world {
 	int memory;
 	struct handover *handover;
 	int kernel; /* its end */
+	unsigned n_before;
 	struct owner owner;
 };
 
@@ -59,9 +60,9 @@ static void begin(struct world *w)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, fds), 0);
 	w->kernel = fds[1];
-	atomic_fetch_add(&w->handover->workers, 1);
-	assert_int_equal(
-		session_open(&w->owner, fds[0], w->handover, &ops, sizeof(ops)), 0);
+	assert_int_equal(session_open(&w->owner, fds[0], w->handover, w->n_before++, &ops,
+				 sizeof(ops)),
+		0);
 }
 
 /* It ends as if it were killed: nothing that it says arrives. */
@@ -240,7 +241,7 @@ static void what_ends_one_worker_after_another_gets_an_error(void **state)
 	ask(w, FUSE_STATFS, 6);
 	serve_one(w, false);
 	for (unsigned i = 0; i < 3; i++) {
-		uint32_t bytes = w->handover->slots[0].head.bytes;
+		const uint32_t bytes = sizeof(struct fuse_in_header);
 		uint32_t attempts = i + 1;
 
 		end(w);
@@ -290,7 +291,7 @@ static void what_is_in_the_slots_may_be_anything(void **state)
 
 	agree(w);
 	for (unsigned i = 0; i < 3000; i++) {
-		struct slot *slot = &w->handover->slots[i % HANDOVER_THREADS];
+		struct slot *slot = &w->handover->slots[i % HANDOVER_SLOTS];
 		unsigned n = (unsigned)rand_r(&seed) % 200;
 
 		for (unsigned at = 0; at < n; at++)

@@ -172,7 +172,7 @@ static bool start_serve(struct parts *p)
 	_cleanup_close_ int memory = handover_create();
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
 	struct handover *handover = handover_map(memory, &why);
-	struct serve *serve = serve_start(fds[0], handover, content, not_lost, NULL);
+	struct serve *serve = serve_start(fds[0], handover, 0, content, not_lost, NULL);
 
 	assert_true(serve_stop(serve));
 	close(fds[1]);

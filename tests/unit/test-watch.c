@@ -14,6 +14,7 @@
 #include <fuse_lowlevel.h>
 
 #include "fs/watch.h"
+#include "handover/ledger.h"
 #include "util/cleanup.h"
 #include "util/limits.h"
 #include "util/mem.h"
@@ -27,11 +28,25 @@ struct fuse_pollhandle {
 };
 
 static unsigned n_handles;
+static struct ledger *sleepers; /* NULL: none is kept */
+
+static unsigned n_sleepers(void)
+{
+	uint64_t file = 0;
+	unsigned n = 0;
+
+	for (uint32_t at = 0; (at = ledger_next(sleepers, at, &file)) != LEDGER_NONE; at++)
+		n++;
+	return n;
+}
+
 static bool woken[MAX_FILES]; /* since it was polled last */
 
 int fuse_lowlevel_notify_poll(struct fuse_pollhandle *handle)
 {
 	woken[handle->file] = true;
+	/* who is killed now has not woken him */
+	assert_true(!sleepers || n_sleepers() > 0);
 	return 0;
 }
 
@@ -256,9 +271,39 @@ static void as_a_simple_table_says(void **state)
 	watch_free(w);
 }
 
+static void who_waits_stands_in_the_ledger_until_he_is_woken(void **state)
+{
+	static struct ledger_row rows[8];
+	_Atomic uint64_t polled = 0, top = 0;
+
+	(void)state;
+	sleepers = ledger_new(rows, sizeof(rows[0]), ARRAY_LEN(rows), &top);
+	struct watch *w = watch_new(&polled, sleepers);
+
+	poll_file(w, 7, 1, true);
+	poll_file(w, 8, 1, true);
+	poll_file(w, 8, 1, true);
+	poll_file(w, 9, 2, false);
+	assert_int_equal(n_sleepers(), 2);
+	assert_int_equal(polled, 9);
+	versions[1]++;
+	watch_notify(w, version_of, NULL);
+	assert_true(woken[7] && woken[8] && !woken[9]);
+	assert_int_equal(n_sleepers(), 0);
+	watch_free(w); /* and the ledger */
+	sleepers = NULL;
+	/* who comes after us takes what was polled before for changed */
+	w = watch_new(&polled, NULL);
+	assert_true(poll_file(w, 9, 2, false));
+	assert_false(poll_file(w, 10, 2, false));
+	watch_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(
+			who_waits_stands_in_the_ledger_until_he_is_woken, forget_all),
 		cmocka_unit_test_setup_teardown(
 			ten_thousand_files_of_one_process_all_wake, forget_all,
 			forget_all),

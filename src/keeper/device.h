@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the keeper asks of /dev/fuse, which it holds and never reads, and of who reads it. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Nobody can read any more: unmounted, or its connection was aborted. */
+bool device_is_over(int fuse_fd);
+
+/* There are requests that nobody has read yet. */
+bool device_has_requests(int fuse_fd);
+
+/*
+ * The kernel sends once more what was read and not answered (FUSE_NOTIFY_RESEND, Linux 6.9;
+ * before that it cannot).
+ */
+void device_send_again(int fuse_fd);
+
+/*
+ * Whether a child's main thread has ended, be it that another one of its threads is in the
+ * kernel: where the kernel does not tell by itself.
+ */
+bool device_user_is_dead(pid_t pid);
