@@ -52,13 +52,15 @@ struct record {
 	struct name *names;
 	int64_t moved_until_ns; /* it has moved; until then it stays; 0: it has not */
 	enum state state;
-	bool watched;    /* armed_watch() */
-	bool doubted;    /* was told since it had its names: they may be old */
-	bool gone;       /* when it was looked at last */
-	unsigned missed; /* how often the kernel did not know it, one after another */
-	bool unknown;    /* what was told: by the process before us, and nothing since */
-	bool inherited;  /* its lookups may be more than were given */
-	uint32_t row;    /* in the ledger */
+	int64_t taken_ns; /* what was told by armed_set() was taken back last */
+	bool set;         /* it was, since then */
+	bool watched;     /* armed_watch() */
+	bool doubted;     /* was told since it had its names: they may be old */
+	bool gone;        /* when it was looked at last */
+	unsigned missed;  /* how often the kernel did not know it, one after another */
+	bool unknown;     /* what was told: by the process before us, and nothing since */
+	bool inherited;   /* its lookups may be more than were given */
+	uint32_t row;     /* in the ledger */
 };
 
 struct group {
@@ -295,6 +297,7 @@ static struct blob *tell_locked(
 	r->state = state;
 	r->gone = false;
 	r->unknown = false;
+	r->set = true;
 	set_lookups_locked(a, r, r->lookups + node->entered);
 	if (node->moved && !r->moved_until_ns)
 		r->moved_until_ns = DUE;
@@ -348,7 +351,7 @@ static void add_heir_locked(struct armed *a, uint32_t row, const struct armed_he
 	r->state = MIXED;
 	r->told = told_text(there);
 	r->unknown = !r->told;
-	r->inherited = true;
+	r->inherited = r->set = true;
 	if (heir->parent)
 		(void)add_name_locked(a, r, heir->parent, heir->name);
 	r->group->again_ns = DUE;
@@ -428,21 +431,24 @@ void armed_forgotten(struct armed *a, uint64_t ino, uint64_t n)
 	lock_release(&a->lock);
 }
 
-bool armed_recall(
-	struct armed *a, uint64_t ino, bool moved, int64_t now_ns, struct blob **ret_told)
+bool armed_recall(struct armed *a, uint64_t ino, bool moved, bool reading, int64_t now_ns,
+	struct blob **ret_told)
 {
 	lock_take(&a->lock);
 	struct record *r = *place_locked(a, ino);
+	/* the kernel asks for the size first, unless it did so just before it was taken back */
+	bool late = r && reading && r->taken_ns && now_ns - r->taken_ns < MOVED_NS;
 	bool told = r && !r->unknown &&
-		(r->state != IDLE || (moved && (r->names || now_ns < r->moved_until_ns)));
+		(r->state != IDLE || late ||
+			(moved && (r->names || now_ns < r->moved_until_ns)));
 
 	if (told) {
 		*ret_told = r->told ? blob_ref(r->told) : NULL;
 		if (r->state == IDLE) {
 			/* it was taken back early, for who watched; now it is to be again */
 			r->state = TOLD;
-			r->group->again_ns =
-				ns_earlier(r->group->again_ns, r->moved_until_ns + DUE);
+			r->group->again_ns = ns_earlier(
+				r->group->again_ns, late ? DUE : r->moved_until_ns + DUE);
 		} else if (r->state == TAKING) {
 			r->state = RETAKING;
 		}
@@ -518,6 +524,15 @@ static int64_t again_locked(
 	return missed ? now_ns + (MISSED_NS << doublings) : 0;
 }
 
+static void become_idle(struct record *r, int64_t now_ns)
+{
+	r->state = IDLE;
+	if (!r->set)
+		return;
+	r->set = false;
+	r->taken_ns = now_ns;
+}
+
 int64_t armed_taken(struct armed *a, uint64_t ino, bool known, int64_t now_ns)
 {
 	int64_t again_ns = 0;
@@ -530,7 +545,7 @@ int64_t armed_taken(struct armed *a, uint64_t ino, bool known, int64_t now_ns)
 		if (again_ns)
 			r->state = MIXED;
 		else if (r->state == TAKING)
-			r->state = IDLE;
+			become_idle(r, now_ns);
 		assert(r->state != TAKING && r->state != RETAKING);
 		r->group->again_ns = ns_earlier(r->group->again_ns, again_ns);
 		if (r->gone && is_over(r, INT64_MAX))
@@ -549,7 +564,8 @@ static int64_t collect_record(struct record *r, enum armed_verdict verdict,
 {
 	bool names = take_names(out, r, now, verdict);
 
-	if (verdict == ARMED_MOVED && names)
+	/* what moved before our time has moved long ago */
+	if (verdict == ARMED_MOVED && names && !r->inherited)
 		r->moved_until_ns = now->ns + MOVED_NS;
 	if (verdict == ARMED_MOVED && !r->watched && now->ns < r->moved_until_ns)
 		return r->moved_until_ns;

@@ -22,7 +22,8 @@
  *   MIXED     -                      -               TAKING           - (2)
  *   TAKING    TOLD                   RETAKING        -                IDLE (2)
  *   RETAKING  MIXED                  -               -                MIXED, again at once
- *   (1) only what has moved: its old bytes, for a moment
+ *   (1) only what has moved, or was taken back just now while a read was on its way that goes by
+ *       the old size: its old bytes, for a moment
  *   (2) MIXED, again later, if the kernel did not know the node and yet was given answers
  *       about it: one of them is still on its way to whom it is for
  *
@@ -113,12 +114,13 @@ void armed_watch(struct armed *armed, uint64_t ino);
 
 /*
  * The bytes that were told of a node, referenced, NULL for none.
- * @moved: its name stands for another node, or will in a moment.
+ * @moved: its name stands for another node, or will in a moment.  @reading: for a read, which
+ * goes by the size that was told, also if that was taken back just before.
  * Return: false if nothing was told, or it was taken back and the node has not moved just now,
  * or it is not known what was told.
  */
-bool armed_recall(struct armed *armed, uint64_t ino, bool moved, int64_t now_ns,
-	struct blob **ret_told);
+bool armed_recall(struct armed *armed, uint64_t ino, bool moved, bool reading,
+	int64_t now_ns, struct blob **ret_told);
 
 /* Something to be taken back from the kernel. */
 struct armed_change {

@@ -358,12 +358,13 @@ static int find_file(struct content *c, uint64_t id, struct place *ret)
 
 /* The bytes that were told of a metric, until that is taken back; else its newest. */
 static struct blob *told_or_newest(
-	struct content *c, const struct place *at, bool *ret_told)
+	struct content *c, const struct place *at, bool reading, bool *ret_told)
 {
 	struct blob *blob = newest(c, at->view, &at->node), *told = NULL;
 	bool moved = at->node.id != sized_id(at->node.id, blob);
 
-	*ret_told = armed_recall(c->armed, at->node.id, moved, clock_mono_ns(), &told);
+	*ret_told = armed_recall(
+		c->armed, at->node.id, moved, reading, clock_mono_ns(), &told);
 	if (!*ret_told)
 		return blob;
 	blob_unref(blob);
@@ -374,7 +375,7 @@ static void stat_metric(
 	struct content *c, const struct place *at, struct content_answer *ret)
 {
 	bool told;
-	_cleanup_blob_ struct blob *blob = told_or_newest(c, at, &told);
+	_cleanup_blob_ struct blob *blob = told_or_newest(c, at, false, &told);
 	int64_t told_ns = blob ? blob->time_ns : 0;
 	int64_t newest_ns = at->node.metric->available ? at->node.metric->changed_ns : 0;
 
@@ -429,7 +430,7 @@ static int metric_bytes(struct content *c, const struct place *at, struct blob *
 {
 	bool told, entry;
 
-	*ret = told_or_newest(c, at, &told);
+	*ret = told_or_newest(c, at, true, &told);
 	if (!*ret)
 		return -ENODATA;
 	/* asked for without the size: from now on the kernel has the bytes */
