@@ -21,7 +21,7 @@
  * libvirt takes its time to find out that a process is gone.  Who is still named after that,
  * by the same id, runs again: a libvirtd that was restarted counts from 1.
  */
-#define ENDED_PATIENCE_NS (10 * NS_PER_S)
+#define ENDED_PATIENCE_NS (30 * NS_PER_S)
 
 /* A VM that an event said is gone while a list was on its way. */
 struct farewell {

@@ -1,18 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# A libvirtd that restarts, libvirtd and a QEMU that hang: nobody else may suffer.
+# A libvirtd that restarts, is killed or replaced, libvirtd and a QEMU that hang: nobody else may
+# suffer, or see anything of it.
 . "$(dirname "$0")/lib.sh"
-need_guests
+need_guests "$top/tests/guest/watch-metrics"
 [ -n "${libvirt_started[*]}" ] || skip "libvirtd is not ours to stop"
 
 sed "s/<update_period>5</<update_period>0.5</; s/<max_channels>.*/&<expiration_time>60<\/expiration_time>/" "$top/conf/vhostmd.conf" >"$tmp/conf"
+for source in domain.name domain.uuid domain.id domain.session cpu.time; do
+	grep -q "<name>$source<" "$tmp/conf" || sed -i "s|</metrics>|<metric context='vm'><name>$source</name><source>$source</source></metric>&|" "$tmp/conf"
+done
 CONF=$tmp/conf start_daemon
 a=$(new_uuid) b=$(new_uuid)
 devices() { guest_disk_xml "$mnt/disk/$1.img"; guest_channel_xml; }
 guest_start "$guest_prefix-a" "$a" "$(devices "$a")"
 guest_start "$guest_prefix-b" "$b" "$(devices "$b")"
 vm_a=$mnt/metrics/vm/$guest_prefix-a
-wait_for 10 has_value "$vm_a/TotalCPUTime" || fail "no metrics"
+wait_for 10 has_value "$vm_a/TotalCPUTime" "$vm_a/block.0.rd.bytes" || fail "no metrics"
 
 host_goes_on()
 {
@@ -28,6 +32,10 @@ vm_moves()
 	local before=$1
 	[ "$(cat "$mnt/metrics/vm/$guest_prefix-a/TotalCPUTime" 2>/dev/null)" != "$before" ]
 }
+
+# throughout; host_goes_on() asks by the channel
+steady_start "$vm_a"
+guest_watch "$a" -b
 
 # a QEMU that hangs (its monitor does not answer)
 qemu_b=$(pgrep -f "guest=$guest_prefix-b,") || fail "no QEMU"
@@ -78,6 +86,18 @@ before=$(cat "$vm_a/TotalCPUTime")
 guest_run "$a" "i=0; while [ \$i -lt 20000 ]; do i=\$((i+1)); done"
 wait_for 15 vm_moves "$before" || fail "no recovery from a hung libvirtd"
 
+# one that hangs is killed, and another one started
+kill -STOP "$libvirtd"
+wait_for 10 waiting || fail "status does not tell that libvirt does not answer"
+kill -KILL "$libvirtd"
+wait_for 15 process_gone "$libvirtd" || fail "libvirtd does not end"
+host_goes_on "killed libvirtd"
+rm -f /run/libvirtd.pid
+libvirt_start
+libvirtd=$(cat /run/libvirtd.pid)
+connected() { grep -q '^libvirt.state: connected' "$mnt/status" && age slow_age_ms "$a" 2000; }
+wait_for 20 connected || fail "no recovery from a killed libvirtd: $(cat "$mnt/status")"
+
 # libvirtd restarted; VMs go on, one of them ends meanwhile
 kill "$libvirtd"
 wait_for 15 process_gone "$libvirtd" || fail "libvirtd does not end"
@@ -85,14 +105,21 @@ wait_for 10 logged 'libvirt: .* does not answer' || fail "the lost connection wa
 host_goes_on "no libvirtd"
 has_value "$vm_a/TotalCPUTime" || fail "no libvirtd: the VM's last values are gone"
 kill -KILL "$qemu_b"
+wait_for 3 test ! -e "$vm_b" || fail "a VM that was killed is still there"
+disk_content "$mnt/disk/$b.img" | grep -q "context='vm'" && fail "a VM that was killed is on its disk"
 rm -f /run/libvirtd.pid
 libvirt_start
-wait_for 20 test ! -e "$mnt/metrics/vm/$guest_prefix-b" || fail "a VM that ended meanwhile is still there"
+b_is_gone() { logged "VM '$guest_prefix-b' is gone"; }
+wait_for 20 b_is_gone || fail "a VM that ended meanwhile is still known"
+[ -e "$vm_b" ] && fail "a VM that ended meanwhile is there again"
 before=$(cat "$vm_a/TotalCPUTime")
 guest_run "$a" "i=0; while [ \$i -lt 20000 ]; do i=\$((i+1)); done"
 wait_for 20 vm_moves "$before" || fail "no recovery from libvirtd's restart"
 host_goes_on "after libvirtd's restart"
-assert_eq "loss logged once" "$(grep -c 'libvirt: .* does not answer' "$tmp/log")" 1
+assert_eq "loss logged once" "$(grep -c 'libvirt: .* does not answer' "$tmp/log")" 2
+guest_watched "$a" -b "$(cat "$vm_a/domain.session")"
+awk '$1 == "still" {r = $2 < 10} END {exit !r}' "$tmp/watched" || fail "figures stood still for the guest"
+steady_end
 
 # ends at once although libvirtd hangs
 libvirtd=$(cat /run/libvirtd.pid)

@@ -16,7 +16,7 @@ need_libvirt()
 
 need_halting_guests() { need_libvirt /usr/bin/qemu-system-x86_64; }
 
-# Everything that guests with a system in them need.
+# Everything that guests with a system in them need: need_guests [PROGRAM_FOR_THEM...]
 need_guests()
 {
 	need_libvirt "$guest_qemu"
@@ -24,7 +24,7 @@ need_guests()
 	# the guest has no libc: the tool of a build without sanitizers, linked statically
 	CC=clang build "$top/build-clang" -Dbuildtype=release -Dwerror=true
 	cp "$guest_cache/vmlinuz" "$tmp/vmlinuz"
-	guest_initramfs "$tmp/initrd" "$static_tool"
+	guest_initramfs "$tmp/initrd" "$static_tool" "$@"
 }
 
 new_uuid() { cat /proc/sys/kernel/random/uuid; }
@@ -59,6 +59,39 @@ guest_run()
 	wait_for 60 guest_marks "$1" $((marks + 1)) || fail "guest $1 does not answer to: $2"
 	awk -v n="$marks" '/^GUEST STATUS/ {m++; if (m > n) exit; next} m == n' "$tmp/$1.log"
 	return "$(awk '/^GUEST STATUS/ {s = $3} END {print s}' "$tmp/$1.log")"
+}
+
+# A guest with watch-metrics reads its disk (-b) or its channel (-i) from here on.
+guest_watch() { guest_run "$1" "watch-metrics $2 &" || fail "the guest cannot watch"; }
+
+# Ends that: guest_watched UUID OPTION SESSION...: no reading failed, nothing was lost or fell,
+# and the guest was told of these sessions, one after another.
+guest_watched()
+{
+	local uuid=$1 seen=/tmp/seen$2
+	guest_run "$uuid" "touch /tmp/stop; until [ -e $seen ]; do sleep 0.1; done; cat $seen" >"$tmp/watched"
+	cat "$tmp/watched"
+	grep -qE '^(error|lost|fell|changed|rate) ' "$tmp/watched" && fail "$2: the guest saw that"
+	grep -qx "sessions ${*:3}" "$tmp/watched" || fail "$2: the sessions were ${*:3}"
+	[ "$(sed -n 's/^documents //p' "$tmp/watched")" -ge 20 ] || fail "$2: the guest did not watch"
+}
+
+# A host's reader of a VM's files and counters sees all of it without a gap: steady_start FOLDER
+steady_start()
+{
+	mkfifo "$tmp/go"
+	python3 "$top/tests/guest/steady.py" "$1" "$mnt/metrics.prom" <"$tmp/go" >"$tmp/seen" &
+	steady=$!
+	exec {steady_go}>"$tmp/go"
+	wait_for 10 grep -q ready "$tmp/seen" || fail "the reader does not start"
+}
+
+steady_end()
+{
+	echo >&"$steady_go" # others may have inherited it
+	wait "$steady"
+	grep -E '^(gap|fell|changed) ' "$tmp/seen" && fail "what must not be seen"
+	[ "$(sed -n 's/^sweeps //p' "$tmp/seen")" -ge 20 ] || fail "the reader did not read: $(cat "$tmp/seen")"
 }
 
 guest_stop() { virsh_system destroy "$1" >/dev/null 2>&1; }

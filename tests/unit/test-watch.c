@@ -35,7 +35,8 @@ static unsigned n_sleepers(void)
 	uint64_t file = 0;
 	unsigned n = 0;
 
-	for (uint32_t at = 0; (at = ledger_next(sleepers, at, &file)) != LEDGER_NONE; at++)
+	for (uint32_t at = 0; (at = ledger_next(sleepers, at, &file)) != LEDGER_NONE;
+		at++)
 		n++;
 	return n;
 }
