@@ -20,11 +20,7 @@ session=$(cat "$dir/domain.session")
 cpu() { cat "$dir/cpu.time"; }
 last=$(cpu)
 
-mkfifo "$tmp/go"
-python3 "$top/tests/guest/steady.py" "$dir" <"$tmp/go" >"$tmp/seen" &
-reader=$!
-exec 8>"$tmp/go"
-wait_for 10 grep -q ready "$tmp/seen" || fail "the reader does not start"
+steady_start "$dir"
 
 guest_reads="n=0; while [ \$n -lt 12 ]; do vm-dump-metrics -b >/tmp/o && grep -q '</metrics>' /tmp/o || exit 1; n=\$((n+1)); done"
 another_worker() { [ -n "$(worker_pid)" ] && [ "$(worker_pid)" != "$worker" ]; }
@@ -60,10 +56,7 @@ kill -CONT "$(cat /run/libvirtd.pid)"
 connected() { grep -q '^libvirt.state: connected' "$mnt/status"; }
 wait_for 30 connected || fail "libvirt is not found again: $(grep libvirt "$mnt/status")"
 assert_eq "session of the VM after all" "$(cat "$dir/domain.session")" "$session"
-exec 8>&-
-wait "$reader"
-grep -q '^gap' "$tmp/seen" && fail "gaps: $(cat "$tmp/seen")"
-[ "$(sed -n 's/^sweeps //p' "$tmp/seen")" -ge 20 ] || fail "the reader did not read"
+steady_end
 
 # the end of the VM is seen by a worker that did not see its beginning
 guest_stop "$name"
