@@ -33,7 +33,7 @@
 struct strbuf;
 
 /* Changes with each change of what is behind it. */
-#define HANDOVER_VERSION 3u
+#define HANDOVER_VERSION 4u
 
 #define HANDOVER_THREADS 4u /* that read requests, each with a slot */
 /*
@@ -61,8 +61,10 @@ struct told_row {
 /* What a disk's readers are in the middle of. */
 struct latch_row {
 	_Atomic uint64_t key; /* which latch */
-	uint64_t image;       /* in the arena */
-	uint64_t counted;     /* of a reader of the shared disk */
+	uint64_t
+		run; /* that the image shows: of no other may it be served; 0: none, or all */
+	uint64_t image;   /* in the arena */
+	uint64_t counted; /* of a reader of the shared disk */
 	uint64_t host_generation, vm_generation;
 	int64_t moved_ns, changed_ns; /* monotonic */
 	int64_t time_ns;              /* real: the image's identity */

@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "core/blob.h"
-#include "core/render_xml.h"
 #include "core/snapshot.h"
 #include "handover/handover.h"
 #include "mdisk/image.h"
 #include "mdisk/lack.h"
+#include "mdisk/place.h"
 #include "mdisk/sizes.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -87,6 +87,7 @@ struct disk {
 
 	struct lock lock; /* guards all below; taken without disks.lock */
 	struct blob *image;
+	uint64_t run;                            /* place_run() of what it shows */
 	uint64_t host_generation, vm_generation; /* of the snapshots that it shows */
 	int64_t moved_ns; /* when it moved on, or there was nothing newer */
 	int64_t read_ns;
@@ -251,6 +252,7 @@ static void keep_latch_locked(struct disks *disks, struct disk *disk)
 		struct latch_row *row = ledger_at(disks->latches, disk->row);
 
 		row->image = disk->image->kept;
+		row->run = disk->run;
 		row->counted = disk->counted;
 		row->host_generation = disk->host_generation;
 		row->vm_generation = disk->vm_generation;
@@ -372,6 +374,7 @@ static void inherit_latch_locked(struct disks *disks, const struct latch_row *ro
 
 	disk->row = at;
 	disk->image = image;
+	disk->run = row->run;
 	disk->host_generation = row->host_generation;
 	disk->vm_generation = row->vm_generation;
 	disk->moved_ns = believed_moment(row->moved_ns, now_ns);
@@ -419,6 +422,7 @@ static bool inherit_row_locked(struct disks *disks, uint32_t at, uint64_t key,
 	assert_locked(&disks->lock);
 	const struct latch_row *there = ledger_at(disks->latches, at);
 	struct latch_row row = { .image = there->image,
+		.run = there->run,
 		.counted = there->counted,
 		.host_generation = there->host_generation,
 		.vm_generation = there->vm_generation,
@@ -582,38 +586,31 @@ static int64_t quiet_ns_locked(const struct disk *disk, int64_t held_ns)
 	return quiet - quiet / 2 * (past % HALVING_NS) / HALVING_NS;
 }
 
-static bool may_move_locked(const struct disk *disk, int64_t now_ns)
+/* What there is, is of a run that is gone; who has the uuid now may be another's VM. */
+static bool is_foreign_locked(const struct disk *disk, const struct disks_place *place)
+{
+	assert_locked(&disk->lock);
+	return disk->image && disk->run != place_run(place);
+}
+
+static bool may_move_locked(
+	const struct disk *disk, const struct disks_place *place, int64_t now_ns)
 {
 	assert_locked(&disk->lock);
 	int64_t held = now_ns - disk->moved_ns;
 
-	return !disk->image ||
+	return !disk->image || is_foreign_locked(disk, place) ||
 		(held >= HOLD_MIN_NS &&
 			now_ns - disk->read_ns >= quiet_ns_locked(disk, held));
 }
 
-static struct blob *render_private(
+static struct blob *render(
 	struct disks *disks, const struct disks_place *place, int64_t now_ns)
 {
 	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
-	const struct view *view = place->view;
-	struct snapshot *vm = place->vm;
-	int64_t time_ns = view->host->time_ns;
+	int64_t time_ns = place_render(place, &content);
 
-	render_xml_private(view->host, vm, false, &content);
-	if (vm && vm->time_ns > time_ns)
-		time_ns = vm->time_ns;
 	return make_image(disks, place, &content, time_ns, now_ns);
-}
-
-static struct blob *render_all(
-	struct disks *disks, const struct disks_place *place, int64_t now_ns)
-{
-	_cleanup_strbuf_ struct strbuf content = STRBUF_INIT;
-	const struct blob *all = render_xml_shared(place->view);
-
-	strbuf_add(&content, all->data, all->size);
-	return make_image(disks, place, &content, all->time_ns, now_ns);
 }
 
 /* Each reader of the shared disk has a latch of his own; the image is made once for all. */
@@ -626,36 +623,13 @@ static struct blob *render_shared(
 		(disks->shared->generation != place->view->generation &&
 			now_ns - disks->shared_made_ns >= SHARED_NS)) {
 		blob_unref(disks->shared);
-		disks->shared = render_all(disks, place, now_ns);
+		disks->shared = render(disks, place, now_ns);
 		disks->shared_made_ns = now_ns;
 	}
 	struct blob *image = blob_ref(disks->shared);
 
 	lock_release(&disks->shared_lock);
 	return image;
-}
-
-/* Of the newest publication that has changed what a place shows. */
-static uint64_t place_generation(const struct disks_place *place)
-{
-	uint64_t host = place->view->host->generation;
-
-	if (place->shared)
-		return place->view->generation;
-	return place->vm && place->vm->generation > host ? place->vm->generation : host;
-}
-
-/* The time of what a place shows, differing with each publication that changes it. */
-static int64_t place_time(const struct disks_place *place, uint64_t generation)
-{
-	const struct snapshot *vm = place->vm;
-	int64_t time_ns = place->view->host->time_ns;
-
-	if (vm && vm->time_ns > time_ns)
-		time_ns = vm->time_ns;
-	/* an older sample may be published later; a microsecond is nothing to a disk */
-	return (time_ns & ~INT64_C(1023)) | (int64_t)(generation % 512 * 2) |
-		(vm != NULL);
 }
 
 static void set_time_locked(struct disks *disks, struct disk *disk, int64_t time_ns)
@@ -681,16 +655,17 @@ static bool move_locked(struct disks *disks, struct disk *disk,
 	bool shared = place->shared;
 	uint64_t host_generation = shared ? view->generation : view->host->generation;
 	uint64_t vm_generation = vm ? vm->generation : 0;
+	bool foreign = is_foreign_locked(disk, place);
 	struct blob *image = NULL;
 
 	disk->moved_ns = now_ns;
-	if (disk->image && host_generation == disk->host_generation &&
+	if (disk->image && !foreign && host_generation == disk->host_generation &&
 		vm_generation == disk->vm_generation)
 		return false;
 	if (view->host->collected || (shared ? view->n_vms > 0 : vm && vm->collected))
 		image = shared ? render_shared(disks, place, now_ns)
-			       : render_private(disks, place, now_ns);
-	if (!image && !disk->image)
+			       : render(disks, place, now_ns);
+	if (!image && (!disk->image || foreign))
 		image = image_busy();
 	if (!image || image == disk->image) {
 		blob_unref(image);
@@ -699,6 +674,7 @@ static bool move_locked(struct disks *disks, struct disk *disk,
 	struct blob *old = disk->image;
 
 	disk->image = image;
+	disk->run = place_run(place);
 	/* the shared one may be somewhat older */
 	disk->host_generation = shared ? image->generation : host_generation;
 	disk->vm_generation = vm_generation;
@@ -724,7 +700,8 @@ struct blob *disks_read(struct disks *disks, const struct disks_place *place,
 	struct disk *disk = acquire(disks, place);
 
 	lock_take(&disk->lock);
-	if (!disk->image || (from_start && may_move_locked(disk, now_ns)))
+	if (!disk->image || is_foreign_locked(disk, place) ||
+		(from_start && may_move_locked(disk, place, now_ns)))
 		move_locked(disks, disk, place, now_ns);
 	note_read_locked(disk, from_start, now_ns);
 	struct blob *image = blob_ref(disk->image);
@@ -739,6 +716,14 @@ static void ask_first_locked(struct disk *disk, pid_t reader)
 	assert_locked(&disk->lock);
 	disk->asker = reader;
 	disk->crowded = false;
+}
+
+/* Whoever asks next is told another time, and until then the header is busy. */
+static void crowd_locked(struct disk *disk)
+{
+	assert_locked(&disk->lock);
+	disk->asker = 0;
+	disk->crowded = true;
 }
 
 static void ask_next_locked(
@@ -766,7 +751,8 @@ int64_t disks_time(struct disks *disks, const struct disks_place *place, pid_t r
 	if (!disk)
 		return time_after(before_ns, place_time(place, place_generation(place)));
 	lock_take(&disk->lock);
-	if (may_move_locked(disk, now_ns) && move_locked(disks, disk, place, now_ns))
+	if (may_move_locked(disk, place, now_ns) &&
+		move_locked(disks, disk, place, now_ns))
 		ask_first_locked(disk, reader);
 	else
 		ask_next_locked(disks, disk, reader, now_ns);
@@ -785,9 +771,14 @@ struct blob *disks_read_cached(struct disks *disks, const struct disks_place *pl
 	struct disk *disk = acquire_cached(disks, place, now_ns, &unasked);
 
 	lock_take(&disk->lock);
-	if (!disk->image) {
+	bool foreign = is_foreign_locked(disk, place);
+
+	if (!disk->image || foreign) {
 		move_locked(disks, disk, place, now_ns);
-		if (!disk->crowded)
+		/* he has not asked since the other run's pages are to be dropped */
+		if (foreign)
+			crowd_locked(disk);
+		else if (!disk->crowded)
 			ask_first_locked(disk, reader);
 	}
 	note_read_locked(disk, from_start, now_ns);

@@ -9,7 +9,8 @@
  * and one for what the page cache has of it; the disks of all VMs that do not run, of which
  * there are as many as uuids, have one of each together.  A VM that starts or
  * stops goes from one to the other with the next read; who is in the middle finds another
- * header at the end.  Of the shared disk each
+ * header at the end.  So does who reads the disk of a VM that runs again: of its last run, which
+ * may have been another's VM with that uuid, nobody gets a byte any more.  Of the shared disk each
  * process has a latch that reads it past the page cache, up to a number, and who comes then
  * shares one with others who do.
  */

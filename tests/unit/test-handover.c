@@ -247,6 +247,63 @@ static void a_text_is_replaced_as_a_whole(void **state)
 	assert_null(halves_get(h, &n));
 }
 
+/* A run of the one VM there is, by libvirt's id. */
+static void publish_run(struct tree *tree, uint64_t generation, int id)
+{
+	const struct vm_ident ident = { .uuid = { { 7 } }, .id = id, .name = "vm" };
+	struct snapshot *host = snapshot_new(NULL, generation, NULL, 0, 1),
+			*vm = snapshot_new(&ident, generation, NULL, 0, 1);
+
+	host->collected = vm->collected = true;
+	tree_publish(tree, generation, host, &vm, 1);
+}
+
+/* The generation that the disk shows to who reads on in the middle. */
+static uint64_t disk_shows(struct disks *disks, struct tree *tree, bool direct)
+{
+	_cleanup_view_ struct view *view = tree_view(tree);
+	const struct disks_place place = {
+		.key = 1 << 20, .view = view, .vm = view->vms[0]
+	};
+	_cleanup_blob_ struct blob *image = direct
+		? disks_read(disks, &place, false, 2 * NS_PER_S)
+		: disks_read_cached(disks, &place, 1, false, 2 * NS_PER_S);
+
+	return image->generation;
+}
+
+/* The uuid runs again, at once, in the same process or the next. */
+static void a_latch_is_of_one_run(void **state)
+{
+	const struct memory *m = *state;
+
+	for (int direct = 0; direct < 2; direct++) {
+		struct tree *tree = tree_new();
+		struct arena *arena = arena_new(&m->handover->arena);
+		struct disks *disks = disks_new(65536);
+
+		disks_inherit(disks, m->handover, arena, NS_PER_S);
+		publish_run(tree, 1, 101);
+		assert_int_equal(disk_shows(disks, tree, direct), 1);
+		publish_run(tree, 2, 101); /* the same */
+		assert_int_equal(disk_shows(disks, tree, direct), 1);
+		publish_run(tree, 3, 102);
+		assert_int_equal(disk_shows(disks, tree, direct), 3);
+		disks_free(disks);
+		arena_free(arena);
+
+		arena = arena_new(&m->handover->arena);
+		disks = disks_new(65536);
+		disks_inherit(disks, m->handover, arena, NS_PER_S);
+		assert_int_equal(disk_shows(disks, tree, direct), 3);
+		publish_run(tree, 4, 103);
+		assert_int_equal(disk_shows(disks, tree, direct), 4);
+		disks_free(disks);
+		arena_free(arena);
+		tree_free(tree);
+	}
+}
+
 /* ---- believed by nobody ---- */
 
 static void disturb(struct handover *h, size_t from, size_t n, unsigned *seed)
@@ -436,6 +493,7 @@ int main(void)
 		WITH_MEMORY(a_full_arena_keeps_no_more),
 		WITH_MEMORY(renderings_outlive_their_process),
 		WITH_MEMORY(a_text_is_replaced_as_a_whole),
+		WITH_MEMORY(a_latch_is_of_one_run),
 		WITH_MEMORY(what_was_left_may_be_anything),
 		cmocka_unit_test(who_serves_is_replaced_at_once),
 		cmocka_unit_test(who_never_serves_is_replaced_more_and_more_slowly),
