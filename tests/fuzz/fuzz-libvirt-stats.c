@@ -149,8 +149,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	for (int64_t now = 1000000000; rest; now += 1000000000) {
 		record.nparams = take_sample(&rest, params);
-		struct metric_list *list =
-			virt_stats_convert(everything(), vm, &record, 0, &last, now, now);
+		struct metric_list *list = virt_stats_convert(
+			everything(), vm, &record, 0, true, &last, now, now);
 
 		check(list, text, size);
 		check_text(list);

@@ -39,7 +39,7 @@ struct _virDomain {
 };
 
 struct vm {
-	bool runs;
+	bool runs, plugged;
 	int id;
 	unsigned memory_kib;
 	int64_t occupied_ns; /* since when a call waits for its monitor; 0: none */
@@ -60,15 +60,13 @@ static struct {
 	int codes[FAKE_CALL_COUNT][FAKE_VMS + 1];
 	unsigned calls[FAKE_CALL_COUNT][FAKE_VMS + 1];
 	unsigned n_held[FAKE_CALL_COUNT];
-	unsigned calls_in_vain;
-	bool no_nowait, break_each;
+	unsigned calls_in_vain, n_objects;
+	bool no_nowait, break_each, timer_due;
 	virConnectPtr conn; /* the newest, while somebody has a reference */
-	unsigned n_objects;
 	struct event events[MAX_EVENTS];
 	size_t n_events;
 	virEventTimeoutCallback on_timer;
 	void *timer_data;
-	bool timer_due;
 } world;
 
 static __thread virError last_error;
@@ -312,6 +310,7 @@ static void change(unsigned vm, unsigned kib, int event)
 {
 	fake_lock();
 	world.vms[vm].memory_kib = kib;
+	world.vms[vm].plugged |= event == VIR_DOMAIN_EVENT_ID_DEVICE_ADDED;
 	if (event >= 0)
 		send_locked(event, 0, vm);
 	fake_unlock();
@@ -723,16 +722,20 @@ char *virDomainGetXMLDesc(virDomainPtr dom, unsigned int flags)
 static virDomainStatsRecordPtr record_locked(virDomainPtr dom)
 {
 	static const virTypedParameter all[] = {
-		{ "cpu.time", VIR_TYPED_PARAM_ULLONG, { .ul = 1000 } },
+		{ "balloon.unused", VIR_TYPED_PARAM_ULLONG, { .ul = 1000 } },
 		{ "block.0.rd.reqs", VIR_TYPED_PARAM_ULLONG, { .ul = 1000 } },
+		{ "cpu.time", VIR_TYPED_PARAM_ULLONG, { .ul = 1000 } },
+		{ "net.0.rx.bytes", VIR_TYPED_PARAM_ULLONG, { .ul = 1000 } },
+		{ "net.1.rx.bytes", VIR_TYPED_PARAM_ULLONG, { .ul = 1000 } },
 	};
+	int first = world.codes[FAKE_MONITOR][dom->vm] ? 2 : 0;
 	virDomainStatsRecordPtr record = xcalloc(1, sizeof(*record));
 
 	dom->refs++;
 	record->dom = dom;
-	record->nparams = world.codes[FAKE_MONITOR][dom->vm] ? 1 : 2;
+	record->nparams = (world.vms[dom->vm].plugged ? 5 : 3) - first;
 	record->params = xcalloc(1, sizeof(all));
-	memcpy(record->params, all, sizeof(all));
+	memcpy(record->params, all + first, (size_t)record->nparams * sizeof(*all));
 	return record;
 }
 

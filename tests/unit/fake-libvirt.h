@@ -28,7 +28,8 @@ enum fake_call {
 	FAKE_XML,
 	FAKE_STATS,
 	FAKE_CONTROL,
-	FAKE_MONITOR, /* one that fails is passed by: FAKE_STATS lacks "block.0.rd.reqs" */
+	/* one that fails is passed by: FAKE_STATS lacks "balloon.unused", "block.0.rd.reqs" */
+	FAKE_MONITOR,
 	FAKE_CALL_COUNT,
 };
 
@@ -49,7 +50,7 @@ void fake_set_memory(unsigned vm, unsigned kib); /* what its description says */
 void fake_start(unsigned vm);
 void fake_stop(unsigned vm);
 void fake_balloon(unsigned vm, unsigned kib);
-void fake_plug(unsigned vm, unsigned kib);
+void fake_plug(unsigned vm, unsigned kib); /* two interfaces, too */
 void fake_suspend(unsigned vm);
 
 /* ---- calls ---- */

@@ -379,7 +379,7 @@ static void what_libvirt_does_not_name_is_absent(void **state)
 	add(&record, "vcpu.0.time", 90);
 	add(&record, "block.0.rd.bytes", 7);
 	struct metric_list *list =
-		virt_stats_convert(plan, run, &record, 0, &last, 5, NS_PER_S);
+		virt_stats_convert(plan, run, &record, 0, true, &last, 5, NS_PER_S);
 
 	assert_true(is_absent(list, "unused"));
 	assert_true(is_absent(list, "cache"));
@@ -391,7 +391,7 @@ static void what_libvirt_does_not_name_is_absent(void **state)
 
 	/* a driver that has no vCPUs */
 	record.nparams = 1;
-	list = virt_stats_convert(plan, run, &record, 0, &last, 6, 2 * NS_PER_S);
+	list = virt_stats_convert(plan, run, &record, 0, true, &last, 6, 2 * NS_PER_S);
 	assert_true(is_absent(list, "use"));
 	metric_list_unref(list);
 	vm_counters_done(&last);

@@ -411,7 +411,7 @@ static void sample_libvirt(struct world *w)
 	}
 	board_update(w->board, w->run, LANE_LIBVIRT,
 		virt_stats_convert(w->plan, w->run, &record, atomic_load(&w->run->known),
-			&w->slow, clock_real_ns(), clock_mono_ns()));
+			true, &w->slow, clock_real_ns(), clock_mono_ns()));
 }
 
 /* ---- what Prometheus sees ---- */

@@ -226,8 +226,8 @@ static bool libvirt_serves(const struct catalogue_entry *e)
 
 	for (unsigned i = 1; i <= 2; i++) {
 		answer(virt_stats_groups(plan, 0), i, &record);
-		struct metric_list *list =
-			virt_stats_convert(plan, run, &record, 0, &last, i, i * NS_PER_S);
+		struct metric_list *list = virt_stats_convert(
+			plan, run, &record, 0, true, &last, i, i * NS_PER_S);
 
 		for (size_t k = 0; k < list->n; k++)
 			any |= list->metrics[k].available;

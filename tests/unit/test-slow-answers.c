@@ -98,6 +98,118 @@ static void what_is_lacking_for_good_is_gone(void **state)
 	assert_true(has_requests(p, 1));
 }
 
+/* ---- the first answer, which nothing went before ---- */
+
+#define LONG_NS (60 * NS_PER_S)
+
+static int setup_seldom(void **state)
+{
+	return setup_with_period(state, LONG_NS);
+}
+
+/* What its monitor did not tell may come, or does not apply. */
+static bool is_sought(struct program *p, unsigned vm)
+{
+	bool available = false, there = has_metric(p, vm, "balloon.unused", &available);
+
+	assert_false(available || has_requests(p, vm));
+	return there;
+}
+
+static void a_first_answer_that_lacks_something_is_asked_for_again(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	fake_fail(FAKE_MONITOR, 1, VIR_ERR_OPERATION_TIMEOUT);
+	start_program(p, NULL);
+	assert_true(has_requests(p, 0));
+	assert_true(is_sought(p, 1));
+	fake_advance(NS_PER_S);
+	assert_true(is_sought(p, 1));
+	fake_fail(FAKE_MONITOR, 1, VIR_ERR_OK);
+	fake_advance(NS_PER_S);
+	assert_true(has_requests(p, 1));
+}
+
+static void nor_does_one_that_appears_wait_for_a_period(void **state)
+{
+	struct program *p = *state;
+
+	start_program(p, NULL);
+	fake_fail(FAKE_MONITOR, 1, VIR_ERR_OPERATION_TIMEOUT);
+	fake_start(1);
+	fake_settle();
+	assert_true(is_sought(p, 1));
+	fake_fail(FAKE_MONITOR, 1, VIR_ERR_OK);
+	fake_advance(NS_PER_S);
+	assert_true(has_requests(p, 1));
+}
+
+/* As long as it was busy, and once again. */
+static void nor_does_one_that_is_busy_for_long(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(1);
+	fake_fail(FAKE_MONITOR, 0, VIR_ERR_OPERATION_TIMEOUT);
+	start_program(p, NULL);
+	fake_advance(5 * NS_PER_S);
+	fake_fail(FAKE_MONITOR, 0, VIR_ERR_OK);
+	fake_advance(5 * NS_PER_S);
+	assert_true(has_requests(p, 0));
+}
+
+/* A VM that has nothing of which a monitor must be asked costs a few questions, once. */
+static void what_was_never_there_is_not_asked_for_for_ever(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	fake_fail(FAKE_MONITOR, 1, VIR_ERR_OPERATION_TIMEOUT);
+	start_program(p, NULL);
+	fake_advance(2 * LONG_NS);
+	assert_false(is_sought(p, 1));
+	assert_in_range(fake_calls(FAKE_STATS, 1), 2, 12);
+	unsigned before = fake_calls(FAKE_STATS, 1);
+
+	fake_advance(10 * LONG_NS);
+	assert_in_range(fake_calls(FAKE_STATS, 1) - before, 10, 12);
+	/* and who told all that there is was asked once a period */
+	assert_in_range(fake_calls(FAKE_STATS, 0), 12, 15);
+}
+
+/* A driver that always waits for monitors says all that there is. */
+static void an_answer_that_was_waited_for_is_whole(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(1);
+	fake_forbid_nowait();
+	fake_fail(FAKE_MONITOR, 0, VIR_ERR_OPERATION_TIMEOUT);
+	start_program(p, NULL);
+	assert_false(is_sought(p, 0));
+	unsigned before = fake_calls(FAKE_STATS, 0);
+
+	fake_advance(LONG_NS / 2);
+	assert_int_equal(fake_calls(FAKE_STATS, 0), before);
+}
+
+/* More is named, but nothing that a monitor alone knows. */
+static void what_is_plugged_in_hides_no_lack(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	start_program(p, NULL);
+	fake_fail(FAKE_MONITOR, 1, VIR_ERR_OPERATION_TIMEOUT);
+	fake_plug(1, 2048);
+	fake_settle();
+	assert_nothing_lost(p, 1);
+}
+
+#define TEST_SELDOM(name) cmocka_unit_test_setup_teardown(name, setup_seldom, teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -106,6 +218,12 @@ int main(void)
 		TEST(nor_after_a_call_that_failed),
 		TEST(nor_when_libvirt_is_there_again),
 		TEST(what_is_lacking_for_good_is_gone),
+		TEST(what_is_plugged_in_hides_no_lack),
+		TEST_SELDOM(a_first_answer_that_lacks_something_is_asked_for_again),
+		TEST_SELDOM(nor_does_one_that_appears_wait_for_a_period),
+		TEST_SELDOM(nor_does_one_that_is_busy_for_long),
+		TEST_SELDOM(what_was_never_there_is_not_asked_for_for_ever),
+		TEST_SELDOM(an_answer_that_was_waited_for_is_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

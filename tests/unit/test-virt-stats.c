@@ -66,7 +66,7 @@ static void parameters_become_metrics(void **state)
 	add(&record, "balloon.rss", VIR_TYPED_PARAM_ULLONG, 77);
 	add(&record, "unknown.thing", VIR_TYPED_PARAM_ULLONG, 1);
 	struct metric_list *list =
-		virt_stats_convert(plan, vm, &record, 0, &last, 5, NS_PER_S);
+		virt_stats_convert(plan, vm, &record, 0, true, &last, 5, NS_PER_S);
 
 	assert_true(find(list, "cpu")->value.real > 1.49);
 	assert_u64(list, "vcpu0.delay", 10);
@@ -91,7 +91,7 @@ static void parameters_become_metrics(void **state)
 
 	/* half a second of two vCPUs' two seconds */
 	record.params[0].value.ul += NS_PER_S / 2;
-	list = virt_stats_convert(plan, vm, &record, 0, &last, 6, 2 * NS_PER_S);
+	list = virt_stats_convert(plan, vm, &record, 0, true, &last, 6, 2 * NS_PER_S);
 	assert_true(find(list, "use")->value.real > 24.9);
 	assert_true(find(list, "use")->value.real < 25.1);
 	metric_list_unref(list);
@@ -144,7 +144,7 @@ static void disks_and_interfaces_are_known_by_name(void **state)
 	add(&record, "net.0.rx.bytes", VIR_TYPED_PARAM_ULLONG, 4);
 	add(&record, "vcpu.0.time", VIR_TYPED_PARAM_ULLONG, 5);
 	struct metric_list *list =
-		virt_stats_convert(plan, vm, &record, 0, &last, 5, NS_PER_S);
+		virt_stats_convert(plan, vm, &record, 0, true, &last, 5, NS_PER_S);
 
 	assert_string_equal(device_of(list, "rd.0"), "vdb");
 	assert_string_equal(device_of(list, "first"), "vdb");
@@ -155,6 +155,48 @@ static void disks_and_interfaces_are_known_by_name(void **state)
 	assert_string_equal(device_of(list, "blocks"), "none");
 	assert_string_equal(device_of(list, "unused"), "none");
 	metric_list_unref(list);
+	vm_counters_done(&last);
+	run_unref(vm);
+	spec_set_unref(specs);
+}
+
+/* An answer with nothing of a monitor's in it may be one that passed it by. */
+static void what_is_perhaps_there_is_not_absent(void **state)
+{
+	(void)state;
+	struct spec_set *specs = spec_set_new(8);
+	virTypedParameter params[8] = { 0 };
+	virDomainStatsRecord record = { .params = params };
+	struct run *vm =
+		run_new(&(struct vm_ident){ .id = 4, .name = "vm" }, HYPERVISOR_OTHER);
+	struct vm_counters last = { 0 };
+
+	specs->n = 0;
+	want(specs, "rd.*", "block.*.rd.reqs", METRIC_UINT64, NULL);
+	want(specs, "blocks", "block.count", METRIC_UINT32, NULL);
+	want(specs, "unused", "balloon.unused", METRIC_UINT64, NULL);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+
+	add(&record, "block.count", VIR_TYPED_PARAM_UINT, 1);
+	add(&record, "net.0.rd.reqs", VIR_TYPED_PARAM_ULLONG, 1);
+	add(&record, "block.0.rd.reqs.other", VIR_TYPED_PARAM_ULLONG, 1);
+	assert_false(virt_stats_of_monitor(&record));
+	struct metric_list *list =
+		virt_stats_convert(plan, vm, &record, 0, false, &last, 5, NS_PER_S);
+
+	assert_u64(list, "blocks", 1);
+	assert_false(find(list, "unused")->available);
+	assert_false(find(list, "unused")->absent);
+	assert_null(find_or_null(list, "rd.*"));
+	metric_list_unref(list);
+
+	list = virt_stats_convert(plan, vm, &record, 0, true, &last, 6, 2 * NS_PER_S);
+	assert_true(find(list, "unused")->absent);
+	assert_true(find(list, "rd.*")->absent);
+	metric_list_unref(list);
+
+	add(&record, "block.10.rd.reqs", VIR_TYPED_PARAM_ULLONG, 1);
+	assert_true(virt_stats_of_monitor(&record));
 	vm_counters_done(&last);
 	run_unref(vm);
 	spec_set_unref(specs);
@@ -188,7 +230,7 @@ static void what_is_covered_is_left_out(void **state)
 			VIR_DOMAIN_STATS_INTERFACE);
 	add(&record, "block.count", VIR_TYPED_PARAM_UINT, 3);
 	struct metric_list *list =
-		virt_stats_convert(plan, vm, &record, all, &last, 5, NS_PER_S);
+		virt_stats_convert(plan, vm, &record, all, true, &last, 5, NS_PER_S);
 
 	assert_null(find_or_null(list, "cpu"));
 	assert_null(find_or_null(list, "delay"));
@@ -206,6 +248,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parameters_become_metrics),
 		cmocka_unit_test(disks_and_interfaces_are_known_by_name),
+		cmocka_unit_test(what_is_perhaps_there_is_not_absent),
 		cmocka_unit_test(what_is_covered_is_left_out),
 	};
 

@@ -51,7 +51,7 @@ static inline void start_program(struct program *p, const char *uri)
 	fake_settle();
 }
 
-static inline int setup(void **state)
+static inline int setup_with_period(void **state, int64_t period_ns)
 {
 	static struct program p;
 
@@ -59,13 +59,18 @@ static inline int setup(void **state)
 	p.specs = all_of(COLLECTOR_LIBVIRT);
 	p.tree = tree_new();
 	p.registry = registry_new();
-	const struct plan_settings settings = { .period_ns = PERIOD_NS,
-		.slow_period_ns = PERIOD_NS };
+	const struct plan_settings settings = { .period_ns = period_ns,
+		.slow_period_ns = period_ns };
 	_cleanup_plan_ struct plan *plan = plan_new(NULL, p.specs, &settings);
 
 	p.board = board_new(p.tree, p.registry, plan);
 	*state = &p;
 	return 0;
+}
+
+static inline int setup(void **state)
+{
+	return setup_with_period(state, PERIOD_NS);
 }
 
 /* Ends all, and nobody has kept anything. */
@@ -133,17 +138,28 @@ static inline bool is_silent(struct program *p, unsigned vm)
 	return atomic_load(&run->silent);
 }
 
-/* True if guests see what its monitor alone knows. */
-static inline bool has_requests(struct program *p, unsigned vm)
+/* Whether a metric of a VM is there, and whether it has a value. */
+static inline bool has_metric(
+	struct program *p, unsigned vm, const char *name, bool *ret_available)
 {
 	_cleanup_view_ struct view *view = tree_view(p->tree);
 	struct uuid uuid;
 
 	fake_uuid(vm, &uuid);
 	const struct snapshot *s = view_find_uuid(view, &uuid);
-	const struct metric *m = s ? snapshot_find(s, "block.0.rd.reqs") : NULL;
+	const struct metric *m = s ? snapshot_find(s, name) : NULL;
 
-	return m && m->available;
+	*ret_available = m && m->available;
+	return m;
+}
+
+/* True if guests see what its monitor alone knows. */
+static inline bool has_requests(struct program *p, unsigned vm)
+{
+	bool available = false;
+
+	has_metric(p, vm, "block.0.rd.reqs", &available);
+	return available;
 }
 
 static inline uint64_t abandoned(struct program *p)

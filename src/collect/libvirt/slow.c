@@ -39,7 +39,7 @@
 #define PATIENCE_MAX_NS (10 * NS_PER_S)
 
 #define SILENT_PAUSE_NS NS_PER_S
-#define SUSPECT_PAUSE_NS (250 * NS_PER_MS)
+#define SUSPECT_PAUSE_NS (SLOW_PAUSE_MS * NS_PER_MS)
 
 #define IDLE_NS NS_PER_S
 
@@ -194,6 +194,7 @@ static void plan_next_locked(
 {
 	assert_locked(&s->lock);
 	enum slow_doubt doubt = sv->memory.doubt;
+	int64_t again_ns = sv->memory.again_ns;
 
 	if (doubt == DOUBT_SILENT)
 		sv->due_ns = now + SILENT_PAUSE_NS;
@@ -204,6 +205,8 @@ static void plan_next_locked(
 	else
 		sv->due_ns = next_due(sv, known(sv) ? s->slow_period_ns : s->period_ns,
 			tick_ns(s), now);
+	if (again_ns && now + again_ns < sv->due_ns)
+		sv->due_ns = now + again_ns;
 }
 
 /* ---- workers ---- */

@@ -51,6 +51,7 @@ void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
 
 	*item = (struct slow_item){ .run = run_ref(run), .memory = *memory };
 	item->memory.last = vm_counters_copy(&memory->last);
+	item->memory.again_ns = 0;
 }
 
 static void set_silent(struct run *run)
@@ -84,13 +85,15 @@ static bool may_be_asked(struct slow_item *item)
 
 static int get_stats(struct slow_job *job, virDomainPtr *doms, _Atomic bool *no_nowait)
 {
-	if (!atomic_load(no_nowait)) {
+	job->waited = atomic_load(no_nowait);
+	if (!job->waited) {
 		int n = virDomainListGetStats(doms, job->groups, &job->records,
 			VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
 
 		if (n >= 0 || virGetLastErrorCode() != VIR_ERR_INVALID_ARG)
 			return n;
 		atomic_store(no_nowait, true);
+		job->waited = true;
 	}
 	return virDomainListGetStats(doms, job->groups, &job->records, 0);
 }
@@ -131,13 +134,25 @@ static struct slow_item *find_item(struct slow_job *job, virDomainPtr dom, size_
 
 /* A record that says less than the last: perhaps the monitor was passed by. */
 static bool lacks_something(const struct slow_job *job, struct slow_memory *m,
-	const virDomainStatsRecord *record)
+	const virDomainStatsRecord *record, bool monitor)
 {
-	if (m->groups != job->groups || record->nparams >= m->n_params)
-		m->n_lacked = 0;
-	else
-		m->n_lacked++;
+	bool less = record->nparams < m->n_params || (m->monitor && !monitor);
+
+	m->n_lacked = less && m->groups == job->groups ? m->n_lacked + 1 : 0;
 	return m->n_lacked > 0 && m->n_lacked < SLOW_LACKS_BELIEVED;
+}
+
+/* True if what a record that is stored does not name is not there. */
+static bool is_whole(const struct slow_job *job, struct slow_memory *m,
+	const virDomainStatsRecord *record, bool monitor)
+{
+	if (monitor || job->waited || m->n_lacked)
+		m->n_alike = SLOW_LACKS_BELIEVED;
+	else if (m->groups != job->groups || record->nparams != m->n_params)
+		m->n_alike = 1;
+	else if (m->n_alike < SLOW_LACKS_BELIEVED)
+		m->n_alike++;
+	return m->n_alike == SLOW_LACKS_BELIEVED;
 }
 
 static void store(struct slow_job *job, struct board *board, struct slow_item *item,
@@ -145,18 +160,24 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 {
 	struct slow_memory *m = &item->memory;
 	struct run *run = item->run;
+	bool monitor = virt_stats_of_monitor(record);
 
-	if (lacks_something(job, m, record)) {
+	if (lacks_something(job, m, record, monitor)) {
 		m->doubt = DOUBT_SUSPECT;
 		return;
 	}
+	bool whole = is_whole(job, m, record, monitor);
+
+	if (!whole)
+		m->again_ns = SLOW_PAUSE_MS * NS_PER_MS << (m->n_alike - 1);
 	m->doubt = DOUBT_NONE;
 	m->failed = false;
 	m->n_params = record->nparams;
 	m->n_lacked = 0;
+	m->monitor = monitor;
 	m->groups = job->groups;
 	board_update(board, run, LANE_LIBVIRT,
-		virt_stats_convert(job->plan, run, record, job->known, &m->last,
+		virt_stats_convert(job->plan, run, record, job->known, whole, &m->last,
 			job->asked_real_ns, job->asked_mono_ns));
 	atomic_store(&run->slow_mono_ns, job->asked_mono_ns);
 	if (atomic_exchange(&run->silent, false))

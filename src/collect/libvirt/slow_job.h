@@ -25,10 +25,14 @@ struct plan;
 #define SLOW_SILENT_MS 2000
 
 /*
- * So many answers in a row must lack what was named before: a monitor that somebody else keeps
- * busy just then is passed by, and libvirt does not say so.
+ * A monitor that somebody else keeps busy just then is passed by, and libvirt does not say so:
+ * the answer lacks what the monitor alone knows.  So one that lacks what was named before is
+ * believed when so many do in a row, SLOW_PAUSE_MS apart; and one of which nothing shows that a
+ * monitor was asked, with nothing before it, is only when so many name as much, each after
+ * twice the time.
  */
 #define SLOW_LACKS_BELIEVED 8
+#define SLOW_PAUSE_MS 250
 
 enum slow_doubt {
 	DOUBT_NONE,
@@ -45,7 +49,10 @@ struct slow_memory {
 	int n_params;       /* libvirt named last time; fewer make it suspect */
 	unsigned groups;    /* that it was asked for then */
 	unsigned n_lacked;  /* answers in a row that named fewer */
-	bool failed;        /* to be asked, alone; which was logged */
+	unsigned n_alike;   /* that named as much as the last, and none of a monitor's */
+	bool monitor;       /* it told something last time */
+	int64_t again_ns; /* the answer is perhaps not whole: a pause; 0: it is, or there is none */
+	bool failed; /* to be asked, alone; which was logged */
 	struct vm_counters last;
 };
 
@@ -70,6 +77,7 @@ struct slow_job {
 	/* of a call, once it was made */
 	int64_t asked_mono_ns, asked_real_ns; /* the answer is no older */
 	size_t n_asked;
+	bool waited;   /* for monitors: the driver passes none by */
 	int n_records; /* -1: it failed */
 	virDomainStatsRecordPtr *records;
 	virErrorPtr error;

@@ -60,6 +60,7 @@ struct conversion {
 	struct metric_list_builder *b;
 	bool *seen; /* by slot */
 	uint64_t known;
+	bool whole;
 	struct vm_sample sample; /* what is calculated with */
 	const char *of; /* "block.3.": what the device was named for, n_of bytes */
 	size_t n_of;
@@ -217,6 +218,18 @@ static size_t device_part(const char *field)
 	return digits && field[group + digits] == '.' ? group + digits + 1 : 0;
 }
 
+bool virt_stats_of_monitor(const virDomainStatsRecord *record)
+{
+	for (int i = 0; i < record->nparams; i++) {
+		const char *field = record->params[i].field;
+		size_t part = *field == 'b' ? device_part(field) : 0;
+
+		if (part && !strcmp(field + part, "rd.reqs"))
+			return true;
+	}
+	return false;
+}
+
 /* The value of "block.3.name", NULL if there is none; it is near its other figures, @at. */
 static const char *device_name(const virDomainStatsRecord *record, int at, size_t part)
 {
@@ -264,6 +277,15 @@ static void add_param(struct conversion *cv, const virTypedParameter *param)
 		add_to(cv, pattern, index, &v);
 }
 
+/* Of disks that are perhaps there nothing is said: nobody knows how many. */
+static void add_unnamed(struct conversion *cv, const struct plan_item *item)
+{
+	if (cv->whole)
+		metric_list_builder_add_absent(cv->b, item->slot);
+	else if (!strchr(item->spec->source, '*'))
+		metric_list_builder_add(cv->b, item->slot, NULL, NULL);
+}
+
 /* What is calculated; and what libvirt, which would have named it, has none of. */
 static void add_rest(struct conversion *cv)
 {
@@ -279,7 +301,7 @@ static void add_rest(struct conversion *cv)
 			metric_list_builder_add_fact(
 				cv->b, item->slot, NULL, &cv->sample.facts[item->key]);
 		else if (!cv->seen[item->slot])
-			metric_list_builder_add_absent(cv->b, item->slot);
+			add_unnamed(cv, item);
 	}
 }
 
@@ -312,13 +334,14 @@ static void tell(struct run *vm, const struct conversion *cv)
 }
 
 struct metric_list *virt_stats_convert(const struct plan *plan, struct run *vm,
-	const virDomainStatsRecord *record, uint64_t known, struct vm_counters *last,
-	int64_t time_ns, int64_t mono_ns)
+	const virDomainStatsRecord *record, uint64_t known, bool whole,
+	struct vm_counters *last, int64_t time_ns, int64_t mono_ns)
 {
 	_cleanup_free_ bool *seen = xcalloc(plan->specs->n, sizeof(*seen));
 	struct conversion cv = { .plan = plan,
 		.seen = seen,
 		.known = known,
+		.whole = whole,
 		.sample = { .time_ns = time_ns, .mono_ns = mono_ns },
 		.b = metric_list_builder_new(plan->specs, time_ns) };
 

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <libvirt/libvirt.h>
@@ -21,11 +22,18 @@ struct vm_counters;
 unsigned virt_stats_groups(const struct plan *plan, uint64_t known);
 
 /*
+ * True if a record tells what a monitor alone knows, of a disk.  False says nothing: there may
+ * be none.
+ */
+bool virt_stats_of_monitor(const virDomainStatsRecord *record);
+
+/*
  * One domain's metrics, less those that the kernel's lane serves, which knows @known.  Tells
  * @vm its size where that lane does not.
+ * @whole: what the record does not name is not there; else it cannot be had now.
  * @last: counters of the sample before, moves on; @time_ns, @mono_ns: taken before libvirt
  * was asked.  Return: a list owned by the caller.
  */
 struct metric_list *virt_stats_convert(const struct plan *plan, struct run *vm,
-	const virDomainStatsRecord *record, uint64_t known, struct vm_counters *last,
-	int64_t time_ns, int64_t mono_ns);
+	const virDomainStatsRecord *record, uint64_t known, bool whole,
+	struct vm_counters *last, int64_t time_ns, int64_t mono_ns);
