@@ -125,8 +125,7 @@ device() { getfattr --absolute-names --only-values -n user.vhostmd.device "$late
 is_device() { [ "$(device "$1")" = "$2" ]; }
 # series DEVICE: what was read from a disk
 series() { sed -n "s/^vhostmd_vm_block_rd_bytes_total{.*uuid=\"$b\".*,device=\"$1\"} //p" "$mnt/metrics.prom"; }
-# a monitor that is busy when it is asked first is asked again a period later
-wait_for 75 is_device 0 vdz || fail "block.0 is $(device 0)"
+wait_for 10 is_device 0 vdz || fail "block.0 is $(device 0)"
 guest_disk_xml "$mnt/disk/$b.img" vdb >"$tmp/disk.xml"
 guest_channel_xml >"$tmp/channel.xml"
 virsh_system attach-device "$b" "$tmp/disk.xml" >/dev/null || fail "attaching the disk"
@@ -135,7 +134,7 @@ seen_by_b() { guest_run "$b" "vm-dump-metrics $1 | grep -c 'uuid=.$b'"; }
 wait_for 20 seen_by_b -b || fail "the plugged disk shows nothing"
 wait_for 20 seen_by_b -i || fail "the plugged channel says nothing"
 # it stands before the other one: that has another place, and the same series as before
-wait_for 75 is_device 1 vdz || fail "block.1 is $(device 1)"
+wait_for 10 is_device 1 vdz || fail "block.1 is $(device 1)"
 assert_eq "block.0" "$(device 0)" vdb
 assert_eq "vdz" "$(series vdz)" "$(cat "$late/block.1.rd.bytes")"
 assert_eq "vdb" "$(series vdb)" "$(cat "$late/block.0.rd.bytes")"
