@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "keeper/keeper.h"
+#include "keeper/private.h"
 
 #include "config.h"
 
@@ -20,13 +20,10 @@
 #include <systemd/sd-daemon.h>
 #endif
 
-#include "handover/handover.h"
 #include "keeper/device.h"
 #include "keeper/message.h"
 #include "keeper/mount.h"
 #include "keeper/place.h"
-#include "keeper/restart.h"
-#include "keeper/watchdog.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/lock.h"
@@ -47,49 +44,6 @@
 /* What a process may take to end once its main thread has. */
 #define OVERDUE_NS (50 * NS_PER_MS)
 
-/* A worker, from its start until it is reaped, which may be after the next one's start. */
-struct worker {
-	struct worker *next; /* in keeper.workers */
-	struct keeper *keeper;
-	pid_t pid;
-	int thread_fd; /* of its main thread; -1: the kernel does not tell */
-	uint64_t thread_watch;
-	int64_t start_ns;
-	bool killed; /* by the watchdog */
-};
-
-struct keeper {
-	const struct keeper_params *params;
-	char *link;       /* to be removed in the end; NULL */
-	size_t link_kept; /* place_remove() */
-	char *target;     /* of the link */
-	int pid_fd;
-	int fuse_fd;
-	int ready_fd;
-	bool created_dir;
-	bool mounted;
-	bool lost; /* somebody unmounted it */
-	int handover_fd;
-	struct handover *handover;
-	struct worker *workers;       /* all that were not reaped yet */
-	struct worker *worker;        /* that serves; NULL: none, for a moment */
-	unsigned n_workers;           /* that were started */
-	char init[HANDOVER_INIT_MAX]; /* handover.init, as it was when one served first */
-	uint32_t init_bytes;
-	int worker_status; /* of the last: as loop_add_child() says */
-	struct restart restart;
-	struct watchdog watchdog;
-	uint64_t next_start, next_look, overdue; /* timers */
-	int socket;                              /* to the worker; -1: one end is shut */
-	struct loop *loop;
-	uint64_t socket_watch;
-	uint64_t patience; /* the timer that kills the worker; set when asked twice */
-	int signal_fd, mounts_fd;
-	bool stopping;
-	int64_t asked_mono_ns;
-	bool ready;
-};
-
 static void notify_manager(const char *state)
 {
 #ifdef HAVE_SYSTEMD
@@ -101,18 +55,12 @@ static void notify_manager(const char *state)
 
 /* ---- the link ---- */
 
-static void remove_link(struct keeper *k)
-{
-	if (k->link)
-		place_remove(k->link, k->target, k->params->worker_uid, k->link_kept);
-}
-
 /* Another one is to be removed in the end, or none: "". */
 static void replace_link(struct keeper *k, const char *link)
 {
 	if (k->link && !strcmp(k->link, link))
 		return;
-	remove_link(k);
+	keeper_remove_link(k);
 	free(k->link);
 	k->link = *link ? xstrdup(link) : NULL;
 	k->link_kept = SIZE_MAX;
@@ -253,28 +201,6 @@ static void on_message(void *ctx, uint32_t events)
 
 /* ---- the keeper's life ---- */
 
-static void close_loop(struct keeper *k)
-{
-	loop_free(TAKE_PTR(k->loop));
-	close_p(&k->signal_fd);
-	close_p(&k->mounts_fd);
-	k->signal_fd = k->mounts_fd = -1;
-}
-
-static void keeper_free(struct keeper *k)
-{
-	while (k->workers) {
-		struct worker *w = k->workers;
-
-		k->workers = w->next;
-		close_p(&w->thread_fd);
-		free(w);
-	}
-	free(k->link);
-	free(k->target);
-	free(k);
-}
-
 /* In the worker: nothing of the keeper's stays. */
 static void run_worker(struct keeper *k, int socket, bool distrust)
 {
@@ -286,7 +212,7 @@ static void run_worker(struct keeper *k, int socket, bool distrust)
 
 	close(k->pid_fd);
 	close_p(&k->ready_fd);
-	close_loop(k);
+	keeper_close_loop(k);
 	handover_unmap(k->handover);
 	const struct keeper_params *params = k->params;
 
@@ -341,15 +267,6 @@ static pid_t fork_worker(struct keeper *k, int ret_sockets[2])
 	if (r < 0)
 		close(ret_sockets[0]);
 	return r < 0 ? r : pid;
-}
-
-static sigset_t our_signals(void)
-{
-	sigset_t set;
-
-	signals_handled(&set);
-	sigaddset(&set, SIGCHLD);
-	return set;
 }
 
 static void signal_worker(const struct keeper *k, int signal)
@@ -630,7 +547,7 @@ static void on_next_look(void *ctx)
 /* Before the worker is started: then nothing is in the way of watching it. */
 static int open_loop(struct keeper *k)
 {
-	sigset_t set = our_signals();
+	sigset_t set = keeper_signals();
 	uint64_t watch = 0;
 	int r = loop_new(NULL, NULL, &k->loop);
 
@@ -659,111 +576,6 @@ static int run_loop(struct keeper *k)
 	int status = k->worker_status;
 
 	return k->stopping && status >= 0 && status <= 128 ? status : EXIT_FAILURE;
-}
-
-/* Undoes what keeper_open() did, and frees. */
-static void keeper_close(struct keeper *k)
-{
-	const struct keeper_params *params = k->params;
-
-	bool listed = k->mounted && mount_is_listed(params->mount);
-
-	/* what somebody mounted there instead is his; if a vhostmd, so is the link */
-	if (!k->lost || !listed)
-		remove_link(k);
-	int r = 0;
-
-	if (listed && !k->lost) {
-		/* nobody answers any more: whoever waits for that gets an error */
-		mount_abort(params->mount);
-		if (mount_is_listed(params->mount))
-			r = mount_detach(params->mount);
-	}
-	if (r < 0)
-		log_error("%s cannot be unmounted: %s", params->mount, strerror(-r));
-	if (k->created_dir)
-		rmdir(params->mount);
-	pidfile_release(params->pid_file, k->pid_fd);
-	close_loop(k);
-	close_p(&k->fuse_fd);
-	handover_unmap(k->handover);
-	close_p(&k->handover_fd);
-	close_p(&k->socket);
-	close_p(&k->ready_fd);
-	keeper_free(k);
-}
-
-static int take_pid_file(struct keeper *k)
-{
-	pid_t pid = 0;
-	int r = pidfile_acquire(k->params->pid_file, &k->pid_fd, &pid);
-
-	if (r == -EEXIST)
-		log_error(
-			"a vhostmd is already running with pid %d, says %s; stop it, or choose "
-			"other places with --pid-file and --mount",
-			(int)pid, k->params->pid_file);
-	else if (r < 0)
-		log_error("pid file %s: %s", k->params->pid_file, strerror(-r));
-	return r;
-}
-
-static int take_mount(struct keeper *k)
-{
-	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
-
-	if (k->params->fuse_fd >= 0) {
-		k->fuse_fd = k->params->fuse_fd;
-		return 0;
-	}
-	int r = mount_prepare(k->params->mount, &k->created_dir, &why);
-
-	if (r == 0)
-		r = mount_attach(k->params->mount, &k->fuse_fd, &why);
-	if (r < 0)
-		log_error("%s", strbuf_str(&why));
-	k->mounted = r == 0;
-	return r;
-}
-
-static int make_handover(struct keeper *k)
-{
-	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
-
-	k->handover_fd = handover_create();
-	if (k->handover_fd < 0)
-		strbuf_adds(&why, strerror(-k->handover_fd));
-	else
-		k->handover = handover_map(k->handover_fd, &why);
-	if (k->handover)
-		return 0;
-	log_error("shared memory: %s", strbuf_str(&why));
-	return -ENOMEM;
-}
-
-struct keeper *keeper_open(const struct keeper_params *params)
-{
-	struct keeper *k = xcalloc(1, sizeof(*k));
-	sigset_t set = our_signals();
-
-	/* from here on they wait for watch_worker(): nothing may be left behind */
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	/* nor where nobody reads the log any more */
-	signal(SIGPIPE, SIG_IGN);
-	*k = (struct keeper){ .params = params,
-		.pid_fd = -1,
-		.fuse_fd = -1,
-		.handover_fd = -1,
-		.ready_fd = -1,
-		.socket = -1,
-		.signal_fd = -1,
-		.mounts_fd = -1,
-		.target = message_shared_disk(params->mount) };
-	if (take_pid_file(k) < 0 || make_handover(k) < 0 || take_mount(k) < 0) {
-		keeper_close(k);
-		return NULL;
-	}
-	return k;
 }
 
 int keeper_run(struct keeper *k, int ready_fd)

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How the keeper begins, and what it leaves behind: nothing. */
+#include "keeper/private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "keeper/message.h"
+#include "keeper/mount.h"
+#include "keeper/place.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "util/loop.h"
+#include "util/mem.h"
+#include "util/pidfile.h"
+#include "util/signals.h"
+#include "util/strbuf.h"
+
+sigset_t keeper_signals(void)
+{
+	sigset_t set;
+
+	signals_handled(&set);
+	sigaddset(&set, SIGCHLD);
+	return set;
+}
+
+void keeper_remove_link(struct keeper *k)
+{
+	if (k->link)
+		place_remove(k->link, k->target, k->params->worker_uid, k->link_kept);
+}
+
+void keeper_close_loop(struct keeper *k)
+{
+	loop_free(TAKE_PTR(k->loop));
+	close_p(&k->signal_fd);
+	close_p(&k->mounts_fd);
+	k->signal_fd = k->mounts_fd = -1;
+}
+
+void keeper_free(struct keeper *k)
+{
+	while (k->workers) {
+		struct worker *w = k->workers;
+
+		k->workers = w->next;
+		close_p(&w->thread_fd);
+		free(w);
+	}
+	free(k->link);
+	free(k->target);
+	free(k);
+}
+
+void keeper_close(struct keeper *k)
+{
+	const struct keeper_params *params = k->params;
+
+	bool listed = k->mounted && mount_is_listed(params->mount);
+
+	/* what somebody mounted there instead is his; if a vhostmd, so is the link */
+	if (!k->lost || !listed)
+		keeper_remove_link(k);
+	int r = 0;
+
+	if (listed && !k->lost) {
+		/* nobody answers any more: whoever waits for that gets an error */
+		mount_abort(params->mount);
+		if (mount_is_listed(params->mount))
+			r = mount_detach(params->mount);
+	}
+	if (r < 0)
+		log_error("%s cannot be unmounted: %s", params->mount, strerror(-r));
+	if (k->created_dir)
+		rmdir(params->mount);
+	pidfile_release(params->pid_file, k->pid_fd);
+	keeper_close_loop(k);
+	close_p(&k->fuse_fd);
+	handover_unmap(k->handover);
+	close_p(&k->handover_fd);
+	close_p(&k->socket);
+	close_p(&k->ready_fd);
+	keeper_free(k);
+}
+
+static int take_pid_file(struct keeper *k)
+{
+	pid_t pid = 0;
+	int r = pidfile_acquire(k->params->pid_file, &k->pid_fd, &pid);
+
+	if (r == -EEXIST)
+		log_error(
+			"a vhostmd is already running with pid %d, says %s; stop it, or choose "
+			"other places with --pid-file and --mount",
+			(int)pid, k->params->pid_file);
+	else if (r < 0)
+		log_error("pid file %s: %s", k->params->pid_file, strerror(-r));
+	return r;
+}
+
+static int take_mount(struct keeper *k)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	if (k->params->fuse_fd >= 0) {
+		k->fuse_fd = k->params->fuse_fd;
+		return 0;
+	}
+	int r = mount_prepare(k->params->mount, &k->created_dir, &why);
+
+	if (r == 0)
+		r = mount_attach(k->params->mount, &k->fuse_fd, &why);
+	if (r < 0)
+		log_error("%s", strbuf_str(&why));
+	k->mounted = r == 0;
+	return r;
+}
+
+static int make_handover(struct keeper *k)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	k->handover_fd = handover_create();
+	if (k->handover_fd < 0)
+		strbuf_adds(&why, strerror(-k->handover_fd));
+	else
+		k->handover = handover_map(k->handover_fd, &why);
+	if (k->handover)
+		return 0;
+	log_error("shared memory: %s", strbuf_str(&why));
+	return -ENOMEM;
+}
+
+struct keeper *keeper_open(const struct keeper_params *params)
+{
+	struct keeper *k = xcalloc(1, sizeof(*k));
+	sigset_t set = keeper_signals();
+
+	/* from here on they wait for watch_worker(): nothing may be left behind */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	/* nor where nobody reads the log any more */
+	signal(SIGPIPE, SIG_IGN);
+	*k = (struct keeper){ .params = params,
+		.pid_fd = -1,
+		.fuse_fd = -1,
+		.handover_fd = -1,
+		.ready_fd = -1,
+		.socket = -1,
+		.signal_fd = -1,
+		.mounts_fd = -1,
+		.target = message_shared_disk(params->mount) };
+	if (take_pid_file(k) < 0 || make_handover(k) < 0 || take_mount(k) < 0) {
+		keeper_close(k);
+		return NULL;
+	}
+	return k;
+}

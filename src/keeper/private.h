@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the keeper's own files share: keeper.c, its life; open.c, how it begins and ends;
+ * upgrade.c, how it gives way to its successor.
+ */
+#pragma once
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "handover/handover.h"
+#include "keeper/keeper.h"
+#include "keeper/restart.h"
+#include "keeper/watchdog.h"
+
+struct loop;
+
+/* A worker, from its start until it is reaped, which may be after the next one's start. */
+struct worker {
+	struct worker *next; /* in keeper.workers */
+	struct keeper *keeper;
+	pid_t pid;
+	int thread_fd; /* of its main thread; -1: the kernel does not tell */
+	uint64_t thread_watch;
+	int64_t start_ns;
+	bool killed; /* by the watchdog */
+};
+
+struct keeper {
+	const struct keeper_params *params;
+	char *link;       /* to be removed in the end; NULL */
+	size_t link_kept; /* place_remove() */
+	char *target;     /* of the link */
+	int pid_fd;
+	int fuse_fd;
+	int ready_fd;
+	bool created_dir;
+	bool mounted;
+	bool lost; /* somebody unmounted it */
+	int handover_fd;
+	struct handover *handover;
+	struct worker *workers;       /* all that were not reaped yet */
+	struct worker *worker;        /* that serves; NULL: none, for a moment */
+	unsigned n_workers;           /* that were started */
+	char init[HANDOVER_INIT_MAX]; /* handover.init, as it was when one served first */
+	uint32_t init_bytes;
+	int worker_status; /* of the last: as loop_add_child() says */
+	struct restart restart;
+	struct watchdog watchdog;
+	uint64_t next_start, next_look, overdue; /* timers */
+	int socket;                              /* to the worker; -1: one end is shut */
+	struct loop *loop;
+	uint64_t socket_watch;
+	uint64_t patience; /* the timer that kills the worker; set when asked twice */
+	int signal_fd, mounts_fd;
+	bool stopping;
+	int64_t asked_mono_ns;
+	bool ready;
+};
+
+/* The signals that are waited for. */
+sigset_t keeper_signals(void);
+
+/* Removes the link that is there, if it is ours. */
+void keeper_remove_link(struct keeper *k);
+
+/* What the loop waits for is closed, or memory freed, and nothing undone: for a child. */
+void keeper_close_loop(struct keeper *k);
+void keeper_free(struct keeper *k);
+
+/* Undoes what keeper_open() did, and frees. */
+void keeper_close(struct keeper *k);
