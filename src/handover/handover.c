@@ -22,9 +22,22 @@ static_assert(sizeof(struct handover) <= UINT32_MAX, "the size has its place");
 static_assert(offsetof(struct told_row, lookups) == offsetof(struct ledger_row, value),
 	"ledger_set() sets it");
 
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u /* Linux 6.3; glibc 2.38 */
+#endif
+
+/* An administrator may forbid those that could be executed (vm.memfd_noexec=2). */
+static int create_memory(void)
+{
+	const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	int fd = memfd_create("vhostmd", flags | MFD_NOEXEC_SEAL);
+
+	return fd < 0 && errno == EINVAL ? memfd_create("vhostmd", flags) : fd;
+}
+
 int handover_create(void)
 {
-	_cleanup_close_ int fd = memfd_create("vhostmd", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	_cleanup_close_ int fd = create_memory();
 
 	if (fd < 0 || ftruncate(fd, sizeof(struct handover)) < 0)
 		return -errno;

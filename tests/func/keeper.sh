@@ -54,3 +54,18 @@ used=$(($(cpu_ticks) - before))
 [ $used -le 20 ] || fail "the keeper spins: $used ticks of CPU time"
 has_no_socket || fail "the keeper keeps a socket that is shut"
 stop_daemon
+
+# an administrator may forbid memory that could be executed; a pid namespace has a rule of its own
+if [ -e /proc/sys/vm/memfd_noexec ]; then
+	unshare --pid --fork --kill-child --mount-proc sh -ec \
+		'echo 2 >/proc/sys/vm/memfd_noexec; exec "$@"' sh "$build/vhostmd" --no-daemonize \
+		--verbose --config "$tmp/fast" -c test:///default --pid-file "$tmp/pid" \
+		--mount "$mnt" >"$tmp/strict" 2>&1 &
+	strict=$!
+	has_ended() { ! kill -0 $strict 2>/dev/null; }
+	wait_for 20 eval "grep -q 'serving $mnt' '$tmp/strict' || has_ended"
+	grep -q "serving $mnt" "$tmp/strict" || fail "without such memory: $(cat "$tmp/strict")"
+	kill "$(pgrep -P $strict)" # unshare itself takes no notice of signals
+	wait $strict || fail "it does not end well: $(cat "$tmp/strict")"
+fi
+exit 0
