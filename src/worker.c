@@ -444,7 +444,6 @@ static int start(struct worker *w, const struct keeper_parcel *parcel)
 		.ctx = w };
 
 	w->shared_path = shared_path_new(w->tree, w->keeper_fd, w->params->mount);
-	w->disks = disks_new(w->conf->disk_size_bytes);
 	disks_inherit(w->disks, w->handover, w->arena, clock_mono_ns());
 	w->content = content_new(w->tree, w->disks, &cc, status, w);
 	w->sampler = sampler_new(&sp); /* the first reader finds something */
@@ -499,11 +498,11 @@ static bool stop(struct worker *w)
 	actions_stop(w->actions);
 	channels_stop(w->channels);
 	content_free(w->content);
-	disks_free(w->disks);
-	arena_free(w->arena);
 	sampler_free(w->sampler);
 	shared_path_free(w->shared_path);
 	board_free(w->board);
+	disks_free(w->disks);
+	arena_free(w->arena);
 	registry_free(w->registry);
 	tree_free(w->tree);
 	return true;
@@ -597,10 +596,14 @@ static void inherit(struct worker *w)
 	board_follow(w->board, &w->handover->generation);
 	board_set_sink(
 		w->board, (struct board_sink){ begin_checkpoint, commit_checkpoint, w });
+	board_set_sizes(w->board, disks_sizes(w->disks));
 	from.bytes = halves_get(checkpoint, &from.size);
 	if (w->first || !from.bytes)
 		return;
 	int r = board_inherit(w->board, &from);
+
+	/* which may be another one now */
+	disks_set_size(w->disks, w->conf->disk_size_bytes, clock_mono_ns());
 
 	if (r < 0)
 		log_warning("what the last worker showed is not used: %s",
@@ -635,6 +638,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	w.tree = tree_new();
 	w.registry = registry_new();
 	w.board = board_new(w.tree, w.registry, plan);
+	w.disks = disks_new(w.conf->disk_size_bytes);
 	inherit(&w);
 	int r = start(&w, parcel);
 

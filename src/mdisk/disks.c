@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "core/blob.h"
+#include "core/sizes.h"
 #include "core/snapshot.h"
 #include "handover/handover.h"
 #include "mdisk/image.h"
 #include "mdisk/lack.h"
 #include "mdisk/place.h"
-#include "mdisk/sizes.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/lock.h"
@@ -166,6 +166,11 @@ void disks_free(struct disks *disks)
 uint64_t disks_size(struct disks *disks)
 {
 	return sizes_now(&disks->sizes);
+}
+
+struct sizes *disks_sizes(struct disks *disks)
+{
+	return &disks->sizes;
 }
 
 void disks_set_size(struct disks *disks, uint64_t size_bytes, int64_t now_ns)

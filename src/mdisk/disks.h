@@ -25,6 +25,7 @@ struct arena;
 struct blob;
 struct disks;
 struct handover;
+struct sizes;
 struct snapshot;
 struct strbuf;
 struct view;
@@ -43,6 +44,9 @@ void disks_inherit(struct disks *disks, struct handover *handover, struct arena 
 	int64_t now_ns);
 
 uint64_t disks_size(struct disks *disks);
+
+/* What they were before, too: for who writes that down (model/board.h). */
+struct sizes *disks_sizes(struct disks *disks);
 
 /*
  * After a reload.  Images that are being read stay as they are.  A VM whose disk was smaller

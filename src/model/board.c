@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "core/sizes.h"
 #include "model/checkpoint.h"
 #include "model/counters.h"
 #include "model/description.h"
@@ -40,6 +41,7 @@ struct board {
 	struct registry *registry;
 	struct plan_listener listeners[MAX_LISTENERS]; /* immutable once a plan is set */
 	size_t n_listeners;
+	struct sizes *sizes; /* likewise; of disks; NULL: there are none */
 
 	struct lock lock; /* guards all below and the scopes; inside it the tree's and
 				 the registry's own */
@@ -192,6 +194,14 @@ static void copy_counters(const struct counters *counters, struct states *states
 	}
 }
 
+static void write_sizes(struct checkpoint_writer *w, struct sizes *sizes)
+{
+	_cleanup_free_ struct past_size *all = NULL;
+	size_t n = sizes ? sizes_copy(sizes, &all) : 0;
+
+	checkpoint_writer_add_sizes(w, all, n);
+}
+
 /* What is, or will be, published as @view. */
 static size_t checkpoint_locked(struct board *board, const struct view *view,
 	const struct roster *roster, void *buf, size_t size, size_t *ret_needed)
@@ -200,6 +210,7 @@ static size_t checkpoint_locked(struct board *board, const struct view *view,
 	struct states states = { 0 };
 	struct checkpoint_writer *w = checkpoint_writer_new(buf, size, board->plan, view);
 
+	write_sizes(w, board->sizes);
 	copy_counters(&board->host.counters, &states);
 	checkpoint_writer_add(w, view->host, NULL, states.at, states.n);
 	for (size_t i = 0; i < view->n_vms; i++) {
@@ -225,6 +236,11 @@ static void hand_on_locked(
 
 	if (n)
 		board->sink.commit(board->sink.ctx, n);
+}
+
+void board_set_sizes(struct board *board, struct sizes *sizes)
+{
+	board->sizes = sizes;
 }
 
 void board_set_sink(struct board *board, struct board_sink sink)
@@ -472,6 +488,7 @@ static struct run *inherit_run(const struct checkpoint_scope *from)
 	atomic_store(&run->vcpus, from->vcpus);
 	atomic_store(&run->rss_kib, from->rss_kib);
 	atomic_store(&run->balloon_kib, from->balloon_kib);
+	atomic_store(&run->started_mono_ns, from->started_mono_ns);
 	atomic_store(&run->slow_mono_ns, from->slow_mono_ns);
 	return run;
 }
@@ -493,6 +510,8 @@ static void inherit(
 		scopes[n] = vm;
 		runs[n++] = inherit_run(vm);
 	}
+	if (board->sizes)
+		sizes_inherit(board->sizes, cp->sizes, cp->n_sizes);
 	lock_take(&board->lock);
 	inherit_scope_locked(board, &board->host, &cp->host);
 	for (size_t i = 0; i < n; i++)

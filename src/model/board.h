@@ -18,6 +18,7 @@ struct board;
 struct plan;
 struct registry;
 struct run;
+struct sizes;
 
 /* Where several have a metric, the first of them is shown. */
 enum {
@@ -96,6 +97,9 @@ struct board_sink {
 	void *ctx;
 };
 void board_set_sink(struct board *board, struct board_sink sink);
+
+/* The sizes of disks go on, too: are written, and inherited.  Before any of that; it outlives @board. */
+void board_set_sizes(struct board *board, struct sizes *sizes);
 
 struct board_inheritance {
 	const void *bytes; /* of a checkpoint, not believed; NULL: there is none */

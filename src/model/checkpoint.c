@@ -9,12 +9,16 @@
 
 #include "core/catalogue.h"
 #include "core/metric_list.h"
+#include "core/sizes.h"
 #include "model/checkpoint_format.h"
 #include "model/plan.h"
 #include "util/clock.h"
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/parse.h"
+
+/* The size of a disk may be told for a moment longer than it is so. */
+#define SIZE_LATE_NS NS_PER_S
 
 /* A generation beyond that was never counted up to. */
 #define MAX_GENERATION (UINT64_C(1) << 62)
@@ -303,6 +307,7 @@ static void load_vm(struct loader *ld, struct checkpoint_scope *ret)
 	ret->rss_kib = vm.rss_kib;
 	ret->balloon_kib = vm.balloon_kib;
 	ret->since_mono_ns = past_mono(ld, vm.since_mono_ns);
+	ret->started_mono_ns = past_mono(ld, vm.started_mono_ns);
 	ret->slow_mono_ns = past_mono(ld, vm.slow_mono_ns);
 	load_scope(ld, ret, false);
 }
@@ -358,12 +363,41 @@ static void load_specs(struct loader *ld, uint32_t n)
 	}
 }
 
+static bool is_size(const struct loader *ld, const struct past_size *size, bool last)
+{
+	return size->bytes >= LIMIT_DISK_BYTES_MIN &&
+		size->bytes <= LIMIT_DISK_BYTES_MAX && size->until_ns >= 0 &&
+		(last ? size->until_ns == INT64_MAX
+		      : size->until_ns <= ld->mono_ns + SIZE_LATE_NS);
+}
+
+/* They rise with time, and the last is the one that was in force. */
+static void load_sizes(struct loader *ld, struct checkpoint *cp, uint32_t n)
+{
+	if (!can_follow(ld, n, LIMIT_DISK_SIZES, sizeof(struct checkpoint_size)))
+		return;
+	cp->sizes = xcalloc(n, sizeof(*cp->sizes));
+	cp->n_sizes = n;
+	for (size_t i = 0; i < n && !ld->bad; i++) {
+		struct past_size *size = &cp->sizes[i];
+		struct checkpoint_size s;
+
+		take(ld, &s, sizeof(s));
+		*size = (struct past_size){ s.until_mono_ns, s.bytes };
+		need(ld, is_size(ld, size, i == n - 1));
+		need(ld,
+			i == 0 ||
+				(size->bytes > size[-1].bytes &&
+					size->until_ns >= size[-1].until_ns));
+	}
+}
+
 static void load_all(struct loader *ld, struct checkpoint *cp)
 {
 	struct checkpoint_header header;
 
 	take(ld, &header, sizeof(header));
-	need(ld, header.size == ld->size && !header.reserved);
+	need(ld, header.size == ld->size);
 	need(ld, header.generation < MAX_GENERATION);
 	need(ld, header.vms_generation <= header.generation);
 	cp->generation = header.generation;
@@ -371,6 +405,8 @@ static void load_all(struct loader *ld, struct checkpoint *cp)
 	cp->vms_generation = header.vms_generation;
 	cp->vms_ns = past_real(ld, header.vms_ns);
 	load_specs(ld, header.n_specs);
+	if (!ld->bad)
+		load_sizes(ld, cp, header.n_sizes);
 	if (!ld->bad)
 		load_scope(ld, &cp->host, true);
 	if (ld->bad ||
@@ -441,6 +477,7 @@ void checkpoint_free(struct checkpoint *cp)
 	if (!cp)
 		return;
 	scope_done(&cp->host);
+	free(cp->sizes);
 	for (size_t i = 0; i < cp->n_vms; i++)
 		scope_done(&cp->vms[i]);
 	free(cp->vms);

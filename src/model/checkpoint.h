@@ -5,10 +5,10 @@
  * and formats nothing.  Loading believes nothing: the bytes may come from a process that went
  * bad, or from another build.  No I/O, no locks; any thread.
  *
- * Layout, version 1; numbers in the machine's order and without alignment, strings as
+ * Layout, version 2; numbers in the machine's order and without alignment, strings as
  * a 16-bit length, the bytes and a NUL:
  *
- *	header, the fingerprint of each spec, the host, the VMs
+ *	header, the fingerprint of each spec, the sizes of disks, the host, the VMs
  *	the host or a VM: what is known of its run (a VM alone, with its name), the scope's
  *		head, its metrics, its counters, those that never fell first
  *	a metric: head, and as its flags say index, device, name, unit, text
@@ -24,6 +24,7 @@
 #include "model/run.h"
 
 struct metric_list;
+struct past_size;
 struct plan;
 struct snapshot;
 struct view;
@@ -38,6 +39,10 @@ struct checkpoint_writer;
  */
 struct checkpoint_writer *checkpoint_writer_new(
 	void *buf, size_t size, const struct plan *plan, const struct view *view);
+
+/* Before the host; sizes_copy(). */
+void checkpoint_writer_add_sizes(
+	struct checkpoint_writer *w, const struct past_size *sizes, size_t n);
 
 /*
  * The host first, with NULL for @run, then each VM in any order.
@@ -63,6 +68,7 @@ struct checkpoint_scope {
 	uint64_t start_ticks, session, shares;
 	uint64_t vcpus, rss_kib, balloon_kib;
 	int64_t since_mono_ns, slow_mono_ns; /* 0: libvirt need not be asked */
+	int64_t started_mono_ns;             /* 0: not known */
 
 	uint64_t shape;
 	int64_t shape_ns, updated_mono_ns;
@@ -75,6 +81,8 @@ struct checkpoint {
 	uint64_t generation;
 	uint64_t vms_shape, vms_generation;
 	int64_t vms_ns;
+	size_t n_sizes; /* of disks, for sizes_inherit() */
+	struct past_size *sizes;
 	struct checkpoint_scope host;
 	size_t n_vms;
 	struct checkpoint_scope *vms;

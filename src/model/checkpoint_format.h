@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #define CHECKPOINT_MAGIC UINT64_C(0x7470636474736f68) /* "hostdcpt" */
-#define CHECKPOINT_VERSION 1u
+#define CHECKPOINT_VERSION 2u
 
 struct checkpoint_header {
 	uint64_t magic;
@@ -18,7 +18,7 @@ struct checkpoint_header {
 	uint64_t size; /* of all of it */
 	uint64_t generation, vms_shape, vms_generation;
 	int64_t vms_ns;
-	uint32_t n_vms, reserved; /* 0 */
+	uint32_t n_vms, n_sizes;
 };
 static_assert(sizeof(struct checkpoint_header) == 64, "no padding");
 
@@ -29,9 +29,14 @@ struct checkpoint_vm {
 	uint32_t pid, reserved; /* 0 */
 	uint64_t start_ticks, session, shares;
 	uint64_t vcpus, rss_kib, balloon_kib;
-	int64_t since_mono_ns, slow_mono_ns;
+	int64_t since_mono_ns, started_mono_ns, slow_mono_ns;
 };
-static_assert(sizeof(struct checkpoint_vm) == 96, "no padding");
+static_assert(sizeof(struct checkpoint_vm) == 104, "no padding");
+
+struct checkpoint_size {
+	int64_t until_mono_ns; /* INT64_MAX: it is so now */
+	uint64_t bytes;
+};
 
 struct checkpoint_head {
 	uint64_t shape;

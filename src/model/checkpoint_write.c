@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/catalogue.h"
+#include "core/sizes.h"
 #include "core/snapshot.h"
 #include "model/checkpoint.h"
 #include "model/checkpoint_format.h"
@@ -71,6 +72,15 @@ struct checkpoint_writer *checkpoint_writer_new(
 	put(w, &w->header, sizeof(w->header));
 	put(w, plan->fingerprints, n * sizeof(*plan->fingerprints));
 	return w;
+}
+
+void checkpoint_writer_add_sizes(
+	struct checkpoint_writer *w, const struct past_size *sizes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		put(w, &(struct checkpoint_size){ sizes[i].until_ns, sizes[i].bytes },
+			sizeof(struct checkpoint_size));
+	w->header.n_sizes = (uint32_t)n;
 }
 
 /* ---- metrics ---- */
@@ -224,7 +234,8 @@ static void put_vm(struct checkpoint_writer *w, const struct run *run)
 		.shares = atomic_load(&run->shares),
 		.vcpus = atomic_load(&run->vcpus),
 		.rss_kib = atomic_load(&run->rss_kib),
-		.balloon_kib = atomic_load(&run->balloon_kib) };
+		.balloon_kib = atomic_load(&run->balloon_kib),
+		.started_mono_ns = atomic_load(&run->started_mono_ns) };
 
 	/*
 	 * What libvirt is not asked for is not late.  The next process does not know at once that

@@ -20,6 +20,7 @@
 #define LIMIT_DISK_BYTES_MAX (256u << 20)
 #define DISK_BLOCK_BYTES 65536u /* guests read in whole blocks of this size */
 #define DISK_BYTES_DEFAULT (1u << 20)
+#define LIMIT_DISK_SIZES 4096u /* different ones: LIMIT_DISK_BYTES_MAX in whole blocks */
 
 /* Actions. */
 #define LIMIT_ACTION_OUTPUT_BYTES (64u << 10)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "checkpoint-specs.h"
+#include "core/sizes.h"
 #include "core/snapshot.h"
 #include "fuzz.h"
 #include "model/checkpoint.h"
@@ -27,6 +28,22 @@ static void add_again(
 	checkpoint_writer_add(w, s, run, NULL, 0);
 }
 
+/* They are taken over, and written as they were. */
+static void add_sizes_again(struct checkpoint_writer *w, const struct checkpoint *cp)
+{
+	_cleanup_free_ struct past_size *all = NULL;
+	struct sizes sizes;
+
+	sizes_init(&sizes, LIMIT_DISK_BYTES_MIN);
+	sizes_inherit(&sizes, cp->sizes, cp->n_sizes);
+	size_t n = sizes_copy(&sizes, &all);
+
+	if (cp->n_sizes && (n != cp->n_sizes || memcmp(all, cp->sizes, n * sizeof(*all))))
+		abort();
+	checkpoint_writer_add_sizes(w, all, n);
+	sizes_done(&sizes);
+}
+
 /* All that was taken in, as views show it; refers to nothing of @cp. */
 static void use(struct checkpoint *cp, const struct plan *plan)
 {
@@ -43,6 +60,7 @@ static void use(struct checkpoint *cp, const struct plan *plan)
 	_cleanup_checkpoint_ struct checkpoint *again = NULL;
 	size_t needed = 0;
 
+	add_sizes_again(w, cp);
 	add_again(w, view->host, NULL);
 	for (size_t i = 0; i < view->n_vms; i++)
 		add_again(w, view->vms[i], &view->vms[i]->vm);

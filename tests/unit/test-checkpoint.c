@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "core/sizes.h"
 #include "model/checkpoint.h"
 #include "model/checkpoint_format.h"
 #include "model/run.h"
@@ -51,12 +52,16 @@ static const struct counter_state counter_states[] = { { .key = 5, .reached = 7 
 		.floor = 8 },
 	{ .key = 6, .reached = 0 } };
 
+static const struct past_size disk_sizes[] = { { NS_PER_S, 65536 },
+	{ 2 * NS_PER_S, 131072 }, { INT64_MAX, 4u << 20 } };
+
 /* The checkpoint in @size bytes; *@ret_needed: of all of it. */
 static size_t write_view(
 	const struct fixture *f, void *buf, size_t size, size_t *ret_needed)
 {
 	struct checkpoint_writer *w = checkpoint_writer_new(buf, size, f->plan, f->view);
 
+	checkpoint_writer_add_sizes(w, disk_sizes, ARRAY_LEN(disk_sizes));
 	checkpoint_writer_add(w, f->view->host, NULL, NULL, 0);
 	for (size_t i = 0; i < f->view->n_vms; i++)
 		checkpoint_writer_add(w, f->view->vms[i], f->runs[i], counter_states,
@@ -81,6 +86,7 @@ static void set_up(struct fixture *f)
 		atomic_store(&f->runs[i]->session, UINT64_MAX);
 		atomic_store(&f->runs[i]->vcpus, 3);
 		atomic_store(&f->runs[i]->slow_mono_ns, fake_ns - 1);
+		atomic_store(&f->runs[i]->started_mono_ns, fake_ns - 2);
 	}
 	assert_int_equal(write_view(f, NULL, 0, &f->size), 0);
 	size_t needed = 0;
@@ -131,6 +137,8 @@ static void all_kinds_of_values_come_back(void **state)
 	assert_int_equal(cp->vms_generation, 5);
 	assert_int_equal(cp->vms_ns, f.view->vms_ns);
 	assert_true(cp->vms_shape == f.view->vms_shape);
+	assert_int_equal(cp->n_sizes, ARRAY_LEN(disk_sizes));
+	assert_memory_equal(cp->sizes, disk_sizes, sizeof(disk_sizes));
 	assert_same_scope(f.view->host, &cp->host);
 	assert_int_equal(cp->n_vms, 2);
 	for (size_t i = 0; i < 2; i++) {
@@ -143,6 +151,7 @@ static void all_kinds_of_values_come_back(void **state)
 		assert_true(vm->session == UINT64_MAX);
 		assert_int_equal(vm->vcpus, 3);
 		assert_int_equal(vm->slow_mono_ns, fake_ns - 1);
+		assert_int_equal(vm->started_mono_ns, fake_ns - 2);
 		assert_int_equal(vm->counters.n, ARRAY_LEN(counter_states));
 		assert_same_scope(f.view->vms[i], vm);
 	}
@@ -279,18 +288,54 @@ static void counts_that_cannot_be_are_refused(void **state)
 
 	set_up(&f);
 	struct checkpoint_header many_vms = header_of(&f), many_specs = header_of(&f),
-				 late = header_of(&f);
+				 many_sizes = header_of(&f), late = header_of(&f);
 
 	many_vms.n_vms = UINT32_MAX;
 	assert_int_equal(load_with(&f, &many_vms), -EINVAL);
 	many_specs.n_specs = UINT32_MAX;
 	assert_int_equal(load_with(&f, &many_specs), -EINVAL);
+	many_sizes.n_sizes = UINT32_MAX;
+	assert_int_equal(load_with(&f, &many_sizes), -EINVAL);
 	late.generation = UINT64_MAX;
 	assert_int_equal(load_with(&f, &late), -EINVAL);
 	assert_int_equal(load_copy(&f, f.bytes, f.size), 0);
 	/* the monotonic clock cannot have gone back: not of this boot */
 	fake_ns -= NS_PER_S;
 	assert_int_equal(load_copy(&f, f.bytes, f.size), -EINVAL);
+	tear_down(&f);
+}
+
+/* They rise, are of the past but for the last, and within the limits. */
+static void sizes_that_cannot_be_are_refused(void **state)
+{
+	(void)state;
+	static const struct checkpoint_size wrong[][2] = {
+		{ { 1, 65536 }, { INT64_MAX, 65536 } },
+		{ { 1, 131072 }, { INT64_MAX, 65536 } },
+		{ { 1, 512 }, { INT64_MAX, 65536 } },
+		{ { 1, 65536 }, { INT64_MAX, (256u << 20) + 65536u } },
+		{ { 1, 65536 }, { 2, 131072 } },
+		{ { -1, 65536 }, { INT64_MAX, 131072 } },
+		{ { INT64_MAX, 65536 }, { INT64_MAX, 131072 } },
+		{ { 60 * NS_PER_S, 65536 }, { INT64_MAX, 131072 } },
+	};
+	static const struct checkpoint_size right[2] = { { 1, 65536 },
+		{ INT64_MAX, 131072 } };
+	struct fixture f;
+
+	set_up(&f);
+	/* the first of those that are there stays */
+	size_t at =
+		sizeof(struct checkpoint_header) + f.plan->specs->n * sizeof(uint64_t);
+	struct checkpoint_size *sizes = (void *)(f.bytes + at);
+
+	sizes[0] = (struct checkpoint_size){ 0, 1024 };
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		memcpy(&sizes[1], wrong[i], sizeof(wrong[i]));
+		assert_int_equal(load_copy(&f, f.bytes, f.size), -EINVAL);
+	}
+	memcpy(&sizes[1], right, sizeof(right));
+	assert_int_equal(load_copy(&f, f.bytes, f.size), 0);
 	tear_down(&f);
 }
 
@@ -486,6 +531,7 @@ int main(void)
 		cmocka_unit_test(no_flipped_bit_does_harm),
 		cmocka_unit_test(another_version_is_told_from_damage),
 		cmocka_unit_test(counts_that_cannot_be_are_refused),
+		cmocka_unit_test(sizes_that_cannot_be_are_refused),
 		cmocka_unit_test(twins_are_refused),
 		cmocka_unit_test(what_does_not_fit_leaves_the_last_vms_out),
 		cmocka_unit_test(another_configuration_gets_what_it_has_in_common),

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "core/sizes.h"
 #include "model/board.h"
 #include "model/registry.h"
 #include "util/cleanup.h"
@@ -16,7 +17,8 @@ struct process {
 	struct registry *registry;
 	struct tree *tree;
 	struct board *board;
-	char heard[64]; /* what the registry told, a letter each */
+	struct sizes sizes; /* of disks */
+	char heard[64];     /* what the registry told, a letter each */
 };
 
 static void hear(void *ctx, enum registry_event event, struct run *run)
@@ -39,11 +41,14 @@ static void process_start(struct process *p, struct plan *plan)
 		.plan = plan, .registry = registry_new(), .tree = tree_new()
 	};
 	p->board = board_new(p->tree, p->registry, p->plan);
+	sizes_init(&p->sizes, 65536);
+	board_set_sizes(p->board, &p->sizes);
 }
 
 static void process_end(struct process *p)
 {
 	board_free(p->board);
+	sizes_done(&p->sizes);
 	registry_free(p->registry);
 	tree_free(p->tree);
 	plan_unref(p->plan);
@@ -80,6 +85,7 @@ static void first_process(struct process *p)
 
 		run_set_process(run, 100 + idents[i]->id, 5555, -1);
 		atomic_store(&run->session, 77);
+		atomic_store(&run->started_mono_ns, NS_PER_S);
 		atomic_store(&run->slow_mono_ns, fake_ns);
 		bring(p, run, LANE_FAST, fast_list_of(p->plan, 1000));
 		bring(p, run, LANE_LIBVIRT, slow_list(p->plan, 50));
@@ -174,7 +180,27 @@ static void vms_are_there_at_once_with_their_times(void **state)
 	_cleanup_run_ struct run *run = run_of(&p, &vm_a);
 
 	assert_int_equal(atomic_load(&run->session), 77);
+	assert_int_equal(atomic_load(&run->started_mono_ns), NS_PER_S);
+	assert_int_equal(after->vms[0]->started_mono_ns, NS_PER_S);
 	assert_int_equal(atomic_load(&run->slow_mono_ns), 2 * NS_PER_S);
+	process_end(&p);
+}
+
+/* Who opened a disk before its size was raised goes by that one, whoever serves it. */
+static void the_sizes_that_disks_had_are_known(void **state)
+{
+	(void)state;
+	struct process p;
+	struct host host = { 0 };
+
+	first_process(&p);
+	sizes_set(&p.sizes, 4 * 65536, 1500 * NS_PER_MS);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(replace(&p, checkpoint_plan(), &host), 0);
+		assert_int_equal(sizes_now(&p.sizes), 4 * 65536);
+		assert_int_equal(sizes_since(&p.sizes, NS_PER_S), 65536);
+		assert_int_equal(sizes_since(&p.sizes, 2 * NS_PER_S), 4 * 65536);
+	}
 	process_end(&p);
 }
 
@@ -477,6 +503,7 @@ int main(void)
 		cmocka_unit_test(a_value_that_is_the_same_is_as_old_as_it_was),
 		cmocka_unit_test(what_a_lane_lacks_stays_for_two_of_its_periods),
 		cmocka_unit_test(an_actions_figures_stay_until_it_ran),
+		cmocka_unit_test(the_sizes_that_disks_had_are_known),
 		cmocka_unit_test(a_counter_does_not_fall),
 		cmocka_unit_test(a_counter_that_fell_goes_on),
 		cmocka_unit_test(what_is_inherited_can_be_left_again),

@@ -8,10 +8,10 @@
 
 #include "core/blob.h"
 #include "core/metric_list.h"
+#include "core/sizes.h"
 #include "core/snapshot.h"
 #include "mdisk/disks.h"
 #include "mdisk/image.h"
-#include "mdisk/sizes.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/limits.h"

@@ -10,7 +10,14 @@
 
 #include "util/lock.h"
 
-struct past_size;
+/*
+ * Only those that were smaller than all that came later, so that they grow from one to the
+ * next, and there are no more than different sizes, however often it changes.
+ */
+struct past_size {
+	int64_t until_ns; /* monotonic; INT64_MAX: it is so now */
+	uint64_t bytes;
+};
 
 struct sizes {
 	_Atomic uint64_t now_bytes;
@@ -29,3 +36,12 @@ uint64_t sizes_set(struct sizes *sizes, uint64_t bytes, int64_t now_ns);
 
 /* The smallest at any time since @since_ns, which may be in the future. */
 uint64_t sizes_since(struct sizes *sizes, int64_t since_ns);
+
+/*
+ * For the process that comes next: those that were and last the one that is.
+ * Return: how many, at least one; the caller frees.
+ */
+size_t sizes_copy(struct sizes *sizes, struct past_size **ret);
+
+/* It was so before this process; nothing if @n is 0.  Then sizes_set() says what is now. */
+void sizes_inherit(struct sizes *sizes, const struct past_size *all, size_t n);

@@ -1,19 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "mdisk/sizes.h"
+#include "core/sizes.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "util/mem.h"
-
-/*
- * Only those that were smaller than all that came later, so that they grow from one to the
- * next, and there are no more than different sizes, however often it changes.
- */
-struct past_size {
-	int64_t until_ns;
-	uint64_t bytes;
-};
 
 void sizes_init(struct sizes *sizes, uint64_t bytes)
 {
@@ -58,4 +50,34 @@ uint64_t sizes_since(struct sizes *sizes, int64_t since_ns)
 		bytes = sizes->past[i - 1].bytes;
 	lock_release(&sizes->lock);
 	return bytes;
+}
+
+size_t sizes_copy(struct sizes *sizes, struct past_size **ret)
+{
+	lock_take(&sizes->lock);
+	size_t n = sizes->n;
+	struct past_size *copy = xcalloc(n + 1, sizeof(*copy));
+
+	if (n)
+		memcpy(copy, sizes->past, n * sizeof(*copy));
+	copy[n++] = (struct past_size){ INT64_MAX, atomic_load(&sizes->now_bytes) };
+	lock_release(&sizes->lock);
+	*ret = copy;
+	return n;
+}
+
+void sizes_inherit(struct sizes *sizes, const struct past_size *all, size_t n)
+{
+	if (!n)
+		return;
+	struct past_size *past = xcalloc(n, sizeof(*past));
+
+	memcpy(past, all, n * sizeof(*past));
+	lock_take(&sizes->lock);
+	free(sizes->past);
+	sizes->past = past;
+	sizes->cap = n;
+	sizes->n = n - 1;
+	atomic_store(&sizes->now_bytes, past[n - 1].bytes);
+	lock_release(&sizes->lock);
 }
