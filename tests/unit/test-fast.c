@@ -104,6 +104,7 @@ static void threads_that_come_and_go_are_noticed(void **state)
 	add_thread(&f, 4721, "CPU 1/KVM\n", "4000 40 1\n");
 	for (int i = 0; i < 20; i++) {
 		vm_sample_clear(&s);
+		s.mono_ns += NS_PER_S;
 		assert_int_equal(qemu_proc_sample(proc, &s), 0);
 	}
 	assert_true(s.n_vcpus == 2 && s.vcpus[1].number == 1);
@@ -208,6 +209,37 @@ static void a_process_that_is_moved_is_followed(void **state)
 	assert_int_equal(fact_u64(&s, VM_CPU_TIME), 10000000);
 	qemu_proc_free(proc);
 	vm_counters_done(&last);
+	vm_sample_done(&s);
+	fixture_done(&f);
+}
+
+/* What costs more than a sample is not done more often for shorter periods. */
+static void short_periods_do_not_look_up_more(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct qemu_proc *proc = NULL;
+	struct vm_sample s = { 0 };
+
+	add_process(&f);
+	assert_int_equal(qemu_proc_open(f.fd, &ident, EVERYTHING, &proc), 0);
+	for (int i = 0; i < 8; i++) /* all have got their names */
+		assert_int_equal(qemu_proc_sample(proc, &s), 0);
+	for (int i = 0; i < 2; i++) {
+		int seen = 0;
+
+		/* one comes as another goes, as above */
+		remove_thread(&f, i ? 4720 : 4713);
+		add_thread(&f, i ? 4721 : 4720, "CPU 1/KVM\n", i ? "2 0 1\n" : "1 0 1\n");
+		for (int k = 0; k < 200; k++) {
+			vm_sample_clear(&s);
+			s.mono_ns += NS_PER_S / 10;
+			assert_int_equal(qemu_proc_sample(proc, &s), 0);
+			seen += s.n_vcpus == 2 && s.vcpus[1].time_ns == 1u + i;
+		}
+		assert_in_range(seen, 1, 200 - 17);
+	}
+	qemu_proc_free(proc);
 	vm_sample_done(&s);
 	fixture_done(&f);
 }
@@ -726,6 +758,7 @@ int main(void)
 		cmocka_unit_test(threads_that_come_and_go_are_noticed),
 		cmocka_unit_test(emulator_and_io_threads_are_told_apart),
 		cmocka_unit_test(a_process_that_is_moved_is_followed),
+		cmocka_unit_test(short_periods_do_not_look_up_more),
 		cmocka_unit_test(a_reused_pid_is_not_mistaken),
 		cmocka_unit_test(the_process_of_an_odd_name_is_found),
 		cmocka_unit_test(the_process_of_a_hwuuid_is_found),

@@ -19,8 +19,12 @@
 #include "util/parse.h"
 #include "util/strbuf.h"
 
-/* The threads are listed again after so many samples, even if nothing seems changed. */
+/*
+ * Threads are listed, and the cgroup is looked up, again after so many samples, even if nothing
+ * seems changed; as each costs more than a sample, not before so much time has passed.
+ */
 #define RESCAN_SAMPLES 16u
+#define RESCAN_LEAST_NS (10 * NS_PER_S)
 
 /* How often a VM without huge pages is looked at for them. */
 #define HUGE_LOOK_NS (10 * NS_PER_S)
@@ -40,6 +44,12 @@ struct thread {
 	unsigned looks; /* at its name; a new thread names itself only after its start */
 };
 
+/* When something was looked up last. */
+struct look_up {
+	unsigned samples; /* since then */
+	int64_t mono_ns;  /* of the sample; 0: before the first */
+};
+
 struct qemu_proc {
 	int root_fd; /* borrowed */
 	uint64_t reads;
@@ -51,12 +61,12 @@ struct qemu_proc {
 	int64_t huge_due_ns; /* when to look again, if there were none */
 	uint64_t start_ticks;
 	uint64_t n_threads; /* when they were listed */
-	unsigned age;       /* samples since then */
-	bool unsure;        /* new threads may not have their names yet, or their files */
-	bool listed;        /* all of them at least once */
+	struct look_up scan;
+	bool unsure; /* new threads may not have their names yet, or their files */
+	bool listed; /* all of them at least once */
 	struct thread *threads; /* vCPUs first, then I/O threads, both by number */
 	size_t n, cap, n_vcpus, n_iothreads;
-	unsigned cgroup_age; /* samples since it was looked up */
+	struct look_up cgroup_look_up;
 	bool io_lacking;     /* for want of descriptors */
 	bool cgroup_lacking; /* it could not be looked into for want of descriptors */
 	char *cgroup_text;
@@ -196,17 +206,24 @@ static int read_stat(int fd, struct stat_fields *ret)
 	return state == 'Z' || state == 'X' || state == 'x' ? -ESRCH : 0;
 }
 
-static void rescan(struct qemu_proc *proc);
+static void rescan(struct qemu_proc *proc, int64_t mono_ns);
+
+/* Counts a sample.  Return: true if it is time to look again. */
+static bool is_due(struct look_up *last, int64_t mono_ns)
+{
+	return ++last->samples >= RESCAN_SAMPLES &&
+		mono_ns - last->mono_ns >= RESCAN_LEAST_NS;
+}
 
 /* Opens the cgroup that the process is in, if it is not the one that is open. */
-static void find_cgroup(struct qemu_proc *proc)
+static void find_cgroup(struct qemu_proc *proc, int64_t mono_ns)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	struct qemu_cgroup found = QEMU_CGROUP_INIT;
 	unsigned before = open_shortages();
 	int r = read_file_at(proc->dir, "cgroup", LIMIT_PROC_FILE_BYTES, &text);
 
-	proc->cgroup_age = 0;
+	proc->cgroup_look_up = (struct look_up){ .mono_ns = mono_ns };
 	if (r == 0 && proc->cgroup_text && !strcmp(proc->cgroup_text, strbuf_str(&text)))
 		return;
 	if (r == 0)
@@ -274,10 +291,10 @@ int qemu_proc_open(
 	if (reads & READS(RSS))
 		proc->status = open_at(proc->dir, "status", O_RDONLY);
 	proc->status_lacking = open_shortages() != before;
-	find_cgroup(proc);
+	find_cgroup(proc, 0);
 	if (reads & THREAD_READS) {
 		proc->n_threads = stat.v[STAT_NUM_THREADS];
-		rescan(proc);
+		rescan(proc, 0);
 	}
 	*ret = proc;
 	return 0;
@@ -439,7 +456,7 @@ static bool is_there(int task_fd, uint64_t tid)
 }
 
 /* Lists the threads; those that are known keep their descriptors. */
-static void rescan(struct qemu_proc *proc)
+static void rescan(struct qemu_proc *proc, int64_t mono_ns)
 {
 	unsigned before = open_shortages();
 	int fd = open_at(proc->dir, "task", O_RDONLY | O_DIRECTORY);
@@ -447,7 +464,7 @@ static void rescan(struct qemu_proc *proc)
 	size_t kept = 0;
 	bool all = true, changed = false;
 
-	proc->age = 0;
+	proc->scan = (struct look_up){ .mono_ns = mono_ns };
 	if (!dir) {
 		close_p(&fd);
 		proc->unsure = open_shortages() != before;
@@ -577,12 +594,12 @@ static void sample_threads(
 {
 	uint64_t now = stat->v[STAT_NUM_THREADS];
 
-	if (now != proc->n_threads || proc->unsure || ++proc->age >= RESCAN_SAMPLES)
-		rescan(proc);
+	if (is_due(&proc->scan, out->mono_ns) || now != proc->n_threads || proc->unsure)
+		rescan(proc, out->mono_ns);
 	proc->n_threads = now;
 	if (!sample_named(proc, out)) {
 		/* one was unplugged just now, or has to be opened again */
-		rescan(proc);
+		rescan(proc, out->mono_ns);
 		sample_named(proc, out);
 	}
 	/* the sum over some of them is not true */
@@ -701,10 +718,10 @@ static void set_times(const struct qemu_proc *proc, const struct stat_fields *st
 /* A process may be moved to another cgroup; then the one it was in tells nothing new. */
 static void sample_cgroup(struct qemu_proc *proc, struct vm_sample *out)
 {
-	if (++proc->cgroup_age >= RESCAN_SAMPLES)
-		find_cgroup(proc);
+	if (is_due(&proc->cgroup_look_up, out->mono_ns))
+		find_cgroup(proc, out->mono_ns);
 	if (!qemu_cgroup_sample(&proc->cgroup, out)) {
-		find_cgroup(proc);
+		find_cgroup(proc, out->mono_ns);
 		(void)qemu_cgroup_sample(&proc->cgroup, out);
 	}
 	out->cgroup = proc->cgroup.id;
