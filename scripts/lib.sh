@@ -57,12 +57,17 @@ quietly()
 	return 1
 }
 
-# Configures a build folder once and builds it, or of it $build_target: build DIR MESON_OPTIONS...
+# Configures a build folder once: configure DIR MESON_OPTIONS...
+configure()
+{
+	[ ! -f "$1/build.ninja" ] || return 0
+	rm -rf "$1/meson-private" # a setup that was interrupted passes for done
+	quietly meson setup "$@" || die "building $1 cannot be set up"
+}
+
+# Configures a build folder and builds it, or of it $build_target: build DIR MESON_OPTIONS...
 build()
 {
-	if [ ! -f "$1/build.ninja" ]; then
-		rm -rf "$1/meson-private" # a setup that was interrupted passes for done
-		quietly meson setup "$@" || die "building $1 cannot be set up"
-	fi
+	configure "$@"
 	quietly ninja -C "$1" ${build_target:+"$build_target"} || die "building $1 failed"
 }
