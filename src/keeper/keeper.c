@@ -20,10 +20,10 @@
 #include <systemd/sd-daemon.h>
 #endif
 
+#include "keeper/apart.h"
 #include "keeper/device.h"
 #include "keeper/message.h"
 #include "keeper/mount.h"
-#include "keeper/place.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/lock.h"
@@ -76,7 +76,7 @@ static int make_link(struct keeper *k, struct strbuf *why)
 
 	if (!k->params->link || strcmp(k->link, k->params->link) != 0)
 		return -EPERM;
-	int r = place_link(k->link, k->target, &kept, why);
+	int r = apart_link(k->link, k->target, &kept, why);
 
 	if (r == 0 && kept < k->link_kept)
 		k->link_kept = kept;
@@ -100,24 +100,13 @@ static bool is_channel(const char *path)
 static void answer(int socket, int result, int fd, const struct strbuf *why)
 {
 	struct answer answer = { .result = result };
-	char control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec iov = { &answer, sizeof(answer) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (why)
 		snprintf(answer.why, sizeof(answer.why), "%s", strbuf_str(why));
-	if (fd >= 0) {
-		msg.msg_control = control;
-		msg.msg_controllen = sizeof(control);
-		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	int r = message_send(socket, &answer, fd);
 
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
-	}
-	if (sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		log_error("answering the worker: %s", strerror(errno));
+	if (r < 0)
+		log_error("answering the worker: %s", strerror(-r));
 	close_p(&fd);
 }
 
@@ -132,7 +121,7 @@ static bool is_ours(const struct keeper *k, const char *path)
 static void answer_connect(struct keeper *k, const char *path)
 {
 	bool good = is_channel(path) && !is_ours(k, path);
-	int fd = good ? message_connect(path) : -EPERM;
+	int fd = good ? apart_connect(path) : -EPERM;
 
 	answer(k->socket, fd < 0 ? fd : 0, fd, NULL);
 }
@@ -149,7 +138,7 @@ static void answer_link(struct keeper *k, const char *link)
 	}
 	replace_link(k, link);
 	if (k->link)
-		r = place_open_old(k->link, &fd, &why);
+		r = apart_open_old(k->link, &fd, &why);
 	if (r == -ENOENT)
 		r = make_link(k, &why);
 	answer(k->socket, r, fd, &why);

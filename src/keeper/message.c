@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -49,20 +50,28 @@ int message_connect(const char *path)
 	return S_ISSOCK(st.st_mode) ? connect_inode(inode) : -ENOTSOCK;
 }
 
-/* ---- the worker's side ---- */
+/* ---- answers ---- */
 
-static struct lock request_lock = LOCK_INIT;
-
-void keeper_report_ready(int keeper_fd)
+int message_send(int socket, const struct answer *answer, int fd)
 {
-	char msg = MSG_READY;
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)answer, sizeof(*answer) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (send(keeper_fd, &msg, 1, MSG_NOSIGNAL) < 0)
-		log_error("reporting readiness: %s", strerror(errno));
+	if (fd >= 0) {
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
+	}
+	return sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-/* @ret_fd: -1 if there is none. */
-static int receive_answer(int keeper_fd, struct answer *answer, int *ret_fd)
+int message_receive(int socket, struct answer *answer, int *ret_fd)
 {
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec iov = { answer, sizeof(*answer) };
@@ -73,7 +82,7 @@ static int receive_answer(int keeper_fd, struct answer *answer, int *ret_fd)
 	ssize_t n = 0;
 
 	do
-		n = recvmsg(keeper_fd, &msg, MSG_CMSG_CLOEXEC);
+		n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	if (n != sizeof(*answer))
 		return n < 0 ? -errno : -ECONNRESET;
@@ -83,6 +92,18 @@ static int receive_answer(int keeper_fd, struct answer *answer, int *ret_fd)
 	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS)
 		memcpy(ret_fd, CMSG_DATA(cmsg), sizeof(int));
 	return answer->result;
+}
+
+/* ---- the worker's side ---- */
+
+static struct lock request_lock = LOCK_INIT;
+
+void keeper_report_ready(int keeper_fd)
+{
+	char msg = MSG_READY;
+
+	if (send(keeper_fd, &msg, 1, MSG_NOSIGNAL) < 0)
+		log_error("reporting readiness: %s", strerror(errno));
 }
 
 /* @why: NULL is accepted. */
@@ -99,7 +120,7 @@ static int request(
 	if (send(keeper_fd, msg, strlen(msg), MSG_NOSIGNAL) < 0)
 		r = -errno;
 	else
-		r = receive_answer(keeper_fd, &answer, ret_fd);
+		r = message_receive(keeper_fd, &answer, ret_fd);
 	lock_release(&request_lock);
 	if (r < 0 && why)
 		strbuf_adds(why, *answer.why ? answer.why : strerror(-r));

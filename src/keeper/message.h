@@ -5,14 +5,26 @@
  */
 #pragma once
 
+#include <stddef.h>
+
 #define MSG_READY 'R'   /* all is up; no answer */
 #define MSG_CONNECT 'C' /* the path of a channel's socket */
 #define MSG_LINK 'L'    /* where the shared disk is expected, "" for nowhere */
 
 struct answer {
 	int result;    /* 0, perhaps with a descriptor, or -errno */
+	size_t kept;   /* of place_link(), where that was done apart */
 	char why[128]; /* "", or what is wrong, for people */
 };
+
+/* @fd: given along if it is one; borrowed.  Return: 0 or -errno. */
+int message_send(int socket, const struct answer *answer, int fd);
+
+/*
+ * Waits for one.  Return: its result, or -errno.  @ret_fd: the descriptor that came along, the
+ * caller's; -1 if there was none.
+ */
+int message_receive(int socket, struct answer *answer, int *ret_fd);
 
 /* Connects to a unix socket.  Return: a non-blocking descriptor or -errno. */
 int message_connect(const char *path);

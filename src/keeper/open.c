@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "keeper/apart.h"
 #include "keeper/message.h"
 #include "keeper/mount.h"
-#include "keeper/place.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/loop.h"
@@ -30,7 +30,7 @@ sigset_t keeper_signals(void)
 void keeper_remove_link(struct keeper *k)
 {
 	if (k->link)
-		place_remove(k->link, k->target, k->params->worker_uid, k->link_kept);
+		apart_remove(k->link, k->target, k->params->worker_uid, k->link_kept);
 }
 
 void keeper_close_loop(struct keeper *k)

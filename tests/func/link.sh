@@ -55,6 +55,17 @@ logged "$mnt/x.*it is below $mnt itself" || fail "no word on a path below the mo
 assert_eq "the daemon with it" "$(head -c 4 "$disk")" mvbd
 stop_daemon || exit 1
 
+# nor does a link that leads there make anybody wait for himself: the start, another worker, the end
+ln -s "$mnt" "$tmp/way"
+uses "$tmp/way/x"
+start_daemon -c test:///default
+logged "$tmp/way/x.*takes too long" || fail "no word on a link into the mount"
+kill -KILL "$(worker_pid)"
+assert_eq "another worker with it" "$(timeout 10 head -c 4 "$disk")" mvbd
+begin=$SECONDS
+stop_daemon || exit 1
+[ $((SECONDS - begin)) -le 5 ] || fail "with a link into the mount the end takes $((SECONDS - begin)) s"
+
 # a start that is refused touches nothing of the daemon that runs
 uses "$pub/a"
 start_daemon -c test:///default

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "keeper/apart.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "keeper/message.h"
+#include "keeper/place.h"
+#include "util/cleanup.h"
+#include "util/strbuf.h"
+
+#define APART_MS 1000
+
+/* What is to be done there. */
+struct task {
+	void (*run)(const struct task *task, struct answer *answer, int *ret_fd);
+	const char *path, *target;
+	uid_t uid;
+	size_t kept;
+};
+
+/* In the child: it keeps nothing of the keeper's open, be it that it never ends. */
+static void run_child(const struct task *task, int socket, pid_t parent)
+{
+	struct answer answer = { 0 };
+	int fd = -1;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent || (socket != 3 && dup2(socket, 3) < 0))
+		_exit(1);
+	syscall(SYS_close_range, 4, ~0U, 0);
+	task->run(task, &answer, &fd);
+	message_send(3, &answer, fd);
+	_exit(0);
+}
+
+/* @socket: the child's answer comes there. */
+static int wait_for_child(int socket, struct answer *answer, int *ret_fd)
+{
+	struct pollfd p = { .fd = socket, .events = POLLIN };
+	int n = 0;
+
+	do
+		n = poll(&p, 1, APART_MS);
+	while (n < 0 && errno == EINTR);
+	if (n == 0) {
+		snprintf(answer->why, sizeof(answer->why),
+			"looking there takes too long; does it lead into the mount itself?");
+		return -ETIMEDOUT;
+	}
+	return n < 0 ? -errno : message_receive(socket, answer, ret_fd);
+}
+
+static int run_apart(const struct task *task, struct answer *answer, int *ret_fd)
+{
+	pid_t parent = getpid();
+	int sockets[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+		return -errno;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		run_child(task, sockets[1], parent);
+	int r = pid < 0 ? -errno : 0;
+
+	close(sockets[1]);
+	if (r == 0)
+		r = wait_for_child(sockets[0], answer, ret_fd);
+	close(sockets[0]);
+	if (pid < 0)
+		return r;
+	/* it has nothing more to do; it is reaped when it can be (reap_adopted()) */
+	kill(pid, SIGKILL);
+	return r;
+}
+
+/* The same, with @why. */
+static int run_told(
+	const struct task *task, struct answer *answer, int *ret_fd, struct strbuf *why)
+{
+	int r = run_apart(task, answer, ret_fd);
+
+	if (r < 0)
+		strbuf_adds(why, *answer->why ? answer->why : strerror(-r));
+	return r;
+}
+
+static void say(struct answer *answer, const struct strbuf *why)
+{
+	snprintf(answer->why, sizeof(answer->why), "%s", strbuf_str(why));
+}
+
+static void do_connect(const struct task *task, struct answer *answer, int *ret_fd)
+{
+	*ret_fd = message_connect(task->path);
+	answer->result = *ret_fd < 0 ? *ret_fd : 0;
+}
+
+int apart_connect(const char *path)
+{
+	const struct task task = { .run = do_connect, .path = path };
+	struct answer answer = { 0 };
+	int fd = -1, r = run_apart(&task, &answer, &fd);
+
+	return r < 0 ? r : fd < 0 ? -EPROTO : fd;
+}
+
+static void do_link(const struct task *task, struct answer *answer, int *ret_fd)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	(void)ret_fd;
+	answer->result = place_link(task->path, task->target, &answer->kept, &why);
+	say(answer, &why);
+}
+
+int apart_link(const char *path, const char *target, size_t *ret_kept, struct strbuf *why)
+{
+	const struct task task = { .run = do_link, .path = path, .target = target };
+	struct answer answer = { 0 };
+	int fd = -1, r = run_told(&task, &answer, &fd, why);
+
+	if (r == 0)
+		*ret_kept = answer.kept;
+	return r;
+}
+
+static void do_open_old(const struct task *task, struct answer *answer, int *ret_fd)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	answer->result = place_open_old(task->path, ret_fd, &why);
+	say(answer, &why);
+}
+
+int apart_open_old(const char *path, int *ret_fd, struct strbuf *why)
+{
+	const struct task task = { .run = do_open_old, .path = path };
+	struct answer answer = { 0 };
+
+	return run_told(&task, &answer, ret_fd, why);
+}
+
+static void do_remove(const struct task *task, struct answer *answer, int *ret_fd)
+{
+	(void)answer;
+	(void)ret_fd;
+	place_remove(task->path, task->target, task->uid, task->kept);
+}
+
+void apart_remove(const char *path, const char *target, uid_t uid, size_t kept)
+{
+	const struct task task = { do_remove, path, target, uid, kept };
+	struct answer answer = { 0 };
+	int fd = -1;
+
+	(void)run_apart(&task, &answer, &fd);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the keeper looks for in the file system where a worker or the configuration says.  Any
+ * such path may lead into the keeper's own mount, by a symbolic link that somebody made, and who
+ * looks for something there waits for a worker, whom the keeper must start.  So a child process
+ * does it, which may hang, and is given up after a second.  One thread.
+ *
+ * All as the functions of message.h and place.h that are called there; -ETIMEDOUT if it took
+ * too long, or another -errno if there was no child.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+struct strbuf;
+
+int apart_connect(const char *path);
+int apart_link(
+	const char *path, const char *target, size_t *ret_kept, struct strbuf *why);
+int apart_open_old(const char *path, int *ret_fd, struct strbuf *why);
+void apart_remove(const char *path, const char *target, uid_t uid, size_t kept);
