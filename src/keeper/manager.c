@@ -14,6 +14,12 @@
 #define NAME "fuse"
 #define BARRIER_US (5 * 1000 * 1000)
 
+void manager_drop_fuse(void)
+{
+	if (sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" NAME) > 0)
+		sd_notify_barrier(0, BARRIER_US);
+}
+
 int manager_store_fuse(int fd)
 {
 	/* a service that failed left one whose file system is gone */
@@ -42,6 +48,10 @@ int manager_stored_fuse(void)
 }
 
 #else
+
+void manager_drop_fuse(void)
+{
+}
 
 int manager_store_fuse(int fd)
 {

@@ -12,5 +12,8 @@
  */
 int manager_store_fuse(int fd);
 
+/* What is stored is of no use to anybody any more: the service ends in good order. */
+void manager_drop_fuse(void);
+
 /* What we were started with: a descriptor, the caller's; -1 for none. */
 int manager_stored_fuse(void);

@@ -61,6 +61,22 @@ mount --bind "$tmp" "$tmp" && mount --make-shared "$tmp" || fail "no shared moun
 at_exit "umount -l $tmp"
 mkdir "$tmp/run"
 chown daemon "$tmp/run"
+# what the service tells systemd, which confirms that it has heard all before
+cat >"$tmp/listen.py" <<'EOF'
+import array, os, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o666)
+while True:
+    data, control, _, _ = s.recvmsg(4096, socket.CMSG_SPACE(64))
+    print(" ".join(data.decode().split()), flush=True)
+    for _, _, raw in control:
+        for fd in array.array("i", raw):
+            os.close(fd)
+EOF
+python3 "$tmp/listen.py" "$tmp/listen" >"$tmp/told" &
+at_exit "kill $!"
+wait_for 10 test -S "$tmp/listen" || fail "nobody listens"
 start_service()
 {
 	: >"$tmp/log"
@@ -69,7 +85,7 @@ start_service()
 		unshare --mount --propagation slave \
 		setpriv --reuid daemon --regid daemon --clear-groups --inh-caps "-all,$caps" \
 		--ambient-caps "-all,$caps" --bounding-set "-all,$caps" --no-new-privs \
-		env ASAN_OPTIONS=exitcode=99 \
+		env ASAN_OPTIONS=exitcode=99 NOTIFY_SOCKET="$tmp/listen" \
 		"$build/vhostmd" --no-daemonize --verbose --config "$tmp/conf" -c test:///default \
 		--pid-file "$tmp/run/pid" --mount "$mnt" >>"$tmp/log" 2>&1 &
 	keeper=$!
@@ -88,7 +104,10 @@ assert_eq "the worker's capabilities" "$(awk '/^Cap(Prm|Bnd|Amb)/ {print $2}' "/
 	"0000000010000000 0000000010000000 0000000000000000"
 kill -HUP "$keeper"
 wait_for 10 logged "is in force" || fail "no reload"
+grep -q READY=1 "$tmp/told" || fail "systemd hears nothing: $(cat "$tmp/told")"
+grep -q FDSTORE "$tmp/told" && fail "the store is changed while it serves: $(cat "$tmp/told")"
 stop_daemon || exit 1
+assert_eq "the last words" "$(tail -n 2 "$tmp/told" | xargs)" "FDSTOREREMOVE=1 FDNAME=fuse BARRIER=1"
 [ -L "$tmp/run/vhostmd0" ] && fail "the link stays"
 umount --force --lazy "$mnt" || fail "the service unmounted what is not its own"
 
