@@ -14,6 +14,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/fileio.h"
+#include "util/hash.h"
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/parse.h"
@@ -67,9 +68,9 @@ struct qemu_proc {
 	struct thread *threads; /* vCPUs first, then I/O threads, both by number */
 	size_t n, cap, n_vcpus, n_iothreads;
 	struct look_up cgroup_look_up;
-	bool io_lacking;     /* for want of descriptors */
-	bool cgroup_lacking; /* it could not be looked into for want of descriptors */
-	char *cgroup_text;
+	bool io_lacking;      /* for want of descriptors */
+	bool cgroup_lacking;  /* it could not be looked into for want of descriptors */
+	uint64_t cgroup_hash; /* of the text that says which it is; 0: of none */
 	struct qemu_cgroup cgroup;
 };
 
@@ -215,22 +216,28 @@ static bool is_due(struct look_up *last, int64_t mono_ns)
 		mono_ns - last->mono_ns >= RESCAN_LEAST_NS;
 }
 
+static int read_cgroup(const struct qemu_proc *proc, struct strbuf *ret)
+{
+	return read_file_at(proc->dir, "cgroup", LIMIT_PROC_FILE_BYTES, ret);
+}
+
 /* Opens the cgroup that the process is in, if it is not the one that is open. */
 static void find_cgroup(struct qemu_proc *proc, int64_t mono_ns)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	struct qemu_cgroup found = QEMU_CGROUP_INIT;
 	unsigned before = open_shortages();
-	int r = read_file_at(proc->dir, "cgroup", LIMIT_PROC_FILE_BYTES, &text);
+	int r = read_cgroup(proc, &text);
+	uint64_t hash = r == 0 ? siphash24(strbuf_str(&text), text.len) | 1 : 0;
 
 	proc->cgroup_look_up = (struct look_up){ .mono_ns = mono_ns };
-	if (r == 0 && proc->cgroup_text && !strcmp(proc->cgroup_text, strbuf_str(&text)))
+	if (hash && hash == proc->cgroup_hash)
 		return;
 	if (r == 0)
 		qemu_cgroup_open(proc->root_fd, strbuf_str(&text), proc->reads, &found);
 	bool lacking = open_shortages() != before;
 
-	if (proc->cgroup_text && (r < 0 || lacking)) {
+	if (proc->cgroup_hash && (r < 0 || lacking)) {
 		/* the one that is open will do until there are descriptors again */
 		qemu_cgroup_done(&found);
 		return;
@@ -238,8 +245,7 @@ static void find_cgroup(struct qemu_proc *proc, int64_t mono_ns)
 	qemu_cgroup_done(&proc->cgroup);
 	proc->cgroup = found;
 	proc->cgroup_lacking = lacking;
-	free(proc->cgroup_text);
-	proc->cgroup_text = r == 0 ? xstrdup(strbuf_str(&text)) : NULL;
+	proc->cgroup_hash = hash;
 }
 
 int qemu_proc_open(
@@ -314,7 +320,6 @@ void qemu_proc_free(struct qemu_proc *proc)
 		thread_done(&proc->threads[i]);
 	free(proc->threads);
 	qemu_cgroup_done(&proc->cgroup);
-	free(proc->cgroup_text);
 	close_p(&proc->io);
 	close_p(&proc->status);
 	close_p(&proc->stat);
@@ -349,8 +354,10 @@ uint64_t qemu_proc_start_ticks(const struct qemu_proc *proc)
 
 int qemu_proc_shares(const struct qemu_proc *proc, uint64_t *ret)
 {
-	return proc->cgroup_text
-		? qemu_cgroup_shares(proc->root_fd, proc->cgroup_text, ret)
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+	return read_cgroup(proc, &text) == 0
+		? qemu_cgroup_shares(proc->root_fd, strbuf_str(&text), ret)
 		: -ENOENT;
 }
 
