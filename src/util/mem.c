@@ -52,11 +52,17 @@ char *xasprintf(const char *fmt, ...)
 	return must(n < 0 ? NULL : s);
 }
 
+/* Of large ones there are few, usually, and in many arrays. */
+static size_t first_cap(size_t elem_size)
+{
+	return elem_size <= 32 ? 8 : elem_size <= 64 ? 4 : elem_size <= 128 ? 2 : 1;
+}
+
 void *xgrow(void *p, size_t n, size_t *cap, size_t elem_size)
 {
 	if (n < *cap)
 		return must(p);
-	*cap = *cap ? *cap * 2 : 8;
+	*cap = *cap ? *cap * 2 : first_cap(elem_size);
 	return xreallocarray(p, *cap, elem_size);
 }
 
