@@ -558,7 +558,8 @@ static void queue_tasks(struct actions *a)
 /* When something may be due that no event tells of. */
 static int64_t next_time(const struct actions *a)
 {
-	int64_t until = a->next_mono_ns, now = clock_mono_ns();
+	/* who makes the first task wakes us */
+	int64_t until = a->n_tasks ? a->next_mono_ns : LOOP_NEVER, now = clock_mono_ns();
 
 	for (size_t i = 0; i < a->n_tasks; i++) {
 		const struct task *t = a->tasks[i];
@@ -679,6 +680,7 @@ struct actions *actions_start(const struct actions_params *params)
 		r = -pthread_create(&a->thread, NULL, actions_main, a);
 	}
 	if (r == 0) {
+		pthread_setname_np(a->thread, "actions");
 		board_subscribe(params->board, (struct plan_listener){ on_plan, a });
 		return a;
 	}
