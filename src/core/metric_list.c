@@ -39,6 +39,9 @@ struct metric_list_builder {
 	size_t device;      /* of what is added */
 };
 
+/* Most lists have no more, and need not grow while they are made. */
+#define FIRST_DRAFTS 64u
+
 struct metric_list_builder *metric_list_builder_new(
 	struct spec_set *specs, int64_t time_ns)
 {
@@ -46,6 +49,8 @@ struct metric_list_builder *metric_list_builder_new(
 
 	b->specs = spec_set_ref(specs);
 	b->time_ns = time_ns;
+	b->cap = FIRST_DRAFTS;
+	b->drafts = xreallocarray(NULL, b->cap, sizeof(*b->drafts));
 	b->device = NONE;
 	return b;
 }
