@@ -175,25 +175,6 @@ static struct snapshot *scope_snapshot(
 
 /* ---- to the process that comes next ---- */
 
-struct states {
-	struct counter_state *at;
-	size_t n, cap;
-};
-
-static void copy_counters(const struct counters *counters, struct states *states)
-{
-	states->n = 0;
-	for (size_t i = 0; i < counters->n_slots; i++) {
-		struct counter_state state;
-
-		if (!counters_state(counters, i, &state))
-			continue;
-		states->at =
-			xgrow(states->at, states->n, &states->cap, sizeof(*states->at));
-		states->at[states->n++] = state;
-	}
-}
-
 static void write_sizes(struct checkpoint_writer *w, struct sizes *sizes)
 {
 	_cleanup_free_ struct past_size *all = NULL;
@@ -207,21 +188,18 @@ static size_t checkpoint_locked(struct board *board, const struct view *view,
 	const struct roster *roster, void *buf, size_t size, size_t *ret_needed)
 {
 	assert_locked(&board->lock);
-	struct states states = { 0 };
 	struct checkpoint_writer *w = checkpoint_writer_new(buf, size, board->plan, view);
 
 	write_sizes(w, board->sizes);
-	copy_counters(&board->host.counters, &states);
-	checkpoint_writer_add(w, view->host, NULL, states.at, states.n);
+	checkpoint_writer_add(w, view->host, NULL, &board->host.counters);
 	for (size_t i = 0; i < view->n_vms; i++) {
 		struct run *run = roster_find(roster, &view->vms[i]->vm.uuid);
 
 		if (!run || !run_is(run, &view->vms[i]->vm))
 			continue;
-		copy_counters(&scope_of_locked(board, run)->counters, &states);
-		checkpoint_writer_add(w, view->vms[i], run, states.at, states.n);
+		checkpoint_writer_add(
+			w, view->vms[i], run, &scope_of_locked(board, run)->counters);
 	}
-	free(states.at);
 	return checkpoint_writer_finish(w, ret_needed);
 }
 

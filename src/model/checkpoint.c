@@ -33,6 +33,12 @@ struct loader {
 	uint32_t n_specs;
 	uint32_t *slots; /* of the plan, for each of the checkpoint's; NO_SLOT: none */
 	int64_t real_ns, mono_ns;
+
+	/* of the scope that is loaded */
+	const char *device; /* the last one; NULL: none yet */
+	int64_t times[CHECKPOINT_TIMES];
+	size_t n_times; /* that came */
+	struct device_hash device_hash;
 };
 
 /* ---- bytes ---- */
@@ -108,6 +114,9 @@ static int64_t past_mono(struct loader *ld, int64_t ns)
 
 struct draft {
 	struct checkpoint_metric head;
+	int64_t changed_ns;
+	uint64_t number;
+	bool available;
 	const char *index, *device, *name, *unit;
 	struct value value;
 };
@@ -124,12 +133,57 @@ static bool read_number(struct draft *d, enum metric_type type)
 			? METRIC_INT64
 			: METRIC_UINT64 };
 
-	v.u = d->head.value;
+	v.u = d->number;
 	if (is_real(type)) {
 		v.type = METRIC_REAL64;
-		memcpy(&v.real, &d->head.value, sizeof(v.real));
+		memcpy(&v.real, &d->number, sizeof(v.real));
 	}
 	return value_cast(&v, type, &d->value) == 0;
+}
+
+/* True if those flags can be together, and belong to that type. */
+static bool can_be(unsigned flags, enum metric_type type)
+{
+	bool number = flags & HAS_NUMBER, text = flags & HAS_TEXT;
+
+	if (flags > METRIC_FLAGS || (number && text) ||
+		(flags & IS_ABSENT && (number || text)))
+		return false;
+	if ((number && type == METRIC_STRING) || (text && type != METRIC_STRING))
+		return false;
+	if ((flags & HAS_UNIT && !(flags & HAS_NAME)) ||
+		(flags & HAS_NAME && flags & HAS_INDEX))
+		return false;
+	return !(flags & IS_REACHED && !number) &&
+		!(flags & HAS_DEVICE && flags & SAME_DEVICE);
+}
+
+static int64_t take_time(struct loader *ld, const struct checkpoint_metric *head)
+{
+	int64_t ns = 0;
+
+	if (head->flags & HAS_TIME) {
+		take(ld, &ns, sizeof(ns));
+		need(ld, !head->time);
+		ns = past_real(ld, ns);
+		ld->times[ld->n_times++ % CHECKPOINT_TIMES] = ns;
+		return ns;
+	}
+	if (!need(ld, head->time < CHECKPOINT_TIMES && head->time < ld->n_times))
+		return 0;
+	return ld->times[head->time];
+}
+
+static const char *take_device(struct loader *ld, unsigned flags)
+{
+	const char *device =
+		take_text(ld, flags & HAS_DEVICE, LIMIT_CHECKPOINT_TEXT_BYTES);
+
+	if (flags & SAME_DEVICE && need(ld, ld->device))
+		return ld->device;
+	if (device)
+		ld->device = device;
+	return device;
 }
 
 /* Reads one and checks all of it that does not depend on its spec. */
@@ -138,30 +192,27 @@ static bool take_metric(struct loader *ld, struct draft *d)
 	*d = (struct draft){ 0 };
 	take(ld, &d->head, sizeof(d->head));
 	unsigned flags = d->head.flags;
-	bool available = flags & IS_AVAILABLE, absent = flags & IS_ABSENT;
-	bool text = available && d->head.type == METRIC_STRING;
+	bool text = flags & HAS_TEXT, number = flags & HAS_NUMBER;
 
-	if (!need(ld, flags <= METRIC_FLAGS && d->head.type < METRIC_TYPE_COUNT) ||
-		!need(ld, d->head.slot < ld->n_specs && !(absent && available)) ||
-		!need(ld, text == !!(flags & HAS_TEXT)) ||
-		!need(ld, (available && !text) || !d->head.value) ||
-		!need(ld, !(flags & HAS_UNIT) || flags & HAS_NAME) ||
-		!need(ld, !(flags & HAS_NAME) || !(flags & HAS_INDEX)))
+	if (!need(ld, d->head.slot < ld->n_specs && d->head.type < METRIC_TYPE_COUNT) ||
+		!need(ld, can_be(flags, (enum metric_type)d->head.type)))
 		return false;
+	d->available = text || number;
+	d->changed_ns = take_time(ld, &d->head);
+	if (number)
+		take(ld, &d->number, sizeof(d->number));
 	d->index = take_text(ld, flags & HAS_INDEX, LIMIT_NAME_BYTES);
-	d->device = take_text(ld, flags & HAS_DEVICE, LIMIT_CHECKPOINT_TEXT_BYTES);
+	d->device = take_device(ld, flags);
 	d->name = take_text(ld, flags & HAS_NAME, LIMIT_NAME_BYTES);
 	d->unit = take_text(ld, flags & HAS_UNIT, LIMIT_CHECKPOINT_TEXT_BYTES);
 	const char *s = take_text(ld, text, LIMIT_CHECKPOINT_TEXT_BYTES);
 
 	need(ld, !d->index || *d->index);
 	need(ld, !d->name || *d->name);
-	d->head.changed_ns = past_real(ld, d->head.changed_ns);
 	if (text && s)
 		d->value = value_string(s);
 	return !ld->bad &&
-		(!available || text ||
-			need(ld, read_number(d, (enum metric_type)d->head.type)));
+		(!number || need(ld, read_number(d, (enum metric_type)d->head.type)));
 }
 
 static bool same_text(const char *a, const char *b)
@@ -174,7 +225,7 @@ static bool has_variable(const struct metric_spec *spec, const struct draft *d)
 	for (size_t i = 0; i < spec->n_variables; i++)
 		if (!strcmp(spec->variables[i].name, d->name) &&
 			same_text(spec->variables[i].unit, d->unit) &&
-			(uint16_t)spec->variables[i].type == d->head.type)
+			(uint8_t)spec->variables[i].type == d->head.type)
 			return true;
 	return false;
 }
@@ -189,16 +240,16 @@ static bool fits_spec(const struct metric_spec *spec, const struct draft *d, boo
 	if ((spec->context == CONTEXT_HOST) != host)
 		return false;
 	if (d->head.flags & IS_ABSENT)
-		return !d->name && !d->index && !d->head.value;
+		return !d->name && !d->index;
 	if (own != !!d->name || many != !!d->index)
 		return false;
 	return spec->kind == SPEC_XML ||
-		(own ? has_variable(spec, d) : (uint16_t)spec->type == d->head.type);
+		(own ? has_variable(spec, d) : (uint8_t)spec->type == d->head.type);
 }
 
 static void add(struct metric_list_builder *b, uint32_t slot, const struct draft *d)
 {
-	const struct value *value = d->head.flags & IS_AVAILABLE ? &d->value : NULL;
+	const struct value *value = d->available ? &d->value : NULL;
 
 	metric_list_builder_set_device(b, d->device);
 	if (d->head.flags & IS_ABSENT)
@@ -208,14 +259,27 @@ static void add(struct metric_list_builder *b, uint32_t slot, const struct draft
 			b, slot, d->name, d->unit, (enum metric_type)d->head.type, value);
 	else
 		metric_list_builder_add(b, slot, d->index, value);
-	metric_list_builder_set_changed(b, d->head.changed_ns);
+	metric_list_builder_set_changed(b, d->changed_ns);
+}
+
+/* What a metric that was added stands for. */
+static void add_counter(struct loader *ld, uint32_t slot, const struct draft *d,
+	struct counters *counters)
+{
+	struct counter_state state = { .reached = d->number };
+
+	if (!(d->head.flags & IS_REACHED))
+		return;
+	state.key = counters_key(
+		spec_label(ld->plan->specs, slot, d->index), d->device, &ld->device_hash);
+	need(ld, counters_restore(counters, &state) == 0);
 }
 
 /* ---- the metrics of a scope ---- */
 
 /* A list of what the plan still has; NULL: nothing. */
-static struct metric_list *load_metrics(
-	struct loader *ld, const struct checkpoint_head *head, bool host)
+static struct metric_list *load_metrics(struct loader *ld,
+	const struct checkpoint_head *head, bool host, struct counters *counters)
 {
 	int64_t time_ns = past_real(ld, head->time_ns);
 	struct draft d;
@@ -227,8 +291,11 @@ static struct metric_list *load_metrics(
 	for (size_t i = 0; i < head->n_metrics && take_metric(ld, &d); i++) {
 		uint32_t slot = ld->slots[d.head.slot];
 
-		if (slot != NO_SLOT && fits_spec(&ld->plan->specs->specs[slot], &d, host))
-			add(b, slot, &d);
+		if (slot == NO_SLOT ||
+			!fits_spec(&ld->plan->specs->specs[slot], &d, host))
+			continue;
+		add(b, slot, &d);
+		add_counter(ld, slot, &d, counters);
 	}
 	if (ld->bad || !metric_list_builder_count(b)) {
 		metric_list_builder_free(b);
@@ -283,7 +350,10 @@ static void load_scope(struct loader *ld, struct checkpoint_scope *ret, bool hos
 	ret->updated_mono_ns = past_mono(ld, head.updated_mono_ns);
 	if (ld->bad)
 		return;
-	ret->list = load_metrics(ld, &head, host);
+	ld->device = NULL;
+	ld->n_times = 0;
+	ld->device_hash = (struct device_hash){ 0 };
+	ret->list = load_metrics(ld, &head, host, &ret->counters);
 	load_counters(ld, &head, &ret->counters);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The last snapshots of host and VMs in a flat form, so that a process that replaces this
- * one shows at once what was shown before.  Writing copies a few dozen bytes for each metric
+ * one shows at once what was shown before.  Writing copies about twenty bytes for each metric
  * and formats nothing.  Loading believes nothing: the bytes may come from a process that went
  * bad, or from another build.  No I/O, no locks; any thread.
  *
@@ -10,8 +10,8 @@
  *
  *	header, the fingerprint of each spec, the sizes of disks, the host, the VMs
  *	the host or a VM: what is known of its run (a VM alone, with its name), the scope's
- *		head, its metrics, its counters, those that never fell first
- *	a metric: head, and as its flags say index, device, name, unit, text
+ *		head, its metrics, its other counters, those that never fell first
+ *	a metric: head, and as its flags say time, number, index, device, name, unit, text
  *
  * The header is that of any version: magic, version, size.
  */
@@ -46,10 +46,10 @@ void checkpoint_writer_add_sizes(
 
 /*
  * The host first, with NULL for @run, then each VM in any order.
- * @counters: all of the scope's that are to go on.
+ * @counters: the scope's, all of which are to go on; NULL: none.
  */
 void checkpoint_writer_add(struct checkpoint_writer *w, const struct snapshot *snapshot,
-	const struct run *run, const struct counter_state *counters, size_t n_counters);
+	const struct run *run, const struct counters *counters);
 
 /*
  * Return: how long the checkpoint is, which is complete or has the first VMs that there was

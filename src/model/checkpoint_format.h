@@ -8,6 +8,8 @@
 #include <assert.h>
 #include <stdint.h>
 
+#include "util/limits.h"
+
 #define CHECKPOINT_MAGIC UINT64_C(0x7470636474736f68) /* "hostdcpt" */
 #define CHECKPOINT_VERSION 2u
 
@@ -45,25 +47,35 @@ struct checkpoint_head {
 };
 static_assert(sizeof(struct checkpoint_head) == 48, "no padding");
 
-/* Strings follow in this order. */
+/* What follows a metric does so in this order: 64 bits each, then strings. */
 enum {
-	HAS_INDEX = 1u << 0,
-	HAS_DEVICE = 1u << 1,
-	HAS_NAME = 1u << 2, /* its own */
-	HAS_UNIT = 1u << 3, /* with a name of its own */
-	HAS_TEXT = 1u << 4, /* the value */
-	IS_AVAILABLE = 1u << 5,
-	IS_ABSENT = 1u << 6,
-	METRIC_FLAGS = (1u << 7) - 1,
+	HAS_TIME = 1u << 0,   /* since when it has its value, a new one of the scope's */
+	HAS_NUMBER = 1u << 1, /* the value; a real's bits */
+	HAS_INDEX = 1u << 2,
+	HAS_DEVICE = 1u << 3,
+	HAS_NAME = 1u << 4, /* its own */
+	HAS_UNIT = 1u << 5, /* with a name of its own */
+	HAS_TEXT = 1u << 6, /* the value */
+	IS_ABSENT = 1u << 7,
+	SAME_DEVICE = 1u << 8, /* as the one before it that has one */
+	IS_REACHED = 1u << 9,  /* its counter has reached that number, and never fell */
+	METRIC_FLAGS = (1u << 10) - 1,
 };
 
+/*
+ * Most values of a scope are of a few times.  Each takes the next place when it comes, after
+ * the last one the first again; whoever has no time of his own names the place.
+ */
+#define CHECKPOINT_TIMES 16u
+
 struct checkpoint_metric {
-	uint32_t slot; /* in the header's specs */
-	uint16_t type, flags;
-	int64_t changed_ns;
-	uint64_t value; /* a real's bits; 0 without one, and of a text */
+	uint16_t slot; /* in the header's specs */
+	uint16_t flags;
+	uint8_t type;
+	uint8_t time; /* the place; 0 with HAS_TIME */
 };
-static_assert(sizeof(struct checkpoint_metric) == 24, "no padding");
+static_assert(sizeof(struct checkpoint_metric) == 6, "no padding");
+static_assert(LIMIT_CONF_METRICS <= UINT16_MAX + 1u, "each has a slot");
 
 struct checkpoint_counter {
 	uint64_t key, reached;

@@ -24,6 +24,15 @@ struct checkpoint_writer {
 	const struct plan *plan;
 	struct checkpoint_header header;
 	bool *seen; /* slots that the scope has */
+
+	/* of the scope that is written */
+	const struct counters *counters; /* NULL: none */
+	bool *told;                      /* slots of counters that a metric stands for */
+	size_t n_told;                   /* how many there is room for */
+	struct device_hash device_hash;
+	const char *device; /* the last one; NULL: none yet */
+	int64_t times[CHECKPOINT_TIMES];
+	size_t n_times; /* that came */
 };
 
 static void put(struct checkpoint_writer *w, const void *data, size_t n)
@@ -92,6 +101,14 @@ static bool fits(const char *s, size_t max)
 	return !len || (len <= max && utf8_valid(s, len));
 }
 
+/* It is written with its name, which its spec does not know. */
+static bool is_own(const struct metric *m)
+{
+	enum spec_kind kind = m->label->spec->kind;
+
+	return !m->absent && (kind == SPEC_GROUP || kind == SPEC_XML);
+}
+
 /*
  * What a snapshot says of itself is made anew; what would be refused (too long, not UTF-8) is
  * left out, so that nothing else is refused with it.
@@ -102,44 +119,85 @@ static bool is_kept(const struct metric *m)
 
 	if (e && e->collector == COLLECTOR_SNAPSHOT)
 		return false;
+	if (is_own(m) &&
+		(!fits(m->label->name, LIMIT_NAME_BYTES) ||
+			!fits(m->label->unit, LIMIT_CHECKPOINT_TEXT_BYTES)))
+		return false;
 	return fits(m->label->index, LIMIT_NAME_BYTES) &&
-		fits(m->label->name, LIMIT_NAME_BYTES) &&
-		fits(m->label->unit, LIMIT_CHECKPOINT_TEXT_BYTES) &&
 		fits(m->device, LIMIT_CHECKPOINT_TEXT_BYTES) &&
 		(!m->available || m->value.type != METRIC_STRING ||
 			fits(m->value.s, LIMIT_CHECKPOINT_TEXT_BYTES));
 }
 
-static uint64_t value_bits(const struct metric *m)
+static uint64_t number_bits(const struct metric *m)
 {
-	uint64_t bits = 0;
+	uint64_t bits = m->value.u;
 
-	if (!m->available || m->value.type == METRIC_STRING)
-		return 0;
 	if (m->value.type == METRIC_REAL32 || m->value.type == METRIC_REAL64)
 		memcpy(&bits, &m->value.real, sizeof(bits));
-	else
-		bits = m->value.u;
 	return bits;
+}
+
+/* True if the number says all that is known of its counter, which need not be written then. */
+static bool is_reached(struct checkpoint_writer *w, const struct metric *m)
+{
+	const struct catalogue_entry *e = m->label->spec->entry;
+	struct counter_state state;
+
+	if (!w->counters || !e || e->kind != KIND_COUNTER)
+		return false;
+	size_t i = counters_find(
+		w->counters, counters_key(m->label, m->device, &w->device_hash));
+
+	if (i == SIZE_MAX || w->told[i] || !counters_state(w->counters, i, &state) ||
+		state.fell || state.reached != number_bits(m))
+		return false;
+	w->told[i] = true;
+	return true;
+}
+
+/* Return: the time's place; CHECKPOINT_TIMES: it is new, and has the next one from now on. */
+static size_t place_of_time(struct checkpoint_writer *w, int64_t ns)
+{
+	for (size_t i = 0; i < w->n_times && i < CHECKPOINT_TIMES; i++)
+		if (w->times[i] == ns)
+			return i;
+	w->times[w->n_times++ % CHECKPOINT_TIMES] = ns;
+	return CHECKPOINT_TIMES;
+}
+
+static unsigned device_flags(struct checkpoint_writer *w, const char *device)
+{
+	if (!device)
+		return 0;
+	bool same = w->device && (device == w->device || !strcmp(device, w->device));
+
+	w->device = device;
+	return same ? SAME_DEVICE : HAS_DEVICE;
 }
 
 static void put_metric(struct checkpoint_writer *w, const struct metric *m)
 {
 	const struct metric_label *label = m->label;
-	bool own = !m->absent &&
-		(label->spec->kind == SPEC_GROUP || label->spec->kind == SPEC_XML);
-	bool text = m->available && m->value.type == METRIC_STRING;
+	bool own = is_own(m), text = m->available && m->value.type == METRIC_STRING;
+	bool number = m->available && !text;
+	size_t time = place_of_time(w, m->changed_ns);
 	unsigned flags = (m->absent ? IS_ABSENT : 0u) | (own ? HAS_NAME : 0u) |
-		(m->available ? IS_AVAILABLE : 0u) | (text ? HAS_TEXT : 0u) |
-		(own && label->unit ? HAS_UNIT : 0u) | (m->device ? HAS_DEVICE : 0u) |
-		(!own && label->index ? HAS_INDEX : 0u);
-	struct checkpoint_metric head = { .slot = label->slot,
-		.type = (uint16_t)m->value.type,
+		(number ? HAS_NUMBER : 0u) | (text ? HAS_TEXT : 0u) |
+		(own && label->unit ? HAS_UNIT : 0u) | device_flags(w, m->device) |
+		(!own && label->index ? HAS_INDEX : 0u) |
+		(time == CHECKPOINT_TIMES ? HAS_TIME : 0u) |
+		(number && is_reached(w, m) ? IS_REACHED : 0u);
+	struct checkpoint_metric head = { .slot = (uint16_t)label->slot,
 		.flags = (uint16_t)flags,
-		.changed_ns = m->changed_ns,
-		.value = value_bits(m) };
+		.type = (uint8_t)m->value.type,
+		.time = flags & HAS_TIME ? 0 : (uint8_t)time };
 
 	put(w, &head, sizeof(head));
+	if (flags & HAS_TIME)
+		put(w, &m->changed_ns, sizeof(m->changed_ns));
+	if (flags & HAS_NUMBER)
+		put(w, &(uint64_t){ number_bits(m) }, sizeof(uint64_t));
 	if (flags & HAS_INDEX)
 		put_string(w, label->index);
 	if (flags & HAS_DEVICE)
@@ -185,42 +243,44 @@ static uint32_t put_metrics(struct checkpoint_writer *w, const struct snapshot *
 	return put_absent(w, s, n);
 }
 
-/* ---- counters ---- */
+/* ---- counters that no metric stands for ---- */
 
-static uint32_t put_counters(
-	struct checkpoint_writer *w, const struct counter_state *counters, size_t n)
+/* The next one from slot *@at on, which moves behind it. */
+static bool next_counter(const struct checkpoint_writer *w, size_t *at, bool fell,
+	struct counter_state *ret)
 {
-	uint32_t n_put = 0;
+	for (size_t n = w->counters ? w->counters->n_slots : 0; *at < n;) {
+		size_t i = (*at)++;
 
-	for (size_t i = 0; i < n; i++) {
-		if (counters[i].fell)
-			continue;
-		put(w,
-			&(struct checkpoint_counter){
-				counters[i].key, counters[i].reached },
-			sizeof(struct checkpoint_counter));
-		n_put++;
+		if (!w->told[i] && counters_state(w->counters, i, ret) &&
+			ret->fell == fell)
+			return true;
 	}
-	return n_put;
+	return false;
 }
 
-static uint32_t put_fallen(
-	struct checkpoint_writer *w, const struct counter_state *counters, size_t n)
+static uint32_t put_counters(struct checkpoint_writer *w)
 {
-	uint32_t n_put = 0;
+	struct counter_state c;
+	uint32_t n = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		const struct counter_state *c = &counters[i];
+	for (size_t at = 0; next_counter(w, &at, false, &c); n++)
+		put(w, &(struct checkpoint_counter){ c.key, c.reached },
+			sizeof(struct checkpoint_counter));
+	return n;
+}
 
-		if (!c->fell)
-			continue;
+static uint32_t put_fallen(struct checkpoint_writer *w)
+{
+	struct counter_state c;
+	uint32_t n = 0;
+
+	for (size_t at = 0; next_counter(w, &at, true, &c); n++)
 		put(w,
-			&(struct checkpoint_fallen){ c->key, c->reached, c->n_falls,
-				c->low, c->base, c->floor },
+			&(struct checkpoint_fallen){
+				c.key, c.reached, c.n_falls, c.low, c.base, c.floor },
 			sizeof(struct checkpoint_fallen));
-		n_put++;
-	}
-	return n_put;
+	return n;
 }
 
 /* ---- scopes ---- */
@@ -251,8 +311,24 @@ static void put_vm(struct checkpoint_writer *w, const struct run *run)
 	put_string(w, run->ident.name);
 }
 
+static void begin_scope(struct checkpoint_writer *w, const struct counters *counters)
+{
+	size_t n = counters ? counters->n_slots : 0;
+
+	if (n > w->n_told) {
+		w->told = xreallocarray(w->told, n, sizeof(*w->told));
+		w->n_told = n;
+	}
+	if (n)
+		memset(w->told, 0, n * sizeof(*w->told));
+	w->counters = counters;
+	w->device_hash = (struct device_hash){ 0 };
+	w->device = NULL;
+	w->n_times = 0;
+}
+
 void checkpoint_writer_add(struct checkpoint_writer *w, const struct snapshot *s,
-	const struct run *run, const struct counter_state *counters, size_t n_counters)
+	const struct run *run, const struct counters *counters)
 {
 	struct checkpoint_head head = { .shape = s->shape,
 		.shape_ns = s->shape_ns,
@@ -265,10 +341,11 @@ void checkpoint_writer_add(struct checkpoint_writer *w, const struct snapshot *s
 		put_vm(w, run);
 	size_t at = w->at;
 
+	begin_scope(w, counters);
 	put(w, &head, sizeof(head));
 	head.n_metrics = put_metrics(w, s);
-	head.n_counters = put_counters(w, counters, n_counters);
-	head.n_fallen = put_fallen(w, counters, n_counters);
+	head.n_counters = put_counters(w);
+	head.n_fallen = put_fallen(w);
 	put_again(w, at, &head, sizeof(head));
 	if (w->full)
 		return;
@@ -285,6 +362,7 @@ size_t checkpoint_writer_finish(struct checkpoint_writer *w, size_t *ret_needed)
 		memcpy(w->buf, &w->header, sizeof(w->header));
 	}
 	*ret_needed = w->at;
+	free(w->told);
 	free(w->seen);
 	free(w);
 	return kept;

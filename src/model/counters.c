@@ -158,29 +158,33 @@ static bool is_real(const struct metric *m)
 	return m->value.type == METRIC_REAL32 || m->value.type == METRIC_REAL64;
 }
 
-/* A name's hash; a list has each device's name but once, and often that of one alone. */
-struct device_hash {
-	const char *device;
-	uint64_t hash;
-};
-
-/* Devices have other numbers when one is plugged before them, but keep their names. */
-static uint64_t key_of(const struct metric *m, struct device_hash *last)
+/*
+ * Devices have other numbers when one is plugged before them, but keep their names.  A list has
+ * each device's name but once, and often that of one alone.
+ */
+uint64_t counters_key(
+	const struct metric_label *label, const char *device, struct device_hash *last)
 {
-	if (!m->device)
-		return m->label->series;
-	if (m->device != last->device)
-		*last = (struct device_hash){ m->device,
-			siphash24(m->device, strlen(m->device)) };
-	uint64_t key = m->label->family ^ last->hash; /* a hash, too */
+	if (!device)
+		return label->series;
+	if (device != last->device)
+		*last = (struct device_hash){ device, siphash24(device, strlen(device)) };
+	uint64_t key = label->family ^ last->hash; /* a hash, too */
 
 	return key ? key : 1;
+}
+
+size_t counters_find(const struct counters *counters, uint64_t key)
+{
+	const struct series *s = counters->n ? slot_of(counters, key) : NULL;
+
+	return s && s->key ? (size_t)(s - counters->at) : SIZE_MAX;
 }
 
 static void settle(struct counters *counters, struct metric *m, struct device_hash *last)
 {
 	bool real = is_real(m);
-	struct series *s = find(counters, key_of(m, last));
+	struct series *s = find(counters, counters_key(m->label, m->device, last));
 
 	if (!s)
 		return;

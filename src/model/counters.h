@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct metric_label;
 struct metric_list;
 struct series;
 
@@ -31,9 +32,22 @@ void counters_done(struct counters *counters);
 /* Changes @list, which nobody else has seen yet. */
 void counters_settle(struct counters *counters, struct metric_list *list);
 
+/* What is known of the device of the metric before; all zero at first. */
+struct device_hash {
+	const char *device;
+	uint64_t hash;
+};
+
+/* What a metric counts; the same in every process.  Its device stays while @last is used. */
+uint64_t counters_key(
+	const struct metric_label *label, const char *device, struct device_hash *last);
+
+/* The slot of what has @key, SIZE_MAX: none. */
+size_t counters_find(const struct counters *counters, uint64_t key);
+
 /* A counter that goes on in another process; numbers as they lie in memory. */
 struct counter_state {
-	uint64_t key;     /* the same in every process; never 0 */
+	uint64_t key;     /* counters_key(); never 0 */
 	uint64_t reached; /* the most that was told */
 	/* of one that fell */
 	bool fell;

@@ -20,12 +20,13 @@ static struct snapshot *publish(const struct vm_ident *vm, struct checkpoint_sco
 	return snapshot_new(vm, 1, &scope->list, 1, scope->updated_mono_ns);
 }
 
-static void add_again(
-	struct checkpoint_writer *w, const struct snapshot *s, const struct vm_ident *vm)
+static void add_again(struct checkpoint_writer *w, const struct snapshot *s,
+	const struct checkpoint_scope *scope)
 {
-	_cleanup_run_ struct run *run = vm ? run_new(vm, HYPERVISOR_QEMU) : NULL;
+	_cleanup_run_ struct run *run =
+		s->is_host ? NULL : run_new(&s->vm, HYPERVISOR_QEMU);
 
-	checkpoint_writer_add(w, s, run, NULL, 0);
+	checkpoint_writer_add(w, s, run, &scope->counters);
 }
 
 /* They are taken over, and written as they were. */
@@ -44,7 +45,16 @@ static void add_sizes_again(struct checkpoint_writer *w, const struct checkpoint
 	sizes_done(&sizes);
 }
 
-/* All that was taken in, as views show it; refers to nothing of @cp. */
+static const struct checkpoint_scope *scope_of(
+	const struct checkpoint *cp, const struct snapshot *vm)
+{
+	for (size_t i = 0; i < cp->n_vms; i++)
+		if (uuid_compare(&cp->vms[i].ident.uuid, &vm->vm.uuid) == 0)
+			return &cp->vms[i];
+	abort();
+}
+
+/* All that was taken in, as views show it. */
 static void use(struct checkpoint *cp, const struct plan *plan)
 {
 	static uint8_t buf[1u << 16];
@@ -61,9 +71,9 @@ static void use(struct checkpoint *cp, const struct plan *plan)
 	size_t needed = 0;
 
 	add_sizes_again(w, cp);
-	add_again(w, view->host, NULL);
+	add_again(w, view->host, &cp->host);
 	for (size_t i = 0; i < view->n_vms; i++)
-		add_again(w, view->vms[i], &view->vms[i]->vm);
+		add_again(w, view->vms[i], scope_of(cp, view->vms[i]));
 	size_t size = checkpoint_writer_finish(w, &needed);
 
 	if (size > needed || (needed <= sizeof(buf) && size != needed))
