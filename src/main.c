@@ -19,6 +19,8 @@
 #include "keeper/manager.h"
 #include "keeper/mount.h"
 #include "keeper/place.h"
+#include "keeper/state.h"
+#include "keeper/upgrade.h"
 #include "options.h"
 #include "util/cleanup.h"
 #include "util/fileio.h"
@@ -291,71 +293,164 @@ static int mount_only(const struct options *o)
 	return EXIT_FAILURE;
 }
 
-/* @warnings: about the configuration; standard error has them already. */
-static int run(const struct options *o, struct conf *conf, const char *warnings)
-{
+/* What the daemon is started with. */
+struct daemon {
 	struct disk_access access;
-	struct worker_params worker = { .disk_access = &access,
+	struct worker_params worker;
+	struct keeper_params keeper;
+	char *mount;
+};
+
+static void daemon_done(struct daemon *d)
+{
+	free(d->mount);
+}
+
+/*
+ * @conf: NULL: it is of no use.  @state: what we go on with, NULL: nothing.
+ * Return: 0, or the exit status after saying what is wrong.
+ */
+static int prepare(const struct options *o, struct conf *conf,
+	const struct keeper_state *state, struct daemon *d)
+{
+	if (!conf)
+		return EXIT_FAILURE;
+	d->worker = (struct worker_params){ .disk_access = &d->access,
 		.config_file = o->config_file,
 		.user_is_for_all = o->user != NULL,
 		.uri = o->uri ? o->uri : default_uri(),
 		.connect = o->uri,
 		.conf = conf };
-	struct keeper_params keeper = { .pid_file = o->pid_file,
+	d->keeper = (struct keeper_params){ .pid_file = o->pid_file,
 		.worker = run_worker,
-		.ctx = &worker,
-		.fuse_fd = manager_stored_fuse(),
+		.ctx = &d->worker,
+		.fuse_fd = state ? -1 : manager_stored_fuse(),
+		.state = state,
 		.link = conf_has_shared_disk(conf) ? conf->disk_path : NULL };
-
-	if (worker.uri && !action_uri_valid(worker.uri)) {
-		fprintf(stderr, "vhostmd: --connect: '%s' is no URI\n", worker.uri);
+	if (d->worker.uri && !action_uri_valid(d->worker.uri)) {
+		fprintf(stderr, "vhostmd: --connect: '%s' is no URI\n", d->worker.uri);
 		return EXIT_USAGE;
 	}
-	if (geteuid() != 0 && keeper.fuse_fd < 0) {
+	if (geteuid() != 0 && d->keeper.fuse_fd < 0 && !state) {
 		fprintf(stderr,
 			"vhostmd: must be started as root, to mount %s; --user USER "
 			"drops root's rights then\n",
 			o->mount);
 		return EXIT_FAILURE;
 	}
-	log_init(o->verbose, false);
+	log_init(o->verbose, state && !o->foreground);
 	umask(022); /* directories that we make are for QEMU, too */
-
-	_cleanup_free_ char *mount = canonical_mount(o->mount);
-
-	if (!find_user(o->user, &worker.user, &keeper.worker_uid) || !mount)
+	d->mount = canonical_mount(o->mount);
+	if (!find_user(o->user, &d->worker.user, &d->keeper.worker_uid) || !d->mount)
 		return EXIT_FAILURE;
-	find_disk_access(&access);
-	worker.mount = keeper.mount = mount;
-	struct keeper *k = keeper_open(&keeper);
+	find_disk_access(&d->access);
+	d->worker.mount = d->keeper.mount = d->mount;
+	return 0;
+}
+
+/* @warnings: about the configuration; standard error has them already. */
+static int run(const struct options *o, struct conf *conf, const char *warnings,
+	const struct keeper_state *state, const char *program)
+{
+	_cleanup_(daemon_done) struct daemon d = { 0 };
+	_cleanup_free_ char **words = options_words(o);
+	int status = prepare(o, conf, state, &d);
+	struct keeper *k = NULL;
 	int ready_fd = -1;
 
-	if (!k)
-		return EXIT_FAILURE;
-	warn_of_root(worker.user);
-	if (!o->foreground) {
+	d.keeper.program = program;
+	d.keeper.words = words;
+	if (status == 0)
+		k = keeper_open(&d.keeper);
+	if (!k) {
+		if (state)
+			upgrade_go_back(state, words);
+		return status ? status : EXIT_FAILURE;
+	}
+	warn_of_root(d.worker.user);
+	if (!o->foreground && !state) {
 		ready_fd = daemonize();
 		log_init(o->verbose, true);
-		warn_of_root(worker.user);
-		log_lines(LOG_LEVEL_WARNING, warnings);
+		warn_of_root(d.worker.user);
 	}
+	if (!o->foreground)
+		log_lines(LOG_LEVEL_WARNING, warnings);
 	return keeper_run(k, ready_fd);
 }
 
-/* Makes files those that were meant, wherever we are by the time of a reload or the end. */
-static int run_anywhere(const struct options *o, struct conf *conf, const char *warnings)
+/*
+ * What the keeper that executed us hands on.  @ret_state: NULL if nobody did.
+ * Return: 0, or -errno after saying what is wrong: we cannot even go back.
+ */
+static int receive(const struct options *o, struct keeper_state *state,
+	const struct keeper_state **ret_state)
 {
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	if (o->state_fd < 0)
+		return 0;
+	log_init(o->verbose, !o->foreground);
+	int r = state_receive(o->state_fd, state, &why);
+
+	if (r < 0)
+		log_error("what was handed on: %s", strbuf_str(&why));
+	else
+		*ret_state = state;
+	return r;
+}
+
+/* Makes files those that were meant, wherever we are by the time of a reload or the end. */
+static int run_anywhere(const struct options *o, const char *name)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf_report report = { .text = &text, .tolerant = true };
 	struct options options = *o;
 	_cleanup_free_ char *config_file = path_absolute(o->config_file);
 	_cleanup_free_ char *pid_file = path_absolute(o->pid_file);
+	_cleanup_free_ char *program = upgrade_program(name);
+	const struct keeper_state *state = NULL;
+	struct keeper_state handed_on;
 
+	if (receive(o, &handed_on, &state) < 0)
+		return EXIT_FAILURE;
+	struct conf *conf = load(o->config_file, &report);
+
+	if (!conf && !state)
+		return EXIT_FAILURE;
 	if (!config_file || !pid_file) {
 		fprintf(stderr, "vhostmd: the working directory: %s\n", strerror(errno));
+		conf_unref(conf);
 		return EXIT_FAILURE;
 	}
 	options.config_file = config_file;
 	options.pid_file = pid_file;
-	return run(&options, conf, warnings);
+	int status = run(&options, conf, strbuf_str(&text), state, program);
+
+	conf_unref(conf);
+	return status;
+}
+
+/* Says on standard error why not.  What is needed to begin is tried, and nothing changed. */
+static int can_take_over(const struct options *o)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	struct conf_report report = { .text = &text, .tolerant = true };
+	_cleanup_(daemon_done) struct daemon d = { 0 };
+	static const struct keeper_state state;
+
+	if (upgrade_can(o->versions, &why) < 0) {
+		fprintf(stderr, "vhostmd: %s\n", strbuf_str(&why));
+		return EXIT_FAILURE;
+	}
+	struct options foreground = *o;
+
+	foreground.foreground = true; /* for who asked, not for syslog */
+	struct conf *conf = load(o->config_file, &report);
+	int status = prepare(&foreground, conf, &state, &d);
+
+	conf_unref(conf);
+	return status;
 }
 
 int main(int argc, char **argv)
@@ -377,17 +472,10 @@ int main(int argc, char **argv)
 		return mount_only(&o);
 	case ACTION_CHECK_CONFIG:
 		return check_config(o.config_file, o.user);
+	case ACTION_CAN_TAKE_OVER:
+		return can_take_over(&o);
 	case ACTION_RUN:
 		break;
 	}
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	struct conf_report report = { .text = &text, .tolerant = true };
-	struct conf *conf = load(o.config_file, &report);
-
-	if (!conf)
-		return EXIT_FAILURE;
-	int status = run_anywhere(&o, conf, strbuf_str(&text));
-
-	conf_unref(conf);
-	return status;
+	return run_anywhere(&o, argv[0]);
 }

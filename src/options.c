@@ -4,10 +4,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "util/mem.h"
+#include "util/parse.h"
 
 enum option_id {
 	OPTION_VERBOSE,
@@ -22,14 +25,16 @@ enum option_id {
 	OPTION_LIST,
 	OPTION_VERSION,
 	OPTION_HELP,
+	OPTION_CAN_TAKE_OVER,
+	OPTION_TAKE_OVER,
 	OPTION_COUNT,
 };
 
 static const struct {
 	char letter; /* 0: none */
 	const char *name;
-	const char *arg; /* NULL: none; "[=WORD]": optional */
-	const char *help;
+	const char *arg;  /* NULL: none; "[=WORD]": optional */
+	const char *help; /* NULL: nobody is to use it but vhostmd itself */
 } table[] = {
 	[OPTION_VERBOSE] = { 'v', "verbose", NULL, "log more" },
 	[OPTION_FOREGROUND] = { 'd', "no-daemonize", NULL,
@@ -52,6 +57,8 @@ static const struct {
 		"list the native sources of metrics" },
 	[OPTION_VERSION] = { 0, "version", NULL, "print the version" },
 	[OPTION_HELP] = { 'h', "help", NULL, "print this" },
+	[OPTION_CAN_TAKE_OVER] = { 0, "can-take-over", "VERSIONS", NULL },
+	[OPTION_TAKE_OVER] = { 0, "take-over", "FD", NULL },
 };
 static_assert(ARRAY_LEN(table) == OPTION_COUNT, "a line for each option");
 
@@ -65,6 +72,8 @@ void options_help(void)
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		char left[64];
 
+		if (!table[i].help)
+			continue;
 		snprintf(left, sizeof(left), "%s%c%s --%s%s%s",
 			table[i].letter ? "-" : " ",
 			table[i].letter ? table[i].letter : ' ',
@@ -103,6 +112,18 @@ static void set_list_sources(struct options *o, const char *form, int *r)
 		return;
 	fprintf(stderr, "vhostmd: --list-sources takes nothing or =markdown, not '%s'\n",
 		form);
+	*r = -EINVAL;
+}
+
+static void set_state_fd(struct options *o, int *r)
+{
+	uint64_t fd = 0;
+
+	if (parse_u64(optarg, &fd) == 0 && fd <= INT_MAX) {
+		o->state_fd = (int)fd;
+		return;
+	}
+	fprintf(stderr, "vhostmd: --take-over: '%s' is no descriptor\n", optarg);
 	*r = -EINVAL;
 }
 
@@ -169,6 +190,13 @@ static void set_option(struct options *o, enum option_id id, int *r)
 	case OPTION_HELP:
 		o->action = ACTION_HELP;
 		break;
+	case OPTION_CAN_TAKE_OVER:
+		o->action = ACTION_CAN_TAKE_OVER;
+		o->versions = optarg;
+		break;
+	case OPTION_TAKE_OVER:
+		set_state_fd(o, r);
+		break;
 	case OPTION_COUNT:
 		break;
 	}
@@ -178,7 +206,8 @@ int options_parse(int argc, char **argv, struct options *ret)
 {
 	struct options o = { .config_file = VHOSTMD_CONF_FILE,
 		.pid_file = OPTIONS_DEFAULT_PIDFILE,
-		.mount = OPTIONS_DEFAULT_MOUNT };
+		.mount = OPTIONS_DEFAULT_MOUNT,
+		.state_fd = -1 };
 	struct option longs[OPTION_COUNT + 1];
 	char shorts[2 * OPTION_COUNT + 2];
 	int key = 0, r = 0;
@@ -209,4 +238,36 @@ int options_parse(int argc, char **argv, struct options *ret)
 	else
 		*ret = o;
 	return r;
+}
+
+static void add_word(char **words, const char *word)
+{
+	while (*words)
+		words++;
+	*words = (char *)(uintptr_t)word;
+}
+
+/* @value: NULL: the option is not there. */
+static void add_option(char **words, const char *option, const char *value)
+{
+	if (!value)
+		return;
+	add_word(words, option);
+	add_word(words, value);
+}
+
+char **options_words(const struct options *o)
+{
+	char **words = xcalloc(2 * (size_t)OPTION_COUNT + 1, sizeof(*words));
+
+	if (o->verbose)
+		add_word(words, "--verbose");
+	if (o->foreground)
+		add_word(words, "--no-daemonize");
+	add_option(words, "--config", o->config_file);
+	add_option(words, "--pid-file", o->pid_file);
+	add_option(words, "--user", o->user);
+	add_option(words, "--connect", o->uri);
+	add_option(words, "--mount", o->mount);
+	return words;
 }

@@ -17,6 +17,7 @@ enum options_action {
 	ACTION_LIST_SOURCES,
 	ACTION_CHECK_CONFIG,
 	ACTION_MOUNT_ONLY,
+	ACTION_CAN_TAKE_OVER,
 };
 
 struct options {
@@ -29,10 +30,21 @@ struct options {
 	const char *user; /* NULL: stay */
 	const char *uri;  /* NULL: the hypervisor of this host */
 	const char *mount;
+
+	/* What a keeper says to its successor (keeper/upgrade.h); in no help. */
+	const char *versions; /* of what it would hand on; NULL: not said */
+	int state_fd;         /* with what it hands on; -1: there is none */
 };
 
 /* Return: 0, or -EINVAL after saying on standard error what is wrong. */
 int options_parse(int argc, char **argv, struct options *ret);
+
+/*
+ * The command line of who was started with @options, with absolute paths in them, and is to
+ * run as it does now.  Return: words, ended by NULL, without the program's name: the
+ * caller's to free, while @options own what they consist of.
+ */
+char **options_words(const struct options *options);
 
 /* Prints the usage to standard output. */
 void options_help(void);

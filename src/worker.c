@@ -647,8 +647,11 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 		if (w.first)
 			keeper_report_ready(w.keeper_fd);
 	}
-	while (r == 0 && sigwait(&signals, &sig) == 0 && sig == SIGHUP)
-		reload(&w);
+	/* an upgrade is the keeper's business, whoever else is told of it */
+	while (r == 0 && sigwait(&signals, &sig) == 0 &&
+		(sig == SIGHUP || sig == SIGUSR2))
+		if (sig == SIGHUP)
+			reload(&w);
 	if (atomic_load(&w.lost)) {
 		log_error("%s was unmounted or its connection aborted: ending",
 			params->mount);

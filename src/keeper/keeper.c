@@ -25,6 +25,8 @@
 #include "keeper/manager.h"
 #include "keeper/message.h"
 #include "keeper/mount.h"
+#include "keeper/state.h"
+#include "keeper/upgrade.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/lock.h"
@@ -154,6 +156,7 @@ static void become_ready(struct keeper *k)
 	restart_ready(&k->restart, clock_mono_ns());
 	if (k->ready) {
 		log_info("worker %d serves %s", (int)k->worker->pid, k->params->mount);
+		upgrade_served(k);
 		return;
 	}
 	k->ready = true;
@@ -163,6 +166,7 @@ static void become_ready(struct keeper *k)
 	k->ready_fd = -1;
 	notify_manager("READY=1");
 	log_info("serving %s", k->params->mount);
+	upgrade_served(k);
 }
 
 static void on_message(void *ctx, uint32_t events)
@@ -316,7 +320,7 @@ static void reap_adopted(const struct keeper *k)
 	siginfo_t info = { 0 };
 
 	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid &&
-		!is_worker(k, info.si_pid)) {
+		!is_worker(k, info.si_pid) && !upgrade_is_child(k, info.si_pid)) {
 		waitid(P_PID, (id_t)info.si_pid, &info, WEXITED | WNOHANG);
 		info.si_pid = 0;
 	}
@@ -332,6 +336,8 @@ static void on_signal(void *ctx, uint32_t events)
 		return;
 	if (info.ssi_signo == SIGHUP)
 		signal_worker(k, SIGHUP);
+	else if (info.ssi_signo == SIGUSR2)
+		upgrade_ask(k);
 	else if (info.ssi_signo == SIGCHLD)
 		reap_adopted(k);
 	else
@@ -370,6 +376,7 @@ static void worker_over(struct keeper *k, int status)
 {
 	bool killed = (status == 128 + SIGKILL || status == 128 + SIGTERM) &&
 		!k->worker->killed;
+	bool replaced = k->worker->replaced;
 
 	k->worker = NULL;
 	k->worker_status = status;
@@ -380,7 +387,7 @@ static void worker_over(struct keeper *k, int status)
 	/* a first one that fails by itself says what is wrong, and others would meet the same */
 	bool refused = !k->ready && status <= 128;
 
-	if (!k->lost && (status || !k->stopping))
+	if (!k->lost && !replaced && (status || !k->stopping))
 		log_end(status);
 	if (k->stopping || k->lost || refused || device_is_over(k->fuse_fd)) {
 		loop_stop(k->loop);
@@ -389,6 +396,8 @@ static void worker_over(struct keeper *k, int status)
 	int64_t now_ns = clock_mono_ns();
 	int64_t pause_ns = restart_ended(&k->restart, now_ns, !killed);
 
+	if (pause_ns < 0 || k->restart.unserved >= RESTART_CRASHES)
+		upgrade_undo(k);
 	if (pause_ns < 0) {
 		log_error("no worker gets to serve %s: ending", k->params->mount);
 		loop_stop(k->loop);
@@ -458,7 +467,6 @@ static struct worker *add_worker(struct keeper *k, pid_t pid)
 	*w = (struct worker){
 		.next = k->workers, .keeper = k, .pid = pid, .start_ns = clock_mono_ns()
 	};
-	k->n_workers++;
 	k->workers = w;
 	w->thread_fd = (int)syscall(SYS_pidfd_open, pid, PIDFD_OF_THREAD);
 	if (w->thread_fd >= 0)
@@ -466,6 +474,22 @@ static struct worker *add_worker(struct keeper *k, pid_t pid)
 			&w->thread_watch);
 	loop_add_child(k->loop, pid, on_worker_end, w);
 	return w;
+}
+
+/* @socket: to it; taken over; -1: it has no more to ask for. */
+static void begin_with(struct keeper *k, struct worker *w, int socket)
+{
+	k->worker = w;
+	k->socket = socket;
+	watchdog_reset(&k->watchdog);
+	int r = socket < 0
+		? 0
+		: loop_add_fd(k->loop, socket, EPOLLIN, on_message, k, &k->socket_watch);
+
+	if (r < 0) {
+		log_error("the worker cannot be heard: %s", strerror(-r));
+		kill(w->pid, SIGKILL);
+	}
 }
 
 /* Return: 0 or -errno. */
@@ -476,16 +500,26 @@ static int start_worker(struct keeper *k)
 
 	if (pid < 0)
 		return pid;
-	k->worker = add_worker(k, pid);
-	k->socket = sockets[0];
-	watchdog_reset(&k->watchdog);
-	int r = loop_add_fd(k->loop, k->socket, EPOLLIN, on_message, k, &k->socket_watch);
-
-	if (r < 0) {
-		log_error("the worker cannot be heard: %s", strerror(-r));
-		kill(pid, SIGKILL);
-	}
+	begin_with(k, add_worker(k, pid), sockets[0]);
+	k->n_workers++;
 	return 0;
+}
+
+/* Those of the keeper that executed us are our children. */
+static void adopt_workers(struct keeper *k, const struct keeper_state *s)
+{
+	for (uint32_t i = 0; i < s->n_workers; i++) {
+		struct worker *w = add_worker(k, s->workers[i]);
+
+		if (i == 0 && s->serves)
+			begin_with(k, w, s->fds[STATE_FD_SOCKET]);
+		w->replaced = !s->back;
+		if (w->replaced)
+			kill(w->pid, SIGKILL);
+	}
+	if (!k->worker)
+		loop_set_timer(k->loop, k->next_start, clock_mono_ns());
+	on_mounts_changed(k, 0); /* that nobody was told of */
 }
 
 static void on_next_start(void *ctx)
@@ -556,6 +590,7 @@ static int open_loop(struct keeper *k)
 	if (k->mounts_fd >= 0)
 		loop_add_fd(
 			k->loop, k->mounts_fd, EPOLLPRI, on_mounts_changed, k, &watch);
+	upgrade_watch(k);
 	return r;
 }
 
@@ -573,11 +608,14 @@ int keeper_run(struct keeper *k, int ready_fd)
 	int status = EXIT_FAILURE;
 
 	k->ready_fd = ready_fd;
-	pidfile_write(k->pid_fd);
+	if (!k->params->state)
+		pidfile_write(k->pid_fd);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	int r = open_loop(k);
 
-	if (r == 0)
+	if (r == 0 && k->params->state)
+		adopt_workers(k, k->params->state);
+	else if (r == 0)
 		r = start_worker(k);
 	if (r < 0)
 		log_error("the worker cannot be started: %s", strerror(-r));

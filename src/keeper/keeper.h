@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 struct keeper;
+struct keeper_state;
 struct strbuf;
 
 /* What a worker is given; the descriptors are taken over. */
@@ -30,15 +31,22 @@ struct keeper_params {
 	uid_t worker_uid; /* whose links are ours, too */
 	int fuse_fd; /* of what is mounted already, and unmounted by others; taken over; or -1 */
 
+	/* What the keeper executes in its place when it is told to (keeper/upgrade.h). */
+	const char *program;
+	char *const *words; /* its command line, without its name */
+	const struct keeper_state
+		*state; /* of who executed us in its place; NULL: nobody */
+
 	/* The worker's life, of any number of them.  Return: its exit status. */
 	int (*worker)(void *ctx, const struct keeper_parcel *parcel);
 	void *ctx;
 };
 
 /*
- * Takes the pid file and the mount point, and blocks the signals that
- * keeper_run() handles.  @params must outlive the keeper.
- * Return: NULL after logging what is in the way; then nothing is left behind.
+ * Takes the pid file and the mount point, or has them from who was before, and blocks the
+ * signals that keeper_run() handles.  @params must outlive the keeper.
+ * Return: NULL after logging what is in the way; then nothing is left behind, or all that was
+ * there before.
  */
 struct keeper *keeper_open(const struct keeper_params *params);
 

@@ -10,6 +10,8 @@
 #include "keeper/apart.h"
 #include "keeper/message.h"
 #include "keeper/mount.h"
+#include "keeper/state.h"
+#include "keeper/upgrade.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/loop.h"
@@ -50,6 +52,7 @@ void keeper_free(struct keeper *k)
 		close_p(&w->thread_fd);
 		free(w);
 	}
+	upgrade_done(k);
 	free(k->link);
 	free(k->target);
 	free(k);
@@ -134,6 +137,19 @@ static int make_handover(struct keeper *k)
 	return -ENOMEM;
 }
 
+/* Return: @k; NULL: what was before us can go on. */
+static struct keeper *take_over(struct keeper *k)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	if (upgrade_take_over(k, &why) == 0)
+		return k;
+	log_error("what was handed on: %s", strbuf_str(&why));
+	k->upgrade.before_fd = -1;
+	keeper_free(k);
+	return NULL;
+}
+
 struct keeper *keeper_open(const struct keeper_params *params)
 {
 	struct keeper *k = xcalloc(1, sizeof(*k));
@@ -151,7 +167,12 @@ struct keeper *keeper_open(const struct keeper_params *params)
 		.socket = -1,
 		.signal_fd = -1,
 		.mounts_fd = -1,
+		.upgrade = { .said_fd = -1, .before_fd = -1 },
 		.target = message_shared_disk(params->mount) };
+	k->upgrade.program =
+		xstrdup(params->state ? params->state->program : params->program);
+	if (params->state)
+		return take_over(k);
 	if (take_pid_file(k) < 0 || make_handover(k) < 0 || take_mount(k) < 0) {
 		keeper_close(k);
 		return NULL;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "handover/handover.h"
@@ -26,7 +27,19 @@ struct worker {
 	int thread_fd; /* of its main thread; -1: the kernel does not tell */
 	uint64_t thread_watch;
 	int64_t start_ns;
-	bool killed; /* by the watchdog */
+	bool killed;   /* by the watchdog */
+	bool replaced; /* it is of the program before us, and told to end */
+};
+
+struct upgrade {
+	char *program;         /* that is executed in place of ours */
+	struct stat seen;      /* its file, when it was asked */
+	pid_t child;           /* that is asked; 0: none is */
+	bool late;             /* it was killed: it took too long */
+	int said_fd;           /* what it says */
+	int before_fd;         /* the program before us, as long as we are on trial; -1 */
+	bool asked;            /* as soon as a worker serves */
+	uint64_t limit, trial; /* timers */
 };
 
 struct keeper {
@@ -59,6 +72,7 @@ struct keeper {
 	bool stopping;
 	int64_t asked_mono_ns;
 	bool ready;
+	struct upgrade upgrade;
 };
 
 /* The signals that are waited for. */

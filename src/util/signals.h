@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The signals that the daemon's processes wait for: SIGHUP reloads, each other one ends in
- * good order.  All that would end a process and are no sign of a fault in it are among them.
+ * The signals that the daemon's processes wait for: SIGHUP reloads, SIGUSR2 has the
+ * keeper give way to another program, each other one ends in good order.  All that would end a process and are no sign of a fault in it are among them.
  */
 #pragma once
 

@@ -220,7 +220,7 @@ done
 
 # whatever signal ends it and its worker, as a terminal does it, nothing stays
 sed -i '/<metric /,/<\/metric>/d' "$tmp/sleep.conf"
-for signal in QUIT USR1 USR2 ALRM; do
+for signal in QUIT USR1 ALRM; do
 	CONF=$tmp/sleep.conf start_daemon -c $uri
 	kill -$signal "$keeper" "$(worker_pid)"
 	wait_for 20 process_gone "$keeper" || fail "SIG$signal does not end it"

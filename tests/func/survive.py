@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Readers of a tree whose worker is killed again and again:
-survive.py MOUNT KEEPER SECONDS PAUSE [PERIOD]
+survive.py [--upgrade PROGRAM PROGRAM INSTALLED --] MOUNT KEEPER SECONDS PAUSE [PERIOD]
 
-Kills after random pauses of up to PAUSE seconds.  Prints what each reader met, and ends with 1 if
+Kills after random pauses of up to PAUSE seconds.  With --upgrade it kills nobody: each PAUSE seconds
+one of two programs, in turn, is put in the place of INSTALLED, and the keeper told.  Prints what each reader met, and ends with 1 if
 any of them met an error, something torn, or waited too long.  With PERIOD, in seconds, prints
 figures instead, each with its name and unit.
 """
@@ -12,14 +13,18 @@ import os
 import random
 import re
 import select
+import shutil
 import signal
 import struct
 import sys
 import threading
 import time
 
-mnt, keeper, seconds, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
-period = float(sys.argv[5]) if len(sys.argv) > 5 else None
+args, upgrade = sys.argv[1:], []
+if args[0] == "--upgrade":
+    upgrade, args = args[1:4], args[5:]
+mnt, keeper, seconds, pause = args[0], int(args[1]), float(args[2]), float(args[3])
+period = float(args[4]) if len(args) > 4 else None
 host = mnt + "/metrics/host"
 disk = mnt + "/disk/vhostmd0.img"
 end = time.monotonic() + seconds
@@ -168,15 +173,26 @@ def kill_worker():
             counts["kills"] += 1
 
 
+def upgrade_both():
+    program = upgrade[counts["upgrades"] % 2]
+    shutil.copy(program, upgrade[2] + ".new")
+    os.rename(upgrade[2] + ".new", upgrade[2])
+    os.kill(keeper, signal.SIGUSR2)
+    counts["upgrades"] += 1
+
+
 readers = [read_file, read_kept, read_mapped, read_list, read_document, read_disk,
            read_disk_directly, wait_for_change]
 threads = [threading.Thread(target=loop, args=(r,)) for r in readers]
 for t in threads:
     t.start()
 while time.monotonic() < end - 1:
-    time.sleep(random.uniform(0, pause))
+    time.sleep(pause if upgrade else random.uniform(0, pause))
     try:
-        kill_worker()
+        if upgrade:
+            upgrade_both()
+        else:
+            kill_worker()
     except ProcessLookupError:
         pass
 for t in threads:
