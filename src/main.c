@@ -2,6 +2,7 @@
 /* The daemon's entry: options, configuration, becoming a daemon; then keeper.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -399,6 +400,33 @@ static int receive(const struct options *o, struct keeper_state *state,
 	return r;
 }
 
+static bool is_told_to_end(void)
+{
+	sigset_t set;
+
+	return sigpending(&set) == 0 && sigismember(&set, SIGTERM);
+}
+
+/*
+ * The configuration may be written just now, while the last worker serves; and when we are who
+ * was executed again there is nobody to go back to.
+ */
+static struct conf *load_patiently(
+	const char *file, struct conf_report *report, const struct keeper_state *state)
+{
+	struct conf *conf = load(file, report);
+
+	for (int tries = 0; !conf && state && !is_told_to_end(); tries++) {
+		if (!state->back && tries >= 20)
+			break;
+		usleep(100000);
+		strbuf_clear(report->text);
+		report->errors = report->warnings = 0;
+		conf = load(file, report);
+	}
+	return conf;
+}
+
 /* Makes files those that were meant, wherever we are by the time of a reload or the end. */
 static int run_anywhere(const struct options *o, const char *name)
 {
@@ -413,7 +441,7 @@ static int run_anywhere(const struct options *o, const char *name)
 
 	if (receive(o, &handed_on, &state) < 0)
 		return EXIT_FAILURE;
-	struct conf *conf = load(o->config_file, &report);
+	struct conf *conf = load_patiently(o->config_file, &report, state);
 
 	if (!conf && !state)
 		return EXIT_FAILURE;
