@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What readers meet while the worker is killed about eight times a second; --long: for longer.
+# What readers meet while the worker is killed about eight times a second, and while both processes
+# are replaced by another build every two seconds; --long: for longer.
 . "$(dirname "$0")/../lib.sh"
 need_fuse
-seconds=62 period=0.5
-[ "${1:-}" = --long ] && seconds=602
+seconds=62 period=0.5 upgrades=30
+[ "${1:-}" = --long ] && seconds=602 upgrades=300
 result() { printf 'chaos.%s %s %s\n' "$@"; }
 
 bash "$top/tests/func/survive.sh" --conf $period >"$tmp/conf"
@@ -19,5 +20,21 @@ timeout -k 5 $((seconds + 60)) python3 "$top/tests/func/survive.py" "$mnt" "$kee
 while read -r name value unit; do result "$name" "$value" "$unit"; done <"$tmp/figures"
 result keeper_memory_growth_kib $(($(rss) - memory)) KiB
 result keeper_descriptors_growth $(($(descriptors) - held)) number
+stop_daemon || exit 1
+
+# two builds in turn: the texts of their versions are of one length
+mkdir "$tmp/bin"
+cp "$build/vhostmd" "$tmp/bin/vhostmd"
+sed 's/2\.0\.0/2.0.1/g' "$build/vhostmd" >"$tmp/bin/other"
+chmod 755 "$tmp/bin/other"
+programs=("$tmp/bin/other" "$build/vhostmd" "$tmp/bin/vhostmd")
+"$tmp/bin/other" --version | grep -q '2\.0\.1' || fail "no other build"
+rm "$tmp/log"
+build=$tmp/bin CONF=$tmp/conf start_daemon -c test:///default
+wait_for 10 has_value "$mnt/metrics/host/Generation" || fail "no sample"
+timeout -k 5 $((2 * upgrades + 60)) python3 "$top/tests/func/survive.py" --upgrade "${programs[@]}" -- \
+	"$mnt" "$keeper" $((2 * upgrades + 2)) 2 $period >"$tmp/figures" || fail "$(cat "$tmp/figures")"
+while read -r name value unit; do result "$name" "$value" "$unit"; done <"$tmp/figures"
+result upgrades_done "$(grep -c 'has taken over from' "$tmp/log")" number
 stop_daemon || exit 1
 exit 0

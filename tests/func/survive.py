@@ -203,6 +203,14 @@ if period:
     torn = sum(n for what, n in faults.items() if what.startswith("torn"))
     stuck = faults["a reader is stuck"]
     times.sort()
+    if upgrade:
+        print("upgrades %d number" % counts["upgrades"])
+        print("upgrade_errors %d number" % sum(faults.values()))
+        print("upgrade_worst_ms %.1f ms" % (1000 * max(times)))
+        for fault, n in faults.items():
+            print("%d x %s" % (n, fault), file=sys.stderr)
+        sys.stdout.flush()
+        os._exit(0)
     print("kills %d number" % counts["kills"])
     print("kill_errors %d number" % (sum(faults.values()) - torn - stuck))
     print("kill_torn %d number" % torn)
