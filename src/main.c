@@ -276,6 +276,11 @@ static int mount_only(const struct options *o)
 	umask(022);
 	if (!mount)
 		return EXIT_FAILURE;
+	/* systemd has its descriptor from before, or the service has something to say */
+	if (mount_is_held(mount)) {
+		log_info("%s is mounted already", mount);
+		return EXIT_SUCCESS;
+	}
 	if (mount_prepare(mount, &created, &why) < 0 ||
 		mount_attach(mount, &fd, &why) < 0) {
 		log_error("%s", strbuf_str(&why));
@@ -325,9 +330,12 @@ static int prepare(const struct options *o, struct conf *conf,
 	d->keeper = (struct keeper_params){ .pid_file = o->pid_file,
 		.worker = run_worker,
 		.ctx = &d->worker,
-		.fuse_fd = state ? -1 : manager_stored_fuse(),
+		.fuse_fd = -1,
+		.handover_fd = -1,
 		.state = state,
 		.link = conf_has_shared_disk(conf) ? conf->disk_path : NULL };
+	if (!state)
+		manager_stored(&d->keeper.fuse_fd, &d->keeper.handover_fd);
 	if (d->worker.uri && !action_uri_valid(d->worker.uri)) {
 		fprintf(stderr, "vhostmd: --connect: '%s' is no URI\n", d->worker.uri);
 		return EXIT_USAGE;

@@ -22,7 +22,6 @@
 
 #include "keeper/apart.h"
 #include "keeper/device.h"
-#include "keeper/manager.h"
 #include "keeper/message.h"
 #include "keeper/mount.h"
 #include "keeper/state.h"
@@ -621,8 +620,6 @@ int keeper_run(struct keeper *k, int ready_fd)
 		log_error("the worker cannot be started: %s", strerror(-r));
 	else
 		status = run_loop(k);
-	if (k->stopping)
-		manager_drop_fuse();
 	keeper_close(k);
 	return status;
 }

@@ -30,6 +30,7 @@ struct keeper_params {
 	const char *pid_file;
 	uid_t worker_uid; /* whose links are ours, too */
 	int fuse_fd; /* of what is mounted already, and unmounted by others; taken over; or -1 */
+	int handover_fd; /* of who served that before, and has died; taken over; or -1 */
 
 	/* What the keeper executes in its place when it is told to (keeper/upgrade.h). */
 	const char *program;

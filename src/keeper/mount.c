@@ -22,6 +22,7 @@
 
 #define FSTYPE "fuse.vhostmd"
 #define PROBE_MS 2000
+#define HELD_MS 300 /* of a dead one the kernel says so at once */
 #define MOUNTINFO_BYTES (16u << 20)
 
 /* mountinfo writes space, tab, newline and backslash as \ooo (proc(5)). */
@@ -132,7 +133,7 @@ static bool is_seen_by_all(const char *path)
  * Whether a mounted vhostmd answers; asked in another process, which may hang.  The kernel
  * remembers attributes of a file system whose server is gone, but not this.
  */
-static bool is_alive(const char *path)
+static bool is_alive(const char *path, int wait_ms)
 {
 	struct statvfs st;
 	pid_t pid = fork();
@@ -145,10 +146,15 @@ static bool is_alive(const char *path)
 	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
 
-	if (pidfd >= 0 && poll(&pfd, 1, PROBE_MS) == 0)
+	if (pidfd >= 0 && poll(&pfd, 1, wait_ms) == 0)
 		kill(pid, SIGKILL); /* hangs: somebody holds the session */
 	waitpid(pid, &status, 0);
 	return !WIFEXITED(status) || WEXITSTATUS(status) != 1;
+}
+
+bool mount_is_held(const char *path)
+{
+	return mount_is_listed(path) && is_alive(path, HELD_MS);
 }
 
 /* Return: 0 if nothing is mounted there (any more). */
@@ -166,7 +172,7 @@ static int clear_old_mount(const char *path, struct strbuf *why)
 				path, type);
 			return -EBUSY;
 		}
-		if (is_alive(path)) {
+		if (is_alive(path, PROBE_MS)) {
 			strbuf_addf(why,
 				"a vhostmd is already mounted on %s; stop it, or choose another "
 				"directory with --mount",

@@ -25,6 +25,12 @@ int mount_prepare(const char *path, bool *ret_created, struct strbuf *why);
  */
 int mount_attach(const char *path, int *ret_fd, struct strbuf *why);
 
+/*
+ * Whether a vhostmd is mounted there that answers, or whose readers wait for one that does: it
+ * is no dead one.  Takes a moment.
+ */
+bool mount_is_held(const char *path);
+
 /* Whether a vhostmd is what is mounted there, alive or dead.  @path: as the kernel lists it. */
 bool mount_is_listed(const char *path);
 

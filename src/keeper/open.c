@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "keeper/apart.h"
+#include "keeper/device.h"
+#include "keeper/manager.h"
 #include "keeper/message.h"
 #include "keeper/mount.h"
 #include "keeper/state.h"
@@ -150,6 +152,43 @@ static struct keeper *take_over(struct keeper *k)
 	return NULL;
 }
 
+/*
+ * The session of a keeper that has died: its worker is dead, too, and of what that left all is
+ * there.  Return: as take_mount().
+ */
+static int resume(struct keeper *k)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	k->fuse_fd = k->params->fuse_fd;
+	k->handover_fd = k->params->handover_fd;
+	k->handover = handover_map(k->handover_fd, &why);
+	if (k->handover && device_is_over(k->fuse_fd))
+		strbuf_adds(&why, "the file system is gone");
+	if (!why.len) {
+		k->n_workers = 1;
+		return 0;
+	}
+	log_error("what systemd stored: %s", strbuf_str(&why));
+	/* else we would be started with it again; readers get errors when nobody has it */
+	manager_forget();
+	return -ECONNABORTED;
+}
+
+static int begin(struct keeper *k)
+{
+	int r = make_handover(k);
+
+	if (r == 0)
+		r = take_mount(k);
+	/* where nobody stores it the next one cannot go on, but we can begin */
+	if (r == 0 && k->params->fuse_fd >= 0 &&
+		manager_store_handover(k->handover_fd) < 0)
+		log_warning(
+			"systemd does not store what a next process would go on with");
+	return r;
+}
+
 struct keeper *keeper_open(const struct keeper_params *params)
 {
 	struct keeper *k = xcalloc(1, sizeof(*k));
@@ -173,7 +212,9 @@ struct keeper *keeper_open(const struct keeper_params *params)
 		xstrdup(params->state ? params->state->program : params->program);
 	if (params->state)
 		return take_over(k);
-	if (take_pid_file(k) < 0 || make_handover(k) < 0 || take_mount(k) < 0) {
+	bool stored = params->fuse_fd >= 0 && params->handover_fd >= 0;
+
+	if (take_pid_file(k) < 0 || (stored ? resume(k) : begin(k)) < 0) {
 		keeper_close(k);
 		return NULL;
 	}

@@ -62,6 +62,7 @@ int main(int argc, char **argv)
 	const struct keeper_params params = { .mount = option(argv, "--mount"),
 		.pid_file = option(argv, "--pid-file"),
 		.fuse_fd = -1,
+		.handover_fd = -1,
 		.program = argv[0],
 		.words = argv + 2,
 		.state = &state,

@@ -36,9 +36,36 @@ echo "started: $(show ActiveState) $(show NRestarts)"
 echo "seen by all: $(cat /run/vhostmd/metrics/host/HostName)"
 echo "user: $(stat -c %U "/proc/$(status pid)" "/proc/$(show MainPID)" | xargs)"
 systemctl reload vhostmd && echo "reloaded"
+# readers, of whom none may meet an error until it is stopped
+device=$(stat -c %d /run/vhostmd)
+cat >/reader <<'END'
+import os
+name, reads = "/run/vhostmd/metrics/host/HostName", 0
+kept = os.open(name, os.O_RDONLY)
+text = os.pread(kept, 100, 0)
+while not os.path.exists("/enough"):
+    try:
+        new = [open(path, "rb").read() for path in (name, "/run/vhostmd/status")]
+        assert os.pread(kept, 100, 0) == new[0] == text and new[1], "torn"
+    except Exception as e:
+        print("error:", e, flush=True)
+    reads += 1
+print("readers' errors:" if reads > 10 else "too few reads")
+END
+python3 /reader >/reader-says 2>&1 &
 systemctl kill -s KILL vhostmd
 for _ in $(seq 100); do [ "$(show NRestarts) $(show ActiveState)" = "1 active" ] && break; sleep 0.1; done
 echo "again: $(show ActiveState) $(cat /run/vhostmd/metrics/host/HostName)"
+systemctl restart vhostmd
+echo "restarted: $(show ActiveState) $(cat /run/vhostmd/metrics/host/HostName)"
+worker=$(status pid) main=$(show MainPID)
+systemctl kill --kill-whom=main -s USR2 vhostmd
+for _ in $(seq 100); do [ "$(status pid)" = "$worker" ] || break; sleep 0.1; done
+[ "$(status pid)" != "$worker" ] && [ "$(show MainPID)" = "$main" ] && echo "upgraded: $(show ActiveState)"
+[ "$(stat -c %d /run/vhostmd)" = "$device" ] && echo "it is the same file system"
+touch /enough
+wait
+cat /reader-says
 systemctl stop vhostmd
 echo "stopped: $(show Result) $(grep -c ' /run/vhostmd ' /proc/mounts)"
 journalctl --no-pager -u vhostmd >/journal
@@ -55,6 +82,10 @@ seen by all: ${host:-a host}
 user: vhostmd vhostmd
 reloaded
 again: active ${host:-a host}
+restarted: active ${host:-a host}
+upgraded: active
+it is the same file system
+readers' errors:
 stopped: success 0
 EOF
 exit 0
