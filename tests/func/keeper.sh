@@ -29,15 +29,18 @@ cat >"$tmp/fast" <<'EOF'
 EOF
 CONF=$tmp/fast start_daemon -c test:///default
 python3 - "$(worker_pid)" <<'EOF' || fail "the socket is not found"
-import ctypes, os, socket, sys
+import ctypes, os, socket, stat, sys
 pid = int(sys.argv[1])
 libc = ctypes.CDLL(None, use_errno=True)
 pidfd = os.pidfd_open(pid)
 found = 0
 for fd in map(int, os.listdir(f"/proc/{pid}/fd")):
-    if not os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:"):
-        continue
     mine = libc.syscall(438, pidfd, fd, 0)  # pidfd_getfd
+    if mine < 0:  # closed since it was listed
+        continue
+    if not stat.S_ISSOCK(os.fstat(mine).st_mode):
+        os.close(mine)
+        continue
     s = socket.socket(fileno=mine)
     if s.family == socket.AF_UNIX and s.type == socket.SOCK_SEQPACKET:
         s.shutdown(socket.SHUT_RDWR)
