@@ -13,6 +13,7 @@
 #include "collect/kernel/link_stats.h"
 #include "collect/kernel/qemu_proc.h"
 #include "model/vm_sample.h"
+#include "util/clock.h"
 
 /* ---- rtnetlink, played at the link line ---- */
 
@@ -163,6 +164,7 @@ static void a_vcpu_that_cannot_be_read_hides_no_other(void **state)
 	set_schedstat(&f, 1, true);
 	for (int i = 0; i < 20; i++) {
 		vm_sample_clear(&s);
+		s.mono_ns = (i + 1) * NS_PER_S;
 		assert_int_equal(qemu_proc_sample(proc, &s), 0);
 	}
 	assert_int_equal(s.n_vcpus, N_VCPUS);
