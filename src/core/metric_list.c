@@ -31,6 +31,9 @@ struct metric_list_builder {
 	int64_t time_ns;
 	struct draft *drafts;
 	size_t n, cap, n_own_labels;
+	uint64_t owner;   /* of labels: spec_label() */
+	size_t n_refused; /* there was no room for their labels */
+	bool refused;     /* nor for that of the last one */
 	bool unsorted;
 	struct strbuf arena;
 	size_t *devices; /* each that was named */
@@ -71,6 +74,11 @@ size_t metric_list_builder_count(const struct metric_list_builder *b)
 	return b->n;
 }
 
+void metric_list_builder_set_owner(struct metric_list_builder *b, uint64_t owner)
+{
+	b->owner = owner;
+}
+
 static size_t arena_add(struct metric_list_builder *b, const char *s)
 {
 	size_t at = b->arena.len;
@@ -107,6 +115,7 @@ static struct draft *draft_new(struct metric_list_builder *b, uint32_t slot,
 	b->drafts = xgrow(b->drafts, b->n, &b->cap, sizeof(*b->drafts));
 	struct draft *d = &b->drafts[b->n];
 
+	b->refused = false;
 	b->unsorted |= b->n && d[-1].slot > slot;
 	*d = (struct draft){ .m = { .changed_ns = b->time_ns,
 				     .available = value != NULL },
@@ -127,9 +136,12 @@ static struct draft *draft_new(struct metric_list_builder *b, uint32_t slot,
 void metric_list_builder_add(struct metric_list_builder *b, uint32_t slot,
 	const char *index, const struct value *value)
 {
-	struct draft *d = draft_new(b, slot, b->specs->specs[slot].type, value);
+	const struct metric_label *label = spec_label(b->specs, slot, index, b->owner);
 
-	d->m.label = spec_label(b->specs, slot, index);
+	b->refused = !label;
+	b->n_refused += b->refused;
+	if (label)
+		draft_new(b, slot, b->specs->specs[slot].type, value)->m.label = label;
 }
 
 void metric_list_builder_add_source(struct metric_list_builder *b, uint32_t slot,
@@ -157,7 +169,8 @@ void metric_list_builder_add_source(struct metric_list_builder *b, uint32_t slot
 
 void metric_list_builder_set_changed(struct metric_list_builder *b, int64_t changed_ns)
 {
-	b->drafts[b->n - 1].m.changed_ns = changed_ns;
+	if (!b->refused)
+		b->drafts[b->n - 1].m.changed_ns = changed_ns;
 }
 
 void metric_list_builder_add_absent(struct metric_list_builder *b, uint32_t slot)
@@ -221,6 +234,7 @@ struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 	atomic_init(&list->refs, 1);
 	list->specs = spec_set_ref(b->specs);
 	list->n = b->n;
+	list->n_refused = b->n_refused;
 	list->time_ns = b->time_ns;
 	if (b->arena.len)
 		memcpy(arena, b->arena.data, b->arena.len);

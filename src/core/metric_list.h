@@ -28,6 +28,7 @@ struct metric_list {
 	_Atomic unsigned refs;
 	struct spec_set *specs; /* a reference: labels are its */
 	int64_t time_ns;        /* real time of the sample */
+	size_t n_refused;       /* that were left out: no label had room (spec_label()) */
 	size_t n;
 	struct metric metrics[]; /* sorted by slot; own labels and strings follow */
 };
@@ -48,8 +49,11 @@ void metric_list_builder_free(struct metric_list_builder *b);
  */
 void metric_list_builder_set_device(struct metric_list_builder *b, const char *device);
 
+/* The VM that names what is added from now on, as spec_label() has it; 0: nobody. */
+void metric_list_builder_set_owner(struct metric_list_builder *b, uint64_t owner);
+
 /*
- * Adds the value of a spec as it is.
+ * Adds the value of a spec as it is, unless there is no room for its label.
  * @slot: the spec; @index: what replaces '*' in its names, parts separated by '.', or NULL;
  * @value: NULL if it cannot be had now; strings are copied.
  */

@@ -4,10 +4,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "core/unit.h"
 #include "util/cleanup.h"
 #include "util/hash.h"
+#include "util/limits.h"
 #include "util/lock.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
@@ -18,10 +20,22 @@ struct label_node {
 	struct metric_label label;
 };
 
+/* For whom labels were made that nobody had asked for before. */
+struct label_owner {
+	struct label_owner *next;
+	uint64_t key;
+	unsigned n;
+};
+
+#define OWNER_BUCKETS 256u
+
 struct spec_labels {
+	uint64_t keys[2]; /* immutable; of label_hash(); odd */
 	struct lock lock; /* guards the rest; innermost */
 	struct label_node **buckets;
 	size_t n_buckets, n; /* n_buckets is a power of two */
+	size_t n_indexed;    /* of them with an index: they come from outside */
+	struct label_owner *owners[OWNER_BUCKETS];
 };
 
 #define FIRST_BUCKETS 64u
@@ -30,6 +44,10 @@ static struct spec_labels *labels_new(void)
 {
 	struct spec_labels *labels = xcalloc(1, sizeof(*labels));
 
+	/* without it the table may be slow, and nothing else */
+	(void)!getrandom(labels->keys, sizeof(labels->keys), 0);
+	labels->keys[0] |= 1;
+	labels->keys[1] |= 1;
 	lock_init(&labels->lock);
 	labels->n_buckets = FIRST_BUCKETS;
 	labels->buckets = xcalloc(labels->n_buckets, sizeof(struct label_node *));
@@ -45,19 +63,36 @@ static void labels_free(struct spec_labels *labels)
 			labels->buckets[i] = node->next;
 			free(node);
 		}
+	for (size_t i = 0; i < OWNER_BUCKETS; i++)
+		while (labels->owners[i]) {
+			struct label_owner *owner = labels->owners[i];
+
+			labels->owners[i] = owner->next;
+			free(owner);
+		}
 	free(labels->buckets);
 	lock_done(&labels->lock);
 	free(labels);
 }
 
-/* Names come from the configuration, not from guests: a simple hash is enough (FNV-1a). */
-static size_t label_hash(uint32_t slot, const char *index)
+/*
+ * An index may be a name that a QEMU invents, so nobody may know which have the same hash.
+ * Nearly all are a number or two: those are multiplied with what nobody knows, which is as
+ * good for so few bytes (Dietzfelbinger et al., "A reliable randomized algorithm for the
+ * closest-pair problem", 1997) and costs a tenth.
+ */
+static size_t label_hash(
+	const struct spec_labels *labels, uint32_t slot, const char *index)
 {
-	size_t hash = 2166136261u ^ slot;
+	uint64_t word = 0;
+	size_t len = 0;
 
-	for (; index && *index; index++)
-		hash = (hash ^ (unsigned char)*index) * 16777619u;
-	return hash;
+	for (; index && index[len] && len < sizeof(word); len++)
+		word = word << 8 | (unsigned char)index[len];
+	if (len == sizeof(word))
+		word = siphash24_keyed(
+			index, strlen(index), labels->keys[0], labels->keys[1]);
+	return (word * labels->keys[0] + slot * labels->keys[1]) >> 32;
 }
 
 /* Writes @pattern with each '*' replaced by the next '.'-separated part of @index. */
@@ -142,7 +177,8 @@ static void grow_locked(struct spec_labels *labels)
 		while (labels->buckets[i]) {
 			struct label_node *node = labels->buckets[i];
 			size_t to =
-				label_hash(node->label.slot, node->label.index) & (n - 1);
+				label_hash(labels, node->label.slot, node->label.index) &
+				(n - 1);
 
 			labels->buckets[i] = node->next;
 			node->next = buckets[to];
@@ -153,29 +189,71 @@ static void grow_locked(struct spec_labels *labels)
 	labels->n_buckets = n;
 }
 
+/* How many labels were made for it. */
+static unsigned *count_of_locked(struct spec_labels *labels, uint64_t key)
+{
+	assert_locked(&labels->lock);
+	struct label_owner **at = &labels->owners[key % OWNER_BUCKETS];
+
+	while (*at && (*at)->key != key)
+		at = &(*at)->next;
+	if (!*at) {
+		*at = xcalloc(1, sizeof(**at));
+		(*at)->key = key;
+	}
+	return &(*at)->n;
+}
+
+/* A spec's own label, without an index, always has room: there are no more than specs. */
+static bool take_room_locked(
+	struct spec_labels *labels, const char *index, uint64_t owner)
+{
+	assert_locked(&labels->lock);
+	if (!index)
+		return true;
+	if (labels->n_indexed >= LIMIT_LABELS)
+		return false;
+	unsigned *count = owner ? count_of_locked(labels, owner) : NULL;
+
+	if (count && *count >= LIMIT_VM_LABELS)
+		return false;
+	if (count)
+		++*count;
+	labels->n_indexed++;
+	return true;
+}
+
+static struct label_node *add_locked(
+	struct spec_set *set, uint32_t slot, const char *index, size_t hash)
+{
+	assert_locked(&set->labels->lock);
+	struct spec_labels *labels = set->labels;
+
+	if (labels->n++ > labels->n_buckets)
+		grow_locked(labels);
+	struct label_node **bucket = &labels->buckets[hash & (labels->n_buckets - 1)];
+	struct label_node *node = node_new(set, slot, index);
+
+	node->next = *bucket;
+	*bucket = node;
+	return node;
+}
+
 const struct metric_label *spec_label(
-	struct spec_set *set, uint32_t slot, const char *index)
+	struct spec_set *set, uint32_t slot, const char *index, uint64_t owner)
 {
 	struct spec_labels *labels = set->labels;
-	size_t hash = label_hash(slot, index);
+	size_t hash = label_hash(labels, slot, index);
 
 	lock_take(&labels->lock);
 	struct label_node *node = labels->buckets[hash & (labels->n_buckets - 1)];
 
 	while (node && !is_label(&node->label, slot, index))
 		node = node->next;
-	if (!node) {
-		if (labels->n++ > labels->n_buckets)
-			grow_locked(labels);
-		struct label_node **bucket =
-			&labels->buckets[hash & (labels->n_buckets - 1)];
-
-		node = node_new(set, slot, index);
-		node->next = *bucket;
-		*bucket = node;
-	}
+	if (!node && take_room_locked(labels, index, owner))
+		node = add_locked(set, slot, index, hash);
 	lock_release(&labels->lock);
-	return &node->label;
+	return node ? &node->label : NULL;
 }
 
 struct spec_set *spec_set_new(size_t n)

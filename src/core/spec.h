@@ -82,9 +82,13 @@ void spec_done(struct metric_spec *spec);
 /*
  * The label of a spec's metric, made once and kept as long as the set.  Any thread.
  * @index: what replaces '*' in its names, parts separated by '.'; NULL: nothing.
+ * @owner: for whom it is made, if there is none yet: a VM, of whose names there may be any
+ * number, by its key; 0: nobody's.
+ * Return: NULL if it would be one more than LIMIT_VM_LABELS of the owner's or LIMIT_LABELS of
+ * all; never without an index.
  */
 const struct metric_label *spec_label(
-	struct spec_set *set, uint32_t slot, const char *index);
+	struct spec_set *set, uint32_t slot, const char *index, uint64_t owner);
 
 /* True if both ask for the same thing under the same name. */
 bool spec_equal(const struct metric_spec *a, const struct metric_spec *b);

@@ -16,6 +16,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/lock.h"
+#include "util/log.h"
 #include "util/mem.h"
 
 #define MAX_LISTENERS 8u
@@ -32,6 +33,7 @@ struct scope {
 	struct snapshot *current; /* NULL: changed since it was made */
 	uint64_t shape;           /* of the last snapshot, and since when */
 	int64_t shape_ns;
+	bool cut; /* metrics were left out, and that was said */
 	/* when each lane's first list came, monotonic; NULL: nothing is inherited (any more) */
 	int64_t *first_mono_ns;
 };
@@ -411,9 +413,18 @@ static void outgrow_locked(struct board *board, struct scope *scope, struct run 
 	free(TAKE_PTR(scope->first_mono_ns));
 }
 
+/* Once for each scope: a QEMU that invents names invents them again and again. */
+static void say_cut(const struct run *run, size_t n)
+{
+	log_warning("%s%s%s has figures of too many names, and %zu of them are left out",
+		run ? "VM '" : "the host", run ? run->ident.name : "", run ? "'" : "", n);
+}
+
 void board_update(
 	struct board *board, struct run *run, size_t lane, struct metric_list *list)
 {
+	size_t n_cut = 0;
+
 	lock_take(&board->lock);
 	struct scope *scope = run ? scope_of_locked(board, run) : &board->host;
 
@@ -421,6 +432,8 @@ void board_update(
 		lane < LANE_ACTION_0 + board->plan->specs->n) {
 		struct metric_list **at = scope_lane(scope, lane), *old = *at;
 
+		n_cut = scope->cut ? 0 : list->n_refused;
+		scope->cut |= n_cut > 0;
 		counters_settle(&scope->counters, list);
 		if (scope->first_mono_ns && scope->lanes[LANE_INHERITED])
 			metric_list_carry(list, scope->lanes[LANE_INHERITED]);
@@ -436,6 +449,8 @@ void board_update(
 	}
 	lock_release(&board->lock);
 	metric_list_unref(list);
+	if (n_cut)
+		say_cut(run, n_cut);
 }
 
 /* ---- from the process before ---- */

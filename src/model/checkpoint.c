@@ -270,8 +270,11 @@ static void add_counter(struct loader *ld, uint32_t slot, const struct draft *d,
 
 	if (!(d->head.flags & IS_REACHED))
 		return;
-	state.key = counters_key(
-		spec_label(ld->plan->specs, slot, d->index), d->device, &ld->device_hash);
+	const struct metric_label *label = spec_label(ld->plan->specs, slot, d->index, 0);
+
+	if (!label)
+		return; /* no room for it; the metric was left out, too */
+	state.key = counters_key(label, d->device, &ld->device_hash);
 	need(ld, counters_restore(counters, &state) == 0);
 }
 

@@ -123,8 +123,12 @@ static bool is_limit(int key)
 static void add_unlimited(const struct plan *plan, const struct plan_item *item,
 	const char *index, struct strbuf *out)
 {
-	if (is_limit(item->key) && item->spec->guest)
-		fname_list_add(spec_label(plan->specs, item->slot, index)->name, out);
+	const struct metric_label *label = is_limit(item->key) && item->spec->guest
+		? spec_label(plan->specs, item->slot, index, 0)
+		: NULL;
+
+	if (label)
+		fname_list_add(label->name, out);
 }
 
 /* A disk without a limit has no file: 0 would read as "nothing at all". */

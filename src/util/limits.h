@@ -31,7 +31,13 @@
 /* libvirt. */
 #define LIMIT_VMS 16384u       /* domains tracked at once */
 #define LIMIT_VM_METRICS 8192u /* metrics of one domain after expanding '*' */
-#define LIMIT_SERIES 65536u    /* counters of one domain that ever were */
+/*
+ * Names that were made of patterns, kept until the configuration changes: first asked for by
+ * one VM, whose QEMU may invent them, and all together.
+ */
+#define LIMIT_VM_LABELS 8192u
+#define LIMIT_LABELS 131072u
+#define LIMIT_SERIES 65536u /* counters of one domain that ever were */
 #define LIMIT_DOMAIN_XML_BYTES (8u << 20)
 #define LIMIT_DOMAIN_DEVICES 4096u /* interfaces, and disks, of one domain */
 #define LIMIT_VCPUS 8192u          /* virtual CPUs of one domain */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Snapshots, views, and the two renderings of them. */
+#include "specs.h"
 #include "test.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/blob.h"
@@ -15,6 +17,7 @@
 #include "core/unit.h"
 #include "util/mem.h"
 #include "util/cleanup.h"
+#include "util/limits.h"
 #include "util/strbuf.h"
 
 enum { HOST_CPU, HOST_TEXT, VM_DELAY, VM_SECRET, N_SPECS };
@@ -382,6 +385,41 @@ static void readers_race_with_a_publisher(void **state)
 	spec_set_unref(specs);
 }
 
+static const struct metric_label *numbered(
+	struct spec_set *set, uint32_t slot, unsigned number, uint64_t owner)
+{
+	char index[16];
+
+	snprintf(index, sizeof(index), "%u", number);
+	return spec_label(set, slot, index, owner);
+}
+
+/* Who invents names without end harms nobody but himself, all together not the host. */
+static void labels_are_no_more_than_there_is_room_for(void **state)
+{
+	(void)state;
+	struct spec_set *set =
+		specs_named(METRIC_UINT64, (const char *const[]){ "a.*", "b.*", NULL });
+	const struct metric_label *first = numbered(set, 0, 0, 1);
+	unsigned number = 1;
+
+	for (; number < LIMIT_VM_LABELS; number++)
+		assert_non_null(numbered(set, 0, number, 1));
+	assert_null(numbered(set, 0, number, 1));
+	/* what there is stays, and is anybody's */
+	assert_ptr_equal(numbered(set, 0, 0, 1), first);
+	assert_ptr_equal(numbered(set, 0, 0, 2), first);
+	assert_non_null(numbered(set, 0, number++, 2));
+	for (; number < LIMIT_LABELS; number++)
+		assert_non_null(numbered(set, 1, number, 3 + number / LIMIT_VM_LABELS));
+	assert_null(numbered(set, 1, number, 2));
+	assert_null(numbered(set, 1, number, 0));
+	/* one that comes from nowhere but the configuration always has room */
+	assert_non_null(spec_label(set, 1, NULL, 1));
+	assert_ptr_equal(numbered(set, 0, 0, 0), first);
+	spec_set_unref(set);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -393,6 +431,7 @@ int main(void)
 		cmocka_unit_test(lists_merge_in_slot_order),
 		cmocka_unit_test(catalogue_finds_numbered_sources),
 		cmocka_unit_test(each_key_has_one_entry),
+		cmocka_unit_test(labels_are_no_more_than_there_is_room_for),
 		cmocka_unit_test(readers_race_with_a_publisher),
 	};
 

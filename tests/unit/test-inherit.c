@@ -5,11 +5,14 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include "core/sizes.h"
 #include "model/board.h"
 #include "model/registry.h"
 #include "util/cleanup.h"
+#include "util/limits.h"
+#include "util/log.h"
 
 /* A process, as far as this is concerned. */
 struct process {
@@ -491,6 +494,46 @@ static void what_is_inherited_can_be_left_again(void **state)
 	process_end(&p);
 }
 
+static unsigned n_warnings;
+
+void __wrap_log_write(enum log_level level, const char *fmt, ...);
+void __wrap_log_write(enum log_level level, const char *fmt, ...)
+{
+	(void)fmt;
+	n_warnings += level <= LOG_LEVEL_WARNING;
+}
+
+/* Names that a QEMU invents, new ones each time. */
+static void names_without_end_are_said_once(void **state)
+{
+	(void)state;
+	struct process p;
+
+	n_warnings = 0;
+	first_process(&p);
+	_cleanup_run_ struct run *run = run_of(&p, &vm_a);
+
+	for (unsigned round = 0; round < 5; round++) {
+		struct metric_list_builder *b =
+			metric_list_builder_new(p.plan->specs, fake_ns);
+		struct value v = value_u64(7);
+
+		metric_list_builder_set_owner(b, run->key);
+		for (unsigned i = 0; i < LIMIT_VM_LABELS / 2; i++) {
+			char index[16];
+
+			snprintf(index, sizeof(index), "%u.%u", round, i);
+			metric_list_builder_add(b, RD_BYTES, index, &v);
+		}
+		metric_list_builder_add(b, STATE, NULL, NULL);
+		bring(&p, run, LANE_LIBVIRT, metric_list_builder_finish(b));
+		board_publish(p.board);
+		assert_int_equal(n_warnings, round > 1);
+		assert_non_null(shown(&p, &vm_a, "state").label);
+	}
+	process_end(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -507,6 +550,7 @@ int main(void)
 		cmocka_unit_test(a_counter_does_not_fall),
 		cmocka_unit_test(a_counter_that_fell_goes_on),
 		cmocka_unit_test(what_is_inherited_can_be_left_again),
+		cmocka_unit_test(names_without_end_are_said_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,17 +4,21 @@
 #include "samples.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "collect/libvirt/stats.h"
 #include "model/run.h"
 #include "model/vm_sample.h"
 #include "util/clock.h"
+#include "util/limits.h"
 
 static void add(virDomainStatsRecord *record, const char *field, int type, uint64_t value)
 {
 	virTypedParameter *p = &record->params[record->nparams++];
 
+	memset(p->field, 0, sizeof(p->field));
 	strncpy(p->field, field, sizeof(p->field) - 1);
 	p->type = type;
 	if (type == VIR_TYPED_PARAM_BOOLEAN)
@@ -97,6 +101,45 @@ static void parameters_become_metrics(void **state)
 	metric_list_unref(list);
 	vm_counters_done(&last);
 	run_unref(vm);
+	spec_set_unref(specs);
+}
+
+/* QEMU's own names, other ones each time: those that have no room are left out, no others. */
+static void a_vm_invents_so_many_names_and_no_more(void **state)
+{
+	(void)state;
+	const unsigned at_once = LIMIT_VM_LABELS / 2;
+	struct spec_set *specs = spec_set_new(2);
+	virTypedParameter *params = xcalloc(at_once + 1, sizeof(*params));
+	struct run *vm = run_new(
+		&(struct vm_ident){ .uuid = { { 1 } }, .name = "vm" }, HYPERVISOR_OTHER);
+	struct vm_counters last = { 0 };
+
+	specs->n = 0;
+	want(specs, "own.*", "vm.*.sum", METRIC_UINT64, NULL);
+	want(specs, "cpu", "cpu.time", METRIC_UINT64, NULL);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+
+	for (unsigned round = 0; round < 4; round++) {
+		virDomainStatsRecord record = { .params = params };
+
+		for (unsigned i = 0; i < at_once; i++) {
+			char field[32];
+
+			snprintf(field, sizeof(field), "vm.n%u.sum", at_once * round + i);
+			add(&record, field, VIR_TYPED_PARAM_ULLONG, i);
+		}
+		add(&record, "cpu.time", VIR_TYPED_PARAM_ULLONG, 7);
+		_cleanup_metric_list_ struct metric_list *list = virt_stats_convert(
+			plan, vm, &record, 0, true, &last, 5, NS_PER_S);
+
+		assert_u64(list, "cpu", 7);
+		assert_int_equal(list->n_refused, round < 2 ? 0 : at_once);
+		assert_int_equal(list->n, round < 2 ? at_once + 1 : 1);
+	}
+	vm_counters_done(&last);
+	run_unref(vm);
+	free(params);
 	spec_set_unref(specs);
 }
 
@@ -247,6 +290,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parameters_become_metrics),
+		cmocka_unit_test(a_vm_invents_so_many_names_and_no_more),
 		cmocka_unit_test(disks_and_interfaces_are_known_by_name),
 		cmocka_unit_test(what_is_perhaps_there_is_not_absent),
 		cmocka_unit_test(what_is_covered_is_left_out),

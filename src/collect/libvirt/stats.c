@@ -345,6 +345,7 @@ struct metric_list *virt_stats_convert(const struct plan *plan, struct run *vm,
 		.sample = { .time_ns = time_ns, .mono_ns = mono_ns },
 		.b = metric_list_builder_new(plan->specs, time_ns) };
 
+	metric_list_builder_set_owner(cv.b, vm->key);
 	for (int i = 0; i < record->nparams; i++) {
 		const virTypedParameter *param = &record->params[i];
 
