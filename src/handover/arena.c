@@ -56,20 +56,16 @@ static size_t find_extent_locked(const struct arena *a, uint64_t offset)
 	return low;
 }
 
-/* Return: false if it overlaps another. */
-static bool add_extent_locked(struct arena *a, const struct extent *e)
+/* @e: where there is room. */
+static void add_extent_locked(struct arena *a, const struct extent *e)
 {
 	assert_locked(&a->lock);
 	size_t at = find_extent_locked(a, e->offset);
 
-	if ((at < a->n && e->offset + e->bytes > a->extents[at].offset) ||
-		(at && a->extents[at - 1].offset + a->extents[at - 1].bytes > e->offset))
-		return false;
 	a->extents = xgrow(a->extents, a->n, &a->cap, sizeof(*a->extents));
 	memmove(&a->extents[at + 1], &a->extents[at], (a->n - at) * sizeof(*e));
 	a->extents[at] = *e;
 	a->n++;
-	return true;
 }
 
 /* The first gap that is large enough.  Return: false if there is none. */
@@ -93,21 +89,47 @@ static bool is_sound(const struct arena_item *item, uint64_t id, uint32_t at)
 		item->offset % ARENA_PAGE == 0 && item->offset <= size - item->bytes;
 }
 
+static int compare_extents(const void *a, const void *b)
+{
+	const struct extent *x = a, *y = b;
+
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* In any order: with a place found for each one tens of thousands would take seconds. */
 static void take_over_locked(struct arena *a)
 {
 	assert_locked(&a->lock);
-	uint64_t id = 0;
+	uint64_t id = 0, end = 0;
+	size_t n = 0;
 
 	for (uint32_t at = 0; (at = ledger_next(a->items, at, &id)) != LEDGER_NONE;
 		at++) {
 		const struct arena_item *item = item_at(a, at);
-		struct extent e = { item->offset, whole_pages(item->bytes), at };
 
 		if (id / ARENA_ITEMS > a->serial)
 			a->serial = id / ARENA_ITEMS;
-		if (!is_sound(item, id, at) || !add_extent_locked(a, &e))
+		if (!is_sound(item, id, at)) {
 			ledger_drop(a->items, at);
+			continue;
+		}
+		a->extents = xgrow(a->extents, a->n, &a->cap, sizeof(*a->extents));
+		a->extents[a->n++] =
+			(struct extent){ item->offset, whole_pages(item->bytes), at };
 	}
+	if (a->n)
+		qsort(a->extents, a->n, sizeof(*a->extents), compare_extents);
+	for (size_t i = 0; i < a->n; i++) {
+		const struct extent e = a->extents[i];
+
+		if (e.offset < end) {
+			ledger_drop(a->items, e.item);
+			continue;
+		}
+		end = e.offset + e.bytes;
+		a->extents[n++] = e;
+	}
+	a->n = n;
 }
 
 struct arena *arena_new(struct arena_area *area)
@@ -145,7 +167,7 @@ static uint32_t reserve_locked(struct arena *a, size_t bytes)
 	e.item = ledger_reserve(a->items);
 	if (e.item == LEDGER_NONE)
 		return LEDGER_NONE;
-	(void)add_extent_locked(a, &e);
+	add_extent_locked(a, &e);
 	struct arena_item *item = item_at(a, e.item);
 
 	item->offset = e.offset;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/blob.h"
@@ -156,6 +157,46 @@ static void bytes_outlive_their_process(void **state)
 	assert_memory_equal(bytes.data, "third", 5);
 	arena_free(a);
 	free(big);
+}
+
+static int64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+/* Readers wait meanwhile: what lies there backwards took 15 s. */
+static void an_arena_is_taken_over_soon_in_any_order(void **state)
+{
+	const struct memory *m = *state;
+	struct arena_area *area = &m->handover->arena;
+	struct arena_bytes bytes;
+	const uint32_t n = ARENA_ITEMS - 1;
+
+	for (uint32_t i = 0; i < n; i++) {
+		area->items[i].offset = (uint64_t)(n - i) * ARENA_PAGE;
+		area->items[i].bytes = 1;
+		atomic_store(&area->items[i].id, (uint64_t)ARENA_ITEMS + i);
+	}
+	/* two that overlap: one of them is not believed */
+	area->items[7].offset = area->items[8].offset;
+	atomic_store(&area->top, n);
+	int64_t begin_ns = cpu_ns();
+	struct arena *a = arena_new(area);
+
+	assert_true(cpu_ns() - begin_ns < NS_PER_S);
+	unsigned found = 0;
+
+	for (uint32_t at = 0; arena_next(a, &at, &bytes);)
+		found++;
+	assert_int_equal(found, n - 1);
+	/* the first page, and that of the one that moved away, are free, and no others */
+	assert_true(put_text(a, 1, "x", 1));
+	assert_true(put_text(a, 1, "x", 1));
+	assert_false(put_text(a, 1, "x", 1));
+	arena_free(a);
 }
 
 static void a_full_arena_keeps_no_more(void **state)
@@ -490,6 +531,7 @@ int main(void)
 		WITH_MEMORY(rows_outlive_their_process),
 		WITH_MEMORY(a_full_ledger_says_so),
 		WITH_MEMORY(bytes_outlive_their_process),
+		WITH_MEMORY(an_arena_is_taken_over_soon_in_any_order),
 		WITH_MEMORY(a_full_arena_keeps_no_more),
 		WITH_MEMORY(renderings_outlive_their_process),
 		WITH_MEMORY(a_text_is_replaced_as_a_whole),
