@@ -652,6 +652,10 @@ static enum armed_verdict check(
 
 void content_taken(struct content *c, uint64_t id, bool known)
 {
+	enum node_kind document;
+
+	if (node_is_document(id, &document))
+		pinned_taken(c->pinned, id);
 	c->again_ns = ns_earlier(
 		c->again_ns, armed_taken(c->armed, id, known, clock_mono_ns()));
 }

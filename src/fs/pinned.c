@@ -7,7 +7,6 @@
 
 #include "core/blob.h"
 #include "handover/arena.h"
-#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/lock.h"
 #include "util/mem.h"
@@ -30,12 +29,19 @@ struct pin {
 	uint64_t kept; /* in the arena */
 };
 
+/* What was dropped, and the kernel may have pages of. */
+struct gone {
+	uint64_t id;
+	uint64_t kept; /* in the arena: who comes after us would have to take it back */
+};
+
 struct pinned {
 	struct lock lock; /* guards all below */
 	struct pin *pins; /* in the order of last use */
 	size_t n, cap, bytes;
-	uint64_t *dropped; /* ids that were, and nobody was told yet */
-	size_t n_dropped, cap_dropped;
+	struct gone *gone; /* in the order in which they went */
+	size_t n_gone, cap_gone;
+	size_t n_named;      /* the first of them, by pinned_expire() */
 	struct arena *arena; /* NULL: nobody comes after us */
 };
 
@@ -54,7 +60,7 @@ void pinned_free(struct pinned *p)
 	for (size_t i = 0; i < p->n; i++)
 		blob_unref(p->pins[i].blob);
 	free(p->pins);
-	free(p->dropped);
+	free(p->gone);
 	lock_done(&p->lock);
 	free(p);
 }
@@ -83,12 +89,12 @@ static void drop_locked(struct pinned *p, size_t n)
 {
 	assert_locked(&p->lock);
 	for (size_t i = 0; i < n; i++) {
-		p->bytes -= p->pins[i].blob->size;
-		arena_drop(p->arena, p->pins[i].kept);
-		blob_unref(p->pins[i].blob);
-		p->dropped = xgrow(
-			p->dropped, p->n_dropped, &p->cap_dropped, sizeof(*p->dropped));
-		p->dropped[p->n_dropped++] = p->pins[i].id;
+		const struct pin *pin = &p->pins[i];
+
+		p->bytes -= pin->blob->size;
+		blob_unref(pin->blob);
+		p->gone = xgrow(p->gone, p->n_gone, &p->cap_gone, sizeof(*p->gone));
+		p->gone[p->n_gone++] = (struct gone){ pin->id, pin->kept };
 	}
 	p->n -= n;
 	if (n)
@@ -191,10 +197,29 @@ size_t pinned_expire(struct pinned *p, int64_t now_ns, uint64_t **ret)
 		p->pins[due++] = pin;
 	}
 	drop_locked(p, due);
-	size_t n = p->n_dropped;
+	size_t n = p->n_gone - p->n_named;
+	uint64_t *ids = n ? xcalloc(n, sizeof(*ids)) : NULL;
 
-	*ret = TAKE_PTR(p->dropped);
-	p->n_dropped = p->cap_dropped = 0;
+	for (size_t i = 0; i < n; i++)
+		ids[i] = p->gone[p->n_named++].id;
 	lock_release(&p->lock);
+	*ret = ids;
 	return n;
+}
+
+void pinned_taken(struct pinned *p, uint64_t id)
+{
+	lock_take(&p->lock);
+	size_t i = 0;
+
+	/* they are taken back in this order */
+	while (i < p->n_named && p->gone[i].id != id)
+		i++;
+	if (i < p->n_named) {
+		arena_drop(p->arena, p->gone[i].kept);
+		p->n_named--;
+		p->n_gone--;
+		memmove(&p->gone[i], &p->gone[i + 1], (p->n_gone - i) * sizeof(*p->gone));
+	}
+	lock_release(&p->lock);
 }

@@ -36,3 +36,9 @@ struct blob *pinned_get(struct pinned *pinned, uint64_t id, int64_t now_ns);
  * free.
  */
 size_t pinned_expire(struct pinned *pinned, int64_t now_ns, uint64_t **ret);
+
+/*
+ * The kernel has forgotten one that pinned_expire() named.  Until then it is in the arena, so that
+ * who comes after us knows of it and goes on with the same bytes.
+ */
+void pinned_taken(struct pinned *pinned, uint64_t id);

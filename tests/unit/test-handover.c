@@ -243,11 +243,28 @@ static void renderings_outlive_their_process(void **state)
 	assert_int_equal(blob->size, 2);
 	assert_int_equal(blob->generation, 2);
 	blob_unref(blob);
-	/* what is dropped is dropped there, too */
+	/* what is dropped is there until the kernel has forgotten it, too */
 	uint64_t *dropped = NULL;
 
 	assert_int_equal(pinned_expire(p, 60 * NS_PER_S, &dropped), 3);
 	free(dropped);
+	pinned_taken(p, 3);
+	pinned_taken(p, 1);
+	pinned_free(p);
+	arena_free(arena);
+
+	arena = arena_new(&m->handover->arena);
+	p = pinned_new();
+	pinned_inherit(p, arena, 0);
+	assert_null(pinned_get(p, 1, 0));
+	assert_null(pinned_get(p, 3, 0));
+	blob = pinned_get(p, 2, 0);
+	assert_int_equal(blob->generation, 2);
+	blob_unref(blob);
+	assert_int_equal(pinned_expire(p, 60 * NS_PER_S, &dropped), 1);
+	assert_int_equal(dropped[0], 2);
+	free(dropped);
+	pinned_taken(p, 2);
 	pinned_free(p);
 	struct arena_bytes bytes;
 	uint32_t at = 0;

@@ -619,6 +619,13 @@ static void nothing_of_a_vm_is_seen_by_another(void **state)
 	/* there was something to be seen */
 	assert_true(p->n_seen > 50 * GENERATIONS);
 	assert_true(p->last > GENERATIONS / 10);
+	/* and nothing is kept for ever */
+	struct arena_bytes bytes;
+	unsigned n_kept = 0;
+
+	for (uint32_t at = 0; arena_next(p->arena, &at, &bytes);)
+		n_kept++;
+	assert_true(n_kept < 500);
 	process_end(p);
 	plan_unref(p->plan);
 	close(p->memory);
