@@ -19,9 +19,11 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
-/* Of kernels that are newer than the headers that this may be built with. */
-#define NOTIFY_RESEND 7    /* Linux 6.9: what was read and not answered comes again */
-#define NOTIFY_INC_EPOCH 8 /* Linux 6.16: all names must be looked up again */
+/*
+ * Linux 6.16: all names must be looked up again; it may be newer than the headers that this is
+ * built with.
+ */
+#define NOTIFY_INC_EPOCH 8
 
 /* A request that so many workers began to answer, each after the last one's end, gets an error. */
 #define MAX_ATTEMPTS 3u
@@ -242,7 +244,8 @@ void session_resume(struct session *s,
 	if (repeat_begin(s))
 		notify(s, NOTIFY_INC_EPOCH, NULL, 0);
 	replay(s, process);
-	notify(s, NOTIFY_RESEND, NULL, 0);
+	/* where it cannot, the slots were all */
+	(void)slots_send_again(s->fd);
 }
 
 /* ---- requests ---- */

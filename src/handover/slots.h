@@ -36,6 +36,12 @@ struct slot_note {
 	_Atomic uint32_t attempts;
 };
 
+/*
+ * The kernel sends once more all that was read and not answered, in slots or not.
+ * Return: 0; -EINVAL: it cannot (before Linux 6.9); -errno.
+ */
+int slots_send_again(int fuse_fd);
+
 static inline void slot_clear(struct slot *slot, struct slot_note *note)
 {
 	atomic_store(&slot->head.bytes, 0);

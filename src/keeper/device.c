@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "handover/slots.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -28,15 +29,10 @@ bool device_has_requests(int fuse_fd)
 
 void device_send_again(int fuse_fd)
 {
-	const struct {
-		uint32_t bytes;
-		int32_t code;
-		uint64_t unique;
-	} resend = { sizeof(resend), 7 /* FUSE_NOTIFY_RESEND, Linux 6.9 */, 0 };
+	int r = fuse_fd < 0 ? 0 : slots_send_again(fuse_fd);
 
-	if (fuse_fd >= 0 && write(fuse_fd, &resend, sizeof(resend)) < 0 &&
-		errno != EINVAL)
-		log_warning("requests cannot be had again: %s", strerror(errno));
+	if (r < 0 && r != -EINVAL)
+		log_warning("requests cannot be had again: %s", strerror(-r));
 }
 
 bool device_user_is_dead(pid_t pid)

@@ -11,10 +11,7 @@ bool device_is_over(int fuse_fd);
 /* There are requests that nobody has read yet. */
 bool device_has_requests(int fuse_fd);
 
-/*
- * The kernel sends once more what was read and not answered (FUSE_NOTIFY_RESEND, Linux 6.9;
- * before that it cannot).
- */
+/* slots_send_again(), and the log says if that fails where it should not. */
 void device_send_again(int fuse_fd);
 
 /*
