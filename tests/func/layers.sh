@@ -73,6 +73,10 @@ find src -name '*.[ch]' -exec awk '
 sed -n '/^## Locks/,/^## Identity/p' docs/architecture.md | grep -o '`[a-z_.]*`' | tr -d '`' |
 	grep 'lock$\|\.reports$' | sort -u | diff "$tmp/locks" - ||
 	fail "the locks of docs/architecture.md are not those of src"
+# nothing writes text of any length, nor takes what is no number for one
+unbounded=$(find src guest -name '*.c' -exec grep -nE \
+	'\<(strcpy|stpcpy|strcat|v?sprintf|gets|ato[ifl]|atoll)\(' {} +)
+[ "$unbounded" = "" ] || fail "functions without a bound: $unbounded"
 # who reads outside bytes has a fuzz target
 while read -r file; do
 	grep -q -F "\`$file\`" tests/fuzz/README.md || fail "$file is not in tests/fuzz/README.md"

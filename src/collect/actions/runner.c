@@ -258,7 +258,7 @@ static void answer_virsh_dir(const struct server *s, struct reply *reply)
 	_cleanup_free_ char *dir = rights_virsh_dir(&s->grant.user);
 
 	if (dir && strlen(dir) < sizeof(reply->text))
-		strcpy(reply->text, dir);
+		memcpy(reply->text, dir, strlen(dir) + 1);
 }
 
 static int serve_one(struct server *s)
