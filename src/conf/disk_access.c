@@ -17,6 +17,7 @@
 #define QEMU_CONF "etc/libvirt/qemu.conf"
 #define LIMIT_QEMU_CONF_BYTES (1u << 20)
 #define NSS_BYTES 16384
+#define MEMBER_GROUPS 256
 
 /*
  * A setting of qemu.conf, a line `key = "value"`; the last one counts.
@@ -69,7 +70,24 @@ static bool group_by_name(const char *name, gid_t *ret)
 	return found || number(name, ret);
 }
 
-/* A process of libvirt's is in all groups of its user, whatever else it is in. */
+static bool is_member(const struct passwd *user, gid_t gid)
+{
+	gid_t groups[MEMBER_GROUPS];
+	int n = MEMBER_GROUPS;
+
+	if (getgrouplist(user->pw_name, user->pw_gid, groups, &n) < 0)
+		n = 0; /* too many: then it is not certain */
+	for (int i = 0; i < n; i++)
+		if (groups[i] == gid)
+			return true;
+	return false;
+}
+
+/*
+ * A process of libvirt's is in all groups of its user, whatever else it is in.  The one that is
+ * called like him is for nobody else; his first one may be kvm (Debian), which people are in who
+ * run VMs of their own.
+ */
 static bool group_of_user(const char *name, gid_t *ret)
 {
 	_cleanup_free_ char *buf = xmalloc(NSS_BYTES);
@@ -79,9 +97,14 @@ static bool group_of_user(const char *name, gid_t *ret)
 	getpwnam_r(name, &user, buf, NSS_BYTES, &found);
 	if (!found && number(name, &uid))
 		getpwuid_r(uid, &user, buf, NSS_BYTES, &found);
-	if (found)
-		*ret = found->pw_gid;
-	return found;
+	if (!found)
+		return false;
+	_cleanup_free_ char *group_buf = xmalloc(NSS_BYTES);
+	struct group group, *own = NULL;
+
+	getgrnam_r(found->pw_name, &group, group_buf, NSS_BYTES, &own);
+	*ret = own && is_member(found, own->gr_gid) ? own->gr_gid : found->pw_gid;
+	return true;
 }
 
 /* Whom distributions build libvirt for.  Return: NULL if that is not clear. */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -553,6 +554,31 @@ static void find_access(const char *settings, struct disk_access *ret)
 	rmdir(root);
 }
 
+/*
+ * On Debian the user libvirt-qemu has kvm for his first group, which people are in, too, and is in
+ * one of his own.  Where he is not, as on RHEL, this is of the user qemu.
+ */
+static void disks_are_not_for_those_who_may_use_kvm(void **state)
+{
+	(void)state;
+	const struct passwd *user = getpwnam("libvirt-qemu");
+	bool debian = user != NULL;
+
+	if (!user)
+		user = getpwnam("qemu");
+	const struct group *own = user ? getgrnam(user->pw_name) : NULL;
+	struct disk_access access;
+	struct conf conf = { 0 };
+
+	if (!own)
+		skip();
+	gid_t gid = own->gr_gid;
+
+	find_access(debian ? "user = \"libvirt-qemu\"\n" : "user = \"qemu\"\n", &access);
+	assert_true(access.known);
+	assert_int_equal(disk_access_gid(&access, &conf), gid);
+}
+
 /* A disk is closed to others only if it is certain that QEMUs can open it. */
 static void disks_are_for_qemu(void **state)
 {
@@ -750,6 +776,7 @@ int main(void)
 		cmocka_unit_test(what_has_room_is_described),
 		cmocka_unit_test(a_group_has_its_unit),
 		cmocka_unit_test(disks_are_for_qemu),
+		cmocka_unit_test(disks_are_not_for_those_who_may_use_kvm),
 		cmocka_unit_test(malformed_documents_are_refused),
 		cmocka_unit_test(nothing_is_ever_fetched),
 		cmocka_unit_test(other_users_of_the_xml_parser_see_nothing_of_ours),
