@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A checkpoint is written whole before each publication, also where little has changed.  It must
+ * be there before anybody can see what it shows, so it cannot be left to a quiet moment; and one
+ * of which parts are replaced in place would have to be right after each single store.  With 200
+ * VMs it takes 225 to 255 us, of which 63 are the sum over it (handover/halves.c): a tenth of what
+ * the samples take that it is made of.
+ */
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
