@@ -11,6 +11,7 @@
 #include "util/hash.h"
 #include "util/limits.h"
 #include "util/mem.h"
+#include "util/search.h"
 
 /* After so many samples in a row that are less it is another thing that counts. */
 #define BELIEVED_FALLS 3u
@@ -25,6 +26,7 @@ union number {
 
 /* Of one that fell, as hardly any does. */
 struct fall {
+	uint64_t key;
 	unsigned n;         /* samples in a row that were less than what was reached */
 	union number low;   /* the least of them */
 	union number base;  /* what is shown is this and what is told */
@@ -34,14 +36,12 @@ struct fall {
 struct series {
 	uint64_t key;         /* 0: empty */
 	union number reached; /* the most that was told */
-	struct fall *fall;    /* NULL: it never fell */
 };
 
 void counters_done(struct counters *counters)
 {
-	for (size_t i = 0; i < counters->n_slots; i++)
-		free(counters->at[i].fall);
 	free(counters->at);
+	free(counters->falls);
 	*counters = (struct counters){ 0 };
 }
 
@@ -91,9 +91,9 @@ static struct series *slot_of(const struct counters *counters, uint64_t key)
 
 static void grow(struct counters *counters)
 {
-	struct counters grown = { .n = counters->n,
-		.n_slots = counters->n_slots ? 2 * counters->n_slots : FIRST_SLOTS };
+	struct counters grown = *counters;
 
+	grown.n_slots = counters->n_slots ? 2 * counters->n_slots : FIRST_SLOTS;
 	grown.at = xcalloc(grown.n_slots, sizeof(*grown.at));
 	for (size_t i = 0; i < counters->n_slots; i++)
 		if (counters->at[i].key)
@@ -118,15 +118,45 @@ static struct series *find(struct counters *counters, uint64_t key)
 	return s;
 }
 
+/* ---- those that fell ---- */
+
+static uint64_t fall_key(const void *falls, size_t i)
+{
+	const struct fall *at = falls;
+
+	return at[i].key;
+}
+
+/* Return: NULL if it never fell. */
+static struct fall *fall_of(const struct counters *counters, uint64_t key)
+{
+	if (!counters->n_falls)
+		return NULL;
+	size_t i = search_key(counters->falls, counters->n_falls, fall_key, key);
+
+	return i < counters->n_falls && counters->falls[i].key == key
+		? &counters->falls[i]
+		: NULL;
+}
+
+static struct fall *add_fall(struct counters *counters, uint64_t key)
+{
+	size_t i = search_key(counters->falls, counters->n_falls, fall_key, key);
+
+	counters->falls = xgrow(counters->falls, counters->n_falls, &counters->cap_falls,
+		sizeof(*counters->falls));
+	memmove(&counters->falls[i + 1], &counters->falls[i],
+		(counters->n_falls - i) * sizeof(*counters->falls));
+	counters->n_falls++;
+	counters->falls[i] = (struct fall){ .key = key };
+	return &counters->falls[i];
+}
+
 /* ---- a sample ---- */
 
 /* It tells less than it did.  If that lasts, it goes on from what it told then. */
-static void note_fall(struct series *s, bool real, union number told)
+static void note_fall(struct series *s, struct fall *f, bool real, union number told)
 {
-	if (!s->fall)
-		s->fall = xcalloc(1, sizeof(*s->fall));
-	struct fall *f = s->fall;
-
 	if (!f->n || less(real, told, f->low)) {
 		f->low = told;
 		f->n = 1;
@@ -139,18 +169,23 @@ static void note_fall(struct series *s, bool real, union number told)
 }
 
 /* What is shown of a series that tells @told now. */
-static union number pass(struct series *s, bool real, union number told)
+static union number pass(
+	struct counters *counters, struct series *s, bool real, union number told)
 {
+	struct fall *f = fall_of(counters, s->key);
+
 	if (less(real, told, s->reached)) {
-		note_fall(s, real, told);
+		if (!f)
+			f = add_fall(counters, s->key);
+		note_fall(s, f, real, told);
 	} else {
 		s->reached = told;
-		if (s->fall)
-			s->fall->n = 0;
+		if (f)
+			f->n = 0;
 	}
-	if (!s->fall)
+	if (!f)
 		return s->reached;
-	return greater(real, add(real, s->reached, s->fall->base), s->fall->floor);
+	return greater(real, add(real, s->reached, f->base), f->floor);
 }
 
 static bool is_real(const struct metric *m)
@@ -192,7 +227,7 @@ static void settle(struct counters *counters, struct metric *m, struct device_ha
 
 	if (real)
 		n.real = m->value.real;
-	n = pass(s, real, n);
+	n = pass(counters, s, real, n);
 	/* what goes on from a base may outgrow its type */
 	struct value shown = real ? value_real(n.real) : value_u64(n.u);
 
@@ -229,7 +264,7 @@ static bool plausible(uint64_t bits)
 bool counters_state(const struct counters *counters, size_t i, struct counter_state *ret)
 {
 	const struct series *s = &counters->at[i];
-	const struct fall *f = s->fall;
+	const struct fall *f = s->key ? fall_of(counters, s->key) : NULL;
 
 	if (!s->key || !plausible(s->reached.u))
 		return false;
@@ -261,8 +296,8 @@ int counters_restore(struct counters *counters, const struct counter_state *stat
 		return s ? -EINVAL : -E2BIG;
 	s->reached.u = state->reached;
 	if (state->fell) {
-		s->fall = xcalloc(1, sizeof(*s->fall));
-		*s->fall = (struct fall){ .n = state->n_falls,
+		*add_fall(counters, state->key) = (struct fall){ .key = state->key,
+			.n = state->n_falls,
 			.low.u = state->low,
 			.base.u = state->base,
 			.floor.u = state->floor };

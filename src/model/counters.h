@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct fall;
 struct metric_label;
 struct metric_list;
 struct series;
@@ -25,6 +26,8 @@ struct series;
 struct counters {
 	struct series *at; /* a hash table */
 	size_t n, n_slots;
+	struct fall *falls; /* of those that fell, sorted by key */
+	size_t n_falls, cap_falls;
 };
 
 void counters_done(struct counters *counters);
