@@ -35,9 +35,7 @@ static void merge_lists(struct snapshot *s)
 
 	for (size_t l = 0; l < s->n_lists; l++)
 		all += s->lists[l]->n;
-	free(s->metrics);
 	s->metrics = xcalloc(all, sizeof(struct metric *));
-	s->n = 0;
 	for (;;) {
 		const struct metric_list *best = NULL;
 		uint32_t slot = UINT32_MAX;
@@ -64,6 +62,23 @@ static void merge_lists(struct snapshot *s)
 		}
 	}
 	free(next);
+}
+
+/* No list has their slots. */
+static void insert_own(struct snapshot *s, struct metric_list *own)
+{
+	size_t n = s->n, n_own = own->n;
+
+	s->lists[s->n_lists++] = own;
+	s->metrics = xreallocarray(s->metrics, n + n_own, sizeof(struct metric *));
+	s->n += n_own;
+	for (size_t i = s->n; n_own;) {
+		uint32_t slot = own->metrics[n_own - 1].label->slot;
+
+		s->metrics[--i] = n && s->metrics[n - 1]->label->slot > slot
+			? s->metrics[--n]
+			: &own->metrics[--n_own];
+	}
 }
 
 /* Names of what guests may see but cannot be had now. */
@@ -138,10 +153,8 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 	merge_lists(s);
 	struct metric_list *own = describe_itself(s);
 
-	if (own) {
-		s->lists[s->n_lists++] = own;
-		merge_lists(s);
-	}
+	if (own)
+		insert_own(s, own);
 	for (size_t i = 0; i < s->n; i++)
 		s->shape = mix(s->shape, s->metrics[i]->label->name_hash);
 	s->shape_ns = s->time_ns;

@@ -239,6 +239,8 @@ static bool fits_spec(const struct metric_spec *spec, const struct draft *d, boo
 
 	if ((spec->context == CONTEXT_HOST) != host)
 		return false;
+	if (spec->entry && spec->entry->collector == COLLECTOR_SNAPSHOT)
+		return false; /* snapshots have it of themselves */
 	if (d->head.flags & IS_ABSENT)
 		return !d->name && !d->index;
 	if (own != !!d->name || many != !!d->index)
