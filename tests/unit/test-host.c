@@ -10,6 +10,7 @@
 
 #include "collect/kernel/host.h"
 #include "collect/kernel/host_vendor.h"
+#include "collect/kernel/proc_text.h"
 #include "collect/kernel/sampler.h"
 #include "conf/conf.h"
 #include "util/clock.h"
@@ -398,10 +399,41 @@ static void huge_pages_are_memory_that_vms_use(void **state)
 	check_vm(NULL, 0);
 }
 
+/* The short way to numbers gives the very same ones. */
+static void real_numbers_are_as_written(void **state)
+{
+	(void)state;
+	static const char *const odd[] = { "0.1", "12345678.123456", "0.1234567",
+		"123456789012345", "1234567890123456.5", "7", "7.", ".5", "00.50" };
+	static const char *const none[] = { "", ".", "x", "1.2.3", "-1" };
+	double v = 0;
+
+	for (unsigned i = 0; i < 200000; i += 7) {
+		char text[32];
+		const char *p = text;
+
+		snprintf(text, sizeof(text), "%u.%0*u ", i, 1 + (int)(i % 6), i % 10);
+		assert_true(proc_take_real(&p, &v) && v == strtod(text, NULL));
+		assert_true(p == text + strlen(text) - 1);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
+		const char *p = odd[i];
+
+		assert_true(proc_take_real(&p, &v) && !*p);
+		assert_true(v == strtod(odd[i], NULL));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+		const char *p = none[i];
+
+		assert_false(proc_take_real(&p, &v));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(host_figures_are_the_kernels),
+		cmocka_unit_test(real_numbers_are_as_written),
 		cmocka_unit_test(a_rate_needs_a_distance),
 		cmocka_unit_test(what_is_called_a_counter_never_falls),
 		cmocka_unit_test(times_that_cannot_be_are_unavailable),

@@ -50,8 +50,36 @@ bool proc_find_u64(const char *text, const char *word, uint64_t *ret)
 	return false;
 }
 
+/* Few digits, as the kernel writes: a division of numbers that are exact rounds as strtod(). */
+static bool take_short_real(const char **p, double *ret)
+{
+	static const double tens[] = { 1, 10, 100, 1e3, 1e4, 1e5, 1e6 };
+	const char *s = *p;
+	uint64_t n = 0;
+	size_t digits = 0, behind = 0;
+	bool point = false;
+
+	for (; (*s >= '0' && *s <= '9') || (*s == '.' && !point && digits); s++) {
+		if (*s == '.') {
+			point = true;
+			continue;
+		}
+		n = 10 * n + (uint64_t)(*s - '0');
+		behind += point;
+		if (++digits > 15 || behind >= ARRAY_LEN(tens))
+			return false;
+	}
+	if (!digits || *s == '.' || (point && !behind))
+		return false;
+	*p = s;
+	*ret = (double)n / tens[behind];
+	return true;
+}
+
 bool proc_take_real(const char **p, double *ret)
 {
+	if (take_short_real(p, ret))
+		return true;
 	char word[32];
 	size_t n = strspn(*p, "0123456789.");
 
