@@ -6,7 +6,9 @@
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "handover/slots.h"
@@ -35,9 +37,21 @@ void device_send_again(int fuse_fd)
 		log_warning("requests cannot be had again: %s", strerror(-r));
 }
 
-bool device_user_is_dead(pid_t pid)
+/* Fields of /proc/PID/stat behind the name. */
+enum { STAT_STATE, STAT_EXIT_CODE = 49 };
+
+static const char *stat_field(const char *text, int number)
 {
-	char path[64], text[512];
+	const char *p = strrchr(text, ')');
+
+	for (int i = 0; p && i <= number; i++)
+		p = strchr(p + 1, ' ');
+	return p ? p + 1 : "";
+}
+
+bool device_user_is_dead(pid_t pid, int *ret_status)
+{
+	char path[64], text[1024];
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -46,7 +60,10 @@ bool device_user_is_dead(pid_t pid)
 	if (n < 0)
 		return false;
 	text[n] = '\0';
-	const char *state = strrchr(text, ')');
+	if (*stat_field(text, STAT_STATE) != 'Z')
+		return false;
+	int code = (int)strtol(stat_field(text, STAT_EXIT_CODE), NULL, 10);
 
-	return state && !strncmp(state, ") Z", 3);
+	*ret_status = WIFSIGNALED(code) ? 128 + WTERMSIG(code) : WEXITSTATUS(code);
+	return true;
 }

@@ -17,5 +17,6 @@ void device_send_again(int fuse_fd);
 /*
  * Whether a child's main thread has ended, be it that another one of its threads is in the
  * kernel: where the kernel does not tell by itself.
+ * Return: if so *@ret_status is its exit status, or 128 + signal.
  */
-bool device_user_is_dead(pid_t pid);
+bool device_user_is_dead(pid_t pid, int *ret_status);

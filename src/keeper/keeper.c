@@ -450,13 +450,17 @@ static void on_thread_end(void *ctx, uint32_t events)
 static void on_overdue(void *ctx)
 {
 	struct keeper *k = ctx;
+	int status = 128 + SIGKILL;
 
 	if (!k->worker)
 		return;
 	log_info("worker %d is dead; the kernel still keeps its process",
 		(int)k->worker->pid);
 	kill(k->worker->pid, SIGKILL);
-	worker_over(k, 128 + SIGKILL);
+	/* one that was asked to end may have done so well */
+	if (k->stopping)
+		device_user_is_dead(k->worker->pid, &status);
+	worker_over(k, status);
 }
 
 static struct worker *add_worker(struct keeper *k, pid_t pid)
@@ -539,7 +543,9 @@ static void on_next_start(void *ctx)
 
 static void look(struct keeper *k, int64_t now_ns)
 {
-	if (k->worker->killed || device_user_is_dead(k->worker->pid)) {
+	int status = 0;
+
+	if (k->worker->killed || device_user_is_dead(k->worker->pid, &status)) {
 		on_overdue(k);
 		return;
 	}

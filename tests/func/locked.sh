@@ -22,20 +22,26 @@ mkdir "$tmp/other"
 	--pid-file "$tmp/other.pid" --mount "$tmp/other" >"$tmp/other.log" 2>&1 &
 other=$!
 wait_for 20 test -s "$tmp/other/metrics/host/up" || fail "no second daemon"
-other_worker=$(sed -n 's/^pid: //p' "$tmp/other/status")
-at_exit "kill -CONT $other_worker 2>/dev/null; kill $other 2>/dev/null; wait $other 2>/dev/null"
-python3 "$(dirname "$0")/hold-directory.py" "$host" \
-	"$tmp/other/disk/00000000-0000-4000-8000-000000000000.img" "$tmp/ready" &
-lister=$!
-wait_for 10 test -e "$tmp/ready" || fail "no lister"
-cat "$host"/* >/dev/null
-kill -STOP "$other_worker"
+at_exit "kill -CONT \"\$other_worker\" 2>/dev/null; kill $other 2>/dev/null; wait $other 2>/dev/null"
 # all of its threads, one by one
 stopped() { ! grep -h '^State:' "/proc/$other_worker/task/"*/status | grep -qv 'T (stopped)'; }
-wait_for 10 stopped || fail "the second daemon does not stop"
-: >"$tmp/ready.go"
 hangs() { grep -q '^State:.[DS]' "/proc/$lister/status"; } # until then it runs
-wait_for 10 hangs || fail "the lister does not hang"
+# hold N: locks the directory, with the Nth disk's pages
+hold()
+{
+	rm -f "$tmp/ready" "$tmp/ready.go"
+	other_worker=$(sed -n 's/^pid: //p' "$tmp/other/status")
+	python3 "$(dirname "$0")/hold-directory.py" "$host" \
+		"$tmp/other/disk/00000000-0000-4000-8000-00000000000$1.img" "$tmp/ready" &
+	lister=$!
+	wait_for 10 test -e "$tmp/ready" || fail "no lister"
+	cat "$host"/* >/dev/null
+	kill -STOP "$other_worker"
+	wait_for 10 stopped || fail "the second daemon does not stop"
+	: >"$tmp/ready.go"
+	wait_for 10 hangs || fail "the lister does not hang"
+}
+hold 0
 
 # for longer than the kernel is told to keep anything back when a name moves
 fresh()
@@ -62,9 +68,18 @@ disk_content "$mnt/disk/vhostmd0.img" >/dev/null 2>&1 || disk_content \
 	"$mnt/disk/$(cat /proc/sys/kernel/random/uuid).img" | grep -q '<name>up</name>' || fail "a disk"
 
 # and all is well once he lets go
-kill -CONT "$other_worker"
+kill -CONT "$other_worker" 2>/dev/null # unless its keeper has replaced it
 wait $lister || fail "the lister got nothing"
 fresh || fail "values are old after a directory was locked"
 [ "$(find "$host" -type f | wc -l)" = 3 ] || fail "the directory"
+
+# one that is asked to end while the kernel keeps a thread of it there ends well
+hold 1
+worker=$(worker_pid)
+in_kernel() { grep -qs '^State:.D' "/proc/$worker/task/"*/status; }
+wait_for 10 in_kernel || fail "no thread waits for the directory"
 stop_daemon || exit 1
+logged "worker $worker is dead" || fail "nothing was in its way"
+kill -CONT "$other_worker" 2>/dev/null # unless its keeper has replaced it
+wait $lister
 exit 0
