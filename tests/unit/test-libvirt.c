@@ -52,6 +52,31 @@ static void what_events_did_not_tell_the_list_does(void **state)
 	assert_int_equal(memory_kib(p, 2), 1024);
 }
 
+/* Its interfaces have no names yet, and nobody listens on its channel. */
+static void a_vm_that_is_listed_while_it_starts_is_described_when_it_runs(void **state)
+{
+	struct program *p = *state;
+
+	fake_set_memory(0, 1000);
+	start_program(p, NULL);
+	fake_start_silently(0);
+	fake_advance(15 * NS_PER_S);
+	assert_int_equal(memory_kib(p, 0), 1000);
+	fake_set_memory(0, 2000);
+	fake_suspend(0); /* stands for any event of its life */
+	fake_settle();
+	assert_int_equal(memory_kib(p, 0), 2000);
+
+	/* and no more often than once */
+	unsigned before = fake_calls(FAKE_XML, 0);
+
+	fake_suspend(0);
+	fake_advance(15 * NS_PER_S);
+	fake_suspend(0);
+	fake_settle();
+	assert_int_equal(fake_calls(FAKE_XML, 0), before);
+}
+
 static void a_list_that_fails_changes_nothing(void **state)
 {
 	struct program *p = *state;
@@ -517,6 +542,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_list_does_not_undo_events_that_came_after_it_was_asked_for),
 		TEST(what_events_did_not_tell_the_list_does),
+		TEST(a_vm_that_is_listed_while_it_starts_is_described_when_it_runs),
 		TEST(a_list_that_fails_changes_nothing),
 		TEST(a_change_while_it_is_described_is_seen),
 		TEST(a_vm_that_stops_while_it_is_described_is_gone),

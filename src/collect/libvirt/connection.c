@@ -106,7 +106,7 @@ static struct run *vm_runs(
 		virt->params.registry, order, ident, atomic_load(&virt->hypervisor));
 
 	if (run)
-		describe_put(virt->describe, run, dom);
+		describe_put(virt->describe, run, dom, false);
 	return run;
 }
 
@@ -285,7 +285,7 @@ static bool list_domains(struct virt *virt, virConnectPtr conn)
 			: NULL;
 
 		if (run)
-			describe_put(virt->describe, run, doms[i]);
+			describe_put(virt->describe, run, doms[i], true);
 		virDomainFree(doms[i]);
 	}
 	free(doms);

@@ -31,6 +31,7 @@
 /* What is kept of a run (PLACE_DESCRIBE), guarded by describe.lock. */
 struct entry {
 	virDomainPtr dom;  /* NULL: no connection, or it is gone */
+	bool listed;       /* no event has told of it */
 	int64_t due_ns;    /* monotonic */
 	int64_t last_ns;   /* when it was described last; 0: never */
 	unsigned failures; /* in a row; the first was logged */
@@ -77,7 +78,7 @@ static void want_locked(struct describe *d, struct entry *e, bool at_once)
 	pthread_cond_signal(&d->wake);
 }
 
-void describe_put(struct describe *d, struct run *run, virDomainPtr dom)
+void describe_put(struct describe *d, struct run *run, virDomainPtr dom, bool listed)
 {
 	lock_take(&d->lock);
 	struct entry *e = entry_of(run);
@@ -87,9 +88,14 @@ void describe_put(struct describe *d, struct run *run, virDomainPtr dom)
 		run_set_place(run, PLACE_DESCRIBE, e, entry_free);
 	}
 	/* an event of the connection before may be late */
-	if (!e->dom && d->conn == virDomainGetConnect(dom) && !atomic_load(&run->gone)) {
+	bool wanted = d->conn == virDomainGetConnect(dom) && !atomic_load(&run->gone);
+
+	if (wanted && !e->dom) {
 		virDomainRef(dom);
 		e->dom = dom;
+		e->listed = listed;
+		want_locked(d, e, true);
+	} else if (wanted && !listed && TAKE_VALUE(e->listed, false)) {
 		want_locked(d, e, true);
 	}
 	lock_release(&d->lock);

@@ -32,7 +32,8 @@ void describe_set_period(struct describe *d, int64_t period_ns);
  * Any thread; none of them waits for libvirt.
  *   connect     the connection in force: domains of any other are not taken
  *   put         a run and its domain, of which a reference is taken; it is described if it
- *               never was on this connection
+ *               never was on this connection, and with the first event of one that a list named
+ *               first: that may have come upon it while libvirt was starting it
  *   again       something of it changed; unless @at_once, which is for what only the host's
  *               administrator can cause, no sooner than a period after the last time
  *   gone        it has ended: its domain is let go of
@@ -40,7 +41,7 @@ void describe_set_period(struct describe *d, int64_t period_ns);
  *               under way dropped
  */
 void describe_connect(struct describe *d, virConnectPtr conn);
-void describe_put(struct describe *d, struct run *run, virDomainPtr dom);
+void describe_put(struct describe *d, struct run *run, virDomainPtr dom, bool listed);
 void describe_again(struct describe *d, const struct run *run, bool at_once);
 void describe_gone(struct describe *d, const struct run *run);
 void describe_disconnect(struct describe *d);
