@@ -143,10 +143,13 @@ static bool lacks_something(const struct slow_job *job, struct slow_memory *m,
 }
 
 /* True if what a record that is stored does not name is not there. */
-static bool is_whole(const struct slow_job *job, struct slow_memory *m,
+static bool is_whole(const struct slow_job *job, struct slow_item *item,
 	const virDomainStatsRecord *record, bool monitor)
 {
-	if (monitor || job->waited || m->n_lacked)
+	struct slow_memory *m = &item->memory;
+
+	if (monitor || job->waited || m->n_lacked ||
+		item->run->hypervisor != HYPERVISOR_QEMU)
 		m->n_alike = SLOW_LACKS_BELIEVED;
 	else if (m->groups != job->groups || record->nparams != m->n_params)
 		m->n_alike = 1;
@@ -166,7 +169,7 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 		m->doubt = DOUBT_SUSPECT;
 		return;
 	}
-	bool whole = is_whole(job, m, record, monitor);
+	bool whole = is_whole(job, item, record, monitor);
 
 	if (!whole)
 		m->again_ns = SLOW_PAUSE_MS * NS_PER_MS << (m->n_alike - 1);

@@ -21,25 +21,26 @@
 static const struct {
 	enum catalogue_read read;
 	unsigned group;
+	bool monitor; /* has, or may have, figures that the VM's monitor alone knows */
 } groups[] = {
-	{ READ_CPU, VIR_DOMAIN_STATS_CPU_TOTAL },
-	{ READ_VCPUS, VIR_DOMAIN_STATS_VCPU },
-	{ READ_VCPU_MAXIMUM, VIR_DOMAIN_STATS_VCPU },
-	{ READ_BALLOON, VIR_DOMAIN_STATS_BALLOON },
-	{ READ_RSS, VIR_DOMAIN_STATS_BALLOON },
-	{ READ_NICS, VIR_DOMAIN_STATS_INTERFACE },
-	{ READ_STATE, VIR_DOMAIN_STATS_STATE },
-	{ READ_BLOCKS, VIR_DOMAIN_STATS_BLOCK },
-	{ READ_IOTHREADS, VIR_DOMAIN_STATS_IOTHREAD },
-	{ READ_PERF, VIR_DOMAIN_STATS_PERF },
+	{ READ_CPU, VIR_DOMAIN_STATS_CPU_TOTAL, false },
+	{ READ_VCPUS, VIR_DOMAIN_STATS_VCPU, true },
+	{ READ_VCPU_MAXIMUM, VIR_DOMAIN_STATS_VCPU, false },
+	{ READ_BALLOON, VIR_DOMAIN_STATS_BALLOON, true },
+	{ READ_RSS, VIR_DOMAIN_STATS_BALLOON, true },
+	{ READ_NICS, VIR_DOMAIN_STATS_INTERFACE, false },
+	{ READ_STATE, VIR_DOMAIN_STATS_STATE, false },
+	{ READ_BLOCKS, VIR_DOMAIN_STATS_BLOCK, true },
+	{ READ_IOTHREADS, VIR_DOMAIN_STATS_IOTHREAD, true },
+	{ READ_PERF, VIR_DOMAIN_STATS_PERF, false },
 #if LIBVIR_CHECK_VERSION(6, 0, 0)
-	{ READ_MEMORY_BANDWIDTH, VIR_DOMAIN_STATS_MEMORY },
+	{ READ_MEMORY_BANDWIDTH, VIR_DOMAIN_STATS_MEMORY, false },
 #endif
 #if LIBVIR_CHECK_VERSION(7, 2, 0)
-	{ READ_DIRTY_RATE, VIR_DOMAIN_STATS_DIRTYRATE },
+	{ READ_DIRTY_RATE, VIR_DOMAIN_STATS_DIRTYRATE, true },
 #endif
 #if LIBVIR_CHECK_VERSION(8, 9, 0)
-	{ READ_HYPERVISOR, VIR_DOMAIN_STATS_VM },
+	{ READ_HYPERVISOR, VIR_DOMAIN_STATS_VM, true },
 #endif
 };
 
@@ -52,6 +53,14 @@ unsigned virt_stats_groups(const struct plan *plan, uint64_t known)
 		if (reads >> groups[i].read & 1)
 			ret |= groups[i].group;
 	return ret;
+}
+
+static bool monitor_knows(uint64_t reads)
+{
+	for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+		if (groups[i].monitor && reads >> groups[i].read & 1)
+			return true;
+	return false;
 }
 
 /* What goes on while one record is converted. */
@@ -280,7 +289,7 @@ static void add_param(struct conversion *cv, const virTypedParameter *param)
 /* Of disks that are perhaps there nothing is said: nobody knows how many. */
 static void add_unnamed(struct conversion *cv, const struct plan_item *item)
 {
-	if (cv->whole)
+	if (cv->whole || !monitor_knows(item->spec->entry->reads))
 		metric_list_builder_add_absent(cv->b, item->slot);
 	else if (!strchr(item->spec->source, '*'))
 		metric_list_builder_add(cv->b, item->slot, NULL, NULL);

@@ -30,7 +30,8 @@ bool virt_stats_of_monitor(const virDomainStatsRecord *record);
 /*
  * One domain's metrics, less those that the kernel's lane serves, which knows @known.  Tells
  * @vm its size where that lane does not.
- * @whole: what the record does not name is not there; else it cannot be had now.
+ * @whole: what the record does not name is not there; else what a monitor may know of that
+ * cannot be had now.
  * @last: counters of the sample before, moves on; @time_ns, @mono_ns: taken before libvirt
  * was asked.  Return: a list owned by the caller.
  */
