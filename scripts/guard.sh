@@ -296,7 +296,8 @@ undo_later() { printf '%q ' "$@" >>"$record/undo" && echo >>"$record/undo"; }
 unbroken()
 {
 	(
-		echo "$BASHPID $(guard_start_of $BASHPID)" >"$record/unbroken"
+		pid=$BASHPID # in $() it is another
+		echo "$pid $(guard_start_of "$pid")" >"$record/unbroken"
 		exec env -u VHOSTMD_RECORD -u TMPDIR setsid "$@"
 	)
 }
