@@ -22,6 +22,7 @@
 
 #include "keeper/apart.h"
 #include "keeper/device.h"
+#include "keeper/manager.h"
 #include "keeper/message.h"
 #include "keeper/mount.h"
 #include "keeper/state.h"
@@ -626,6 +627,9 @@ int keeper_run(struct keeper *k, int ready_fd)
 		log_error("the worker cannot be started: %s", strerror(-r));
 	else
 		status = run_loop(k);
+	/* whoever waits gets an error, and does not wait for the next one to fail, too */
+	if (!k->stopping)
+		manager_forget();
 	keeper_close(k);
 	return status;
 }

@@ -14,10 +14,16 @@
 #define HANDOVER "handover"
 #define BARRIER_US (5 * 1000 * 1000)
 
-void manager_forget(void)
+static void remove_both(void)
 {
 	(void)sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" HANDOVER);
 	(void)sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" FUSE);
+}
+
+void manager_forget(void)
+{
+	remove_both();
+	(void)sd_notify_barrier(0, BARRIER_US);
 }
 
 static int store(const char *message, int fd)
@@ -33,7 +39,7 @@ static int store(const char *message, int fd)
 int manager_store_fuse(int fd)
 {
 	/* of a service that failed, whose file system is gone */
-	manager_forget();
+	remove_both();
 	return store("FDSTORE=1\nFDNAME=" FUSE, fd);
 }
 

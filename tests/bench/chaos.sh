@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What readers meet while the worker is killed about eight times a second, and while both processes
-# are replaced by another build every two seconds; --long: for longer.
+# are replaced by another build every two seconds, and while the keeper is killed as well and a stand-in
+# for systemd starts it again; --long: for longer.
 . "$(dirname "$0")/../lib.sh"
 need_fuse
 seconds=62 period=0.5 upgrades=30
@@ -37,4 +38,17 @@ timeout -k 5 $((2 * upgrades + 60)) python3 "$top/tests/func/survive.py" --upgra
 while read -r name value unit; do result "$name" "$value" "$unit"; done <"$tmp/figures"
 result upgrades_done "$(grep -c 'has taken over from' "$tmp/log")" number
 stop_daemon || exit 1
+
+# the same as a service
+build=${programs[1]%/vhostmd}
+rm "$tmp/log"
+FDSTORE_ANY=1 python3 "$top/tests/func/fdstore.py" "$tmp/notify" "$mnt" "$build/vhostmd" \
+	--no-daemonize --config "$tmp/conf" -c test:///default --pid-file "$tmp/pid" --mount "$mnt" >"$tmp/log" 2>&1 &
+keeper=$!
+wait_for 20 has_value "$mnt/metrics/host/Generation" || fail "no sample"
+timeout -k 5 $((seconds + 60)) python3 "$top/tests/func/survive.py" --keeper "$mnt" "$tmp/pid" $seconds 1 $period >"$tmp/figures" ||
+	fail "$(cat "$tmp/figures")"
+while read -r name value unit; do result "$name" "$value" "$unit"; done <"$tmp/figures"
+stop_daemon || exit 1
+umount --force --lazy "$mnt"
 exit 0

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Readers of a tree whose worker is killed again and again:
 survive.py [--upgrade PROGRAM PROGRAM INSTALLED --] MOUNT KEEPER SECONDS PAUSE [PERIOD]
+survive.py --keeper MOUNT PID_FILE SECONDS PAUSE [PERIOD]
 
 Kills after random pauses of up to PAUSE seconds.  With --upgrade it kills nobody: each PAUSE seconds
-one of two programs, in turn, is put in the place of INSTALLED, and the keeper told.  Prints what each reader met, and ends with 1 if
+one of two programs, in turn, is put in the place of INSTALLED, and the keeper told.  With --keeper it
+kills the keeper each PAUSE seconds, for somebody else to start another.  Prints what each reader met, and ends with 1 if
 any of them met an error, something torn, or waited too long.  With PERIOD, in seconds, prints
 figures instead, each with its name and unit.
 """
@@ -23,7 +25,12 @@ import time
 args, upgrade = sys.argv[1:], []
 if args[0] == "--upgrade":
     upgrade, args = args[1:4], args[5:]
-mnt, keeper, seconds, pause = args[0], int(args[1]), float(args[2]), float(args[3])
+kills_keeper = args[0] == "--keeper"
+if kills_keeper:
+    args = args[1:]
+mnt, keeper, seconds, pause = args[0], args[1], float(args[2]), float(args[3])
+if not kills_keeper:
+    keeper = int(keeper)
 period = float(args[4]) if len(args) > 4 else None
 host = mnt + "/metrics/host"
 disk = mnt + "/disk/vhostmd0.img"
@@ -33,7 +40,7 @@ faults, counts = collections.Counter(), collections.Counter()
 worst = collections.defaultdict(float)
 times = []  # that readers waited who do not wait by themselves
 oldest = 0.0
-LONGEST = 10
+LONGEST = 20 if kills_keeper else 10  # programs are started, and one read may meet two ends
 
 
 class Torn(Exception):
@@ -223,25 +230,42 @@ def upgrade_both():
     counts["upgrades"] += 1
 
 
+def kill_keeper():
+    read_whole(mnt + "/status")  # the last one's successor serves
+    with open(keeper, encoding="ascii") as f:
+        os.kill(int(f.read()), signal.SIGKILL)
+    counts["kills"] += 1
+
+
 readers = [read_file, read_kept, read_mapped, read_list, read_document, read_disk,
            read_disk_directly, wait_for_change]
 threads = [threading.Thread(target=loop, args=(r,)) for r in readers]
 for t in threads:
     t.start()
 while time.monotonic() < end - 1:
-    time.sleep(pause if upgrade else random.uniform(0, pause))
+    time.sleep(pause if upgrade or kills_keeper else random.uniform(0, pause))
     try:
         if upgrade:
             upgrade_both()
+        elif kills_keeper:
+            kill_keeper()
         else:
             kill_worker()
-    except ProcessLookupError:
+    except (ProcessLookupError, FileNotFoundError, ValueError):
         pass
 for t in threads:
     t.join(2 * LONGEST)
     if t.is_alive():
         faults["a reader is stuck"] += 1
 if period:
+    if kills_keeper:
+        print("keeper_kills %d number" % counts["kills"])
+        print("keeper_errors %d number" % sum(faults.values()))
+        print("keeper_worst_ms %.1f ms" % (1000 * max(times)))
+        for fault, n in faults.items():
+            print("%d x %s" % (n, fault), file=sys.stderr)
+        sys.stdout.flush()
+        os._exit(0)
     torn = sum(n for what, n in faults.items() if what.startswith("torn"))
     stuck = faults["a reader is stuck"]
     times.sort()

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The keeper is killed as well, and systemd has its descriptors: no reader meets an error.  What
+# cannot go on lets them go, so that nobody waits for ever.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+[ -e "$build/vhostmd.service" ] || skip "needs a vhostmd built with libsystemd"
+
+bash "$top/tests/func/survive.sh" --conf 0.3 >"$tmp/conf"
+sed -i "s|/nowhere/vhostmd0|$tmp/link|" "$tmp/conf"
+# a stand-in for systemd; its service is the daemon
+start_service()
+{
+	rm -f "$tmp/notify"
+	ASAN_OPTIONS=exitcode=99 python3 "$top/tests/func/fdstore.py" "$tmp/notify" "$mnt" \
+		"$build/vhostmd" --no-daemonize --verbose --config "$tmp/conf" -c test:///default \
+		--pid-file "$tmp/pid" --mount "$mnt" >>"$tmp/log" 2>&1 &
+	keeper=$!
+	wait_for 20 has_value "$mnt/metrics/host/Generation" || fail "no sample"
+}
+at_exit "umount -l $mnt 2>/dev/null"
+export FDSTORE_ANY=1
+start_service
+device=$(stat -c %d "$mnt")
+timeout -k 5 90 python3 "$top/tests/func/survive.py" --keeper "$mnt" "$tmp/pid" 14 3 >"$tmp/readers" ||
+	fail "$(cat "$tmp/readers")"
+cat "$tmp/readers"
+assert_eq "file system" "$(stat -c %d "$mnt")" "$device"
+wait_for 10 test -L "$tmp/link" || fail "no link"
+stop_daemon || exit 1
+grep -q " $mnt " /proc/mounts || fail "it was unmounted by who is not to do that"
+umount --force --lazy "$mnt" || fail umount
+
+
+# no worker gets to serve: the keeper gives up, and has its descriptors let go, so that who waits gets
+# an error; the next one begins anew
+unset FDSTORE_ANY
+start_service
+device=$(stat -c %d "$mnt") first=$(cat "$tmp/pid")
+exec 9<"$mnt/metrics/host/HostName" 8<"$mnt/status"
+# (while it ends it may have other children: a sanitizer's)
+(while worker=$(cat "/proc/$first/task/$first/children") && ! logged "no worker gets to serve"; do
+	[ -z "$worker" ] || kill -KILL $worker
+	sleep 0.01
+done) 2>/dev/null &
+killer=$!
+at_exit "kill $killer 2>/dev/null"
+begin=$SECONDS
+timeout 20 cat <&8 >/dev/null 2>&1
+[ $((SECONDS - begin)) -le 18 ] || fail "a reader waited for $((SECONDS - begin)) s"
+wait_for 20 logged "no worker gets to serve" || fail "the keeper does not give up"
+anew() { [ "$(timeout 1 stat -c %d "$mnt")" != "$device" ] && has_value "$mnt/metrics/host/Generation"; }
+wait_for 20 anew || fail "it does not begin anew"
+exec 8<&- 9<&-
+stop_daemon || exit 1
+umount --force --lazy "$mnt" || fail umount
+exit 0
