@@ -151,7 +151,8 @@ static void become_ready(struct keeper *k)
 {
 	char ok = 0;
 
-	if (!k->worker || k->restart.ready_ns)
+	/* that the old program's worker serves tells nothing of this one */
+	if (!k->worker || k->worker->replaced || k->restart.ready_ns)
 		return;
 	restart_ready(&k->restart, clock_mono_ns());
 	if (k->ready) {
@@ -379,7 +380,8 @@ static void worker_over(struct keeper *k, int status)
 	bool replaced = k->worker->replaced;
 
 	k->worker = NULL;
-	k->worker_status = status;
+	/* how it ended who was to end any way tells nothing of us */
+	k->worker_status = replaced ? EXIT_SUCCESS : status;
 	loop_set_timer(k->loop, k->overdue, LOOP_NEVER);
 	loop_del(k->loop, &k->socket_watch);
 	close_p(&k->socket);

@@ -16,7 +16,7 @@ start_service()
 		"$build/vhostmd" --no-daemonize --verbose --config "$tmp/conf" -c test:///default \
 		--pid-file "$tmp/pid" --mount "$mnt" >>"$tmp/log" 2>&1 &
 	keeper=$!
-	wait_for 20 has_value "$mnt/metrics/host/Generation" || fail "no sample"
+	wait_for 60 has_value "$mnt/metrics/host/Generation" || fail "no sample"
 }
 at_exit "umount -l $mnt 2>/dev/null"
 export FDSTORE_ANY=1

@@ -155,6 +155,18 @@ exec "$real/tests/bad-successor" back "\$@"
 END
 goes_back "a configuration that is away for a moment" "cannot take over: going back to version 2.0.0"
 assert_eq "the worker that nobody touched" "$(worker_pid)" "$worker"
+# a worker of the old program comes to serve while the new one takes over: its word is not the new one's
+kill -KILL "$(worker_pid)"
+fresh() { worker=$(cat "/proc/$first/task/$first/children") && [ "${worker% }" -gt 1 ] && kill -STOP $worker; }
+wait_for 10 fresh || fail "no other worker"
+script <<END
+#!/bin/sh
+case "\$*" in *--can-take-over*) exit 0 ;; esac
+kill -CONT $worker
+while ! timeout 1 cat "$mnt/status" >/dev/null; do :; done
+exec "$real/tests/bad-successor" crash "\$@"
+END
+goes_back "a worker that serves late" "cannot serve: going back to version 2.0.0"
 fails refuse
 goes_back "a worker that ends" "cannot serve: going back to version 2.0.0"
 # and who reads meanwhile sees nothing of that
