@@ -13,9 +13,9 @@
 #include "util/cleanup.h"
 #include "util/strbuf.h"
 
-static const struct handover_head head = {
-	.magic = "vhostmd", .version = HANDOVER_VERSION, .bytes = sizeof(struct handover)
-};
+static const struct handover_head head = { .magic = HANDOVER_MAGIC,
+	.version = HANDOVER_VERSION,
+	.bytes = sizeof(struct handover) };
 
 static_assert(sizeof(struct handover) <= UINT32_MAX, "the size has its place");
 
@@ -41,9 +41,8 @@ int handover_create(void)
 
 	if (fd < 0 || ftruncate(fd, sizeof(struct handover)) < 0)
 		return -errno;
-	ssize_t n = pwrite(fd, &head, sizeof(head), 0);
-
-	if (n < 0 ||
+	if (pwrite(fd, &head, sizeof(head), 0) < 0 ||
+		pwrite(fd, &layout_own, sizeof(layout_own), sizeof(head)) < 0 ||
 		fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		return -errno;
 	return TAKE_FD(fd);
@@ -77,6 +76,7 @@ struct handover *handover_map(int fd, struct strbuf *why)
 void handover_mend(struct handover *h)
 {
 	h->head = head;
+	h->index = layout_own;
 }
 
 void handover_distrust(struct handover *h)

@@ -26,14 +26,21 @@
 
 #include "handover/arena.h"
 #include "handover/halves.h"
+#include "handover/layout.h"
 #include "handover/ledger.h"
 #include "handover/slots.h"
 #include "util/limits.h"
 
 struct strbuf;
 
-/* Changes with each change of what is behind it. */
-#define HANDOVER_VERSION 4u
+/*
+ * Changes with each change of what is behind it, as does the version of the part that it is in
+ * (handover/layout.c), where another build finds it.  (Some test has a build of another one.)
+ */
+#ifndef HANDOVER_VERSION
+#define HANDOVER_VERSION 5u
+#endif
+#define HANDOVER_MAGIC "vhostmd"
 
 #define HANDOVER_THREADS 4u /* that read requests, each with a slot */
 /*
@@ -78,6 +85,7 @@ struct handover_head {
 
 struct handover {
 	struct handover_head head;
+	struct layout_index index;
 
 	_Atomic uint64_t generation;  /* of the newest publication */
 	_Atomic uint64_t renderings;  /* of the status file so far */

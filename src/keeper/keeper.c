@@ -242,6 +242,8 @@ static pid_t fork_worker(struct keeper *k, int ret_sockets[2])
 	pid_t parent = getpid();
 	bool distrust = restart_distrusts(&k->restart, clock_mono_ns());
 
+	if (upgrade_fetch(k) < 0)
+		return -EPROTO;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_sockets) < 0)
 		return -errno;
 	if (distrust)

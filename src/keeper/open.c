@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "handover/layout.h"
 #include "keeper/apart.h"
 #include "keeper/device.h"
 #include "keeper/manager.h"
@@ -152,6 +153,24 @@ static struct keeper *take_over(struct keeper *k)
 	return NULL;
 }
 
+/* What is stored is of another layout. */
+static int fetch(struct keeper *k, struct strbuf *why)
+{
+	int fd = layout_migrate(k->handover_fd, why);
+
+	if (fd < 0)
+		return fd;
+	close(k->handover_fd);
+	k->handover_fd = fd;
+	k->handover = handover_map(fd, why);
+	if (!k->handover)
+		return -ENOMEM;
+	if (manager_store_handover(fd) < 0)
+		log_warning(
+			"systemd does not store what a next process would go on with");
+	return 0;
+}
+
 /*
  * The session of a keeper that has died: its worker is dead, too, and of what that left all is
  * there.  Return: as take_mount().
@@ -163,6 +182,8 @@ static int resume(struct keeper *k)
 	k->fuse_fd = k->params->fuse_fd;
 	k->handover_fd = k->params->handover_fd;
 	k->handover = handover_map(k->handover_fd, &why);
+	if (!k->handover && fetch(k, &why) == 0)
+		strbuf_clear(&why);
 	if (k->handover && device_is_over(k->fuse_fd))
 		strbuf_adds(&why, "the file system is gone");
 	if (!why.len) {
@@ -206,7 +227,7 @@ struct keeper *keeper_open(const struct keeper_params *params)
 		.socket = -1,
 		.signal_fd = -1,
 		.mounts_fd = -1,
-		.upgrade = { .said_fd = -1, .before_fd = -1 },
+		.upgrade = UPGRADE_NONE,
 		.target = message_shared_disk(params->mount) };
 	k->upgrade.program =
 		xstrdup(params->state ? params->state->program : params->program);

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "handover/layout.h"
+#include "keeper/manager.h"
 #include "keeper/private.h"
 #include "keeper/state.h"
 #include "util/cleanup.h"
@@ -80,16 +82,30 @@ static char **arguments(char *program, char *const *words, char *option, char *v
 
 /* ---- whether it can ---- */
 
+/* Of the state, of the handover, and of what somebody who knows only some of that must know. */
 static char *versions(void)
 {
-	return xasprintf("%u.%u", STATE_VERSION, HANDOVER_VERSION);
+	_cleanup_strbuf_ struct strbuf parts = STRBUF_INIT;
+
+	layout_describe(&parts);
+	return xasprintf("%u:%u:%s", STATE_VERSION, HANDOVER_VERSION, strbuf_str(&parts));
+}
+
+/* How far two of them are the same. */
+static bool are_equal(const char *a, const char *b)
+{
+	size_t state = strcspn(a, ":");
+	const char *parts_a = strrchr(a, ':'), *parts_b = strrchr(b, ':');
+
+	return state == strcspn(b, ":") && !strncmp(a, b, state) && parts_a && parts_b &&
+		!strcmp(parts_a, parts_b);
 }
 
 int upgrade_can(const char *text, struct strbuf *why)
 {
 	_cleanup_free_ char *ours = versions();
 
-	if (!strcmp(text, ours))
+	if (are_equal(text, ours))
 		return 0;
 	strbuf_addf(why, "what is handed on is of version %s, and %s is known here", text,
 		ours);
@@ -235,7 +251,9 @@ static int make_state(const struct keeper *k, struct keeper_state *s)
 
 	state_begin(s);
 	s->fds[STATE_FD_FUSE] = k->fuse_fd;
-	s->fds[STATE_FD_HANDOVER] = k->handover_fd;
+	s->fds[STATE_FD_HANDOVER] = k->upgrade.old_handover_fd >= 0
+		? k->upgrade.old_handover_fd
+		: k->handover_fd;
 	s->fds[STATE_FD_PID_FILE] = k->pid_fd;
 	s->fds[STATE_FD_SOCKET] = k->worker ? k->socket : -1;
 	put_workers(k, s);
@@ -289,6 +307,7 @@ static void give_way(struct keeper *k)
 
 	if (r == 0) {
 		log_info("giving way to %s", state.program);
+		handover_mend(k->handover);
 		state.fds[STATE_FD_BEFORE] = self;
 		r = execute(-1, &state, k->params->words);
 	}
@@ -336,7 +355,38 @@ int upgrade_take_over(struct keeper *k, struct strbuf *why)
 	/* who was executed by a descriptor is called after that */
 	prctl(PR_SET_NAME, "vhostmd");
 	k->handover = handover_map(k->handover_fd, why);
+	if (k->handover)
+		return 0;
+	/* of another layout: what is in it is fetched when the old worker has ended */
+	strbuf_clear(why);
+	k->upgrade.old_handover_fd = k->handover_fd;
+	k->handover_fd = handover_create();
+	k->handover = k->handover_fd < 0 ? NULL : handover_map(k->handover_fd, why);
 	return k->handover ? 0 : -EPROTO;
+}
+
+int upgrade_fetch(struct keeper *k)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	struct upgrade *u = &k->upgrade;
+
+	if (u->old_handover_fd < 0 || u->fetched)
+		return 0;
+	int fd = layout_migrate(u->old_handover_fd, &why);
+	struct handover *h = fd < 0 ? NULL : handover_map(fd, &why);
+
+	if (!h) {
+		log_error("what the last workers left: %s", strbuf_str(&why));
+		close_p(&fd);
+		upgrade_undo(k);
+		return -EPROTO;
+	}
+	handover_unmap(k->handover);
+	close(k->handover_fd);
+	k->handover = h;
+	k->handover_fd = fd;
+	u->fetched = true;
+	return 0;
 }
 
 static void on_trial_end(void *ctx)
@@ -365,8 +415,20 @@ void upgrade_watch(struct keeper *k)
 
 static void end_trial(struct keeper *k)
 {
-	loop_set_timer(k->loop, k->upgrade.trial, LOOP_NEVER);
-	close(TAKE_FD(k->upgrade.before_fd));
+	struct upgrade *u = &k->upgrade;
+
+	loop_set_timer(k->loop, u->trial, LOOP_NEVER);
+	close(TAKE_FD(u->before_fd));
+}
+
+/* The handover of another layout is needed no more. */
+static void drop_old_handover(struct keeper *k)
+{
+	if (k->upgrade.old_handover_fd < 0)
+		return;
+	close(TAKE_FD(k->upgrade.old_handover_fd));
+	if (!k->mounted && manager_store_handover(k->handover_fd) < 0)
+		log_debug("no systemd stores the new handover");
 }
 
 void upgrade_served(struct keeper *k)
@@ -378,6 +440,7 @@ void upgrade_served(struct keeper *k)
 		log_info("vhostmd " VHOSTMD_VERSION " has taken over from version %s",
 			k->params->state->writer);
 	}
+	drop_old_handover(k);
 	/* who asked meanwhile may have what he wanted */
 	if (TAKE_VALUE(u->asked, false) && !is_this_program(u->program))
 		upgrade_ask(k);
@@ -442,6 +505,7 @@ void upgrade_done(struct keeper *k)
 
 	close_p(&u->said_fd);
 	close_p(&u->before_fd);
+	close_p(&u->old_handover_fd);
 	free(u->program);
-	*u = (struct upgrade){ .said_fd = -1, .before_fd = -1 };
+	*u = UPGRADE_NONE;
 }

@@ -63,6 +63,12 @@ int upgrade_take_over(struct keeper *k, struct strbuf *why);
 /* The loop is there. */
 void upgrade_watch(struct keeper *k);
 
+/*
+ * No worker runs, and one is to be started: what the last ones left in a handover of another
+ * layout becomes ours.  Return: 0, or -errno after logging it, when we cannot go back.
+ */
+int upgrade_fetch(struct keeper *k);
+
 /* The worker serves. */
 void upgrade_served(struct keeper *k);
 

@@ -78,6 +78,19 @@ wait_for 20 quiet || fail "an upgrade has no end"
 assert_eq "the keeper's process" "$(cat "$tmp/pid")" "$first"
 wait_for 10 settled || fail "the keeper has $(descriptors) descriptors, it had $held"
 
+# ---- another layout of what worker and keeper leave ----
+
+upgrade "$real/vhostmd"
+exec 9<"$mnt/metrics/host/HostName"
+timeout -k 5 60 python3 "$top/tests/func/survive.py" --upgrade "$real/tests/other-layout" "$real/vhostmd" "$tmp/bin/vhostmd" -- \
+	"$mnt" "$keeper" 8 2 >"$tmp/readers" || fail "with another layout: $(cat "$tmp/readers")"
+cat "$tmp/readers"
+wait_for 20 quiet || fail "an upgrade has no end"
+assert_eq "a file that was open" "$(cat <&9)" "$(uname -n)"
+exec 9<&-
+logged "what the last worker showed is not used" && fail "what was shown is not taken over"
+wait_for 10 settled || fail "the keeper has $(descriptors) descriptors, it had $held"
+
 # ---- what cannot take over changes nothing ----
 
 upgrade "$real/vhostmd"
@@ -109,9 +122,9 @@ script <<<$'#!/bin/sh\nkill -SEGV $$'
 stays "a program that crashes" "(signal 11)"
 script <<END
 #!/bin/bash
-exec "$real/vhostmd" "\${@/%[0-9].[0-9]/9.9}"
+exec "$real/vhostmd" "\${@/#1:/9:}"
 END
-stays "a program of another state" "of version 9.9"
+stays "a program of another state" "of version 9:"
 script <<<$'#!/bin/sh\nsleep 1000 & echo $! >'"$tmp/sleeper"$'; wait'
 stays "a program that hangs" "within 10 s"
 wait_for 10 process_gone "$(cat "$tmp/sleeper")" || fail "what the program started stays"

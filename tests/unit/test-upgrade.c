@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "handover/layout.h"
 #include "keeper/state.h"
 #include "keeper/upgrade.h"
 #include "util/cleanup.h"
@@ -178,16 +179,205 @@ static void damage_is_refused(void **state)
 static void versions_are_compared(void **state)
 {
 	_cleanup_strbuf_ struct strbuf ours = STRBUF_INIT;
+	_cleanup_strbuf_ struct strbuf other = STRBUF_INIT;
+	_cleanup_strbuf_ struct strbuf parts = STRBUF_INIT;
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
-	const char *others[] = { "", "1", "1.", "0.0", "99.99", "1.3 " };
+	const char *others[] = { "", "1", "1:", "1:1:", "::", "0:0:1.1.56" };
 
 	(void)state;
-	strbuf_addf(&ours, "%u.%u", STATE_VERSION, HANDOVER_VERSION);
+	layout_describe(&parts);
+	strbuf_addf(
+		&ours, "%u:%u:%s", STATE_VERSION, HANDOVER_VERSION, strbuf_str(&parts));
 	assert_int_equal(upgrade_can(strbuf_str(&ours), &why), 0);
+	/* of another layout whose parts are known */
+	strbuf_addf(&other, "%u:9999:%s", STATE_VERSION, strbuf_str(&parts));
+	assert_int_equal(upgrade_can(strbuf_str(&other), &why), 0);
+	strbuf_addc(&other, '0');
+	assert_int_equal(upgrade_can(strbuf_str(&other), &why), -EPROTO);
+	strbuf_clear(&other);
+	strbuf_addf(&other, "%u:%u:%s", STATE_VERSION + 1, HANDOVER_VERSION,
+		strbuf_str(&parts));
+	assert_int_equal(upgrade_can(strbuf_str(&other), &why), -EPROTO);
 	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
 		assert_int_equal(upgrade_can(others[i], &why), -EPROTO);
 		assert_non_null(strstr(strbuf_str(&why), strbuf_str(&ours)));
 	}
+}
+
+/* ---- a handover of another layout ---- */
+
+/* One that has its parts in the opposite order; of version 999. */
+static int shuffled(void)
+{
+	struct {
+		struct handover_head head;
+		struct layout_index index;
+	} top = { { HANDOVER_MAGIC, 999, 0 }, layout_own };
+	uint64_t at = 4096;
+
+	for (uint64_t i = 0; i < layout_own.n; i++) {
+		uint64_t to = layout_own.n - 1 - i;
+
+		top.index.parts[to] = layout_own.parts[i];
+		top.index.parts[to].at = at;
+		at = (at + layout_own.parts[i].bytes + 4095) / 4096 * 4096;
+	}
+	int fd = memfd_create("old", MFD_CLOEXEC);
+
+	assert_int_equal(ftruncate(fd, (off_t)at), 0);
+	assert_int_equal(pwrite(fd, &top, sizeof(top), 0), sizeof(top));
+	return fd;
+}
+
+static struct layout_index read_index(int fd)
+{
+	struct layout_index index;
+
+	assert_int_equal(pread(fd, &index, sizeof(index), sizeof(struct handover_head)),
+		sizeof(index));
+	return index;
+}
+
+static void write_index(int fd, const struct layout_index *index)
+{
+	assert_int_equal(pwrite(fd, index, sizeof(*index), sizeof(struct handover_head)),
+		sizeof(*index));
+}
+
+/* Writes a field of struct handover where that one has it. */
+static void put(int fd, size_t field, const void *data, size_t bytes)
+{
+	struct layout_index index = read_index(fd);
+
+	for (uint64_t i = 0; i < layout_own.n; i++) {
+		const uint64_t at = layout_own.parts[i].at;
+
+		if (field < at || field >= at + layout_own.parts[i].bytes)
+			continue;
+		for (uint64_t j = 0; j < index.n; j++)
+			if (index.parts[j].part == layout_own.parts[i].part)
+				assert_int_equal(
+					pwrite(fd, data, bytes,
+						(off_t)(index.parts[j].at + field - at)),
+					bytes);
+		return;
+	}
+	fail();
+}
+
+#define PUT(fd, field, value)                                                            \
+	put(fd, offsetof(struct handover, field), &(__typeof__(value)){ value },         \
+		sizeof(value))
+
+static struct handover *migrate(int fd)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	_cleanup_close_ int new_fd = layout_migrate(fd, &why);
+
+	assert_true(new_fd >= 0);
+	struct handover *h = handover_map(new_fd, &why);
+
+	assert_non_null(h);
+	return h;
+}
+
+static void what_is_known_is_taken_over(void **state)
+{
+	_cleanup_close_ int fd = shuffled();
+
+	(void)state;
+	PUT(fd, generation, UINT64_C(77));
+	PUT(fd, latches_top, UINT64_C(3));
+	PUT(fd, init_bytes, UINT32_C(104));
+	PUT(fd, slots[7].head.bytes, UINT32_C(40));
+	PUT(fd, told[LIMIT_ARMED - 1].key, UINT64_C(4711));
+	PUT(fd, latches[2].key, UINT64_C(9));
+	PUT(fd, arena.top, UINT64_C(1));
+	PUT(fd, checkpoint.half[1].sequence, UINT64_C(5));
+	struct handover *h = migrate(fd);
+
+	assert_int_equal(h->generation, 77);
+	assert_int_equal(h->latches_top, 3);
+	assert_int_equal(h->init_bytes, 104);
+	assert_int_equal(h->slots[7].head.bytes, 40);
+	assert_int_equal(h->told[LIMIT_ARMED - 1].key, 4711);
+	assert_int_equal(h->told[0].key, 0);
+	assert_int_equal(h->latches[2].key, 9);
+	assert_int_equal(h->arena.top, 1);
+	assert_int_equal(h->checkpoint.half[1].sequence, 5);
+	handover_unmap(h);
+}
+
+/* Latches of another version, and so images, are left; nothing else. */
+static void what_need_not_be_known_is_left(void **state)
+{
+	_cleanup_close_ int fd = shuffled();
+	struct layout_index index = read_index(fd);
+
+	(void)state;
+	for (uint64_t i = 0; i < index.n; i++)
+		if (index.parts[i].part == LAYOUT_LATCHES)
+			index.parts[i].version++;
+	write_index(fd, &index);
+	PUT(fd, latches_top, UINT64_C(3));
+	PUT(fd, latches[2].key, UINT64_C(9));
+	PUT(fd, arena.top, UINT64_C(1));
+	PUT(fd, told[0].key, UINT64_C(4711));
+	struct handover *h = migrate(fd);
+
+	assert_int_equal(h->latches_top, 0);
+	assert_int_equal(h->latches[2].key, 0);
+	assert_int_equal(h->arena.top, 0);
+	assert_int_equal(h->told[0].key, 4711);
+	handover_unmap(h);
+}
+
+static void migrate_refuses(int fd)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	assert_true(layout_migrate(fd, &why) < 0);
+	assert_true(why.len > 0);
+}
+
+static void damaged_layouts_are_refused(void **state)
+{
+	_cleanup_close_ int fd = shuffled();
+	const struct layout_index good = read_index(fd);
+	struct layout_index bad = good;
+
+	(void)state;
+	for (uint64_t i = 0; i < good.n; i++) {
+		if (good.parts[i].part != LAYOUT_TOLD)
+			continue;
+		bad.parts[i].at = UINT64_MAX - 10;
+		write_index(fd, &bad);
+		migrate_refuses(fd);
+		bad.parts[i].at = UINT64_C(1) << 40;
+		write_index(fd, &bad);
+		migrate_refuses(fd);
+		bad.parts[i] = good.parts[i];
+		bad.parts[i].version++;
+		write_index(fd, &bad);
+		migrate_refuses(fd);
+		bad.parts[i] = good.parts[i];
+		bad.parts[i].bytes--;
+		write_index(fd, &bad);
+		migrate_refuses(fd);
+		bad = good;
+	}
+	bad.n = 0;
+	write_index(fd, &bad);
+	migrate_refuses(fd);
+	bad.n = UINT64_MAX; /* what is there is looked at */
+	write_index(fd, &bad);
+	handover_unmap(migrate(fd));
+	write_index(fd, &good);
+	assert_int_equal(pwrite(fd, "x", 1, 0), 1);
+	migrate_refuses(fd);
+	assert_int_equal(ftruncate(fd, 20), 0);
+	migrate_refuses(fd);
+	migrate_refuses(-1);
 }
 
 /* By the name that it was called, unless that is another program's. */
@@ -222,6 +412,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			damage_is_refused, make_handed, free_handed),
 		cmocka_unit_test(versions_are_compared),
+		cmocka_unit_test(what_is_known_is_taken_over),
+		cmocka_unit_test(what_need_not_be_known_is_left),
+		cmocka_unit_test(damaged_layouts_are_refused),
 		cmocka_unit_test(the_program_is_found),
 	};
 
