@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -270,8 +271,8 @@ static int make_state(const struct keeper *k, struct keeper_state *s)
 	if (n_workers > STATE_WORKERS || (k->link && strlen(k->link) >= STATE_PATH_MAX) ||
 		strlen(k->upgrade.program) >= STATE_PATH_MAX)
 		return -E2BIG;
-	strcpy(s->link, k->link ? k->link : "");
-	strcpy(s->program, k->upgrade.program);
+	snprintf(s->link, sizeof(s->link), "%s", k->link ? k->link : "");
+	snprintf(s->program, sizeof(s->program), "%s", k->upgrade.program);
 	return 0;
 }
 
@@ -483,7 +484,7 @@ void upgrade_go_back(const struct keeper_state *state, char *const *words)
 	if (before_fd < 0)
 		return;
 	memset(again.writer, 0, sizeof(again.writer));
-	strcpy(again.writer, VHOSTMD_VERSION);
+	snprintf(again.writer, sizeof(again.writer), "%s", VHOSTMD_VERSION);
 	log_error("vhostmd " VHOSTMD_VERSION
 		  " cannot take over: going back to version %s",
 		state->writer);
