@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The functions of vhostmd/libmetrics.h, made of those of vhostmd/metrics.h. */
 #include "vhostmd/libmetrics.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
+#include <sys/stat.h>
 
-#include "foreign/foreign.h"
-#include "reader.h"
+#include "failure.h"
 #include "util/cleanup.h"
-#include "util/fileio.h"
-#include "util/parse.h"
-#include "util/strbuf.h"
+#include "vhostmd/metrics.h"
+#include "whole_file.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -26,189 +24,128 @@ _Static_assert(sizeof(memory_metrics) == 56, "ABI of memory_metrics");
 _Static_assert(sizeof(cpu_metrics) == 16 && offsetof(cpu_metrics, total_cpu_time) == 8,
 	"ABI of cpu_metrics");
 
-static int fail(int r)
+/* In no header: programs that call them declare them, as they like. */
+int libmetrics_init(void);
+int libmetrics_fini(void);
+
+DEFINE_CLEANUP(struct vhostmd_snapshot *, vhostmd_snapshot_free)
+#define _cleanup_snapshot_ _cleanup_(vhostmd_snapshot_free_p)
+
+static int fail(int error)
 {
-	errno = -r;
+	errno = failure_to_errno(error);
 	return -1;
 }
 
-static int fetch(struct strbuf *text)
-{
-	_cleanup_strbuf_ struct strbuf tried = STRBUF_INIT;
-	int r = reader_disk(text, &tried);
+/*
+ * Sources that nobody is using just now, so that a call need not look for the disk again.  A call
+ * takes one out, is its only owner, and puts it back.  There is nothing that could be locked
+ * when a process forks, or that one thread would wait for.
+ */
+#define IDLE_SOURCES 4
+static struct vhostmd_source *_Atomic idle[IDLE_SOURCES];
 
-	return r == 0 ? 0 : reader_channel(text, &tried);
+static struct vhostmd_source *take_idle(void)
+{
+	struct vhostmd_source *s = NULL;
+
+	for (size_t i = 0; i < IDLE_SOURCES && !s; i++)
+		s = atomic_exchange(&idle[i], NULL);
+	return s;
 }
 
-static int fetch_doc(xmlDoc **ret)
+static void put_idle(struct vhostmd_source *s)
 {
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	int r = fetch(&text);
+	struct vhostmd_source *none = NULL;
+
+	for (size_t i = 0; i < IDLE_SOURCES; i++, none = NULL)
+		if (atomic_compare_exchange_strong(&idle[i], &none, s))
+			return;
+	vhostmd_close(s);
+}
+
+/* A program may unload the library. */
+__attribute__((destructor)) static void close_idle(void)
+{
+	for (struct vhostmd_source *s = take_idle(); s; s = take_idle())
+		vhostmd_close(s);
+}
+
+static int read_now(struct vhostmd_snapshot **ret)
+{
+	struct vhostmd_source *s = take_idle();
+	int r = s ? 0 : vhostmd_open(NULL, &s);
 
 	if (r < 0)
 		return r;
-	*ret = foreign_doc_parse(text.data, text.len);
-	return *ret ? 0 : -EBADMSG;
+	r = vhostmd_read(s, ret);
+	put_idle(s);
+	return r;
 }
 
-static bool attribute_is(xmlNode *node, const char *name, const char *value)
+/* ---- one metric ---- */
+
+/* A string is in the same allocation as its metric. */
+static metric *new_metric(const struct vhostmd_metric *from)
 {
-	xmlChar *is = xmlGetProp(node, (const xmlChar *)name);
-	bool equal = is && !strcasecmp((const char *)is, value);
-
-	xmlFree(is);
-	return equal;
-}
-
-/* The trimmed text of a child; the caller frees.  NULL if there is none. */
-static char *child_text(xmlNode *node, const char *name)
-{
-	for (xmlNode *child = node->children; child; child = child->next) {
-		if (child->type != XML_ELEMENT_NODE ||
-			strcmp((const char *)child->name, name))
-			continue;
-		xmlChar *content = xmlNodeGetContent(child);
-		_cleanup_free_ char *copy =
-			content ? strdup((const char *)content) : NULL;
-
-		xmlFree(content);
-		return copy ? strdup(str_trim(copy)) : NULL;
-	}
-	return NULL;
-}
-
-/* This guest's own uuid, as its firmware tells; "" if it is not to be had. */
-static void own_uuid(struct strbuf *out)
-{
-	static const char *const files[] = { "/sys/class/dmi/id/product_uuid",
-		"/sys/hypervisor/uuid", "/proc/device-tree/vm,uuid" };
-
-	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-		if (read_file_at(AT_FDCWD, files[i], 256, out) < 0 || !out->len)
-			continue;
-		char *trimmed = str_trim(out->data);
-
-		memmove(out->data, trimmed, strlen(trimmed) + 1);
-		out->len = strlen(out->data);
-		return;
-	}
-	strbuf_clear(out);
-}
-
-static bool is_named(xmlNode *node, const char *name, const char *context)
-{
-	if (node->type != XML_ELEMENT_NODE || !attribute_is(node, "context", context))
-		return false;
-	_cleanup_free_ char *is = child_text(node, "name");
-
-	return is && !strcmp(is, name);
-}
-
-/*
- * The metric's element.  A shared disk lists several VMs: then it is the one with this
- * guest's uuid.  Return: NULL if there is none, or no telling which.
- */
-static xmlNode *find(xmlDoc *doc, const char *name, metric_context context)
-{
-	const char *word = context == METRIC_CONTEXT_HOST ? "host" : "vm";
-	_cleanup_strbuf_ struct strbuf uuid = STRBUF_INIT;
-	xmlNode *root = xmlDocGetRootElement(doc), *found = NULL;
-	size_t n = 0;
-
-	if (context == METRIC_CONTEXT_VM)
-		own_uuid(&uuid);
-	for (xmlNode *node = root ? root->children : NULL; node; node = node->next) {
-		if (!is_named(node, name, word))
-			continue;
-		if (context == METRIC_CONTEXT_HOST ||
-			(uuid.len && attribute_is(node, "uuid", strbuf_str(&uuid))))
-			return node;
-		found = node;
-		n++;
-	}
-	return n == 1 ? found : NULL;
-}
-
-/* In the same allocation as its metric. */
-static metric *new_string(const char *text)
-{
-	size_t n = strlen(text) + 1;
-	metric *m = malloc(sizeof(*m) + n);
+	const char *text = vhostmd_metric_text(from);
+	metric_type type = vhostmd_metric_type(from);
+	size_t n = type == M_STRING ? strlen(text) + 1 : 0;
+	metric *m = calloc(1, sizeof(*m) + n);
+	uint64_t u = 0;
+	int64_t i = 0;
+	double real = 0;
 
 	if (!m)
 		return NULL;
-	m->type = M_STRING;
-	m->value.str = memcpy(m + 1, text, n);
-	return m;
-}
-
-static int read_number(const char *type, const char *text, metric *m)
-{
-	int64_t i = 0;
-	uint64_t u = 0;
-	int r = -EBADMSG;
-
-	if (!strcmp(type, "int32") && parse_i64(text, &i) == 0 && i == (int32_t)i)
-		m->type = M_INT32, m->value.i32 = (int32_t)i, r = 0;
-	else if (!strcmp(type, "uint32") && parse_u64(text, &u) == 0 && u == (uint32_t)u)
-		m->type = M_UINT32, m->value.ui32 = (uint32_t)u, r = 0;
-	else if (!strcmp(type, "int64") && parse_i64(text, &i) == 0)
-		m->type = M_INT64, m->value.i64 = i, r = 0;
-	else if (!strcmp(type, "uint64") && parse_u64(text, &u) == 0)
-		m->type = M_UINT64, m->value.ui64 = u, r = 0;
-	else if (!strcmp(type, "real64") && parse_real(text, &m->value.r64) == 0)
-		m->type = M_REAL64, r = 0;
-	else if (!strcmp(type, "real32")) {
-		double real = 0;
-
-		r = parse_real(text, &real) < 0 ? -EBADMSG : 0;
-		m->type = M_REAL32;
+	m->type = type;
+	(void)vhostmd_metric_u64(from, &u);
+	(void)vhostmd_metric_i64(from, &i);
+	(void)vhostmd_metric_real(from, &real);
+	switch (type) {
+	case M_INT32:
+		m->value.i32 = (int32_t)i;
+		break;
+	case M_UINT32:
+		m->value.ui32 = (uint32_t)u;
+		break;
+	case M_INT64:
+		m->value.i64 = i;
+		break;
+	case M_UINT64:
+		m->value.ui64 = u;
+		break;
+	case M_REAL32:
 		m->value.r32 = (float)real;
+		break;
+	case M_REAL64:
+		m->value.r64 = real;
+		break;
+	case M_STRING:
+		m->value.str = memcpy(m + 1, text, n);
+		break;
 	}
-	return r;
-}
-
-static int read_metric(xmlNode *node, metric **ret)
-{
-	xmlChar *type = xmlGetProp(node, (const xmlChar *)"type");
-	_cleanup_free_ char *text = child_text(node, "value");
-	metric *m = NULL;
-	int r = type && text ? 0 : -EBADMSG;
-
-	if (r == 0)
-		m = !strcmp((char *)type, "string") ? new_string(text)
-						    : malloc(sizeof(*m));
-	if (r == 0 && !m)
-		r = -ENOMEM;
-	if (r == 0 && strcmp((char *)type, "string") != 0)
-		r = read_number((char *)type, text, m);
-	xmlFree(type);
-	if (r < 0)
-		free(m);
-	else
-		*ret = m;
-	return r;
-}
-
-static int get_from(xmlDoc *doc, const char *name, metric_context context, metric **ret)
-{
-	xmlNode *node = find(doc, name, context);
-
-	return node ? read_metric(node, ret) : -ENOMSG;
+	return m;
 }
 
 EXPORT int get_metric(const char *name, metric **ret, metric_context context)
 {
-	_cleanup_doc_ xmlDoc *doc = NULL;
+	_cleanup_snapshot_ struct vhostmd_snapshot *now = NULL;
+	const struct vhostmd_metric *found = NULL;
 
-	if (!name || !ret ||
-		(context != METRIC_CONTEXT_HOST && context != METRIC_CONTEXT_VM))
-		return fail(-EINVAL);
-	int r = fetch_doc(&doc);
+	if (!ret)
+		return fail(VHOSTMD_ERR_INVALID);
+	*ret = NULL; /* programs free it whatever happened */
+	if (!name || (context != METRIC_CONTEXT_HOST && context != METRIC_CONTEXT_VM))
+		return fail(VHOSTMD_ERR_INVALID);
+	int r = read_now(&now);
 
 	if (r == 0)
-		r = get_from(doc, name, context, ret);
-	return r < 0 ? fail(r) : 0;
+		r = vhostmd_find(now, context, name, &found);
+	if (r < 0)
+		return fail(r);
+	*ret = new_metric(found);
+	return *ret ? 0 : fail(VHOSTMD_ERR_MEMORY);
 }
 
 EXPORT void metric_free(metric *m)
@@ -216,91 +153,61 @@ EXPORT void metric_free(metric *m)
 	free(m);
 }
 
-static double as_real(const metric *m)
+/* ---- the well-known ones ---- */
+
+/* Of any type; 0 if it does not fit.  Return: whether it is there. */
+static bool get_as_u64(const struct vhostmd_snapshot *now, metric_context context,
+	const char *name, uint64_t *ret)
 {
-	switch (m->type) {
-	case M_INT32:
-		return m->value.i32;
-	case M_UINT32:
-		return m->value.ui32;
-	case M_INT64:
-		return (double)m->value.i64;
-	case M_UINT64:
-		return (double)m->value.ui64;
-	case M_REAL32:
-		return (double)m->value.r32;
-	case M_REAL64:
-		return m->value.r64;
-	default:
-		return 0;
-	}
-}
+	const struct vhostmd_metric *m = NULL;
 
-static uint64_t as_u64(const metric *m)
-{
-	if (m->type == M_UINT64)
-		return m->value.ui64;
-	double real = as_real(m);
-
-	return real > 0 && real < 0x1p64 ? (uint64_t)real : 0;
-}
-
-/* Reads a well-known metric of any type.  Return: whether it is there. */
-static bool get_as(xmlDoc *doc, const char *name, metric_context context,
-	double *ret_real, uint64_t *ret_u64)
-{
-	metric *m = NULL;
-
-	if (get_from(doc, name, context, &m) < 0)
+	if (vhostmd_find(now, context, name, &m) < 0)
 		return false;
-	if (ret_real)
-		*ret_real = as_real(m);
-	if (ret_u64)
-		*ret_u64 = as_u64(m);
-	free(m);
+	if (vhostmd_metric_u64(m, ret) < 0)
+		*ret = 0;
 	return true;
 }
 
-static int get_memory(memory_metrics *m, metric_context context)
+static int get_memory(memory_metrics *ret, metric_context context)
 {
+	_cleanup_snapshot_ struct vhostmd_snapshot *now = NULL;
+	memory_metrics m = { 0 };
 	const struct {
 		const char *name;
 		uint64_t *at;
-	} fields[] = { { "TotalPhyMem", &m->total_physical_memory },
-		{ "UsedMem", &m->used_physical_memory },
-		{ "FreeMem", &m->free_physical_memory },
-		{ "PagedOutMemory", &m->paged_out_memory },
-		{ "PagedInMemory", &m->paged_in_memory },
-		{ "PageInRate", &m->page_in_rate },
-		{ "PageFaultRate", &m->page_fault_rate } };
-	_cleanup_doc_ xmlDoc *doc = NULL;
-	int r = fetch_doc(&doc);
+	} fields[] = { { "TotalPhyMem", &m.total_physical_memory },
+		{ "UsedMem", &m.used_physical_memory },
+		{ "FreeMem", &m.free_physical_memory },
+		{ "PagedOutMemory", &m.paged_out_memory },
+		{ "PagedInMemory", &m.paged_in_memory },
+		{ "PageInRate", &m.page_in_rate },
+		{ "PageFaultRate", &m.page_fault_rate } };
 	bool any = false;
+	int r = ret ? read_now(&now) : VHOSTMD_ERR_INVALID;
 
 	if (r < 0)
 		return fail(r);
-	*m = (memory_metrics){ 0 };
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-		any |= get_as(doc, fields[i].name, context, NULL, fields[i].at);
-	return any ? 0 : fail(-ENOMSG);
+		any |= get_as_u64(now, context, fields[i].name, fields[i].at);
+	*ret = m;
+	return any ? 0 : fail(VHOSTMD_ERR_NO_METRIC);
 }
 
-static int get_cpu(cpu_metrics *m, metric_context context)
+static int get_cpu(cpu_metrics *ret, metric_context context)
 {
-	_cleanup_doc_ xmlDoc *doc = NULL;
+	_cleanup_snapshot_ struct vhostmd_snapshot *now = NULL;
 	uint64_t total = 0, used = 0;
-	int r = fetch_doc(&doc);
+	double seconds = 0;
+	int r = ret ? read_now(&now) : VHOSTMD_ERR_INVALID;
 
 	if (r < 0)
 		return fail(r);
-	*m = (cpu_metrics){ 0 };
-	bool any = get_as(doc, "TotalPhyCPUs", context, NULL, &total);
+	bool any = get_as_u64(now, context, "TotalPhyCPUs", &total);
 
-	any |= get_as(doc, "NumCPUs", context, NULL, &used);
-	any |= get_as(doc, "TotalCPUTime", context, &m->total_cpu_time, NULL);
-	m->total_phys_cpus = (uint32_t)total;
-	m->num_phys_cpus_utilized = (uint32_t)used;
-	return any ? 0 : fail(-ENOMSG);
+	any |= get_as_u64(now, context, "NumCPUs", &used);
+	any |= vhostmd_get_real(now, context, "TotalCPUTime", &seconds) == 0;
+	*ret = (cpu_metrics){ (uint32_t)total, (uint32_t)used, seconds };
+	return any ? 0 : fail(VHOSTMD_ERR_NO_METRIC);
 }
 
 EXPORT memory_metrics *memory_metrics_alloc(void)
@@ -325,76 +232,90 @@ EXPORT void cpu_metrics_free(cpu_metrics *m)
 
 EXPORT int get_host_memory_metrics(memory_metrics *m)
 {
-	return m ? get_memory(m, METRIC_CONTEXT_HOST) : fail(-EINVAL);
+	return get_memory(m, METRIC_CONTEXT_HOST);
 }
 
 EXPORT int get_vm_memory_metrics(memory_metrics *m)
 {
-	return m ? get_memory(m, METRIC_CONTEXT_VM) : fail(-EINVAL);
+	return get_memory(m, METRIC_CONTEXT_VM);
 }
 
 EXPORT int get_host_cpu_metrics(cpu_metrics *m)
 {
-	return m ? get_cpu(m, METRIC_CONTEXT_HOST) : fail(-EINVAL);
+	return get_cpu(m, METRIC_CONTEXT_HOST);
 }
 
 EXPORT int get_vm_cpu_metrics(cpu_metrics *m)
 {
-	return m ? get_cpu(m, METRIC_CONTEXT_VM) : fail(-EINVAL);
+	return get_cpu(m, METRIC_CONTEXT_VM);
 }
 
 EXPORT int get_host_totalPhyCPUs(uint32_t *ret)
 {
-	_cleanup_doc_ xmlDoc *doc = NULL;
+	_cleanup_snapshot_ struct vhostmd_snapshot *now = NULL;
 	uint64_t n = 0;
-	int r = ret ? fetch_doc(&doc) : -EINVAL;
+	int r = ret ? read_now(&now) : VHOSTMD_ERR_INVALID;
 
 	if (r < 0)
 		return fail(r);
-	if (!get_as(doc, "TotalPhyCPUs", METRIC_CONTEXT_HOST, NULL, &n))
-		return fail(-ENOMSG);
+	if (!get_as_u64(now, METRIC_CONTEXT_HOST, "TotalPhyCPUs", &n))
+		return fail(VHOSTMD_ERR_NO_METRIC);
 	*ret = (uint32_t)n;
 	return 0;
 }
 
-static int dump(int r, const struct strbuf *text, const char *dest_file)
+/* ---- all as text ---- */
+
+/* The environment's device counts here, too, if it is of that kind. */
+static const char *device(bool channel)
 {
+	const char *path = secure_getenv("VHOSTMD_SOURCE");
+	struct stat st;
+
+	if (path && strchr(path, '/') && stat(path, &st) == 0 &&
+		S_ISCHR(st.st_mode) == channel)
+		return path;
+	return channel ? "channel" : "disk";
+}
+
+static int print(const char *text, size_t len)
+{
+	return fwrite(text, 1, len, stdout) == len && fflush(stdout) == 0 ? 0 : -errno;
+}
+
+static int dump(const char *where, const char *dest_file)
+{
+	_cleanup_free_ char *text = NULL;
+	struct vhostmd_source *s = NULL;
+	size_t len = 0;
+	int r = vhostmd_open(where, &s);
+
+	if (r == 0)
+		r = vhostmd_read_text(s, &text, &len);
+	vhostmd_close(s);
 	if (r < 0)
 		return fail(r);
-	FILE *f = dest_file ? fopen(dest_file, "we") : stdout;
-
-	if (!f)
-		return -1;
-	bool ok = fwrite(text->data, 1, text->len, f) == text->len && fflush(f) == 0;
-	int saved = errno;
-
-	if (dest_file && fclose(f) != 0)
-		ok = false, saved = errno;
-	return ok ? 0 : fail(-saved);
+	r = dest_file ? whole_file_write(dest_file, text, len, 0666) : print(text, len);
+	if (r == 0)
+		return 0;
+	errno = -r;
+	return -1;
 }
 
 EXPORT int dump_metrics(const char *dest_file)
 {
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	_cleanup_strbuf_ struct strbuf tried = STRBUF_INIT;
-	int r = reader_disk(&text, &tried);
-
-	return dump(r, &text, dest_file);
+	return dump(device(false), dest_file);
 }
 
 EXPORT int dump_virtio_metrics(const char *dest_file)
 {
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	_cleanup_strbuf_ struct strbuf tried = STRBUF_INIT;
-	int r = reader_channel(&text, &tried);
-
-	return dump(r, &text, dest_file);
+	return dump(device(true), dest_file);
 }
 
 EXPORT int dump_xenstore_metrics(const char *dest_file)
 {
 	(void)dest_file;
-	return fail(-EOPNOTSUPP);
+	return fail(VHOSTMD_ERR_UNSUPPORTED);
 }
 
 EXPORT int libmetrics_init(void)

@@ -1,109 +1,410 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vm-dump-metrics(1): prints the metrics that the host shows to this guest. */
 #include <errno.h>
+#include <getopt.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "reader.h"
+#include "dump.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/parse.h"
 #include "util/strbuf.h"
+#include "vhostmd/metrics.h"
+#include "whole_file.h"
 
-enum { EXIT_USAGE = 2 };
+/* vm-dump-metrics(1), EXIT STATUS */
+enum { EXIT_USAGE = 2, EXIT_NO_METRIC = 3, EXIT_NO_VALUE = 4 };
 
-enum transport { ANY, DISK, CHANNEL, XENSTORE };
+enum format { FORMAT_NONE, FORMAT_XML, FORMAT_TABLE, FORMAT_JSON, FORMAT_PROMETHEUS };
+
+static const char *const format_names[] = {
+	[FORMAT_XML] = "xml",
+	[FORMAT_TABLE] = "table",
+	[FORMAT_JSON] = "json",
+	[FORMAT_PROMETHEUS] = "prometheus",
+};
+
+struct options {
+	const char *source; /* NULL: the environment's, or both */
+	bool xenstore;
+	const char *uuid, *metric, *dest, *textfile;
+	enum format format; /* FORMAT_NONE: xml, or what goes with --watch */
+	double watch_s;     /* 0: once */
+	bool verbose;
+};
+
+/* What has no letter. */
+enum {
+	OPTION_SOURCE = 256,
+	OPTION_FORMAT,
+	OPTION_METRIC,
+	OPTION_WATCH,
+	OPTION_TEXTFILE,
+	OPTION_UUID
+};
+
+static const struct option long_options[] = {
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "vbd", no_argument, NULL, 'b' },
+	{ "virtio", no_argument, NULL, 'i' },
+	{ "xenstore", no_argument, NULL, 'x' },
+	{ "dest", required_argument, NULL, 'd' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "source", required_argument, NULL, OPTION_SOURCE },
+	{ "format", required_argument, NULL, OPTION_FORMAT },
+	{ "metric", required_argument, NULL, OPTION_METRIC },
+	{ "watch", required_argument, NULL, OPTION_WATCH },
+	{ "textfile", required_argument, NULL, OPTION_TEXTFILE },
+	{ "uuid", required_argument, NULL, OPTION_UUID },
+	{ 0 },
+};
 
 static int usage(FILE *to)
 {
 	fprintf(to,
-		"Usage: vm-dump-metrics [-v] [-b | -i | -x] [-d FILE]\n"
+		"Usage: vm-dump-metrics [OPTION...]\n"
 		"Prints the metrics that the host shows to this virtual machine.\n\n"
-		"  -b       read the metrics disk\n"
-		"  -i       ask over the virtio-serial channel\n"
-		"  -x       read from xenstore (not part of this build)\n"
-		"  -d FILE  write to FILE instead of standard output\n"
-		"  -v       say what is tried\n"
-		"  -h       print this\n\n"
-		"Without -b, -i and -x: the disk, then the channel.\n"
-		"Exit status: 0 success, 1 failure, 2 wrong usage.\n");
+		"  -b, --vbd            read the metrics disk\n"
+		"  -i, --virtio         ask over the virtio-serial channel\n"
+		"  -x, --xenstore       read from xenstore (not part of this build)\n"
+		"  -d, --dest FILE      write to FILE instead of standard output\n"
+		"  -v, --verbose        say what is tried\n"
+		"  -h, --help           print this\n\n"
+		"  --source SOURCE      auto, disk, channel, or a device or image file\n"
+		"  --uuid UUID          which VM this is, where its firmware does not tell\n"
+		"  --format FORMAT      xml (as the host sent it), table, json or prometheus\n"
+		"  --metric NAME        the value of one metric; host:NAME, vm:NAME\n"
+		"  --watch SECONDS      again and again: what changed, and how fast\n"
+		"  --textfile FILE      write FILE for node_exporter\n\n"
+		"Without -b, -i, -x and --source: the disk, then the channel.\n"
+		"Exit status: 0 success, 1 failure, 2 wrong usage, 3 no such metric,\n"
+		"4 the metric has no value now.\n");
 	return to == stdout ? EXIT_SUCCESS : EXIT_USAGE;
 }
 
-static int read_metrics(
-	enum transport transport, struct strbuf *out, struct strbuf *tried)
+/* ---- output ---- */
+
+/* Where there is no file: standard output. */
+static int put(const char *path, const char *text, size_t len, mode_t mode)
 {
-	int r = -EOPNOTSUPP;
+	int r = 0;
 
-	if (transport == XENSTORE)
-		strbuf_adds(tried, "xenstore: not part of this build\n");
-	if (transport == ANY || transport == DISK)
-		r = reader_disk(out, tried);
-	if (transport == CHANNEL || (transport == ANY && r < 0))
-		r = reader_channel(out, tried);
-	return r;
-}
-
-/* The file appears whole or not at all. */
-static int write_file(const char *path, const struct strbuf *text)
-{
-	_cleanup_fclose_ FILE *f = path ? fopen(path, "we") : stdout;
-
-	if (f && fwrite(text->data, 1, text->len, f) == text->len && fflush(f) == 0) {
-		if (!path)
-			f = NULL; /* standard output stays open */
+	if (path)
+		r = whole_file_write(path, text, len, mode);
+	else if (fwrite(text, 1, len, stdout) != len || fflush(stdout) != 0)
+		r = -errno;
+	if (r == 0)
 		return EXIT_SUCCESS;
-	}
 	fprintf(stderr, "vm-dump-metrics: %s: %s\n", path ? path : "standard output",
-		strerror(errno));
+		strerror(-r));
 	return EXIT_FAILURE;
 }
 
-static int dump(enum transport transport, const char *path, bool verbose)
+static int put_text(const char *path, const struct strbuf *text)
 {
-	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
-	_cleanup_strbuf_ struct strbuf tried = STRBUF_INIT;
-	int r = read_metrics(transport, &out, &tried);
+	return put(path, strbuf_str(text), text->len, 0666);
+}
 
-	if (r < 0 || verbose)
-		fputs(strbuf_str(&tried), stderr);
-	if (r == 0)
-		return write_file(path, &out);
+static int nothing_read(const struct vhostmd_source *source)
+{
+	fputs(vhostmd_tried(source), stderr);
 	fprintf(stderr,
 		"vm-dump-metrics: no metrics could be read; tried is what stands above\n");
 	return EXIT_FAILURE;
 }
 
-int main(int argc, char **argv)
+/* ---- one metric ---- */
+
+/* "host:NAME" and "vm:NAME" name the context; else it is the VM's or, without one, the host's. */
+static int find_metric(const struct vhostmd_snapshot *now, const char *name,
+	const struct vhostmd_metric **ret)
 {
-	enum transport transport = ANY;
-	const char *path = NULL;
-	bool verbose = false;
-	int key = 0;
+	if (!strncmp(name, "host:", 5))
+		return vhostmd_find(now, METRIC_CONTEXT_HOST, name + 5, ret);
+	if (!strncmp(name, "vm:", 3))
+		return vhostmd_find(now, METRIC_CONTEXT_VM, name + 3, ret);
+	int vm = vhostmd_find(now, METRIC_CONTEXT_VM, name, ret);
 
-	while ((key = getopt(argc, argv, "vbixd:h")) != -1) {
-		enum transport wanted = key == 'b' ? DISK
-			: key == 'i'               ? CHANNEL
-			: key == 'x'               ? XENSTORE
-						   : ANY;
+	if (vm == 0 || vhostmd_find(now, METRIC_CONTEXT_HOST, name, ret) == 0)
+		return 0;
+	return vm;
+}
 
-		if (wanted != ANY && transport != ANY && transport != wanted) {
-			fprintf(stderr, "vm-dump-metrics: only one of -b, -i and -x\n");
-			return usage(stderr);
-		}
-		if (wanted != ANY)
-			transport = wanted;
-		else if (key == 'd')
-			path = optarg;
-		else if (key == 'v')
-			verbose = true;
-		else
-			return usage(key == 'h' ? stdout : stderr);
+static int no_metric(const char *name, int error)
+{
+	fprintf(stderr, "vm-dump-metrics: %s: %s\n", name, vhostmd_strerror(error));
+	switch (error) {
+	case VHOSTMD_ERR_NO_METRIC:
+	case VHOSTMD_ERR_IDENTITY:
+		return EXIT_NO_METRIC;
+	case VHOSTMD_ERR_UNAVAILABLE:
+	case VHOSTMD_ERR_UNLIMITED:
+		return EXIT_NO_VALUE;
+	default:
+		return EXIT_FAILURE;
 	}
-	if (optind < argc) {
-		fprintf(stderr, "vm-dump-metrics: '%s' is not expected\n", argv[optind]);
+}
+
+/* ---- once ---- */
+
+static int put_snapshot(const struct options *o, const struct vhostmd_snapshot *now)
+{
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	const struct vhostmd_metric *m = NULL;
+	int r = o->metric ? find_metric(now, o->metric, &m) : 0;
+
+	if (r < 0)
+		return no_metric(o->metric, r);
+	if (m)
+		strbuf_addf(&out, "%s\n", vhostmd_metric_text(m));
+	else if (o->format == FORMAT_TABLE)
+		dump_table(now, &out);
+	else if (o->format == FORMAT_JSON)
+		dump_json(now, &out);
+	else if (o->format == FORMAT_PROMETHEUS || o->textfile)
+		dump_prometheus(now, &out);
+	else
+		strbuf_adds(&out, vhostmd_snapshot_xml(now, NULL));
+	return o->textfile ? put(o->textfile, strbuf_str(&out), out.len, 0644)
+			   : put_text(o->dest, &out);
+}
+
+/* As the host wrote it, were it no XML. */
+static int put_as_it_is(const struct options *o, struct vhostmd_source *source)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+
+	if (vhostmd_read_text(source, &text, &len) < 0)
+		return nothing_read(source);
+	if (o->verbose)
+		fputs(vhostmd_tried(source), stderr);
+	return put(o->dest, text, len, 0666);
+}
+
+static int once(const struct options *o, struct vhostmd_source *source)
+{
+	struct vhostmd_snapshot *now = NULL;
+
+	if (!o->metric && !o->textfile && o->format <= FORMAT_XML)
+		return put_as_it_is(o, source);
+	if (vhostmd_read(source, &now) < 0)
+		return nothing_read(source);
+	if (o->verbose)
+		fputs(vhostmd_tried(source), stderr);
+	int status = put_snapshot(o, now);
+
+	vhostmd_snapshot_free(now);
+	return status;
+}
+
+/* ---- again and again ---- */
+
+/* True if what is there is worth to be shown. */
+static bool is_news(
+	const struct vhostmd_snapshot *before, const struct vhostmd_snapshot *now)
+{
+	if (vhostmd_snapshot_freshness(now) == VHOSTMD_STOPPED) {
+		fprintf(stderr,
+			"vm-dump-metrics: the host has said nothing new for %.0f s\n",
+			vhostmd_snapshot_age(now));
+		return false;
+	}
+	if (before && vhostmd_deltas_valid(before, now) == VHOSTMD_ERR_MOVED)
+		fprintf(stderr, "vm-dump-metrics: %s\n",
+			vhostmd_strerror(VHOSTMD_ERR_MOVED));
+	return !before || vhostmd_deltas_valid(before, now) != VHOSTMD_ERR_SAME_SAMPLE;
+}
+
+static int put_changes(const struct options *o, const struct vhostmd_snapshot *before,
+	const struct vhostmd_snapshot *now)
+{
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	const struct vhostmd_metric *only = NULL;
+	int r = o->metric ? find_metric(now, o->metric, &only) : 0;
+
+	if (o->textfile || o->format != FORMAT_NONE)
+		return put_snapshot(o, now);
+	if (r < 0)
+		return no_metric(o->metric, r);
+	if (before) {
+		dump_changes(before, now, only, &out);
+		if (!only)
+			strbuf_addc(&out, '\n');
+	} else if (!only) {
+		dump_table(now, &out);
+		strbuf_addc(&out, '\n');
+	} else {
+		dump_changes(now, now, only, &out);
+	}
+	return put_text(o->dest, &out);
+}
+
+static int watch(const struct options *o, struct vhostmd_source *source)
+{
+	struct vhostmd_snapshot *before = NULL;
+	int64_t next_ns = clock_mono_ns();
+
+	for (;;) {
+		struct vhostmd_snapshot *now = NULL;
+
+		if (vhostmd_read(source, &now) < 0) {
+			(void)nothing_read(source);
+		} else {
+			bool news = is_news(before, now);
+
+			if (news && put_changes(o, before, now) == EXIT_FAILURE)
+				return EXIT_FAILURE; /* nobody reads it, or the disk is full */
+			if (news || !before) {
+				vhostmd_snapshot_free(before);
+				before = now;
+			} else {
+				vhostmd_snapshot_free(now);
+			}
+		}
+		next_ns += (int64_t)(o->watch_s * NS_PER_S);
+		if (next_ns < clock_mono_ns())
+			next_ns = clock_mono_ns();
+		struct timespec until = ns_to_timespec(next_ns);
+
+		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) ==
+			EINTR)
+			;
+	}
+}
+
+/* ---- options ---- */
+
+static int wrong(const char *what, const char *word)
+{
+	fprintf(stderr, "vm-dump-metrics: %s%s%s\n", word ? word : "", word ? ": " : "",
+		what);
+	return usage(stderr);
+}
+
+/* @xenstore: in place of a source of the library's. */
+static int set_source(struct options *o, const char *source, bool xenstore)
+{
+	bool chosen = o->source || o->xenstore;
+
+	if (chosen &&
+		(xenstore != o->xenstore || (source && strcmp(source, o->source) != 0)))
+		return wrong("only one of -b, -i and -x, or --source", NULL);
+	o->source = source;
+	o->xenstore = xenstore;
+	return 0;
+}
+
+static int set_format(struct options *o, const char *word)
+{
+	for (size_t i = FORMAT_XML; i < ARRAY_LEN(format_names); i++) {
+		if (!strcmp(word, format_names[i])) {
+			o->format = (enum format)i;
+			return 0;
+		}
+	}
+	return wrong("no such format", word);
+}
+
+static int set_watch(struct options *o, const char *word)
+{
+	if (parse_real(word, &o->watch_s) < 0 || o->watch_s < 0.1 || o->watch_s > 86400)
+		return wrong("seconds from 0.1 to 86400", word);
+	return 0;
+}
+
+/* Return: 0, or an exit status. */
+static int set_option(struct options *o, int key, const char *word)
+{
+	switch (key) {
+	case 'b':
+		return set_source(o, "disk", false);
+	case 'i':
+		return set_source(o, "channel", false);
+	case 'x':
+		return set_source(o, NULL, true);
+	case OPTION_SOURCE:
+		return set_source(o, word, false);
+	case OPTION_FORMAT:
+		return set_format(o, word);
+	case OPTION_WATCH:
+		return set_watch(o, word);
+	case OPTION_METRIC:
+		o->metric = word;
+		return 0;
+	case OPTION_TEXTFILE:
+		o->textfile = word;
+		return 0;
+	case OPTION_UUID:
+		o->uuid = word;
+		return 0;
+	case 'd':
+		o->dest = word;
+		return 0;
+	case 'v':
+		o->verbose = true;
+		return 0;
+	default:
 		return usage(stderr);
 	}
-	return dump(transport, path, verbose);
+}
+
+static int check(const struct options *o)
+{
+	if (o->textfile && (o->dest || o->metric || o->format))
+		return wrong(
+			"--textfile goes with none of -d, --metric and --format", NULL);
+	if (o->metric && o->format)
+		return wrong("only one of --metric and --format", NULL);
+	if (o->dest && o->watch_s > 0)
+		return wrong("only one of -d and --watch", NULL);
+	return 0;
+}
+
+static int run(const struct options *o)
+{
+	struct vhostmd_source *source = NULL;
+	bool is_auto = !o->source || !strcmp(o->source, "auto");
+
+	if (o->xenstore) {
+		fputs("xenstore: not part of this build\n", stderr);
+		return nothing_read(NULL);
+	}
+	if (vhostmd_open(o->source, &source) < 0)
+		return wrong("no such source", o->source ? o->source : "VHOSTMD_SOURCE");
+	(void)vhostmd_set_timeout(source, is_auto ? 20000 : 10000); /* 10 s each */
+	if (o->uuid && vhostmd_set_uuid(source, o->uuid) < 0) {
+		vhostmd_close(source);
+		return wrong("no uuid", o->uuid);
+	}
+	int status = o->watch_s > 0 ? watch(o, source) : once(o, source);
+
+	vhostmd_close(source);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { 0 };
+	int key = 0, status = 0;
+
+	while (status == 0 &&
+		(key = getopt_long(argc, argv, "vbixd:h", long_options, NULL)) != -1) {
+		if (key == 'h')
+			return usage(stdout);
+		status = set_option(&o, key, optarg);
+	}
+	if (status == 0 && optind < argc) {
+		fprintf(stderr, "vm-dump-metrics: '%s' is not expected\n", argv[optind]);
+		status = usage(stderr);
+	}
+	if (status == 0)
+		status = check(&o);
+	return status ? status : run(&o);
 }

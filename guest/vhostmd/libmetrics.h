@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * libmetrics: the host's metrics for programs inside a guest.
+ * libmetrics: the host's metrics for programs inside a guest.  These are the functions that
+ * programs in the field were compiled against; names and layouts never change.  New programs
+ * find more in <vhostmd/metrics.h>.
  *
- * Names and layouts are those that programs in the field were compiled against and never
- * change.  All functions may be called from any thread.  Each call reads the metrics anew:
+ * All functions may be called from any thread.  Each call shows the metrics as they are now:
  * from the metrics disk or, without one, over the virtio-serial channel.  Those that return
- * an int return 0, or -1 with errno: ENODATA or ENOENT (no transport), ENOMSG (no such
- * metric), EBADMSG (the host sent nonsense), ETIMEDOUT.
+ * an int return 0, or -1 with errno: ENODATA or ENOENT (no transport), EACCES, ENOMSG (no such
+ * metric, or no telling which VM this is), EBADMSG (the host sent nonsense), EBUSY, ETIMEDOUT,
+ * ENOMEM.
  */
 #ifndef VHOSTMD_LIBMETRICS_H
 #define VHOSTMD_LIBMETRICS_H
@@ -16,6 +18,10 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Both names of these are in use. */
+#define _metric_type metric_type
+#define _metric_context metric_context
 
 typedef enum metric_type {
 	M_INT32,
@@ -29,7 +35,7 @@ typedef enum metric_type {
 
 typedef enum metric_context { METRIC_CONTEXT_HOST, METRIC_CONTEXT_VM } metric_context;
 
-typedef struct {
+typedef struct _metric {
 	metric_type type;
 	union {
 		int32_t i32;
@@ -42,7 +48,7 @@ typedef struct {
 	} value;
 } metric;
 
-typedef struct {
+typedef struct memory_metrics {
 	uint64_t total_physical_memory;
 	uint64_t used_physical_memory;
 	uint64_t free_physical_memory;
@@ -52,13 +58,13 @@ typedef struct {
 	uint64_t page_fault_rate;
 } memory_metrics;
 
-typedef struct {
+typedef struct cpu_metrics {
 	uint32_t total_phys_cpus;
 	uint32_t num_phys_cpus_utilized;
 	double total_cpu_time; /* seconds */
 } cpu_metrics;
 
-/* One metric by name; free it with metric_free(). */
+/* One metric by name; free it with metric_free().  *@ret is NULL if there is none. */
 int get_metric(const char *name, metric **ret, metric_context context);
 void metric_free(metric *m);
 
@@ -82,9 +88,10 @@ int dump_metrics(const char *dest_file);
 int dump_virtio_metrics(const char *dest_file);
 int dump_xenstore_metrics(const char *dest_file);
 
-/* Nothing has to be set up or torn down; kept for programs that call them. */
-int libmetrics_init(void);
-int libmetrics_fini(void);
+/*
+ * libmetrics_init() and libmetrics_fini() are there for programs that call them, under whatever
+ * declaration of their own, and have nothing to do.
+ */
 
 #ifdef __cplusplus
 }

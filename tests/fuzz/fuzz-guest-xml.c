@@ -1,76 +1,142 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A document as libmetrics reads it, of one VM's disk or of the shared one. */
-#include <errno.h>
+/*
+ * A document as a guest's library reads it, of one VM's disk or of the shared one.  What it takes
+ * libxml2 takes, too, and finds the same in it; then all that a snapshot can be asked.
+ */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include <libxml/tree.h>
+
+#include "document.h"
+#include "foreign/foreign.h"
 #include "fuzz.h"
-#include "reader.h"
-#include "util/fileio.h"
-#include "util/strbuf.h"
-#include "vhostmd/libmetrics.h"
+#include "source.h"
+#include "util/cleanup.h"
+#include "util/parse.h"
 
-static const uint8_t *document;
-static size_t document_bytes;
-
-int __wrap_read_file_at(int dirfd, const char *path, size_t max, struct strbuf *out);
-
-/* In the place of reader.c. */
-int reader_disk(struct strbuf *out, struct strbuf *tried)
+/* The trimmed text of an element's first child of that name; the caller frees. */
+static char *child_text(xmlNode *node, const char *name)
 {
-	(void)tried;
-	strbuf_add(out, document, document_bytes);
-	return 0;
+	xmlNode *child = foreign_find_child(node, name);
+	xmlChar *content = child ? xmlNodeGetContent(child) : NULL;
+	char *text = content ? strdup((const char *)content) : NULL;
+
+	if (text) {
+		char *trimmed = str_trim(text);
+
+		memmove(text, trimmed, strlen(trimmed) + 1);
+	}
+	xmlFree(content);
+	return text;
 }
 
-int reader_channel(struct strbuf *out, struct strbuf *tried)
+static bool attribute_is(xmlNode *node, const char *name, const char *value, bool trimmed)
 {
-	(void)out;
-	(void)tried;
-	return -ENOENT;
+	_cleanup_free_ char *is = foreign_attribute(node, name);
+
+	return is && !strcasecmp(trimmed ? str_trim(is) : is, value);
 }
 
-/* This guest's uuid. */
-int __wrap_read_file_at(int dirfd, const char *path, size_t max, struct strbuf *out)
+static bool is_same(xmlNode *node, const struct vhostmd_metric *m)
 {
-	(void)dirfd;
-	(void)path;
-	(void)max;
-	strbuf_clear(out);
-	strbuf_adds(out, "6BE3FDB8-BEF5-6FEC-B1B7-E61BBCEAB708\n");
-	return 0;
+	_cleanup_free_ char *name = child_text(node, "name");
+	_cleanup_free_ char *text = child_text(node, "value");
+
+	return name && !strcmp(name, m->name) &&
+		(m->is_bad || (text && !strcmp(text, m->text))) &&
+		(!*m->unit || attribute_is(node, "unit", m->unit, true));
 }
 
-static void get(const char *name, metric_context context)
+/* Counts the metrics of a context; of them those that @m is, too, unless that is NULL. */
+static size_t count(xmlNode *root, const char *context, const struct vhostmd_metric *m)
 {
-	metric *m = NULL;
+	size_t n = 0;
 
-	errno = 0;
-	int r = get_metric(name, &m, context);
+	for (xmlNode *node = root->children; node; node = node->next)
+		if (foreign_is_element(node, "metric") &&
+			attribute_is(node, "context", context, false) &&
+			foreign_find_child(node, "name") && (!m || is_same(node, m)))
+			n++;
+	return n;
+}
 
-	if (r == 0 ? !m || (unsigned)m->type > M_STRING ||
-				(m->type == M_STRING && !m->value.str)
-		   : r != -1 || !errno || m)
+static void compare(const struct document *d)
+{
+	_cleanup_doc_ xmlDoc *doc = foreign_doc_parse(d->xml.data, d->xml.len);
+	size_t n_host = 0;
+
+	if (!doc)
 		abort();
-	/* entities would make much of little */
-	if (m && m->type == M_STRING && strlen(m->value.str) > document_bytes)
+	xmlNode *root = xmlDocGetRootElement(doc);
+
+	for (size_t i = 0; i < d->n; i++) {
+		bool is_host = d->metrics[i].context == METRIC_CONTEXT_HOST;
+
+		n_host += is_host;
+		if (!count(root, is_host ? "host" : "vm", &d->metrics[i]))
+			abort();
+	}
+	if (count(root, "host", NULL) != n_host)
 		abort();
-	metric_free(m);
+}
+
+static void ask(const struct vhostmd_snapshot *s)
+{
+	for (size_t i = 0; i < vhostmd_snapshot_count(s); i++) {
+		const struct vhostmd_metric *m = vhostmd_snapshot_at(s, i), *found = NULL;
+		uint64_t u;
+		int64_t n;
+		double real;
+
+		if (vhostmd_find(s, vhostmd_metric_context(m), vhostmd_metric_name(m),
+			    &found) < 0 ||
+			strcmp(vhostmd_metric_name(found), vhostmd_metric_name(m)) != 0 ||
+			strlen(vhostmd_metric_text(m)) > s->document->xml.len)
+			abort();
+		bool is_text = vhostmd_metric_type(m) == M_STRING;
+
+		if ((vhostmd_metric_u64(m, &u) == VHOSTMD_ERR_TYPE) != is_text ||
+			(vhostmd_metric_i64(m, &n) == VHOSTMD_ERR_TYPE) != is_text ||
+			(vhostmd_metric_real(m, &real) == VHOSTMD_ERR_TYPE) != is_text)
+			abort();
+		(void)vhostmd_metric_age(s, m);
+		(void)vhostmd_rate(
+			s, s, vhostmd_metric_context(m), vhostmd_metric_name(m), &real);
+	}
+	const struct vhostmd_metric *none = NULL;
+	uint64_t session;
+
+	(void)vhostmd_find(s, METRIC_CONTEXT_VM, "no such metric", &none);
+	if (none || vhostmd_snapshot_at(s, vhostmd_snapshot_count(s)))
+		abort();
+	if ((vhostmd_snapshot_session(s, &session) == 0) != !!vhostmd_snapshot_uuid(s))
+		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	memory_metrics memory;
-	cpu_metrics cpus;
-	uint32_t n = 0;
+	struct identity own = { .n = 1 };
+	struct document *d = NULL;
 
-	document = data;
-	document_bytes = size;
-	get("HostName", METRIC_CONTEXT_HOST);
-	get("TotalCPUTime", METRIC_CONTEXT_VM);
-	(void)get_vm_memory_metrics(&memory);
-	(void)get_host_cpu_metrics(&cpus);
-	(void)get_host_totalPhyCPUs(&n);
+	if (uuid_parse("6be3fdb8-bef5-6fec-b1b7-e61bbceab708", &own.uuids[0]) < 0)
+		abort();
+	for (int is_own = 0; is_own <= 1; is_own++) {
+		struct buf xml = BUF_INIT;
+
+		buf_add(&xml, data, size);
+		if (document_new(&xml, &own, is_own, &d) < 0 || xml.data)
+			abort();
+		struct vhostmd_snapshot s = { .document = d };
+
+		if (d->is_malformed ? d->n != 0 : d->xml.len != size)
+			abort();
+		if (!d->is_malformed)
+			compare(d);
+		ask(&s);
+		document_unref(d);
+	}
 	return 0;
 }

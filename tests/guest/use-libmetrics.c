@@ -6,6 +6,10 @@
 
 #include <vhostmd/libmetrics.h>
 
+/* in no header */
+int libmetrics_init(void);
+int libmetrics_fini(void);
+
 static void print_metric(const char *label, const char *name, metric_context context)
 {
 	metric *m = NULL;

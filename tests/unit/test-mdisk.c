@@ -12,12 +12,12 @@
 
 #include "core/blob.h"
 #include "mdisk/image.h"
-#include "reader.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
+#include "vhostmd/metrics.h"
 
 /* The image that a tick makes of @content. */
 static struct blob *make_image_at(const char *content, int64_t tick, uint64_t size)
@@ -168,10 +168,18 @@ static void write_disk(const char *path, const struct blob *image, size_t size)
 
 static int read_disk(const char *path, struct strbuf *out)
 {
-	_cleanup_strbuf_ struct strbuf tried = STRBUF_INIT;
-	int r = reader_disk_at(path, out, &tried);
+	_cleanup_free_ char *text = NULL;
+	struct vhostmd_source *source = NULL;
+	size_t len = 0;
 
-	assert_true((r < 0) == (tried.len > 0));
+	assert_int_equal(vhostmd_open(path, &source), 0);
+	assert_int_equal(vhostmd_set_timeout(source, 1000), 0);
+	int r = vhostmd_read_text(source, &text, &len);
+
+	assert_true((r < 0) == (*vhostmd_tried(source) != '\0'));
+	vhostmd_close(source);
+	if (r == 0)
+		strbuf_add(out, text, len);
 	return r;
 }
 
@@ -230,13 +238,14 @@ static void the_guest_trusts_no_header(void **state)
 	write_disk(path, image, DISK_BLOCK_BYTES / 2);
 	int64_t start = clock_mono_ns();
 
-	assert_int_equal(read_disk(path, &out), -EBADMSG); /* length beyond the disk */
+	assert_int_equal(
+		read_disk(path, &out), VHOSTMD_ERR_CORRUPT); /* length beyond the disk */
 	assert_true(clock_mono_ns() - start < 30 * NS_PER_S);
 	image->data[0] = 'x';
 	write_disk(path, image, DISK_BLOCK_BYTES);
-	assert_int_equal(read_disk(path, &out), -ENODATA);
-	assert_int_equal(read_disk("/nonexistent", &out), -ENOENT);
-	assert_int_equal(read_disk("/dev/null", &out), -ENODATA);
+	assert_int_equal(read_disk(path, &out), VHOSTMD_ERR_NOT_A_DISK);
+	assert_int_equal(read_disk("/nonexistent", &out), VHOSTMD_ERR_NO_SOURCE);
+	assert_int_equal(read_disk("/proc/self/exe", &out), VHOSTMD_ERR_NOT_A_DISK);
 	assert_int_equal(out.len, 0);
 	blob_unref(image);
 	unlink(path);
@@ -254,7 +263,7 @@ static void a_busy_disk_is_given_up_in_time(void **state)
 	int64_t start = clock_mono_ns();
 
 	write_disk(path, image, DISK_BLOCK_BYTES);
-	assert_int_equal(read_disk(path, &out), -EBUSY);
+	assert_int_equal(read_disk(path, &out), VHOSTMD_ERR_UNSTABLE);
 	assert_true(clock_mono_ns() - start < 30 * NS_PER_S);
 	blob_unref(image);
 	unlink(path);

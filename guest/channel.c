@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "channel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "failure.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/wire.h"
+#include "vhostmd/metrics.h"
+
+#define ANSWER_MAX_BYTES (16u << 20)
+#define READ_BYTES 65536u
+#define REFUSALS_MAX 3
+
+/* The host's end is closed, or another program has the port. */
+#define PAUSE_MS 20
+
+/* Within so long the host has sent what lay in its socket, and the answer behind it. */
+#define SETTLE_MIN_NS (20 * NS_PER_MS)
+#define SETTLE_MAX_NS (500 * NS_PER_MS)
+
+static const char document_start[] = "<metrics>";
+
+/* Waits until @events or the deadline.  Return: 0 or VHOSTMD_ERR_TIMEOUT. */
+static int wait_for(int fd, short events, int64_t deadline_ns)
+{
+	for (;;) {
+		struct pollfd pfd = { .fd = fd, .events = events };
+		int64_t left = deadline_ns - clock_mono_ns();
+
+		if (left <= 0)
+			return VHOSTMD_ERR_TIMEOUT;
+		int n = poll(&pfd, 1,
+			(int)(left / NS_PER_MS < 60000 ? left / NS_PER_MS + 1 : 60000));
+
+		if (n > 0 && pfd.revents & events)
+			return 0;
+		/* the host's end is not open (yet): poll() does not wait then */
+		if (n > 0)
+			poll(NULL, 0, PAUSE_MS);
+	}
+}
+
+/* Who has the port will be done soon. */
+static int open_port(const char *path, int64_t deadline_ns, int *ret_fd)
+{
+	for (;;) {
+		int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+
+		if (fd >= 0) {
+			*ret_fd = fd;
+			return 0;
+		}
+		if (errno != EBUSY && errno != EINTR)
+			return -errno;
+		if (clock_mono_ns() >= deadline_ns)
+			return -EBUSY;
+		poll(NULL, 0, PAUSE_MS);
+	}
+}
+
+static int send_request(int fd, int64_t deadline_ns)
+{
+	const char *p = WIRE_REQUEST;
+
+	while (*p) {
+		ssize_t n = write(fd, p, strlen(p));
+
+		if (n > 0) {
+			p += n;
+			continue;
+		}
+		if (n < 0 && errno != EAGAIN && errno != EINTR && errno != EPIPE)
+			return failure_from_errno(errno);
+		if (wait_for(fd, POLLOUT, deadline_ns) < 0)
+			return VHOSTMD_ERR_TIMEOUT;
+	}
+	return 0;
+}
+
+/* What is received, and where in it the next message starts. */
+struct inbox {
+	struct buf in;
+	size_t start, scanned;
+};
+
+/*
+ * Takes the next complete message: the remains of an answer that somebody else did not read
+ * are dropped.  Return: 0 once a document was found, and is in @out in place of what it held;
+ * 1 to read on; VHOSTMD_ERR_REFUSED.
+ */
+static int take_document(struct inbox *box, struct buf *out)
+{
+	for (;;) {
+		char *data = box->in.data;
+		char *end = box->in.len > box->scanned
+			? memmem(data + box->scanned, box->in.len - box->scanned,
+				  WIRE_END, 2)
+			: NULL;
+
+		if (!end) {
+			box->scanned =
+				box->in.len > box->start ? box->in.len - 1 : box->start;
+			return 1;
+		}
+		const char *message = data + box->start;
+		size_t n = (size_t)(end - message) + 2;
+
+		box->start += n;
+		box->scanned = box->start;
+		if (n > strlen(document_start) &&
+			!memcmp(message, document_start, strlen(document_start))) {
+			buf_clear(out);
+			buf_add(out, message, n - 1);
+			return out->failed ? VHOSTMD_ERR_MEMORY : 0;
+		}
+		if (n == strlen(WIRE_REFUSAL) && !memcmp(message, WIRE_REFUSAL, n))
+			return VHOSTMD_ERR_REFUSED;
+	}
+}
+
+/* Reads what is there.  Return: 0; 1: nothing now; or an error. */
+static int receive(int fd, struct inbox *box)
+{
+	char *at = buf_reserve(&box->in, READ_BYTES);
+
+	if (!at)
+		return VHOSTMD_ERR_MEMORY;
+	ssize_t n = read(fd, at, READ_BYTES);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		return failure_from_errno(errno);
+	if (n <= 0)
+		return 1;
+	box->in.len += (size_t)n;
+	box->in.data[box->in.len] = '\0';
+	return box->in.len - box->start > ANSWER_MAX_BYTES ? VHOSTMD_ERR_CORRUPT : 0;
+}
+
+/* Drops what was taken, so that memory follows one message and not all. */
+static void forget_taken(struct inbox *box)
+{
+	if (!box->start)
+		return;
+	memmove(box->in.data, box->in.data + box->start, box->in.len - box->start + 1);
+	box->in.len -= box->start;
+	box->scanned -= box->start;
+	box->start = 0;
+}
+
+/* How long to wait for what may follow the first document, which took @took_ns. */
+static int64_t settling_ns(int64_t took_ns)
+{
+	return took_ns < SETTLE_MIN_NS / 2    ? SETTLE_MIN_NS
+		: took_ns < SETTLE_MAX_NS / 2 ? 2 * took_ns
+					      : SETTLE_MAX_NS;
+}
+
+/*
+ * Receives the last document that comes: one that follows at once makes the one before an
+ * answer to somebody else.  @settle: as channel_read().
+ */
+static int receive_document(int fd, bool settle, int64_t deadline_ns, struct buf *out)
+{
+	struct inbox box = { .in = BUF_INIT };
+	int64_t start = clock_mono_ns(), quiet_ns = 0;
+	bool found = false;
+	int r;
+
+	do {
+		r = take_document(&box, out);
+		if (r == 0) {
+			int64_t now = clock_mono_ns();
+
+			found = true;
+			quiet_ns = settle ? now + settling_ns(now - start) : now;
+			forget_taken(&box);
+		} else if (r == 1) {
+			r = receive(fd, &box);
+			/* what has begun is read to its end */
+			if (r == 1)
+				r = wait_for(fd, POLLIN,
+					found && !box.in.len ? quiet_ns : deadline_ns);
+		}
+	} while (r >= 0);
+	if (found && r == VHOSTMD_ERR_TIMEOUT && !box.in.len)
+		r = 0;
+	buf_done(&box.in);
+	return r;
+}
+
+/* Return: whether there was anything. */
+static bool drain(int fd)
+{
+	char rest[4096];
+	size_t n_bytes = 0;
+	ssize_t n;
+
+	while ((n = read(fd, rest, sizeof(rest))) > 0 && n_bytes < 4 * ANSWER_MAX_BYTES)
+		n_bytes += (size_t)n;
+	return n_bytes > 0;
+}
+
+int channel_read(const char *path, bool settle, int64_t deadline_ns, struct buf *out,
+	struct buf *tried)
+{
+	_cleanup_close_ int fd = -1;
+	int r = open_port(path, deadline_ns, &fd);
+
+	if (r < 0)
+		return r == -EBUSY ? failure_note(tried, path, VHOSTMD_ERR_IN_USE)
+				   : failure_note_errno(tried, path, -r);
+	r = VHOSTMD_ERR_REFUSED;
+	/* A refusal may be the answer to what somebody else began to say before us. */
+	for (int tries = 0; tries < REFUSALS_MAX && r == VHOSTMD_ERR_REFUSED; tries++) {
+		bool dirty = drain(fd);
+
+		r = send_request(fd, deadline_ns);
+		if (r == 0)
+			r = receive_document(
+				fd, settle || dirty || tries, deadline_ns, out);
+	}
+	if (r == 0)
+		return 0;
+	buf_clear(out);
+	return failure_note(tried, path, r);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A metrics disk as a guest sees it: a block device, or a file with an image.  It is written
+ * while it is read, by hosts that say so in its header, and nothing in it is believed: lengths
+ * are checked against the device, sums against the content, and tries end at a deadline.  A disk
+ * belongs to one thread.  Errors are those of enum vhostmd_error.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct buf;
+
+struct disk {
+	int fd; /* -1: closed */
+	bool direct;
+	dev_t dev; /* what was opened: a program may close descriptors that it does not know */
+	ino_t ino;
+	dev_t rdev;
+	char *block; /* aligned for O_DIRECT */
+	size_t block_bytes;
+};
+
+#define DISK_CLOSED ((struct disk){ .fd = -1 })
+
+/*
+ * Opens a device or file, which never waits for a medium or for a writer.  Nothing but regular
+ * files and block devices is opened.  Return: 0 or an error; @ret is untouched then, and @tried
+ * has a line.
+ */
+int disk_open(const char *path, struct disk *ret, struct buf *tried);
+
+/* Closes what is still there; a closed one is accepted. */
+void disk_close(struct disk *d);
+
+/* False if somebody else closed the descriptor, or it is another file's by now. */
+bool disk_is_open(const struct disk *d);
+
+/* False as well if there is another device or file at @path by now. */
+bool disk_is_at(const struct disk *d, const char *path);
+
+/* One small read.  Return: 0 if there is the signature, VHOSTMD_ERR_NOT_A_DISK, or an error. */
+int disk_probe(struct disk *d);
+
+/*
+ * Reads the content, whole and of one moment, or until @deadline_ns.
+ * @known: what was read here before; NULL: nothing.  Changes are seen by comparing all bytes,
+ * since hosts may give two contents in a row the same sum.
+ * Return: 0 with the content in @out, which was empty; 1: it is @known still; or an error.
+ */
+int disk_read(
+	struct disk *d, const struct buf *known, int64_t deadline_ns, struct buf *out);

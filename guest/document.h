@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the host sent, once it is understood: the metrics of the host and of this VM, found by
+ * name in constant time, and the text itself.  Immutable, reference-counted, any thread.
+ *
+ * A shared disk lists several VMs.  Which one is this is decided here, for all metrics at once:
+ * by a uuid that the document has and that may be this VM's.  Metrics of others are dropped,
+ * so that nobody finds them by mistake.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "util/uuid.h"
+#include "vhostmd/metrics.h"
+
+#define IDENTITY_UUIDS 8u
+
+/* The uuids under which the host may have this VM, of which it has one. */
+struct identity {
+	struct uuid uuids[IDENTITY_UUIDS];
+	size_t n;
+};
+
+/* The texts are the document's. */
+struct vhostmd_metric {
+	const char *name, *unit, *text;
+	uint32_t hash;
+	uint8_t type, context;
+	bool is_bad; /* no known type, or no value of that type: an error where it is looked up */
+	union {
+		int64_t i;
+		uint64_t u;
+		double real;
+	} value; /* of a number, by its type */
+};
+
+struct document {
+	_Atomic unsigned refs;
+	struct buf xml;    /* as the host sent it */
+	const char *uuid;  /* of this VM's metrics; NULL: there are none */
+	const char *id;    /* the same; "" */
+	bool is_malformed; /* it is no document: there is nothing but the text */
+	bool is_anonymous; /* it lists VMs, and there is no telling which one is this */
+	size_t n_good; /* the first of the metrics, which are the host's and then the VM's */
+	size_t n;
+	uint32_t seed;     /* of hashes */
+	uint32_t mask;     /* buckets are a power of two */
+	uint32_t *buckets; /* number of a metric plus one; 0: empty */
+	struct vhostmd_metric metrics[];
+};
+
+/*
+ * @xml: moves into the document if that is made.  @own: who this VM may be.  @is_own: what the
+ * host sends is meant for this VM alone, whatever it calls it.
+ * Return: 0 or VHOSTMD_ERR_MEMORY; a document with one reference.
+ */
+int document_new(
+	struct buf *xml, const struct identity *own, bool is_own, struct document **ret);
+struct document *document_ref(struct document *d);
+void document_unref(struct document *d); /* NULL is accepted */
+
+/* The first metric of that name, which may be bad; NULL: none. */
+const struct vhostmd_metric *document_find(
+	const struct document *d, metric_context context, const char *name);
+
+static inline void document_unref_p(struct document **d)
+{
+	document_unref(*d);
+}
+#define _cleanup_document_ _cleanup_(document_unref_p)

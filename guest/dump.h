@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What vm-dump-metrics prints of snapshots.  All append to @out; nothing fails but for want of
+ * memory, which ends the program.  One thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct strbuf;
+struct vhostmd_metric;
+struct vhostmd_snapshot;
+
+/* A line for each metric: context, name, value, unit, in columns. */
+void dump_table(const struct vhostmd_snapshot *s, struct strbuf *out);
+
+/* One object: where it is from, and all metrics in the host's order. */
+void dump_json(const struct vhostmd_snapshot *s, struct strbuf *out);
+
+/* Prometheus' text format, with the names that the host's metrics.prom has. */
+void dump_prometheus(const struct vhostmd_snapshot *s, struct strbuf *out);
+
+/* A metric where the library's types cannot be: core has others of the same names. */
+struct dump_metric {
+	const char *name, *unit, *text;
+	int type; /* as both number them */
+	bool is_host;
+	uint64_t u;
+	int64_t i;
+	double real;
+};
+
+/* The same of these metrics.  @uuid: this VM's, NULL: unknown. */
+void dump_prom(const struct dump_metric *metrics, size_t n, const char *uuid,
+	struct strbuf *out);
+
+/*
+ * What changed between two snapshots, a line for each metric: context, name, value, unit, and the
+ * rate of figures that grew.  @only: one metric, NULL: all.
+ */
+void dump_changes(const struct vhostmd_snapshot *before,
+	const struct vhostmd_snapshot *now, const struct vhostmd_metric *only,
+	struct strbuf *out);

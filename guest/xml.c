@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "xml.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <strings.h>
+
+#include "buf.h"
+#include "util/cleanup.h"
+#include "util/parse.h"
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static bool starts_name(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+static bool is_in_name(char c)
+{
+	return starts_name(c) || (c >= '0' && c <= '9') || c == '-' || c == '.';
+}
+
+/* What a document may hold at all, as such or by number. */
+static bool is_char(uint32_t c)
+{
+	if (c < 0x20)
+		return c == '\t' || c == '\n' || c == '\r';
+	return c <= 0x10ffff && (c < 0xd800 || c > 0xdfff) && c != 0xfffe && c != 0xffff;
+}
+
+static bool is_slice(struct slice s, const char *text)
+{
+	return s.len == strlen(text) && !memcmp(s.at, text, s.len);
+}
+
+/* ---- text ---- */
+
+static void add_utf8(uint32_t c, struct buf *out)
+{
+	char bytes[4];
+	size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+	static const unsigned char lead[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
+
+	for (size_t i = n; i-- > 1; c >>= 6)
+		bytes[i] = (char)(0x80 | (c & 0x3f));
+	bytes[0] = (char)(lead[n] | c);
+	buf_add(out, bytes, n);
+}
+
+/* The number of "#38" or "#x26".  Return: whether there is such a character. */
+static bool number(struct slice s, uint32_t *ret)
+{
+	bool hex = s.len > 1 && s.at[1] == 'x';
+	uint32_t base = hex ? 16 : 10, c = 0;
+	size_t i = hex ? 2 : 1;
+
+	if (i >= s.len)
+		return false;
+	for (; i < s.len; i++) {
+		char d = s.at[i];
+		uint32_t digit = d >= '0' && d <= '9' ? (uint32_t)(d - '0')
+			: d >= 'a' && d <= 'f'        ? (uint32_t)(d - 'a' + 10)
+			: d >= 'A' && d <= 'F'        ? (uint32_t)(d - 'A' + 10)
+						      : 16;
+
+		if (digit >= base || c > 0x10ffff)
+			return false;
+		c = c * base + digit;
+	}
+	*ret = c;
+	return is_char(c);
+}
+
+/* What stands between & and ;.  Return: whether it means a character. */
+static bool reference(struct slice s, uint32_t *ret)
+{
+	static const struct {
+		const char *name;
+		char c;
+	} known[] = { { "amp", '&' }, { "lt", '<' }, { "gt", '>' }, { "apos", '\'' },
+		{ "quot", '"' } };
+
+	if (s.len && s.at[0] == '#')
+		return number(s, ret);
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		if (is_slice(s, known[i].name)) {
+			*ret = (unsigned char)known[i].c;
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Appends text with references replaced and line ends as they are to be read; in an attribute
+ * white space is spaces.  @out: NULL to look only.  Return: whether all references are good.
+ */
+static bool decode(struct slice s, bool in_attribute, struct buf *out)
+{
+	const char *end = s.at + s.len;
+
+	for (const char *p = s.at; p < end; p++) {
+		char c = *p;
+		uint32_t code = 0;
+
+		if (c == '&') {
+			const char *stop = memchr(p, ';', (size_t)(end - p));
+
+			if (!stop ||
+				!reference(
+					(struct slice){ p + 1, (size_t)(stop - p - 1) },
+					&code))
+				return false;
+			if (out)
+				add_utf8(code, out);
+			p = stop;
+			continue;
+		}
+		if (c == '\r') {
+			if (p + 1 < end && p[1] == '\n')
+				continue;
+			c = '\n';
+		}
+		if (out)
+			buf_addc(out, in_attribute && is_space(c) ? ' ' : c);
+	}
+	return true;
+}
+
+static void add_cdata(struct slice s, struct buf *out)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.at[i] != '\r')
+			buf_addc(out, s.at[i]);
+		else if (i + 1 == s.len || s.at[i + 1] != '\n')
+			buf_addc(out, '\n');
+}
+
+/* ---- markup ---- */
+
+static bool at_text(const struct xml *x, const char *text)
+{
+	size_t n = strlen(text);
+
+	return (size_t)(x->end - x->at) >= n && !memcmp(x->at, text, n);
+}
+
+static bool take(struct xml *x, const char *text)
+{
+	if (!at_text(x, text))
+		return false;
+	x->at += strlen(text);
+	return true;
+}
+
+static bool skip_space(struct xml *x)
+{
+	const char *start = x->at;
+
+	while (x->at < x->end && is_space(*x->at))
+		x->at++;
+	return x->at > start;
+}
+
+static bool take_name(struct xml *x, struct slice *ret)
+{
+	const char *start = x->at;
+
+	if (x->at == x->end || !starts_name(*x->at))
+		return false;
+	while (x->at < x->end && is_in_name(*x->at))
+		x->at++;
+	*ret = (struct slice){ start, (size_t)(x->at - start) };
+	return true;
+}
+
+/* Everything up to @stop, which is skipped. */
+static bool take_until(struct xml *x, const char *stop, struct slice *ret)
+{
+	const char *found = memmem(x->at, (size_t)(x->end - x->at), stop, strlen(stop));
+
+	if (!found)
+		return false;
+	*ret = (struct slice){ x->at, (size_t)(found - x->at) };
+	x->at = found + strlen(stop);
+	return true;
+}
+
+static bool take_value(struct xml *x, struct slice *ret)
+{
+	const char *quote = x->at < x->end && *x->at == '"' ? "\"" : "'";
+
+	return take(x, quote) && take_until(x, quote, ret) &&
+		!memchr(ret->at, '<', ret->len) && decode(*ret, true, NULL);
+}
+
+static bool take_attribute(struct xml *x)
+{
+	struct slice name;
+
+	if (x->n_attributes == XML_ATTRIBUTES || !take_name(x, &name))
+		return false;
+	for (size_t i = 0; i < x->n_attributes; i++)
+		if (x->attributes[i].name.len == name.len &&
+			!memcmp(x->attributes[i].name.at, name.at, name.len))
+			return false;
+	skip_space(x);
+	if (!take(x, "="))
+		return false;
+	skip_space(x);
+	x->attributes[x->n_attributes].name = name;
+	return take_value(x, &x->attributes[x->n_attributes++].value);
+}
+
+static bool take_attributes(struct xml *x)
+{
+	x->n_attributes = 0;
+	while (skip_space(x) && x->at < x->end && starts_name(*x->at))
+		if (!take_attribute(x))
+			return false;
+	return true;
+}
+
+static bool take_start(struct xml *x)
+{
+	if (x->depth == XML_DEPTH || (x->depth == 0 && x->root_end) ||
+		!take_name(x, &x->name) || !take_attributes(x))
+		return false;
+	x->closes = take(x, "/>");
+	if (!x->closes && !take(x, ">"))
+		return false;
+	x->open[x->depth++] = x->name;
+	return true;
+}
+
+static bool take_close(struct xml *x)
+{
+	if (!x->depth || !take_name(x, &x->name))
+		return false;
+	const struct slice *open = &x->open[x->depth - 1];
+
+	skip_space(x);
+	return open->len == x->name.len && !memcmp(open->at, x->name.at, open->len) &&
+		take(x, ">");
+}
+
+static bool skip_comment(struct xml *x)
+{
+	struct slice text;
+
+	return take_until(x, "--", &text) && take(x, ">");
+}
+
+static bool skip_instruction(struct xml *x)
+{
+	struct slice name, text;
+	bool space;
+
+	if (!take_name(x, &name) || (name.len == 3 && !strncasecmp(name.at, "xml", 3)))
+		return false;
+	space = skip_space(x);
+	return take_until(x, "?>", &text) && (space || !text.len);
+}
+
+enum { VERSION, ENCODING, STANDALONE };
+
+/* What a document's declaration may say and be read as the rest of this file reads it. */
+static bool declares(size_t what, struct slice value)
+{
+	switch (what) {
+	case VERSION:
+		return is_slice(value, "1.0");
+	case ENCODING:
+		return value.len == 5 && !strncasecmp(value.at, "UTF-8", 5);
+	default:
+		return is_slice(value, "yes") || is_slice(value, "no");
+	}
+}
+
+/* <?xml version="1.0" encoding="UTF-8"?> at the very start. */
+static bool skip_declaration(struct xml *x)
+{
+	static const char *const names[] = {
+		[VERSION] = "version",
+		[ENCODING] = "encoding",
+		[STANDALONE] = "standalone",
+	};
+	size_t next = 0;
+
+	if (!at_text(x, "<?xml") || x->end - x->at < 6 || !is_space(x->at[5]))
+		return true;
+	x->at += strlen("<?xml");
+	if (!take_attributes(x) || !take(x, "?>") || !x->n_attributes)
+		return false;
+	for (size_t i = 0; i < x->n_attributes; i++, next++) {
+		while (i && next < ARRAY_LEN(names) &&
+			!is_slice(x->attributes[i].name, names[next]))
+			next++;
+		if (next == ARRAY_LEN(names) ||
+			!is_slice(x->attributes[i].name, names[next]) ||
+			!declares(next, x->attributes[i].value))
+			return false;
+	}
+	return true;
+}
+
+static bool has_only_chars(const char *text, size_t len)
+{
+	if (!utf8_valid(text, len))
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c < 0x20 && !is_char(c))
+			return false;
+		/* U+FFFE and U+FFFF */
+		if (c == 0xef && !memcmp(text + i + 1, "\xbf", 1) &&
+			(unsigned char)text[i + 2] >= 0xbe)
+			return false;
+	}
+	return true;
+}
+
+void xml_init(struct xml *x, const char *text, size_t len)
+{
+	memset(x, 0, sizeof(*x));
+	x->at = text;
+	x->end = text + len;
+	x->is_malformed = !has_only_chars(text, len);
+	if (!x->is_malformed) {
+		(void)take(x, "\xef\xbb\xbf"); /* a byte order mark */
+		x->is_malformed = !skip_declaration(x);
+	}
+}
+
+static enum xml_event take_text(struct xml *x)
+{
+	const char *stop = memchr(x->at, '<', (size_t)(x->end - x->at));
+
+	x->text = (struct slice){ x->at, (size_t)((stop ? stop : x->end) - x->at) };
+	x->is_cdata = false;
+	x->at += x->text.len;
+	if (!x->depth || !stop || !decode(x->text, false, NULL) ||
+		memmem(x->text.at, x->text.len, "]]>", 3))
+		return XML_MALFORMED;
+	return XML_TEXT;
+}
+
+static enum xml_event closed(struct xml *x)
+{
+	x->depth--;
+	x->closes = false;
+	if (!x->depth)
+		x->root_end = x->at;
+	return XML_CLOSE;
+}
+
+static enum xml_event next(struct xml *x)
+{
+	for (;;) {
+		if (x->closes)
+			return closed(x);
+		if (!x->depth)
+			skip_space(x);
+		if (x->at == x->end)
+			return x->root_end && !x->depth ? XML_END : XML_MALFORMED;
+		if (*x->at != '<')
+			return take_text(x);
+		if (take(x, "<!--")) {
+			if (!skip_comment(x))
+				return XML_MALFORMED;
+		} else if (take(x, "<?")) {
+			if (!skip_instruction(x))
+				return XML_MALFORMED;
+		} else if (take(x, "<![CDATA[")) {
+			x->is_cdata = true;
+			return x->depth && take_until(x, "]]>", &x->text) ? XML_TEXT
+									  : XML_MALFORMED;
+		} else if (take(x, "</")) {
+			return take_close(x) ? closed(x) : XML_MALFORMED;
+		} else {
+			x->at++;
+			return take_start(x) ? XML_START : XML_MALFORMED;
+		}
+	}
+}
+
+enum xml_event xml_next(struct xml *x)
+{
+	enum xml_event e = x->is_malformed ? XML_MALFORMED : next(x);
+
+	x->is_malformed = e == XML_MALFORMED;
+	return e;
+}
+
+bool xml_is(const struct xml *x, const char *name)
+{
+	return is_slice(x->name, name);
+}
+
+void xml_add_text(const struct xml *x, struct buf *out)
+{
+	if (x->is_cdata)
+		add_cdata(x->text, out);
+	else
+		(void)decode(x->text, false, out);
+}
+
+bool xml_add_attribute(const struct xml *x, const char *name, struct buf *out)
+{
+	for (size_t i = 0; i < x->n_attributes; i++) {
+		if (is_slice(x->attributes[i].name, name)) {
+			(void)decode(x->attributes[i].value, true, out);
+			return true;
+		}
+	}
+	return false;
+}
