@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "core/blob.h"
@@ -44,8 +45,8 @@ static void put_header(char *at, const struct image_header *h)
 	put_be32(at + 12, h->length);
 }
 
-static_assert(
-	LIMIT_DISK_BYTES_MIN >= IMAGE_HEADER_BYTES + IMAGE_PADDING_MAX + RENDER_FIT_MIN,
+static_assert(LIMIT_DISK_BYTES_MIN >=
+		IMAGE_HEADER_BYTES + IMAGE_PADDING_MAX + 1 + RENDER_FIT_MIN,
 	"the smallest disk has room for a document");
 
 static void add_times(struct strbuf *out, char c, size_t n)
@@ -72,11 +73,23 @@ static void pad(struct strbuf *content, uint32_t by)
 	add_times(content, '\n', n_newlines);
 }
 
+static bool take_mark(struct strbuf *content)
+{
+	if (!content->len || content->data[content->len - 1] != IMAGE_OWN_MARK)
+		return false;
+	content->data[--content->len] = '\0';
+	return true;
+}
+
 struct blob *image_new(struct strbuf *content, uint64_t generation, int64_t time_ns,
 	int64_t made_ns, uint64_t disk_bytes, size_t *ret_left_out)
 {
-	*ret_left_out = render_xml_fit(
-		content, (size_t)disk_bytes - IMAGE_HEADER_BYTES - IMAGE_PADDING_MAX);
+	bool is_own = take_mark(content);
+
+	*ret_left_out = render_xml_fit(content,
+		(size_t)disk_bytes - IMAGE_HEADER_BYTES - IMAGE_PADDING_MAX - is_own);
+	if (is_own)
+		strbuf_addc(content, IMAGE_OWN_MARK);
 	uint32_t wanted = (uint32_t)(made_ns / IMAGE_TICK_NS % IMAGE_SUMS);
 	uint32_t present = image_checksum(content->data, content->len) % IMAGE_SUMS;
 

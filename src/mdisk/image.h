@@ -39,8 +39,16 @@ uint32_t image_checksum(const void *content, size_t len);
 #define IMAGE_PADDING_MAX 139u
 
 /*
+ * Behind a document that is for one VM alone, whatever uuid that believes to have: a guest that
+ * finds one VM in a document cannot know otherwise whether it is itself.  XML's white space, which
+ * no padding has.
+ */
+#define IMAGE_OWN_MARK '\r'
+
+/*
  * Makes an image.
- * @content: the document; cut if it does not fit (render_xml_fit()); gets its padding: spaces,
+ * @content: the document, and IMAGE_OWN_MARK if it is that of one VM; cut if it does not fit
+ * (render_xml_fit()), but for the mark; gets its padding: spaces,
  * tabs, newlines, the last a newline.
  * @made_ns: monotonic; images of one disk are IMAGE_TICK_NS apart at least.
  * @disk_bytes: the disk's size, at least LIMIT_DISK_BYTES_MIN.

@@ -7,6 +7,7 @@
 #include "core/render_xml.h"
 #include "core/snapshot.h"
 #include "mdisk/disks.h"
+#include "mdisk/image.h"
 #include "util/hash.h"
 #include "util/strbuf.h"
 
@@ -55,5 +56,6 @@ int64_t place_render(const struct disks_place *place, struct strbuf *content)
 		return all->time_ns;
 	}
 	render_xml_private(place->view->host, place->vm, false, content);
+	strbuf_addc(content, IMAGE_OWN_MARK);
 	return sample_time(place);
 }

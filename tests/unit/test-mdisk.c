@@ -155,6 +155,34 @@ static void metrics_that_do_not_fit_are_left_out_last_first(void **state)
 	}
 }
 
+/* The guest finds it behind the document, whatever had no room. */
+static void the_mark_of_an_own_disk_stays(void **state)
+{
+	(void)state;
+	for (size_t n = 1; n <= 40; n += 39) {
+		_cleanup_strbuf_ struct strbuf all = STRBUF_INIT;
+		size_t left_out = 0;
+
+		strbuf_adds(&all, "<metrics>\n");
+		for (size_t i = 0; i < n; i++)
+			strbuf_adds(&all,
+				"  <metric type='string' context='host'>\n    <name>m"
+				"</name>\n    <value>x</value>\n  </metric>\n");
+		strbuf_adds(&all, "</metrics>\n");
+		strbuf_addc(&all, IMAGE_OWN_MARK);
+		struct blob *image =
+			image_new(&all, 1, 1, 0, LIMIT_DISK_BYTES_MIN, &left_out);
+		const char *end =
+			strstr(image->data + IMAGE_HEADER_BYTES, "</metrics>\n");
+
+		assert_true(image->size <= LIMIT_DISK_BYTES_MIN);
+		assert_true((left_out > 0) == (n > 1));
+		assert_non_null(end);
+		assert_int_equal(end[strlen("</metrics>\n")], IMAGE_OWN_MARK);
+		blob_unref(image);
+	}
+}
+
 /* A file with a metrics disk in it; the guest's reader opens it as it would a device. */
 static void write_disk(const char *path, const struct blob *image, size_t size)
 {
@@ -276,6 +304,7 @@ int main(void)
 		cmocka_unit_test(equal_sums_are_told_apart),
 		cmocka_unit_test(padding_is_white_space_that_ends_a_line),
 		cmocka_unit_test(metrics_that_do_not_fit_are_left_out_last_first),
+		cmocka_unit_test(the_mark_of_an_own_disk_stays),
 		cmocka_unit_test(the_guest_reads_what_the_host_writes),
 		cmocka_unit_test(the_guest_trusts_no_header),
 		cmocka_unit_test(a_busy_disk_is_given_up_in_time),
