@@ -20,7 +20,7 @@ aarch64) guest_packages+=(qemu-system-arm) ;;
 *) guest_packages+=(qemu-system-x86) ;;
 esac
 test_packages=(clang clang-format libcmocka-dev valgrind prometheus attr rsync shellcheck fuse3
-	libxml2-utils python3 systemd-container)
+	libxml2-utils python3 systemd-container abigail-tools g++)
 
 # Installs those of the named Debian packages that are missing.  Their scripts may not start
 # services (prometheus would listen on its port, libvirtd would create its network).  No

@@ -80,6 +80,36 @@ diff <(nm -D --defined-only "$lib" | sed -n 's/.* T \(.*\)@@LIBMETRICS_2$/\1/p' 
 	<(sed '/^ \*\|^\/\*\*/d' "${include#-I}/vhostmd/metrics.h" | grep -o 'vhostmd_[a-z0-9_]*(' |
 		tr -d '(' | sort -u) || fail "what is exported is not what the header has"
 
+# ---- types and layouts ----
+
+# Of a build with debugging information; another machine's are others.  A new function is a change,
+# too: then guest/libmetrics.abi is made anew, as abi_of() does it.
+abi_of()
+{
+	abidw --exported-interfaces-only --drop-private-types --no-corpus-path --no-comp-dir-path \
+		--short-locs --no-parameter-names --no-write-default-sizes --type-id-style hash \
+		--headers-dir "$top/guest/vhostmd" "$1"
+}
+same_abi() # DESCRIPTION
+{
+	abidiff --headers-dir2 "$top/guest/vhostmd" "$1" "$build/guest/libmetrics.so.0.0.0" >"$tmp/said"
+}
+if [ "$(uname -m)" = x86_64 ] && command -v abidiff >/dev/null; then
+	same_abi "$top/guest/libmetrics.abi" || fail "another ABI: $(cat "$tmp/said")"
+	# it would be seen
+	python3 - "$top/guest/libmetrics.abi" "$tmp/other.abi" <<-'EOF'
+		import re, sys
+		text = open(sys.argv[1]).read()
+		at = text.rindex("='64'", 0, text.index("total_cpu_time"))
+		open(sys.argv[2], "w").write(text[:at] + "='128'" + text[at + 5:])
+	EOF
+	same_abi "$tmp/other.abi" && fail "another layout is not seen"
+	sed 's/cpu_metrics_alloc/cpu_metrics_make/g' "$top/guest/libmetrics.abi" >"$tmp/other.abi"
+	same_abi "$tmp/other.abi" && fail "a function less is not seen"
+	abi_of "$build/guest/libmetrics.so.0.0.0" >"$tmp/new.abi" || fail "abidw"
+	same_abi "$tmp/new.abi" || fail "what abidw makes is not what there is"
+fi
+
 # ---- headers, A14 ----
 
 compile() # COMPILER FILE [ARGUMENT...]: into $tmp/program
@@ -111,6 +141,57 @@ EOF
 compile cc "$programs/good-guest.c" -pthread -ldl
 run "$lib"
 
+# ---- the examples of libmetrics(3) ----
+
+mkdir "$tmp/examples"
+awk -v dir="$tmp/examples" '/^```/ { open = !open; n += open; next } open { print >(dir "/" n) }' \
+	"$top/docs/man/libmetrics.3.scd"
+assert_eq examples "$(cd "$tmp/examples" && echo *)" "1 2 3"
+own() { printf '%s\n\r\n' "$document"; } # for this VM alone
+image "$tmp/own.img" "$(own | sed 's/5\.25/3.25/')"
+cp "$tmp/examples/1" "$tmp/example.c"
+compile cc "$tmp/example.c"
+"$tmp/program" "$tmp/own.img" >"$tmp/said" || fail "the first example fails"
+assert_eq "the first example" "$(cat "$tmp/said")" "waited 3.25 s for a processor of a < b"
+"$tmp/program" "$tmp/none" 2>"$tmp/err" && fail "an example that does not fail"
+grep -q "$tmp/none: No such file" "$tmp/err" || fail "the first example's error: $(cat "$tmp/err")"
+export PYTHONPATH=$top/guest/python
+python3 "$tmp/examples/3" "$tmp/own.img" >"$tmp/python" || fail "the example in Python"
+cmp "$tmp/python" "$tmp/said" || fail "the example in Python: $(cat "$tmp/python")"
+
+# a host that goes on, and one that is replaced by another
+cp "$tmp/examples/2" "$tmp/example.c"
+compile cc "$tmp/example.c"
+rate_example() # DOCUMENT: what the machine has after the first look
+{
+	image "$tmp/own.img" "$(own)"
+	"$tmp/program" "$tmp/own.img" >"$tmp/said" 2>"$tmp/err" &
+	local pid=$!
+	opened() { find "/proc/$pid/fd" -lname '*/own.img' | grep -q .; }
+	wait_for 10 opened || fail "the second example does not look"
+	# what it has open is what it reads at first, though there is another file by then
+	image "$tmp/own.img" "$1"
+	wait $pid
+}
+rate_example "$(own | sed 's/5\.25/5.75/')" || fail "the second example: $(cat "$tmp/err")"
+grep -qE '^stolen: [0-9]+\.[0-9] %$' "$tmp/said" || fail "the second example: $(cat "$tmp/said")"
+rate_example "$(own | sed "s/id='2'/id='3'/; s/5\.25/5.75/")" && fail "a rate across a restart"
+grep -q restored "$tmp/err" || fail "across a restart: $(cat "$tmp/err")"
+python3 - "$tmp/own.img" <<-'EOF' || fail "the module"
+	import sys, vhostmd_metrics as v
+	with v.Source(sys.argv[1], timeout=5) as source:
+	    now = source.read()
+	    assert now.vm["vcpu.0.delay"] == 5.75 and now.host["PageInRate"] == 12
+	    assert now.host.metric("TotalPhyMem").unit == "MiB" and len(now.host) == 5
+	    assert now.vm.get("nothing") is None and now.freshness is v.Freshness.UNKNOWN
+	    for what in (lambda: now.vm["usage.steal"], lambda: now.rate(now, "vcpu.0.delay")):
+	        try:
+	            what()
+	        except v.Error as e:
+	            assert e.code in (-13, -18), e.code
+	        else:
+	            sys.exit("no error")
+EOF
 # ---- the tool ----
 
 tool_says() # STATUS ARGUMENT...: what it says is in $tmp/said and $tmp/err
