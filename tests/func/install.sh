@@ -17,6 +17,17 @@ done
 find "$tmp/root" -name vhostmd.8 -exec cat {} + | sed 's|\\&||g' | grep -qF "$conf" ||
 	fail "vhostmd(8) does not name $conf"
 
+# A15: what the existing one has, and configurations and programs of its users call
+pagerate=$(find "$tmp/root" -path '*/share/vhostmd/scripts/pagerate.pl')
+[ -x "$pagerate" ] || fail "no pagerate.pl"
+"$pagerate" | grep -qxE '[0-9]+\.[0-9]{6},[0-9]+\.[0-9]{6}' || fail "pagerate.pl prints $("$pagerate")"
+for name in bin/vm-dump-metrics bin/vm_dump_metrics sbin/vm-dump-metrics; do
+	find "$tmp/root" -path "*/$name" | grep -q . || fail "no $name"
+done
+for name in vhostmd/libmetrics.h vhostmd/metrics.h pkgconfig/libmetrics.pc libmetrics.so.0; do
+	find "$tmp/root" -path "*/$name" | grep -q . || fail "no $name"
+done
+
 # a user for the worker
 sysusers=$(find "$tmp/root" -path '*/sysusers.d/vhostmd.conf')
 [ "$sysusers" != "" ] || fail "no file for systemd-sysusers"
