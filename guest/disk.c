@@ -81,6 +81,7 @@ int disk_open(const char *path, struct disk *ret, struct buf *tried)
 	} else if (!S_ISBLK(st.st_mode) && !S_ISREG(st.st_mode)) {
 		r = failure_note(tried, path, VHOSTMD_ERR_NOT_A_DISK);
 	} else {
+		d.is_block = S_ISBLK(st.st_mode);
 		d.dev = st.st_dev;
 		d.ino = st.st_ino;
 		d.rdev = st.st_rdev;
@@ -98,7 +99,8 @@ static ssize_t read_at(struct disk *d, size_t bytes, uint64_t at)
 {
 	size_t have = 0;
 
-	if (!d->direct) /* or the kernel would show what it read before */
+	/* or the kernel would show what it read before; such files are memory */
+	if (!d->direct && d->is_block)
 		posix_fadvise(d->fd, 0, 0, POSIX_FADV_DONTNEED);
 	while (have < bytes) {
 		ssize_t r =
@@ -192,10 +194,13 @@ static int read_content(
 	struct disk *d, const struct image_header *h, ssize_t n, struct content *c)
 {
 	size_t skip = IMAGE_HEADER_BYTES;
-	off_t disk_bytes = lseek(d->fd, 0, SEEK_END);
+	off_t needed = (off_t)h->length + IMAGE_HEADER_BYTES;
 
-	if (h->length > LIMIT_DISK_BYTES_MAX ||
-		(disk_bytes > 0 && (off_t)(h->length + IMAGE_HEADER_BYTES) > disk_bytes))
+	if (h->length > LIMIT_DISK_BYTES_MAX)
+		return VHOSTMD_ERR_CORRUPT;
+	if (needed > d->bytes)
+		d->bytes = lseek(d->fd, 0, SEEK_END);
+	if (needed > d->bytes)
 		return VHOSTMD_ERR_CORRUPT;
 	for (uint64_t at = 0; c->len < h->length; skip = 0) {
 		if (at)

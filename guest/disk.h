@@ -15,7 +15,8 @@ struct buf;
 
 struct disk {
 	int fd; /* -1: closed */
-	bool direct;
+	bool direct, is_block;
+	off_t bytes; /* that it has, at least: it was asked when more was needed */
 	dev_t dev; /* what was opened: a program may close descriptors that it does not know */
 	ino_t ino;
 	dev_t rdev;
