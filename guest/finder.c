@@ -31,7 +31,7 @@ static void make_path(char ret[static PATH_BYTES], const char *root, const char 
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (n > 0 && n < PATH_BYTES)
+	if (n >= 0 && n < PATH_BYTES)
 		vsnprintf(ret + n, (size_t)(PATH_BYTES - n), fmt, ap);
 	va_end(ap);
 }

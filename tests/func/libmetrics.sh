@@ -271,6 +271,18 @@ tool_says 0 "${of_disk[@]}" --textfile "$tmp/vhostmd.prom"
 cmp "$tmp/vhostmd.prom" "$tmp/prometheus" || fail "--textfile is not --format prometheus"
 assert_eq "who may read it" "$(stat -c %a "$tmp/vhostmd.prom")" 644
 
+# what it finds by itself: a / with a disk, and a firmware that tells the uuid
+if [ "$(id -u)" = 0 ]; then
+	mkdir -p "$tmp/chroot"/{dev,sys/block/vda,sys/class/dmi/id}
+	echo 128 >"$tmp/chroot/sys/block/vda/size"
+	echo "$uuid" >"$tmp/chroot/sys/class/dmi/id/product_uuid"
+	image "$tmp/chroot/dev/vda" "$document"
+	cp "$tool" "$tmp/chroot/tool"
+	chroot "$tmp/chroot" /tool >"$tmp/said" 2>"$tmp/err" || fail "it finds no disk: $(cat "$tmp/err")"
+	cmp "$tmp/said" "$tmp/document" || fail "the disk that it finds"
+	assert_eq "whose metrics it finds" "$(chroot "$tmp/chroot" /tool --metric vm:TotalCPUTime)" 69.400000
+fi
+
 # --watch: what changed, and how fast
 "$tool" "${of_disk[@]}" --watch 0.1 >"$tmp/watched" 2>"$tmp/err" &
 watch=$!
