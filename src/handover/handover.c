@@ -79,6 +79,12 @@ void handover_mend(struct handover *h)
 	h->index = layout_own;
 }
 
+void handover_forgive(struct handover *h)
+{
+	for (size_t i = 0; i < HANDOVER_SLOTS; i++)
+		atomic_store(&h->notes[i].attempts, 0);
+}
+
 void handover_distrust(struct handover *h)
 {
 	halves_clear(&h->checkpoint);

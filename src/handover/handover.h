@@ -116,6 +116,9 @@ void handover_keep(struct handover *handover);
 /* What the keeper knows better: it is set right for each worker. */
 void handover_mend(struct handover *handover);
 
+/* The last worker was ended by somebody else, and by no request that it took over. */
+void handover_forgive(struct handover *handover);
+
 /* Nothing of what was shown and read is believed any more. */
 void handover_distrust(struct handover *handover);
 

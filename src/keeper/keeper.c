@@ -402,6 +402,9 @@ static void worker_over(struct keeper *k, int status)
 
 	if (pause_ns < 0 || k->restart.unserved >= RESTART_CRASHES)
 		upgrade_undo(k);
+	/* who goes on killing may be the kernel, for want of memory: then it counts in time */
+	if (killed && now_ns - k->restart.down_ns < RESTART_GIVE_UP_NS / 2)
+		handover_forgive(k->handover);
 	if (pause_ns < 0) {
 		log_error("no worker gets to serve %s: ending", k->params->mount);
 		loop_stop(k->loop);
@@ -455,17 +458,17 @@ static void on_thread_end(void *ctx, uint32_t events)
 static void on_overdue(void *ctx)
 {
 	struct keeper *k = ctx;
-	int status = 128 + SIGKILL;
+	int status = 0;
 
 	if (!k->worker)
 		return;
 	log_info("worker %d is dead; the kernel still keeps its process",
 		(int)k->worker->pid);
 	kill(k->worker->pid, SIGKILL);
-	/* one that was asked to end may have done so well */
-	if (k->stopping)
-		device_user_is_dead(k->worker->pid, &status);
-	worker_over(k, status);
+	/* by itself, or by us; one that was asked to end may have done so well */
+	bool known = device_user_is_dead(k->worker->pid, &status);
+
+	worker_over(k, known && (status || k->stopping) ? status : 128 + SIGKILL);
 }
 
 static struct worker *add_worker(struct keeper *k, pid_t pid)

@@ -262,6 +262,35 @@ static void what_ends_one_worker_after_another_gets_an_error(void **state)
 	assert_int_equal(n_statfs, 0);
 }
 
+/* Nobody knows why it was killed, but by whom: the request is not to blame. */
+static void what_somebody_kills_workers_at_is_answered(void **state)
+{
+	struct world *w = *state;
+	const uint32_t bytes = sizeof(struct fuse_in_header);
+
+	agree(w);
+	ask(w, FUSE_STATFS, 6);
+	serve_one(w, false);
+	for (uint32_t i = 0; i < 10; i++) {
+		end(w);
+		handover_forgive(w->handover);
+		begin(w);
+		session_resume(&w->owner.session, dies);
+		assert_resumed(w, true);
+		/* that is where it was killed */
+		w->handover->slots[0].head.bytes = bytes;
+		w->handover->notes[0].attempts = i + 1;
+	}
+	end(w);
+	handover_forgive(w->handover);
+	begin(w);
+	session_resume(&w->owner.session, process);
+	assert_answer(w, 0, 8);
+	assert_answer(w, 6, 0);
+	assert_answer(w, 0, 7);
+	assert_int_equal(n_statfs, 1);
+}
+
 static void who_waits_for_a_change_is_woken(void **state)
 {
 	struct world *w = *state;
@@ -318,6 +347,7 @@ int main(void)
 		IN_WORLD(a_beginning_that_nobody_answered_is_answered),
 		IN_WORLD(what_was_read_and_not_answered_is_answered_once),
 		IN_WORLD(what_ends_one_worker_after_another_gets_an_error),
+		IN_WORLD(what_somebody_kills_workers_at_is_answered),
 		IN_WORLD(who_waits_for_a_change_is_woken),
 		IN_WORLD(what_is_in_the_slots_may_be_anything),
 	};
