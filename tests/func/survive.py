@@ -34,7 +34,6 @@ if not kills_keeper:
 period = float(args[4]) if len(args) > 4 else None
 host = mnt + "/metrics/host"
 disk = mnt + "/disk/vhostmd0.img"
-end = time.monotonic() + seconds
 names = sorted(n for n in os.listdir(host))
 faults, counts = collections.Counter(), collections.Counter()
 worst = collections.defaultdict(float)
@@ -240,6 +239,7 @@ def kill_keeper():
 readers = [read_file, read_kept, read_mapped, read_list, read_document, read_disk,
            read_disk_directly, wait_for_change]
 threads = [threading.Thread(target=loop, args=(r,)) for r in readers]
+end = time.monotonic() + seconds
 for t in threads:
     t.start()
 while time.monotonic() < end - 1:
