@@ -9,7 +9,7 @@ seconds=62 period=0.5 upgrades=30
 [ "${1:-}" = --long ] && seconds=602 upgrades=300
 result() { printf 'chaos.%s %s %s\n' "$@"; }
 
-bash "$top/tests/func/survive.sh" --conf $period >"$tmp/conf"
+bash "$top/tests/func/survive.sh" --conf $period "$tmp/link" >"$tmp/conf"
 CONF=$tmp/conf start_daemon -c test:///default
 wait_for 10 has_value "$mnt/metrics/host/Generation" || fail "no sample"
 rss() { awk '/^(RssAnon|RssFile)/ {n += $2} END {print n}' "/proc/$keeper/status"; }

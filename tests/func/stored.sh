@@ -6,8 +6,7 @@
 need_fuse
 [ -e "$build/vhostmd.service" ] || skip "needs a vhostmd built with libsystemd"
 
-bash "$top/tests/func/survive.sh" --conf 0.3 >"$tmp/conf"
-sed -i "s|/nowhere/vhostmd0|$tmp/link|" "$tmp/conf"
+bash "$top/tests/func/survive.sh" --conf 0.3 "$tmp/link" >"$tmp/conf"
 # a stand-in for systemd; its service is the daemon
 start_service()
 {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The worker ends at any moment, or hangs: no reader meets an error, anything torn, or waits long.
-# survive.sh --conf PERIOD: prints the configuration that survive.py reads.
+# survive.sh --conf PERIOD LINK: prints the configuration that survive.py reads; the disk's link.
 . "$(dirname "$0")/../lib.sh"
 
 configuration()
@@ -16,7 +16,7 @@ configuration()
 	echo "</metrics></vhostmd>"
 }
 if [ "${1:-}" = --conf ]; then
-	configuration /nowhere/vhostmd0 "$2"
+	configuration "$3" "$2"
 	exit 0
 fi
 need_fuse

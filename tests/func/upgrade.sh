@@ -6,8 +6,7 @@
 need_fuse
 
 real=$build
-bash "$top/tests/func/survive.sh" --conf 0.3 >"$tmp/conf"
-sed -i "s|/nowhere/vhostmd0|$tmp/link|" "$tmp/conf"
+bash "$top/tests/func/survive.sh" --conf 0.3 "$tmp/link" >"$tmp/conf"
 mkdir "$tmp/bin"
 # by a new file, as package managers do
 install_program() { cp "$1" "$tmp/bin/new" && mv "$tmp/bin/new" "$tmp/bin/vhostmd"; }
