@@ -290,9 +290,11 @@ static int read_value(struct vhostmd_metric *m)
 
 static const char *put(char **at, const char *text)
 {
+	size_t size = strlen(text) + 1;
 	char *start = *at;
 
-	*at = stpcpy(start, text) + 1;
+	memcpy(start, text, size);
+	*at = start + size;
 	return start;
 }
 

@@ -469,7 +469,8 @@ EXPORT int vhostmd_read(struct vhostmd_source *s, struct vhostmd_snapshot **ret)
 
 	if (d->is_malformed)
 		return failure_note(&s->tried, path, VHOSTMD_ERR_CORRUPT);
-	struct vhostmd_snapshot *snapshot = malloc(sizeof(*snapshot) + strlen(path) + 1);
+	size_t path_size = strlen(path) + 1;
+	struct vhostmd_snapshot *snapshot = malloc(sizeof(*snapshot) + path_size);
 
 	if (!snapshot)
 		return VHOSTMD_ERR_MEMORY;
@@ -478,7 +479,7 @@ EXPORT int vhostmd_read(struct vhostmd_source *s, struct vhostmd_snapshot **ret)
 		.age_ns = now - s->last_ns,
 		.freshness = freshness(s, is_channel, now),
 		.is_channel = is_channel };
-	strcpy(snapshot->path, path);
+	memcpy(snapshot->path, path, path_size);
 	*ret = snapshot;
 	return 0;
 }
