@@ -79,6 +79,7 @@ struct armed {
 	size_t n_buckets, n; /* n_buckets is a power of two */
 	struct group *groups[GROUP_BUCKETS];
 	struct ledger *ledger; /* NULL: nobody comes after us */
+	int64_t caught_up_ns;  /* armed_caught_up(); INT64_MAX: not yet */
 };
 
 struct armed *armed_new(void)
@@ -363,6 +364,7 @@ void armed_inherit(struct armed *a, struct ledger *ledger,
 	struct armed_heir heir = { 0 };
 
 	a->ledger = ledger;
+	a->caught_up_ns = INT64_MAX;
 	for (uint32_t at = 0; (at = ledger_next(ledger, at, &heir.ino)) != LEDGER_NONE;
 		at++) {
 		find(ctx, &heir);
@@ -372,6 +374,13 @@ void armed_inherit(struct armed *a, struct ledger *ledger,
 		free(heir.name);
 		heir = (struct armed_heir){ 0 };
 	}
+}
+
+void armed_caught_up(struct armed *a, int64_t now_ns)
+{
+	lock_take(&a->lock);
+	a->caught_up_ns = now_ns;
+	lock_release(&a->lock);
 }
 
 void armed_watch(struct armed *a, uint64_t ino)
@@ -431,13 +440,25 @@ void armed_forgotten(struct armed *a, uint64_t ino, uint64_t n)
 	lock_release(&a->lock);
 }
 
+/*
+ * Whether a read may go by the size that was taken back: the kernel asks for the size first,
+ * unless it did so just before that.
+ */
+static bool may_be_late_locked(
+	const struct armed *a, const struct record *r, int64_t now_ns)
+{
+	assert_locked(&a->lock);
+	int64_t since_ns = r->taken_ns > a->caught_up_ns ? r->taken_ns : a->caught_up_ns;
+
+	return r->taken_ns && (since_ns > now_ns || now_ns - since_ns < MOVED_NS);
+}
+
 bool armed_recall(struct armed *a, uint64_t ino, bool moved, bool reading, int64_t now_ns,
 	struct blob **ret_told)
 {
 	lock_take(&a->lock);
 	struct record *r = *place_locked(a, ino);
-	/* the kernel asks for the size first, unless it did so just before it was taken back */
-	bool late = r && reading && r->taken_ns && now_ns - r->taken_ns < MOVED_NS;
+	bool late = r && reading && may_be_late_locked(a, r, now_ns);
 	bool told = r && !r->unknown &&
 		(r->state != IDLE || late ||
 			(moved && (r->names || now_ns < r->moved_until_ns)));

@@ -78,6 +78,13 @@ struct armed_heir {
 void armed_inherit(struct armed *armed, struct ledger *ledger,
 	void (*find)(void *ctx, struct armed_heir *heir), void *ctx);
 
+/*
+ * All that the kernel sent while nobody served was received.  Until this is said, a read goes by
+ * the old size however long ago that was taken back: it may have waited for as long.  For who
+ * inherits, once; @now_ns: monotonic.
+ */
+void armed_caught_up(struct armed *armed, int64_t now_ns);
+
 /* Something that is about to be told. */
 struct armed_node {
 	uint64_t ino;

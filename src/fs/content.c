@@ -176,6 +176,11 @@ void content_inherit(struct content *c, struct handover *handover, struct arena 
 	pinned_inherit(c->pinned, arena, clock_mono_ns());
 }
 
+void content_caught_up(struct content *c)
+{
+	armed_caught_up(c->armed, clock_mono_ns());
+}
+
 /* ---- answers ---- */
 
 /* @disk_ns: the time of a disk. */

@@ -55,6 +55,9 @@ void content_free(struct content *content);
 void content_inherit(
 	struct content *content, struct handover *handover, struct arena *arena);
 
+/* What the kernel sent before anybody served again was received. */
+void content_caught_up(struct content *content);
+
 /* After a reload. */
 void content_set_config(struct content *content, const struct content_config *config);
 

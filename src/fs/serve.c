@@ -55,7 +55,8 @@ struct serve {
 	unsigned n_threads;
 	bool notifying, taking_back; /* those threads run */
 	_Atomic bool stopping;
-	_Atomic bool lost; /* which was told */
+	_Atomic bool caught_up; /* with what was sent before */
+	_Atomic bool lost;      /* which was told */
 	void (*on_lost)(void *ctx);
 	void *ctx;
 };
@@ -404,6 +405,14 @@ static void process(struct session *session, const struct fuse_buf *buf)
 	fuse_session_process_buf(session->fuse, buf);
 }
 
+/* Once; what other threads have received and not answered, armed gives a moment for. */
+static void look_if_caught_up(struct serve *serve)
+{
+	if (!atomic_load(&serve->caught_up) && session_is_idle(&serve->session) &&
+		!atomic_exchange(&serve->caught_up, true))
+		content_caught_up(serve->content);
+}
+
 static void *serve_main(void *arg)
 {
 	struct serve *serve = arg;
@@ -412,6 +421,7 @@ static void *serve_main(void *arg)
 	struct fuse_buf buf = { 0 };
 
 	while (!fuse_session_exited(fuse)) {
+		look_if_caught_up(serve);
 		int r = session_receive(&serve->session, slot, &buf);
 
 		if (r == -EINTR)

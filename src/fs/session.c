@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -254,6 +255,13 @@ void session_resume(struct session *s,
 static unsigned slot_of(const struct session *s, unsigned thread)
 {
 	return s->number % 2 * HANDOVER_THREADS + thread;
+}
+
+bool session_is_idle(const struct session *s)
+{
+	struct pollfd device = { .fd = s->fd, .events = POLLIN };
+
+	return poll(&device, 1, 0) == 0;
 }
 
 int session_receive(struct session *s, unsigned thread, struct fuse_buf *buf)

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -44,6 +45,9 @@ void session_close(struct session *session);
  */
 void session_resume(struct session *session,
 	void (*process)(struct session *session, const struct fuse_buf *buf));
+
+/* Whether the kernel has no request that was not received. */
+bool session_is_idle(const struct session *session);
 
 /*
  * Receives a request into the slot of a @thread, below HANDOVER_THREADS.

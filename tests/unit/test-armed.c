@@ -7,6 +7,9 @@
  */
 #include "kernel-model.h"
 
+#include "fs/armed.h"
+#include "handover/handover.h"
+#include "handover/ledger.h"
 #include "mdisk/image.h"
 #include "util/limits.h"
 
@@ -420,9 +423,95 @@ static void nothing_old_stays_in_the_kernel(void **state)
 	}
 }
 
+/* ---- what the process before us told ---- */
+
+static void no_entry(void *ctx, struct armed_heir *heir)
+{
+	(void)ctx;
+	(void)heir;
+}
+
+static bool all_touched(void *ctx, uint64_t group)
+{
+	(void)ctx;
+	(void)group;
+	return true;
+}
+
+static enum armed_verdict all_changed(
+	void *ctx, uint64_t ino, int64_t version, uint64_t *ret_group)
+{
+	(void)ctx;
+	(void)ino;
+	(void)version;
+	*ret_group = ARMED_TREE;
+	return ARMED_CHANGED;
+}
+
+/* What a read gets: the old text, or what is new (NULL). */
+static const char *read_at(struct armed *a, int64_t now_ns)
+{
+	static char text[16];
+	_cleanup_blob_ struct blob *told = NULL;
+
+	if (!armed_recall(a, 1, false, true, now_ns, &told))
+		return NULL;
+	assert_true(told->size < sizeof(text));
+	memcpy(text, told->data, told->size);
+	text[told->size] = '\0';
+	return text;
+}
+
+/* Takes back what there is to be taken back. */
+static void take_all_back(struct armed *a, int64_t now_ns)
+{
+	const struct armed_now now = {
+		.ns = now_ns, .touched = all_touched, .check = all_changed
+	};
+	struct armed_change *changes;
+	int64_t again_ns;
+	size_t n = armed_collect(a, &now, &changes, &again_ns);
+
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(armed_taken(a, changes[i].ino, true, now_ns), 0);
+	armed_changes_free(changes, n);
+}
+
+/* A read that was sent while nobody served is answered by the size that it knows. */
+static void who_waited_for_the_next_process_reads_what_he_was_told(void **state)
+{
+	(void)state;
+	_Alignas(64) struct told_row rows[4] = { 0 };
+	_Atomic uint64_t top = 0;
+	struct armed *first = armed_new(), *next = armed_new();
+	_cleanup_blob_ struct blob *old = blob_new("99\n", 3, 1, 1);
+	const struct armed_node node = {
+		.ino = 1, .group = ARMED_TREE, .version = 1, .told = old, .entered = true
+	};
+	bool entry;
+
+	armed_inherit(first, ledger_new(rows, sizeof(rows[0]), 4, &top), no_entry, NULL);
+	assert_true(armed_set(first, &node, &entry));
+	armed_free(first);
+
+	armed_inherit(next, ledger_new(rows, sizeof(rows[0]), 4, &top), no_entry, NULL);
+	take_all_back(next, NS_PER_S);
+	for (unsigned i = 1; i < 5; i++) {
+		assert_string_equal(read_at(next, i * NS_PER_S), "99\n");
+		/* what it gets is taken back again */
+		take_all_back(next, i * NS_PER_S);
+	}
+	armed_caught_up(next, 5 * NS_PER_S);
+	assert_string_equal(read_at(next, 5 * NS_PER_S), "99\n");
+	take_all_back(next, 5 * NS_PER_S);
+	assert_null(read_at(next, 6 * NS_PER_S));
+	armed_free(next);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_waited_for_the_next_process_reads_what_he_was_told),
 		cmocka_unit_test(nothing_old_stays_in_the_kernel),
 	};
 
