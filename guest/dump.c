@@ -9,6 +9,7 @@
 
 #include "util/cleanup.h"
 #include "util/mem.h"
+#include "told.h"
 #include "util/strbuf.h"
 #include "vhostmd/metrics.h"
 
@@ -217,20 +218,11 @@ void dump_json(const struct vhostmd_snapshot *s, struct strbuf *out)
 
 void dump_prometheus(const struct vhostmd_snapshot *s, struct strbuf *out)
 {
-	size_t n = vhostmd_snapshot_count(s);
-	_cleanup_free_ struct dump_metric *all = xcalloc(n, sizeof(*all));
+	_cleanup_free_ struct told_metric *all = NULL;
+	size_t n = told_metrics(s, &all);
+	struct told_tree *tree = told_tree_new();
 
-	for (size_t i = 0; i < n; i++) {
-		const struct vhostmd_metric *m = vhostmd_snapshot_at(s, i);
-
-		all[i] = (struct dump_metric){ .name = vhostmd_metric_name(m),
-			.unit = vhostmd_metric_unit(m),
-			.text = vhostmd_metric_text(m),
-			.type = vhostmd_metric_type(m),
-			.is_host = vhostmd_metric_context(m) == METRIC_CONTEXT_HOST };
-		(void)vhostmd_metric_u64(m, &all[i].u);
-		(void)vhostmd_metric_i64(m, &all[i].i);
-		(void)vhostmd_metric_real(m, &all[i].real);
-	}
-	dump_prom(all, n, vhostmd_snapshot_uuid(s), out);
+	told_tree_show(tree, all, n, vhostmd_snapshot_uuid(s), 0);
+	told_tree_prometheus(tree, out);
+	told_tree_free(tree);
 }

@@ -22,20 +22,6 @@ void dump_json(const struct vhostmd_snapshot *s, struct strbuf *out);
 /* Prometheus' text format, with the names that the host's metrics.prom has. */
 void dump_prometheus(const struct vhostmd_snapshot *s, struct strbuf *out);
 
-/* A metric where the library's types cannot be: core has others of the same names. */
-struct dump_metric {
-	const char *name, *unit, *text;
-	int type; /* as both number them */
-	bool is_host;
-	uint64_t u;
-	int64_t i;
-	double real;
-};
-
-/* The same of these metrics.  @uuid: this VM's, NULL: unknown. */
-void dump_prom(const struct dump_metric *metrics, size_t n, const char *uuid,
-	struct strbuf *out);
-
 /*
  * What changed between two snapshots, a line for each metric: context, name, value, unit, and the
  * rate of figures that grew.  @only: one metric, NULL: all.

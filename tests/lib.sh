@@ -95,6 +95,19 @@ disk_content()
 	EOF
 }
 
+# Writes a metrics disk, whole or not at all: image FILE DOCUMENT [BUSY]
+image()
+{
+	python3 - "$@" <<-'EOF'
+		import os, struct, sys
+		path, content, busy = sys.argv[1], sys.argv[2].encode(), int((sys.argv + ["0"])[3])
+		header = struct.pack(">4sIII", b"mvbd", busy, sum(content) % 2**32, len(content))
+		with open(path + ".new", "wb") as f:
+		    f.write((header + content).ljust(65536, b"\0"))
+		os.rename(path + ".new", path)
+	EOF
+}
+
 # Prints a configuration of every source that there is: every_source PERIOD SLOW_PERIOD
 every_source()
 {

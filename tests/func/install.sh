@@ -21,7 +21,7 @@ find "$tmp/root" -name vhostmd.8 -exec cat {} + | sed 's|\\&||g' | grep -qF "$co
 pagerate=$(find "$tmp/root" -path '*/share/vhostmd/scripts/pagerate.pl')
 [ -x "$pagerate" ] || fail "no pagerate.pl"
 "$pagerate" | grep -qxE '[0-9]+\.[0-9]{6},[0-9]+\.[0-9]{6}' || fail "pagerate.pl prints $("$pagerate")"
-for name in bin/vm-dump-metrics bin/vm_dump_metrics sbin/vm-dump-metrics; do
+for name in bin/vm-dump-metrics bin/vm_dump_metrics sbin/vm-dump-metrics bin/vhostmd-guestfs; do
 	find "$tmp/root" -path "*/$name" | grep -q . || fail "no $name"
 done
 for name in vhostmd/libmetrics.h vhostmd/metrics.h pkgconfig/libmetrics.pc libmetrics.so.0; do

@@ -11,18 +11,6 @@ programs=$top/tests/func/libmetrics
 export LD_LIBRARY_PATH=$release/guest
 unset VHOSTMD_SOURCE
 
-# image FILE DOCUMENT [BUSY]
-image()
-{
-	python3 - "$@" <<-'EOF2'
-		import os, struct, sys
-		path, content, busy = sys.argv[1], sys.argv[2].encode(), int((sys.argv + ["0"])[3])
-		header = struct.pack(">4sIII", b"mvbd", busy, sum(content) % 2**32, len(content))
-		with open(path + ".new", "wb") as f:
-		    f.write((header + content).ljust(65536, b"\0"))
-		os.rename(path + ".new", path)
-	EOF2
-}
 metric() { printf "<metric type='%s' context='%s'%s><name>%s</name><value>%s</value></metric>\n" "$@"; }
 uuid=6be3fdb8-bef5-6fec-b1b7-e61bbceab708
 vm=" id='2' uuid='$uuid'"
