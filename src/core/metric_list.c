@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/metric_list.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,11 +225,13 @@ static struct metric_label own_label(
 
 struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 {
-	struct metric_list *list = xmalloc(sizeof(*list) + b->n * sizeof(struct metric) +
-		b->n_own_labels * sizeof(struct metric_label) + b->arena.len);
+	size_t size = sizeof(struct metric_list) + b->n * sizeof(struct metric) +
+		b->n_own_labels * sizeof(struct metric_label) + b->arena.len;
+	struct metric_list *list = xmalloc(size);
 	struct metric_label *labels = (struct metric_label *)(list->metrics + b->n);
 	char *arena = (char *)(labels + b->n_own_labels);
 
+	assert(size <= UINT32_MAX); /* metric.device_at */
 	if (b->unsorted)
 		qsort(b->drafts, b->n, sizeof(*b->drafts), compare_drafts);
 	atomic_init(&list->refs, 1);
@@ -250,7 +253,7 @@ struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 		if (d->string != NONE)
 			m->value.s = arena + d->string;
 		if (d->device != NONE)
-			m->device = arena + d->device;
+			m->device_at = (uint32_t)(arena + d->device - (char *)m);
 	}
 	metric_list_builder_free(b);
 	return list;
@@ -313,7 +316,7 @@ static void add_copy(struct metric_list_builder *b, uint32_t slot, const struct 
 	const struct metric_label *label = m->label;
 	const struct value *value = m->available ? &m->value : NULL;
 
-	metric_list_builder_set_device(b, m->device);
+	metric_list_builder_set_device(b, metric_device(m));
 	if (m->absent)
 		metric_list_builder_add_absent(b, slot);
 	else if (label->spec->kind == SPEC_GROUP || label->spec->kind == SPEC_XML)

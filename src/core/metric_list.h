@@ -14,12 +14,12 @@
 #include "core/spec.h"
 #include "core/value.h"
 
+/* There is one for each figure of each VM, twice while a cycle lasts. */
 struct metric {
 	const struct metric_label *label;
-	/* the disk or interface that it is of, by a name that stays; NULL: of none */
-	const char *device;
 	struct value value; /* meaningful only if available; type always */
 	int64_t changed_ns; /* real time of the sample since which it has this value */
+	uint32_t device_at; /* metric_device(): bytes from here on; 0: none */
 	bool available;
 	bool absent; /* does not apply; readers never see one (core/snapshot.h) */
 };
@@ -32,6 +32,15 @@ struct metric_list {
 	size_t n;
 	struct metric metrics[]; /* sorted by slot; own labels and strings follow */
 };
+
+/*
+ * The disk or interface that it is of, by a name that stays; NULL: of none.  @m: in its list,
+ * no copy.
+ */
+static inline const char *metric_device(const struct metric *m)
+{
+	return m->device_at ? (const char *)m + m->device_at : NULL;
+}
 
 struct metric_list *metric_list_ref(struct metric_list *list);
 void metric_list_unref(struct metric_list *list); /* NULL is accepted */

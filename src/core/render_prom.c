@@ -167,7 +167,7 @@ static void add_label(
 /* Which of the metrics of its name it is; NULL: the only one.  A device's number may change. */
 static const char *place_of(const struct metric *m)
 {
-	return m->device ? m->device : m->label->index;
+	return m->device_at ? metric_device(m) : m->label->index;
 }
 
 static void add_labels(const struct sample *sample, struct strbuf *out)
@@ -183,7 +183,7 @@ static void add_labels(const struct sample *sample, struct strbuf *out)
 		add_label("id", id, &first, out);
 	}
 	if (place_of(m))
-		add_label(m->device ? "device" : "index", place_of(m), &first, out);
+		add_label(m->device_at ? "device" : "index", place_of(m), &first, out);
 	if (m->value.type == METRIC_STRING) {
 		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 

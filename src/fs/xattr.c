@@ -27,7 +27,7 @@ static const char *value_of(const struct metric *metric, size_t i)
 	case ATTR_UNIT:
 		return metric->label->unit;
 	case ATTR_DEVICE:
-		return metric->device;
+		return metric_device(metric);
 	default:
 		return metric->label->source;
 	}

@@ -131,7 +131,7 @@ static bool is_kept(const struct metric *m)
 			!fits(m->label->unit, LIMIT_CHECKPOINT_TEXT_BYTES)))
 		return false;
 	return fits(m->label->index, LIMIT_NAME_BYTES) &&
-		fits(m->device, LIMIT_CHECKPOINT_TEXT_BYTES) &&
+		fits(metric_device(m), LIMIT_CHECKPOINT_TEXT_BYTES) &&
 		(!m->available || m->value.type != METRIC_STRING ||
 			fits(m->value.s, LIMIT_CHECKPOINT_TEXT_BYTES));
 }
@@ -154,7 +154,7 @@ static bool is_reached(struct checkpoint_writer *w, const struct metric *m)
 	if (!w->counters || !e || e->kind != KIND_COUNTER)
 		return false;
 	size_t i = counters_find(
-		w->counters, counters_key(m->label, m->device, &w->device_hash));
+		w->counters, counters_key(m->label, metric_device(m), &w->device_hash));
 
 	if (i == SIZE_MAX || w->told[i] || !counters_state(w->counters, i, &state) ||
 		state.fell || state.reached != number_bits(m))
@@ -191,7 +191,7 @@ static void put_metric(struct checkpoint_writer *w, const struct metric *m)
 	size_t time = place_of_time(w, m->changed_ns);
 	unsigned flags = (m->absent ? IS_ABSENT : 0u) | (own ? HAS_NAME : 0u) |
 		(number ? HAS_NUMBER : 0u) | (text ? HAS_TEXT : 0u) |
-		(own && label->unit ? HAS_UNIT : 0u) | device_flags(w, m->device) |
+		(own && label->unit ? HAS_UNIT : 0u) | device_flags(w, metric_device(m)) |
 		(!own && label->index ? HAS_INDEX : 0u) |
 		(time == CHECKPOINT_TIMES ? HAS_TIME : 0u) |
 		(number && is_reached(w, m) ? IS_REACHED : 0u);
@@ -208,7 +208,7 @@ static void put_metric(struct checkpoint_writer *w, const struct metric *m)
 	if (flags & HAS_INDEX)
 		put_string(w, label->index);
 	if (flags & HAS_DEVICE)
-		put_string(w, m->device);
+		put_string(w, metric_device(m));
 	if (flags & HAS_NAME)
 		put_string(w, label->name);
 	if (flags & HAS_UNIT)

@@ -219,7 +219,7 @@ size_t counters_find(const struct counters *counters, uint64_t key)
 static void settle(struct counters *counters, struct metric *m, struct device_hash *last)
 {
 	bool real = is_real(m);
-	struct series *s = find(counters, counters_key(m->label, m->device, last));
+	struct series *s = find(counters, counters_key(m->label, metric_device(m), last));
 
 	if (!s)
 		return;

@@ -130,7 +130,7 @@ static inline void assert_same_metric(const struct metric *a, const struct metri
 	assert_string_equal(a->label->name, b->label->name);
 	assert_true(same_text(a->label->unit, b->label->unit));
 	assert_true(same_text(a->label->index, b->label->index));
-	assert_true(same_text(a->device, b->device));
+	assert_true(same_text(metric_device(a), metric_device(b)));
 	assert_true(a->label->series == b->label->series);
 	assert_int_equal(a->value.type, b->value.type);
 	assert_int_equal(a->available, b->available);

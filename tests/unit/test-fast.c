@@ -589,7 +589,8 @@ static void limits_become_metrics(void **state)
 	assert_u64(list, "memtune.hard_limit", 4096);
 	assert_false(find(list, "memtune.soft_limit")->available);
 	assert_u64(list, "block.1.iotune.total_bytes_sec", 1000);
-	assert_string_equal(find(list, "block.1.iotune.total_bytes_sec")->device, "vdz");
+	assert_string_equal(
+		metric_device(find(list, "block.1.iotune.total_bytes_sec")), "vdz");
 	assert_null(find_or_null(list, "block.0.iotune.total_bytes_sec"));
 	metric_list_unref(list);
 
@@ -662,8 +663,8 @@ static void a_vm_is_sampled_as_configured(void **state)
 	assert_u64(list, "balloon", 1024);
 	assert_true(find(list, "rx1")->available);
 	assert_string_equal(find(list, "rx1")->label->source, "net.1.rx.bytes");
-	assert_string_equal(find(list, "rx1")->device, "lo");
-	assert_null(find(list, "max")->device);
+	assert_string_equal(metric_device(find(list, "rx1")), "lo");
+	assert_null(metric_device(find(list, "max")));
 	assert_int_equal(atomic_load(&vm->vcpus), 3);
 	assert_int_equal(atomic_load(&vm->known), READS_EITHER);
 	metric_list_unref(list);

@@ -151,7 +151,7 @@ static void add_text(virDomainStatsRecord *record, const char *field, char *text
 
 static const char *device_of(const struct metric_list *list, const char *name)
 {
-	const char *device = find(list, name)->device;
+	const char *device = metric_device(find(list, name));
 
 	return device ? device : "none";
 }
