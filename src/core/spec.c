@@ -29,8 +29,15 @@ struct label_owner {
 
 #define OWNER_BUCKETS 256u
 
+/* A slot's, without an index. */
+struct plain_label {
+	const struct metric_label *_Atomic label; /* NULL: not made yet */
+};
+
 struct spec_labels {
-	uint64_t keys[2]; /* immutable; of label_hash(); odd */
+	uint64_t keys[2];          /* immutable; of label_hash(); odd */
+	struct plain_label *plain; /* by slot */
+
 	struct lock lock; /* guards the rest; innermost */
 	struct label_node **buckets;
 	size_t n_buckets, n; /* n_buckets is a power of two */
@@ -40,10 +47,11 @@ struct spec_labels {
 
 #define FIRST_BUCKETS 64u
 
-static struct spec_labels *labels_new(void)
+static struct spec_labels *labels_new(size_t n_specs)
 {
 	struct spec_labels *labels = xcalloc(1, sizeof(*labels));
 
+	labels->plain = xcalloc(n_specs, sizeof(*labels->plain));
 	/* without it the table may be slow, and nothing else */
 	(void)!getrandom(labels->keys, sizeof(labels->keys), 0);
 	labels->keys[0] |= 1;
@@ -71,6 +79,7 @@ static void labels_free(struct spec_labels *labels)
 			free(owner);
 		}
 	free(labels->buckets);
+	free(labels->plain);
 	lock_done(&labels->lock);
 	free(labels);
 }
@@ -239,7 +248,7 @@ static struct label_node *add_locked(
 	return node;
 }
 
-const struct metric_label *spec_label(
+static const struct metric_label *find_label(
 	struct spec_set *set, uint32_t slot, const char *index, uint64_t owner)
 {
 	struct spec_labels *labels = set->labels;
@@ -256,6 +265,22 @@ const struct metric_label *spec_label(
 	return node ? &node->label : NULL;
 }
 
+/* Most have no index, and are asked for with each sample of each VM. */
+const struct metric_label *spec_label(
+	struct spec_set *set, uint32_t slot, const char *index, uint64_t owner)
+{
+	struct plain_label *plain = &set->labels->plain[slot];
+	const struct metric_label *label =
+		index ? NULL : atomic_load_explicit(&plain->label, memory_order_acquire);
+
+	if (label)
+		return label;
+	label = find_label(set, slot, index, owner);
+	if (!index)
+		atomic_store_explicit(&plain->label, label, memory_order_release);
+	return label;
+}
+
 struct spec_set *spec_set_new(size_t n)
 {
 	struct spec_set *set = xcalloc(1, sizeof(*set));
@@ -263,7 +288,7 @@ struct spec_set *spec_set_new(size_t n)
 	atomic_init(&set->refs, 1);
 	set->n = n;
 	set->specs = xcalloc(n, sizeof(*set->specs));
-	set->labels = labels_new();
+	set->labels = labels_new(n);
 	return set;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "collect/kernel/fast_list.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "core/catalogue.h"
@@ -22,9 +21,12 @@ static bool is_nic_key(int key)
 static void add_numbered(struct metric_list_builder *b, const struct plan_item *item,
 	unsigned number, const struct fact *fact)
 {
-	char index[16];
+	char text[16], *index = text + sizeof(text) - 1;
 
-	snprintf(index, sizeof(index), "%u", number);
+	*index = '\0';
+	do
+		*--index = (char)('0' + number % 10);
+	while (number /= 10);
 	metric_list_builder_add_fact(
 		b, item->slot, item->number == PLAN_EACH ? index : NULL, fact);
 }
