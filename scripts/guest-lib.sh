@@ -318,8 +318,12 @@ guest_start_halting()
 # Starts a transient domain that the end of the script ends, too: guest_create UUID XML_FILE
 guest_create()
 {
+	local r=0
 	echo "${1:?}" >>"$record/guests"
-	virsh_system create "$2" >/dev/null
+	: >"$record/creating.$1"
+	virsh_system create "$2" >/dev/null || r=$?
+	[ $r -gt 128 ] || rm -f "$record/creating.$1"
+	return $r
 }
 
 # Pids of QEMU of the guests that were started here.
@@ -337,6 +341,14 @@ guests_gone()
 		! virsh_system list --all --uuid 2>/dev/null | grep -qxFf "$record/guests"
 }
 
+guests_back() { ! guests_gone; }
+
+guests_end()
+{
+	guests_qemu | xargs -r kill -KILL 2>/dev/null
+	wait_for 60 guests_gone
+}
+
 # Destroys the guests that were started here, and no other.  libvirt takes half a second for
 # each; of hundreds the processes are killed, as are those that libvirt does not end, which
 # it cleans up after at once.
@@ -349,8 +361,13 @@ guests_destroy()
 		sed 's/^/destroy /' "$record/guests" |
 			timeout -k 1 60 virsh -q -c qemu:///system >/dev/null 2>&1
 	fi
-	guests_qemu | xargs -r kill -KILL 2>/dev/null
-	wait_for 60 guests_gone || return
+	guests_end || return
+	# libvirt goes on with what it was asked to start, though who asked is gone: until it
+	# has started nothing for a while
+	while compgen -G "$record/creating.*" >/dev/null; do
+		wait_for 5 guests_back || rm -f "$record"/creating.*
+		guests_end || return
+	done
 	guests_remove_logs
 	rm -f "$record/guests"
 }
