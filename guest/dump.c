@@ -20,8 +20,7 @@ static const char *context_name(const struct vhostmd_metric *m)
 
 /* ---- table ---- */
 
-/* Line breaks and the like would look like other lines. */
-static void add_printable(const char *text, struct strbuf *out)
+void dump_printable(const char *text, struct strbuf *out)
 {
 	for (; *text; text++)
 		strbuf_addc(
@@ -47,14 +46,14 @@ static void add_row(const struct vhostmd_metric *m, int width, struct strbuf *ou
 	strbuf_addf(out, "%-4s  ", context_name(m));
 	size_t start = out->len;
 
-	add_printable(vhostmd_metric_name(m), out);
+	dump_printable(vhostmd_metric_name(m), out);
 	strbuf_addf(out, "%*s  ",
 		out->len - start < (size_t)width ? width - (int)(out->len - start) : 0,
 		"");
-	add_printable(vhostmd_metric_text(m), out);
+	dump_printable(vhostmd_metric_text(m), out);
 	if (*unit) {
 		strbuf_addc(out, ' ');
-		add_printable(unit, out);
+		dump_printable(unit, out);
 	}
 }
 
@@ -111,7 +110,7 @@ void dump_changes(const struct vhostmd_snapshot *before,
 
 /* ---- JSON ---- */
 
-static void add_json_text(const char *text, struct strbuf *out)
+void dump_json_text(const char *text, struct strbuf *out)
 {
 	strbuf_addc(out, '"');
 	for (; *text; text++) {
@@ -127,8 +126,7 @@ static void add_json_text(const char *text, struct strbuf *out)
 	strbuf_addc(out, '"');
 }
 
-/* The shortest text that is read as the same number. */
-static void add_real(double real, struct strbuf *out)
+void dump_json_real(double real, struct strbuf *out)
 {
 	char text[40];
 
@@ -160,10 +158,10 @@ static void add_json_value(const struct vhostmd_metric *m, struct strbuf *out)
 	case M_REAL32:
 	case M_REAL64:
 		(void)vhostmd_metric_real(m, &real);
-		add_real(real, out);
+		dump_json_real(real, out);
 		break;
 	case M_STRING:
-		add_json_text(vhostmd_metric_text(m), out);
+		dump_json_text(vhostmd_metric_text(m), out);
 		break;
 	}
 }
@@ -174,12 +172,12 @@ static void add_json_metric(const struct vhostmd_snapshot *s,
 	const char *unit = vhostmd_metric_unit(m);
 
 	strbuf_addf(out, "    {\"context\": \"%s\", \"name\": ", context_name(m));
-	add_json_text(vhostmd_metric_name(m), out);
+	dump_json_text(vhostmd_metric_name(m), out);
 	strbuf_adds(out, ", \"value\": ");
 	add_json_value(m, out);
 	if (*unit) {
 		strbuf_adds(out, ", \"unit\": ");
-		add_json_text(unit, out);
+		dump_json_text(unit, out);
 	}
 	strbuf_addf(out, ", \"age\": %.3f}", vhostmd_metric_age(s, m));
 }
@@ -196,12 +194,12 @@ void dump_json(const struct vhostmd_snapshot *s, struct strbuf *out)
 
 	strbuf_addf(out, "{\n  \"transport\": \"%s\",\n  \"path\": ",
 		vhostmd_snapshot_is_channel(s) ? "channel" : "disk");
-	add_json_text(vhostmd_snapshot_path(s), out);
+	dump_json_text(vhostmd_snapshot_path(s), out);
 	strbuf_addf(out, ",\n  \"freshness\": \"%s\",\n  \"age\": %.3f",
 		freshness[vhostmd_snapshot_freshness(s)], vhostmd_snapshot_age(s));
 	if (uuid) {
 		strbuf_adds(out, ",\n  \"uuid\": ");
-		add_json_text(uuid, out);
+		dump_json_text(uuid, out);
 	}
 	/* a text: it has more digits than many readers' numbers */
 	if (vhostmd_snapshot_session(s, &session) == 0)

@@ -13,6 +13,13 @@ struct strbuf;
 struct vhostmd_metric;
 struct vhostmd_snapshot;
 
+/* Text of the host's: line breaks and the like would look like other lines. */
+void dump_printable(const char *text, struct strbuf *out);
+
+/* The same as a string of JSON's, in quotes; a number of it, the shortest that is the same. */
+void dump_json_text(const char *text, struct strbuf *out);
+void dump_json_real(double real, struct strbuf *out);
+
 /* A line for each metric: context, name, value, unit, in columns. */
 void dump_table(const struct vhostmd_snapshot *s, struct strbuf *out);
 
@@ -29,3 +36,8 @@ void dump_prometheus(const struct vhostmd_snapshot *s, struct strbuf *out);
 void dump_changes(const struct vhostmd_snapshot *before,
 	const struct vhostmd_snapshot *now, const struct vhostmd_metric *only,
 	struct strbuf *out);
+
+/* What why_look() found, in words and as one object. */
+struct why_report;
+void dump_why(const struct why_report *r, struct strbuf *out);
+void dump_why_json(const struct why_report *r, struct strbuf *out);

@@ -64,12 +64,15 @@ static inline void put_text(const char *path, const char *text)
 	put(path, text, strlen(text));
 }
 
-/* A disk with that content, of 128 KiB.  @busy: as its header says. */
+/* A disk with that content, of 128 KiB or as much as it takes.  @busy: as its header says. */
 static inline void put_image(const char *path, const char *content, uint32_t busy)
 {
-	enum { BYTES = 128 << 10 };
-	_cleanup_free_ unsigned char *image = calloc(1, BYTES);
 	uint32_t sum = 0, len = (uint32_t)strlen(content);
+	size_t bytes = 128 << 10;
+
+	while (bytes < len + 16)
+		bytes *= 2;
+	_cleanup_free_ unsigned char *image = calloc(1, bytes);
 
 	for (uint32_t i = 0; i < len; i++)
 		sum += (unsigned char)content[i];
@@ -78,7 +81,7 @@ static inline void put_image(const char *path, const char *content, uint32_t bus
 
 	memcpy(image, header, sizeof(header));
 	memcpy(image + sizeof(header), content, len);
-	put(path, image, BYTES);
+	put(path, image, bytes);
 }
 
 static inline void put_disk(
