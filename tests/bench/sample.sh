@@ -86,7 +86,8 @@ python3 - "$top/conf/vhostmd.conf" "$nic" >"$tmp/conf60" <<-'EOF2'
 	if not sys.argv[2]: # no interfaces
 	    more += ["vcpu.*.state", "vcpu.*.halted", "domain.cpu.limit.frequency", "process.io.read.calls",
 	             "balloon.available", "balloon.unused", "balloon.usable", "balloon.last-update"]
-	lines = [f'<metric context="vm"><name>{m}</name><source>{m}</source></metric>' for m in more]
+	lines = [f'<metric context="vm"><name>{m}</name><source>{m}</source></metric>'
+	         for m in more if f"<name>{m}</name>" not in text]
 	text = re.sub("<update_period>.*", "<update_period>1</update_period>", text)
 	print(text.replace("</metrics>", "\n".join(lines) + "</metrics>"))
 EOF2
