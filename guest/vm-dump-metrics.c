@@ -17,9 +17,22 @@
 #include "util/strbuf.h"
 #include "vhostmd/metrics.h"
 #include "whole_file.h"
+#include "why.h"
 
 /* vm-dump-metrics(1), EXIT STATUS */
-enum { EXIT_USAGE = 2, EXIT_NO_METRIC = 3, EXIT_NO_VALUE = 4 };
+enum {
+	EXIT_USAGE = 2,
+	EXIT_NO_METRIC = 3,
+	EXIT_NO_VALUE = 4,
+	EXIT_HELD_BACK = 5,
+	EXIT_NOT_KNOWN = 6
+};
+
+/* Longer than the shipped configuration looks at disks (15 s), with a sample at each end. */
+#define WHY_INTERVAL_S 20
+#define WHY_POLL_NS (250 * NS_PER_MS)
+/* Hosts are known that sample once a minute. */
+#define WHY_PATIENCE_NS (65 * NS_PER_S)
 
 enum format { FORMAT_NONE, FORMAT_XML, FORMAT_TABLE, FORMAT_JSON, FORMAT_PROMETHEUS };
 
@@ -36,6 +49,8 @@ struct options {
 	const char *uuid, *metric, *dest, *textfile;
 	enum format format; /* FORMAT_NONE: xml, or what goes with --watch */
 	double watch_s;     /* 0: once */
+	bool why;
+	double interval_s; /* 0: of its own choice */
 	bool verbose;
 };
 
@@ -46,7 +61,10 @@ enum {
 	OPTION_METRIC,
 	OPTION_WATCH,
 	OPTION_TEXTFILE,
-	OPTION_UUID
+	OPTION_UUID,
+	OPTION_WHY,
+	OPTION_INTERVAL,
+	OPTION_JSON
 };
 
 static const struct option long_options[] = {
@@ -62,6 +80,9 @@ static const struct option long_options[] = {
 	{ "watch", required_argument, NULL, OPTION_WATCH },
 	{ "textfile", required_argument, NULL, OPTION_TEXTFILE },
 	{ "uuid", required_argument, NULL, OPTION_UUID },
+	{ "why", no_argument, NULL, OPTION_WHY },
+	{ "interval", required_argument, NULL, OPTION_INTERVAL },
+	{ "json", no_argument, NULL, OPTION_JSON },
 	{ 0 },
 };
 
@@ -81,10 +102,15 @@ static int usage(FILE *to)
 		"  --format FORMAT      xml (as the host sent it), table, json or prometheus\n"
 		"  --metric NAME        the value of one metric; host:NAME, vm:NAME\n"
 		"  --watch SECONDS      again and again: what changed, and how fast\n"
-		"  --textfile FILE      write FILE for node_exporter\n\n"
+		"  --textfile FILE      write FILE for node_exporter\n"
+		"  --why                look twice, and say whether anything holds this\n"
+		"                       machine back, and what; takes half a minute\n"
+		"  --interval SECONDS   how long --why looks (20)\n"
+		"  --json               the same as --format json\n\n"
 		"Without -b, -i, -x and --source: the disk, then the channel.\n"
 		"Exit status: 0 success, 1 failure, 2 wrong usage, 3 no such metric,\n"
-		"4 the metric has no value now.\n");
+		"4 the metric has no value now; --why: 0 nothing holds it back,\n"
+		"5 something does, 6 nothing known does, but not all is known.\n");
 	return to == stdout ? EXIT_SUCCESS : EXIT_USAGE;
 }
 
@@ -204,6 +230,121 @@ static int once(const struct options *o, struct vhostmd_source *source)
 	return status;
 }
 
+/* ---- what holds it back ---- */
+
+static void sleep_until(int64_t mono_ns)
+{
+	struct timespec until = ns_to_timespec(mono_ns);
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+		;
+}
+
+/*
+ * True if the host sampled anew.  What only its monitors' figures made new does not count: their
+ * age is of the sample before.
+ */
+static bool is_next_sample(
+	const struct vhostmd_snapshot *before, const struct vhostmd_snapshot *now)
+{
+	static const char age[] = "sample.slow.age";
+	const char *was = NULL, *is = NULL;
+	int r = vhostmd_deltas_valid(before, now);
+
+	if (r < 0)
+		return r != VHOSTMD_ERR_SAME_SAMPLE;
+	return vhostmd_get_text(before, METRIC_CONTEXT_VM, age, &was) < 0 ||
+		vhostmd_get_text(now, METRIC_CONTEXT_VM, age, &is) < 0 ||
+		strcmp(was, is) != 0;
+}
+
+/*
+ * Reads until there is a sample after that of @than, so that the time of reading is that of the
+ * sample.  Return: 0 or an exit status; @than is freed.
+ */
+static int read_next(struct vhostmd_source *source, struct vhostmd_snapshot *than,
+	struct vhostmd_snapshot **ret)
+{
+	int64_t start_ns = clock_mono_ns();
+	int status = EXIT_SUCCESS;
+
+	for (;;) {
+		struct vhostmd_snapshot *now = NULL;
+
+		sleep_until(clock_mono_ns() + WHY_POLL_NS);
+		if (vhostmd_read(source, &now) < 0) {
+			status = nothing_read(source);
+			break;
+		}
+		if (is_next_sample(than, now)) {
+			*ret = now;
+			break;
+		}
+		vhostmd_snapshot_free(now);
+		if (clock_mono_ns() - start_ns > WHY_PATIENCE_NS) {
+			fprintf(stderr,
+				"vm-dump-metrics: the host has said nothing new for %d s\n",
+				(int)(WHY_PATIENCE_NS / NS_PER_S));
+			status = EXIT_FAILURE;
+			break;
+		}
+	}
+	vhostmd_snapshot_free(than);
+	return status;
+}
+
+/* Reads the sample that begins next.  Return: 0 or an exit status. */
+static int read_fresh(struct vhostmd_source *source, struct vhostmd_snapshot **ret)
+{
+	struct vhostmd_snapshot *now = NULL;
+
+	return vhostmd_read(source, &now) < 0 ? nothing_read(source)
+					      : read_next(source, now, ret);
+}
+
+static int put_reasons(const struct options *o, const struct vhostmd_snapshot *before,
+	const struct vhostmd_snapshot *now)
+{
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	struct why_report report;
+
+	why_look(before, now, &report);
+	if (o->format == FORMAT_JSON)
+		dump_why_json(&report, &out);
+	else
+		dump_why(&report, &out);
+	enum why_degree degree = report.error ? WHY_UNKNOWN : why_verdict(&report);
+
+	why_done(&report);
+	if (put_text(o->dest, &out) != EXIT_SUCCESS)
+		return EXIT_FAILURE;
+	return degree == WHY_NONE       ? EXIT_SUCCESS
+		: degree == WHY_UNKNOWN ? EXIT_NOT_KNOWN
+					: EXIT_HELD_BACK;
+}
+
+static int why(const struct options *o, struct vhostmd_source *source)
+{
+	double interval_s = o->interval_s > 0 ? o->interval_s : WHY_INTERVAL_S;
+	struct vhostmd_snapshot *before = NULL, *now = NULL;
+
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "vm-dump-metrics: looking for %g s\n", interval_s);
+	int status = read_fresh(source, &before);
+
+	if (status == EXIT_SUCCESS) {
+		sleep_until(clock_mono_ns() + (int64_t)(interval_s * NS_PER_S));
+		status = read_fresh(source, &now);
+	}
+	if (o->verbose)
+		fputs(vhostmd_tried(source), stderr);
+	if (status == EXIT_SUCCESS)
+		status = put_reasons(o, before, now);
+	vhostmd_snapshot_free(before);
+	vhostmd_snapshot_free(now);
+	return status;
+}
+
 /* ---- again and again ---- */
 
 /* True if what is there is worth to be shown. */
@@ -271,11 +412,7 @@ static int watch(const struct options *o, struct vhostmd_source *source)
 		next_ns += (int64_t)(o->watch_s * NS_PER_S);
 		if (next_ns < clock_mono_ns())
 			next_ns = clock_mono_ns();
-		struct timespec until = ns_to_timespec(next_ns);
-
-		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) ==
-			EINTR)
-			;
+		sleep_until(next_ns);
 	}
 }
 
@@ -312,9 +449,9 @@ static int set_format(struct options *o, const char *word)
 	return wrong("no such format", word);
 }
 
-static int set_watch(struct options *o, const char *word)
+static int set_seconds(double *ret, const char *word)
 {
-	if (parse_real(word, &o->watch_s) < 0 || o->watch_s < 0.1 || o->watch_s > 86400)
+	if (parse_real(word, ret) < 0 || *ret < 0.1 || *ret > 86400)
 		return wrong("seconds from 0.1 to 86400", word);
 	return 0;
 }
@@ -334,7 +471,14 @@ static int set_option(struct options *o, int key, const char *word)
 	case OPTION_FORMAT:
 		return set_format(o, word);
 	case OPTION_WATCH:
-		return set_watch(o, word);
+		return set_seconds(&o->watch_s, word);
+	case OPTION_INTERVAL:
+		return set_seconds(&o->interval_s, word);
+	case OPTION_JSON:
+		return set_format(o, "json");
+	case OPTION_WHY:
+		o->why = true;
+		return 0;
 	case OPTION_METRIC:
 		o->metric = word;
 		return 0;
@@ -364,6 +508,13 @@ static int check(const struct options *o)
 		return wrong("only one of --metric and --format", NULL);
 	if (o->dest && o->watch_s > 0)
 		return wrong("only one of -d and --watch", NULL);
+	if (o->why && (o->metric || o->textfile || o->watch_s > 0))
+		return wrong(
+			"--why goes with none of --metric, --textfile and --watch", NULL);
+	if (o->why && o->format != FORMAT_NONE && o->format != FORMAT_JSON)
+		return wrong("--why has words or JSON", format_names[o->format]);
+	if (o->interval_s > 0 && !o->why)
+		return wrong("--interval goes with --why", NULL);
 	return 0;
 }
 
@@ -383,7 +534,9 @@ static int run(const struct options *o)
 		vhostmd_close(source);
 		return wrong("no uuid", o->uuid);
 	}
-	int status = o->watch_s > 0 ? watch(o, source) : once(o, source);
+	int status = o->why      ? why(o, source)
+		: o->watch_s > 0 ? watch(o, source)
+				 : once(o, source);
 
 	vhostmd_close(source);
 	return status;

@@ -141,6 +141,16 @@ by_hand() # FILE: makes a file that is written on as an older vhostmd's
 		fail "$1 makes: $(cat "$tmp/described")"
 }
 
+reasons() # FILE: the causes of which the tool speaks are those of the manual
+{
+	local status=0 vm
+	vm=$(find "$mnt/metrics/vm-by-uuid" -mindepth 1 -printf '%f\n' | head -n 1)
+	"$root/usr/bin/vm-dump-metrics" --why --interval 0.5 --source "$mnt/disk/$vm.img" >"$tmp/why" 2>&1 || status=$?
+	[[ $status = [056] ]] || fail "--why: $(cat "$tmp/why")"
+	diff <(grep '^  ' "$1" | cut -c 3-17 | sort -u) <(grep '^  ' "$tmp/why" | cut -c 3-17 | sort -u) ||
+		fail "causes of $1"
+}
+
 # ---- the documents, in order: what is installed is what is started then ----
 
 quick=''
@@ -169,6 +179,7 @@ for block in "$tmp"/blocks/*; do
 	*"vhostmd.8.scd:"*"python3 "*) quick_daemon; live "$block" ;;
 	*"vhostmd.8.scd:"*"printf mvbd "*) by_hand "$block" ;;
 	*"vhostmd.8.scd:"*"setsebool "*) run_commands "$block" ;;
+	*"vm-dump-metrics.1.scd:"*"held back"*) quick_daemon; reasons "$block" ;;
 	*"libmetrics.3.scd:"*) ;; # tests/func/libmetrics.sh
 	*) fail "nobody runs the block $block: $(cat "$block")" ;;
 	esac

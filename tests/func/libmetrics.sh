@@ -197,7 +197,8 @@ for pair in "-b --vbd" "-i --virtio" "-x --xenstore" "-v --verbose" "-h --help";
 	assert_eq "$long" "$(cat "$tmp/said" "$tmp/err")" "$said"
 done
 for wrong in --no-such "-b -i" "-x --source=disk" --source=nonsense --watch=0 --format=yaml word \
-	--uuid=x "--textfile=x --metric=y"; do
+	--uuid=x "--textfile=x --metric=y" --interval=5 "--why --interval=0" "--why --watch=1" \
+	"--why --metric=x" "--why --textfile=x" "--why --format=xml" "--json --metric=x"; do
 	# shellcheck disable=SC2086 # words
 	tool_says 2 $wrong
 done
@@ -281,6 +282,52 @@ wait_for 10 said '^host  TotalCPUTime .* 946.600000  (+' || fail "--watch: $(cat
 kill $watch
 wait $watch 2>/dev/null
 assert_eq "lines on TotalPhyMem, which did not change" "$(grep -c TotalPhyMem "$tmp/watched")" 1
+
+# --why: two looks at a host that goes on
+why_documents() # SESSION DELAY_MS DISKS: one each second of the host's; SESSION 0: another each time
+{
+	exec python3 - "$tmp/why.img" "$uuid" "$@" <<-'EOF'
+		import itertools, os, struct, sys, time
+		path, uuid, session, delay, disks = sys.argv[1:3] + [int(x) for x in sys.argv[3:]]
+		for i in itertools.count(1):
+		    host = [("host.uptime", "s", i), ("TotalPhyCPUs", "", 2), ("host.cpu.steal", "s", 0),
+		            ("host.pressure.memory.some.avg10", "%", 0)]
+		    vm = [("domain.session", "", session or i), ("sample.generation", "", i), ("vcpu.current", "", 1),
+		          ("domain.cpu.limit", "", 1), ("vcpu.0.delay", "ms", i * delay), ("balloon.current", "", 1024),
+		          ("balloon.maximum", "", 1024), ("block.count", "", disks)]
+		    metrics = [(m, " context='host'") for m in host] + [(m, f" context='vm' uuid='{uuid}'") for m in vm]
+		    content = "<metrics>" + "".join(
+		        f"<metric type='uint64'{who} unit='{unit}'><name>{name}</name><value>{value}</value></metric>"
+		        for (name, unit, value), who in metrics) + "</metrics>"
+		    header = struct.pack(">4sIII", b"mvbd", 0, sum(content.encode()) % 2**32, len(content))
+		    with open(path + ".new", "wb") as f:
+		        f.write((header + content.encode()).ljust(65536, b"\0"))
+		    os.rename(path + ".new", path)
+		    time.sleep(0.1)
+	EOF
+}
+why_says() # STATUS SESSION DELAY_MS DISKS ARGUMENT...
+{
+	image "$tmp/why.img" "$document" # until there is one of those
+	why_documents "${@:2:3}" &
+	local pid=$!
+	tool_says "$1" --source "$tmp/why.img" --uuid "$uuid" --why --interval 0.5 "${@:5}"
+	kill $pid
+	wait $pid 2>/dev/null
+}
+why_says 0 5 1 0
+grep -q '^Nothing holds this VM back, as seen in [0-9.]* s\.$' "$tmp/said" || fail "nothing: $(cat "$tmp/said")"
+why_says 5 5 500 0 --dest "$tmp/why"
+grep -q '^  cpu steal        much  vCPU 0 waited 50\.0 % of the time' "$tmp/why" || fail "steal: $(cat "$tmp/why")"
+why_says 6 5 1 1 --json
+python3 - "$tmp/said" <<-'EOF' || fail "what is not known: $(cat "$tmp/said")"
+	import json, sys
+	d = json.load(open(sys.argv[1]))
+	assert d["held_back"] == "unknown" and d["seconds"] >= 1, d
+	assert {c["cause"] for c in d["causes"] if c["degree"] == "unknown"} == {"disk latency", "disk limit"}, d
+EOF
+why_says 6 0 500 0
+grep -q 'restored or$' "$tmp/said" || fail "a VM that moved: $(cat "$tmp/said")"
 
 [ "$(stat -Lc %s "$tool")" -lt $((2 << 20)) ] || fail "the tool has $(stat -Lc %s "$tool") bytes"
 exit 0
