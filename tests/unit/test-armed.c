@@ -13,11 +13,7 @@
 #include "mdisk/image.h"
 #include "util/limits.h"
 
-#ifdef __SANITIZE_THREAD__
-#define STEPS 100000u
-#else
-#define STEPS 1000000u
-#endif
+#define STEPS ROUNDS(1000000u)
 #define RUN_STEPS 20000u
 #define REST_EVERY 150u
 

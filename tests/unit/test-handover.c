@@ -417,7 +417,7 @@ static void what_was_left_may_be_anything(void **state)
 	const struct memory *m = *state;
 	unsigned seed = 1;
 
-	for (unsigned i = 0; i < 1500; i++) {
+	for (unsigned i = 0; i < ROUNDS(1500u); i++) {
 		struct arena *arena = arena_new(&m->handover->arena);
 		const struct arena_note note = { ARENA_IMAGE, 0, 1, 1 };
 		struct ledger *latches = handover_latches(m->handover);

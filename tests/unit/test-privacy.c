@@ -28,7 +28,7 @@
 #include "util/strbuf.h"
 #include "virtio/reply.h"
 
-#define GENERATIONS 3000u
+#define GENERATIONS ROUNDS(3000u)
 #define GENERATIONS_MAX (4u * GENERATIONS)
 #define DIGITS 6 /* of a number, behind a mark */
 #define N_VMS 8u
