@@ -27,6 +27,30 @@ guest_ports="<controller type='pci' model='pcie-root'/>
 
 virsh_system() { timeout -k 5 60 virsh -q -c qemu:///system "$@"; }
 
+# apart COMMAND...: with processes, a /run and a libvirt of its own: beside others, and beside all
+# that the machine's libvirt runs.  Ends with all that it started.
+apart()
+{
+	[ "$(id -u)" = 0 ] || { "$@"; return; }
+	unshare --mount --pid --fork --kill-child --mount-proc bash -c \
+		'. "$1/lib.sh"; . "$1/guest-lib.sh"; shift; apart_begin && "$@"; exit' apart "$top/scripts" "$@"
+}
+
+# The script's record stays in place; libvirt has its settings, and no VM, network or pool.
+apart_begin()
+{
+	local dir own
+	umount -l -a -t fuse.vhostmd # of other tests: they would not end here
+	own=$(mktemp -d "$TMPDIR/apart.XXXXXX") &&
+		mkdir -p "$own"/{run,etc,lib,log} "$own$VHOSTMD_RECORD" &&
+		mount --bind "$VHOSTMD_RECORD" "$own$VHOSTMD_RECORD" &&
+		mount --rbind "$own/run" /run || return
+	[ -d /etc/libvirt ] || return 0
+	cp /etc/libvirt/*.conf "$own/etc"
+	mount --bind "$own/etc" /etc/libvirt || return
+	for dir in lib log; do mount --bind "$own/$dir" /var/$dir/libvirt || return; done
+}
+
 # Starts what is needed for qemu:///system unless it answers already.
 libvirt_start()
 {
@@ -134,7 +158,9 @@ wait_for()
 }
 
 # Fetches Debian's cloud kernel and unpacks kernel and modules; once.
-guest_kernel()
+guest_kernel() { one_at_a_time guest_fetch_kernel; }
+
+guest_fetch_kernel()
 {
 	[ -e "$guest_cache/vmlinuz" ] && return 0
 	local meta=linux-image-cloud-$guest_deb_arch package dir

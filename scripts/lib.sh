@@ -57,6 +57,16 @@ quietly()
 	return 1
 }
 
+# one_at_a_time COMMAND...: of all scripts and tests that run here
+one_at_a_time()
+{
+	local lock status=0
+	exec {lock}<"$top" && flock "$lock"
+	"$@" || status=$?
+	exec {lock}<&-
+	return $status
+}
+
 # Configures a build folder once: configure DIR MESON_OPTIONS...
 configure()
 {
@@ -66,7 +76,9 @@ configure()
 }
 
 # Configures a build folder and builds it, or of it $build_target: build DIR MESON_OPTIONS...
-build()
+build() { one_at_a_time build_now "$@"; }
+
+build_now()
 {
 	configure "$@"
 	quietly ninja -C "$1" ${build_target:+"$build_target"} || die "building $1 failed"

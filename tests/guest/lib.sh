@@ -3,6 +3,7 @@
 # What the tests with real guests share.  A guest is known by its uuid.
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
+guest_prefix+=-$(basename "$0" .sh) # libvirt's cgroups are those of all libvirtds
 consoles=$top/tests/guest/console.py
 static_tool=$top/build-clang/guest/vm-dump-metrics
 
