@@ -13,8 +13,9 @@ done
 CONF=$tmp/conf start_daemon
 a=$(new_uuid) b=$(new_uuid)
 devices() { guest_disk_xml "$mnt/disk/$1.img"; guest_channel_xml; }
-guest_start "$guest_prefix-a" "$a" "$(devices "$a")"
+guest_begin "$guest_prefix-a" "$a" "$(devices "$a")"
 guest_start "$guest_prefix-b" "$b" "$(devices "$b")"
+guest_up "$a"
 vm_a=$mnt/metrics/vm/$guest_prefix-a
 wait_for 10 has_value "$vm_a/TotalCPUTime" "$vm_a/block.0.rd.bytes" || fail "no metrics"
 

@@ -16,8 +16,9 @@ vm_dir() { echo "$mnt/metrics/vm-by-uuid/$1"; }
 disk_content "$mnt/disk/$a.img" >"$tmp/before.xml" || fail "disk before the start"
 grep -q "context='vm'" "$tmp/before.xml" && fail "a VM on the disk of none"
 
-guest_start "$guest_prefix-a" "$a" "$(devices "$a")"
+guest_begin "$guest_prefix-a" "$a" "$(devices "$a")"
 guest_start "$hostile" "$b" "$(devices "$b")"
+guest_up "$a"
 wait_for 10 test -e "$(vm_dir "$a")/TotalCPUTime" || fail "no metrics of guest a"
 wait_for 10 grep -q 'channels.connected: 2' "$mnt/status" || fail "channels: $(cat "$mnt/status")"
 

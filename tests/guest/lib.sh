@@ -31,7 +31,10 @@ need_guests()
 new_uuid() { cat /proc/sys/kernel/random/uuid; }
 
 # Starts a guest: guest_start NAME UUID DEVICES; waits until it answers.
-guest_start()
+guest_start() { guest_begin "$@" && guest_up "$2"; }
+
+# The same without waiting: several may come up beside each other.
+guest_begin()
 {
 	guest_xml "$1" "$2" "$tmp" guest=test "$3" >"$tmp/$2.xml"
 	guest_create "$2" "$tmp/$2.xml" || fail "guest $1 does not start"
@@ -45,7 +48,11 @@ guest_hold()
 	mkfifo "$tmp/$1.fifo"
 	: >"$tmp/$1.log"
 	python3 "$consoles" "$tmp/$1.console" "$tmp/$1.log" "$tmp/$1.fifo" >/dev/null 2>&1 &
-	wait_for 60 guest_marks "$1" 1 || fail "guest $1 does not come up: $(tail -n 5 "$tmp/$1.log")"
+}
+
+guest_up()
+{
+	wait_for 120 guest_marks "$1" 1 || fail "guest $1 does not come up: $(tail -n 5 "$tmp/$1.log")"
 }
 
 # True once the guest has ended so many commands.

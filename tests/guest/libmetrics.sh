@@ -30,9 +30,10 @@ CONF=$tmp/conf
 start_daemon
 a=$(new_uuid) b=$(new_uuid) c=$(new_uuid)
 GUEST_MIB=384
-guest_start "$guest_prefix-disk" "$a" "$(guest_disk_xml "$mnt/disk/$a.img")"
-guest_start "$guest_prefix-channel" "$b" "$(guest_channel_xml)"
-guest_start "$guest_prefix-shared" "$c" "$(guest_disk_xml "$tmp/vhostmd0")"
+guest_begin "$guest_prefix-disk" "$a" "$(guest_disk_xml "$mnt/disk/$a.img")"
+guest_begin "$guest_prefix-channel" "$b" "$(guest_channel_xml)"
+guest_begin "$guest_prefix-shared" "$c" "$(guest_disk_xml "$tmp/vhostmd0")"
+for uuid in "$a" "$b" "$c"; do guest_up "$uuid"; done
 
 check_guest()
 {

@@ -63,6 +63,7 @@ guest_create "$a" "$tmp/$a.xml" || fail "the guest does not start"
 ln -s "guests/$a.console" "$tmp/$a.console"
 guest_hold "$a"
 guest_start_halting "$guest_prefix-staying" "$b" "$(guest_channel_xml)" || fail "no other guest"
+guest_up "$a"
 vm=$mnt/metrics/vm/$guest_prefix-moving
 staying=$mnt/metrics/vm/$guest_prefix-staying
 wait_for 20 has_value "$vm/usage.cpu" "$vm/block.0.rd.reqs" "$staying/usage.cpu" ||
