@@ -6,7 +6,7 @@
 need_halting_guests
 
 cat >"$tmp/conf" <<'EOF'
-<vhostmd><globals><update_period>0.5</update_period><transport>virtio</transport><transport>vbd</transport>
+<vhostmd><globals><update_period>3</update_period><transport>virtio</transport><transport>vbd</transport>
 <actions><timeout>2</timeout></actions></globals><metrics>
 <metric type="string" context="vm"><name>unquoted</name><action>printf %s NAME</action></metric>
 <metric type="string" context="vm"><name>double</name><action>printf %s "NAME"</action></metric>
