@@ -47,21 +47,7 @@ void disk_close(struct disk *d)
 {
 	if (disk_is_open(d))
 		close(d->fd);
-	free(d->block);
 	*d = DISK_CLOSED;
-}
-
-/* Gives the disk a buffer of another size; what was in it is gone. */
-static int set_block(struct disk *d, size_t bytes)
-{
-	char *block = aligned_alloc(SMALL_BYTES, bytes);
-
-	if (!block)
-		return VHOSTMD_ERR_MEMORY;
-	free(d->block);
-	d->block = block;
-	d->block_bytes = bytes;
-	return 0;
 }
 
 int disk_open(const char *path, struct disk *ret, struct buf *tried)
@@ -85,26 +71,39 @@ int disk_open(const char *path, struct disk *ret, struct buf *tried)
 		d.dev = st.st_dev;
 		d.ino = st.st_ino;
 		d.rdev = st.st_rdev;
-		r = set_block(&d, SMALL_BYTES);
-	}
-	if (r == 0)
 		*ret = d;
-	else if (d.fd >= 0)
+		return 0;
+	}
+	if (d.fd >= 0)
 		close(d.fd);
 	return r;
 }
 
-/* Reads up to @bytes at @at, short only at the disk's end.  Return: bytes or an error. */
-static ssize_t read_at(struct disk *d, size_t bytes, uint64_t at)
-{
-	size_t have = 0;
+/* The beginning of a disk. */
+struct block {
+	char *data; /* aligned for O_DIRECT */
+	size_t room, len;
+};
 
+/* Gives the block room for @bytes; what was in it is gone. */
+static int set_room(struct block *b, size_t bytes)
+{
+	bytes = (bytes + SMALL_BYTES - 1) / SMALL_BYTES * SMALL_BYTES;
+	free(b->data);
+	*b = (struct block){ .data = aligned_alloc(SMALL_BYTES, bytes), .room = bytes };
+	return b->data ? 0 : VHOSTMD_ERR_MEMORY;
+}
+
+/* Fills the block, but for what is beyond the disk's end. */
+static int read_block(struct disk *d, struct block *b)
+{
 	/* or the kernel would show what it read before; such files are memory */
 	if (!d->direct && d->is_block)
 		posix_fadvise(d->fd, 0, 0, POSIX_FADV_DONTNEED);
-	while (have < bytes) {
-		ssize_t r =
-			pread(d->fd, d->block + have, bytes - have, (off_t)(at + have));
+	for (b->len = 0; b->len < b->room;) {
+		size_t n = b->room - b->len < DISK_BLOCK_BYTES ? b->room - b->len
+							       : DISK_BLOCK_BYTES;
+		ssize_t r = pread(d->fd, b->data + b->len, n, (off_t)b->len);
 
 		if (r < 0 && errno == EINTR)
 			continue;
@@ -112,11 +111,11 @@ static ssize_t read_at(struct disk *d, size_t bytes, uint64_t at)
 			return failure_from_errno(errno);
 		if (r == 0)
 			break;
-		have += (size_t)r;
-		if (d->direct && have % 512) /* nothing can follow but the end */
+		b->len += (size_t)r;
+		if (d->direct && b->len % 512) /* nothing can follow but the end */
 			break;
 	}
-	return (ssize_t)have;
+	return 0;
 }
 
 static uint32_t word_at(const char *at)
@@ -127,97 +126,86 @@ static uint32_t word_at(const char *at)
 	return be32toh(v);
 }
 
-/* The header at the start of the block, of which @n bytes were read. */
-static int parse_header(const struct disk *d, ssize_t n, struct image_header *ret)
+/* Reads the block and takes the header that is at its start. */
+static int read_header(struct disk *d, struct block *b, struct image_header *ret)
 {
-	if (n < 0)
-		return (int)n;
-	if ((size_t)n < IMAGE_HEADER_BYTES || word_at(d->block) != IMAGE_SIGNATURE)
+	int r = read_block(d, b);
+
+	if (r < 0)
+		return r;
+	if (b->len < IMAGE_HEADER_BYTES || word_at(b->data) != IMAGE_SIGNATURE)
 		return VHOSTMD_ERR_NOT_A_DISK;
-	*ret = (struct image_header){ IMAGE_SIGNATURE, word_at(d->block + 4),
-		word_at(d->block + 8), word_at(d->block + 12) };
+	*ret = (struct image_header){ IMAGE_SIGNATURE, word_at(b->data + 4),
+		word_at(b->data + 8), word_at(b->data + 12) };
 	return 0;
+}
+
+static int read_header_alone(struct disk *d, struct image_header *ret)
+{
+	struct block b = { 0 };
+	int r = set_room(&b, SMALL_BYTES);
+
+	if (r == 0)
+		r = read_header(d, &b, ret);
+	free(b.data);
+	return r;
 }
 
 int disk_probe(struct disk *d)
 {
 	struct image_header h;
 
-	return parse_header(d, read_at(d, SMALL_BYTES, 0), &h);
+	return read_header_alone(d, &h);
+}
+
+#define EACH_BYTE(c) (UINT64_MAX / 0xff * (c))
+#define EACH_PAIR(c) (UINT64_MAX / 0xffff * (c))
+#define EACH_FOUR(c) (UINT64_MAX / 0xffffffff * (c))
+
+enum { CHUNK_WORDS = 128 }; /* whose sums fit in 16 bits each */
+
+/* The sum of the bytes of words; *@any gets a bit for each that any of them has. */
+static uint32_t sum_of_words(const char *at, size_t n, uint64_t *any)
+{
+	uint64_t sums = 0, word;
+
+	for (size_t i = 0; i < n; i++) {
+		memcpy(&word, at + i * sizeof(word), sizeof(word));
+		*any |= word;
+		sums += (word & EACH_PAIR(0xff)) + (word >> 8 & EACH_PAIR(0xff));
+	}
+	sums = (sums & EACH_FOUR(0xffff)) + (sums >> 16 & EACH_FOUR(0xffff));
+	return (uint32_t)sums + (uint32_t)(sums >> 32);
+}
+
+static uint32_t count_negative(const char *at, size_t n)
+{
+	uint32_t negative = 0;
+
+	for (size_t i = 0; i < n; i++)
+		negative += (unsigned char)at[i] >> 7;
+	return negative;
 }
 
 /* Hosts differ in the sum of bytes above 0x7f: some add them as signed. */
-static bool sum_is(const struct buf *content, uint32_t sum)
+static bool sum_is(const char *content, size_t len, uint32_t sum)
 {
-	uint32_t as_unsigned = 0, negative = 0;
+	uint32_t as_unsigned = 0;
+	uint64_t any = 0;
+	size_t n, i;
 
-	for (size_t i = 0; i < content->len; i++) {
-		unsigned char c = (unsigned char)content->data[i];
-
-		as_unsigned += c;
-		negative += c >> 7;
+	for (i = 0; i < len / sizeof(any); i += n) {
+		n = len / sizeof(any) - i < CHUNK_WORDS ? len / sizeof(any) - i
+							: CHUNK_WORDS;
+		as_unsigned += sum_of_words(content + i * sizeof(any), n, &any);
 	}
-	return sum == as_unsigned || sum == as_unsigned - 256 * negative;
-}
-
-/* So much is read at once that usual disks need one read. */
-static size_t block_for(const struct image_header *h)
-{
-	size_t bytes = (size_t)h->length + IMAGE_HEADER_BYTES;
-
-	bytes = (bytes + SMALL_BYTES - 1) / SMALL_BYTES * SMALL_BYTES;
-	return bytes < DISK_BLOCK_BYTES ? bytes : DISK_BLOCK_BYTES;
-}
-
-/* What is compared with what is known, and kept from the first difference on. */
-struct content {
-	const struct buf *known; /* NULL once it differs */
-	size_t len;
-	struct buf *out;
-};
-
-static void add_content(struct content *c, const char *bytes, size_t n)
-{
-	if (c->known &&
-		(n > c->known->len - c->len ||
-			memcmp(c->known->data + c->len, bytes, n) != 0)) {
-		buf_add(c->out, c->known->data, c->len);
-		c->known = NULL;
+	for (i *= sizeof(any); i < len; i++) {
+		as_unsigned += (unsigned char)content[i];
+		any |= (unsigned char)content[i];
 	}
-	if (!c->known)
-		buf_add(c->out, bytes, n);
-	c->len += n;
-}
-
-/* The content that the header announces, of which the block has the beginning, @n bytes. */
-static int read_content(
-	struct disk *d, const struct image_header *h, ssize_t n, struct content *c)
-{
-	size_t skip = IMAGE_HEADER_BYTES;
-	off_t needed = (off_t)h->length + IMAGE_HEADER_BYTES;
-
-	if (h->length > LIMIT_DISK_BYTES_MAX)
-		return VHOSTMD_ERR_CORRUPT;
-	if (needed > d->bytes)
-		d->bytes = lseek(d->fd, 0, SEEK_END);
-	if (needed > d->bytes)
-		return VHOSTMD_ERR_CORRUPT;
-	for (uint64_t at = 0; c->len < h->length; skip = 0) {
-		if (at)
-			n = read_at(d, d->block_bytes, at);
-		if (n < 0)
-			return (int)n;
-		if ((size_t)n <= skip)
-			return VHOSTMD_ERR_CORRUPT;
-		size_t left = h->length - c->len;
-		size_t have = (size_t)n - skip < left ? (size_t)n - skip : left;
-
-		add_content(c, d->block + skip, have);
-		if (c->out->failed)
-			return VHOSTMD_ERR_MEMORY;
-		at += d->block_bytes;
-	}
-	return 0;
+	return sum == as_unsigned ||
+		(any & EACH_BYTE(0x80) &&
+			sum == as_unsigned - 256 * count_negative(content, len));
 }
 
 static bool same_header(const struct image_header *a, const struct image_header *b)
@@ -225,55 +213,84 @@ static bool same_header(const struct image_header *a, const struct image_header 
 	return a->busy == b->busy && a->checksum == b->checksum && a->length == b->length;
 }
 
-/* Header, content, header again.  Return: as disk_read(); VHOSTMD_ERR_UNSTABLE to try again. */
-static int read_once(struct disk *d, const struct buf *known, struct buf *out)
+/* Header and content, which is the block's then, from IMAGE_HEADER_BYTES on. */
+static int read_content(struct disk *d, struct block *b, struct image_header *ret)
 {
-	struct content c = { .known = known, .out = out };
-	struct image_header before = { 0 }, after = { 0 };
-	ssize_t n = read_at(d, d->block_bytes, 0);
-	int r = parse_header(d, n, &before);
+	int r = 0;
 
-	if (r == 0 && before.busy)
-		r = VHOSTMD_ERR_UNSTABLE;
-	if (r == 0 && block_for(&before) > d->block_bytes) {
-		r = set_block(d, block_for(&before));
+	/* once more where it is longer than it was; a second time it is being changed */
+	for (int tries = 0; tries < 2 && r == 0; tries++) {
+		r = set_room(b, d->expected ? d->expected : SMALL_BYTES);
 		if (r == 0)
-			n = read_at(d, d->block_bytes, 0);
-		if (r == 0)
-			r = parse_header(d, n, &before);
-		if (r == 0 && before.busy)
-			r = VHOSTMD_ERR_UNSTABLE;
+			r = read_header(d, b, ret);
+		if (r < 0)
+			return r;
+		off_t needed = (off_t)ret->length + IMAGE_HEADER_BYTES;
+
+		if (ret->busy)
+			return VHOSTMD_ERR_UNSTABLE;
+		if (ret->length > LIMIT_DISK_BYTES_MAX)
+			return VHOSTMD_ERR_CORRUPT;
+		if (needed > d->bytes)
+			d->bytes = lseek(d->fd, 0, SEEK_END);
+		if (needed > d->bytes)
+			return VHOSTMD_ERR_CORRUPT;
+		d->expected = (size_t)needed;
+		if (d->expected <= b->len)
+			return 0;
+		if (d->expected <= b->room)
+			return VHOSTMD_ERR_CORRUPT;
 	}
-	if (r == 0)
-		r = read_content(d, &before, n, &c);
+	return VHOSTMD_ERR_UNSTABLE;
+}
+
+/* Moves the content out of the block. */
+static void take_content(struct block *b, size_t len, struct buf *out)
+{
+	memmove(b->data, b->data + IMAGE_HEADER_BYTES, len);
+	b->data[len] = '\0';
+	buf_done(out);
+	*out = (struct buf){ .data = TAKE_PTR(b->data), .len = len, .cap = b->room };
+	buf_trim(out);
+}
+
+/* Header, content, header again.  Return: as disk_read(); VHOSTMD_ERR_UNSTABLE to try again. */
+static int read_once(
+	struct disk *d, const struct buf *known, struct block *b, struct buf *out)
+{
+	struct image_header before = { 0 }, after = { 0 };
+	int r = read_content(d, b, &before);
+
 	if (r < 0)
 		return r;
-	if (c.known && c.len == c.known->len)
-		return 1;
-	if (c.known) /* it is shorter now */
-		buf_add(out, c.known->data, c.len);
-	if (out->failed)
-		return VHOSTMD_ERR_MEMORY;
-	bool whole = sum_is(out, before.checksum);
+	const char *content = b->data + IMAGE_HEADER_BYTES;
 
-	r = parse_header(d, read_at(d, SMALL_BYTES, 0), &after);
+	if (known && known->len == before.length &&
+		!memcmp(content, buf_str(known), known->len))
+		return 1;
+	bool whole = sum_is(content, before.length, before.checksum);
+
+	r = read_header_alone(d, &after);
 	if (r < 0)
 		return r;
 	if (!same_header(&before, &after))
 		return VHOSTMD_ERR_UNSTABLE;
-	return whole ? 0 : VHOSTMD_ERR_CORRUPT;
+	if (!whole)
+		return VHOSTMD_ERR_CORRUPT;
+	take_content(b, before.length, out);
+	return 0;
 }
 
 int disk_read(
 	struct disk *d, const struct buf *known, int64_t deadline_ns, struct buf *out)
 {
+	struct block b = { 0 };
 	int r, pause_ms = PAUSE_MIN_MS;
 
 	for (;;) {
-		r = read_once(d, known, out);
+		r = read_once(d, known, &b, out);
 		if (r >= 0)
 			break;
-		buf_clear(out);
 		/* busy, or torn by an update: worth another try */
 		if (r != VHOSTMD_ERR_UNSTABLE && r != VHOSTMD_ERR_CORRUPT)
 			break;
@@ -282,5 +299,6 @@ int disk_read(
 		poll(NULL, 0, pause_ms);
 		pause_ms = pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
 	}
+	free(b.data);
 	return r;
 }

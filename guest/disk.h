@@ -20,8 +20,7 @@ struct disk {
 	dev_t dev; /* what was opened: a program may close descriptors that it does not know */
 	ino_t ino;
 	dev_t rdev;
-	char *block; /* aligned for O_DIRECT */
-	size_t block_bytes;
+	size_t expected; /* header and content, as they were; 0: not known yet */
 };
 
 #define DISK_CLOSED ((struct disk){ .fd = -1 })

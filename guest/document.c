@@ -11,28 +11,44 @@
 
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/limits.h"
 #include "util/parse.h"
 #include "xml.h"
 
 /* Whose a metric is: the host's, the number of a uuid of struct identity, or neither. */
 enum { OWNER_HOST = -1, OWNER_OTHER = -2 };
 
+/* The most that is read at all, so that offsets of strings are short (guest/disk, channel). */
+static_assert(LIMIT_DISK_BYTES_MAX < UINT32_MAX / 2, "offsets of texts");
+
 /* A metric while the document is read: texts are offsets of the reader's strings. */
 struct found {
-	size_t name, unit, text, id;
-	int owner;
-	int type; /* -1: unknown */
+	uint32_t name, unit, text;
+	int8_t owner;
+	int8_t type; /* -1: unknown */
+};
+
+/* What a metric's start tag says. */
+struct meaning {
+	size_t tag; /* its number; 0: of none */
+	uint32_t unit;
+	int8_t owner, type;
+	bool is_other; /* of no known context */
 };
 
 struct reading {
 	struct xml xml;
+	struct meaning meanings[XML_TAGS]; /* of the tags that are kept */
 	const struct identity *own;
+	bool is_own; /* as document_new() */
 	struct buf strings;
-	struct buf found;     /* of struct found */
-	struct buf word;      /* an attribute at a time */
-	struct buf uuid;      /* of the first VM that is listed, then of this one */
-	bool has_vm, several; /* VMs are listed, more than one */
-	uint32_t known;       /* a bit for each uuid of this VM's that is listed */
+	struct buf found;             /* of struct found */
+	struct buf word;              /* an attribute at a time */
+	struct buf uuid;              /* of the first VM that is listed */
+	uint32_t other_id;            /* of the same */
+	uint32_t ids[IDENTITY_UUIDS]; /* 0: none yet */
+	bool has_vm, several;         /* VMs are listed, more than one */
+	uint32_t known; /* a bit for each uuid of this VM's that is listed */
 };
 
 static_assert(M_INT32 == 0 && M_STRING == 6, "types are numbered as their names are");
@@ -59,26 +75,52 @@ static const char *attribute(struct reading *r, const char *name)
 	return buf_str(&r->word);
 }
 
-/* Ends a text that was added to the strings at @start, and trims it. */
-static size_t end_string(struct reading *r, size_t start)
+static bool is_space(char c)
 {
-	static const char space[] = " \t\r\n\v\f";
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
-	buf_addc(&r->strings, '\0');
+static struct slice trim(struct slice s)
+{
+	while (s.len && is_space(s.at[s.len - 1]))
+		s.len--;
+	for (; s.len && is_space(*s.at); s.at++)
+		s.len--;
+	return s;
+}
+
+/* Ends a text that was added to the strings at @start, and trims it. */
+static uint32_t end_string(struct reading *r, size_t start)
+{
 	if (r->strings.failed)
 		return 0;
-	char *text = r->strings.data + start;
-	size_t len = strlen(text);
+	struct slice s =
+		trim((struct slice){ r->strings.data + start, r->strings.len - start });
 
-	while (len && strchr(space, text[len - 1]))
-		len--;
-	text[len] = '\0';
-	r->strings.len = start + len + 1;
-	return start + strspn(text, space);
+	start = (size_t)(s.at - r->strings.data);
+	r->strings.len = start + s.len;
+	buf_addc(&r->strings, '\0'); /* which may move them */
+	return (uint32_t)start;
+}
+
+/* Adds a text that means what it says. */
+static uint32_t keep_text(struct reading *r, struct slice text)
+{
+	struct slice s = trim(text);
+	size_t start = r->strings.len;
+	char *at = buf_reserve(&r->strings, s.len + 1);
+
+	if (!at)
+		return 0;
+	memcpy(at, s.at, s.len);
+	at[s.len] = '\0';
+	r->strings.len += s.len + 1;
+	r->strings.data[r->strings.len] = '\0';
+	return (uint32_t)start;
 }
 
 /* Adds an attribute to the strings. */
-static size_t keep_attribute(struct reading *r, const char *name)
+static uint32_t keep_attribute(struct reading *r, const char *name)
 {
 	size_t start = r->strings.len;
 
@@ -86,7 +128,7 @@ static size_t keep_attribute(struct reading *r, const char *name)
 }
 
 /* Reads on to the end of the element that just started.  @collect: its text. */
-static bool read_element(struct reading *r, bool collect, size_t *ret_text)
+static bool read_element(struct reading *r, bool collect, uint32_t *ret_text)
 {
 	size_t depth = r->xml.depth, start = r->strings.len;
 
@@ -126,20 +168,62 @@ static int note_vm(struct reading *r, const char *text)
 	return OWNER_OTHER;
 }
 
+/* Understands the start tag of a metric. */
+static struct meaning understand_tag(struct reading *r)
+{
+	struct meaning m = { .tag = r->xml.tags[r->xml.tag].number,
+		.type = (int8_t)type_of(attribute(r, "type")) };
+	const char *context = attribute(r, "context");
+	bool is_vm = !strcasecmp(context, "vm");
+	uint32_t *id;
+
+	m.is_other = !is_vm && strcasecmp(context, "host") != 0;
+	if (m.is_other)
+		return m;
+	m.owner = (int8_t)(is_vm ? note_vm(r, attribute(r, "uuid")) : OWNER_HOST);
+	m.unit = keep_attribute(r, "unit");
+	id = m.owner >= 0 ? &r->ids[m.owner] : &r->other_id;
+	if (is_vm && !*id)
+		*id = keep_attribute(r, "id");
+	return m;
+}
+
+/* True if it is sure that a metric is another VM's. */
+static bool is_anothers(const struct reading *r, const struct meaning *m)
+{
+	return m->owner == OWNER_OTHER && (!r->is_own || r->several || r->known);
+}
+
+#define PIECE(text)                                                                      \
+	{                                                                                \
+		text, sizeof(text) - 1                                                   \
+	}
+
+/* The form that metrics usually have (formats: content). */
+static const struct slice usual_form[] = { PIECE("\n    <name>"),
+	PIECE("</name>\n    <value>"), PIECE("</value>\n  </metric>") };
+
 /* The metric whose element just started. */
 static bool read_metric(struct reading *r)
 {
-	struct found f = { .type = type_of(attribute(r, "type")) };
-	const char *context = attribute(r, "context");
-	bool is_vm = !strcasecmp(context, "vm"), has_name = false, has_text = false;
+	struct meaning *m = &r->meanings[r->xml.tag];
 	size_t depth = r->xml.depth;
+	struct slice texts[ARRAY_LEN(usual_form) - 1];
 
-	if (!is_vm && strcasecmp(context, "host") != 0)
-		return read_element(r, false, NULL);
-	f.owner = is_vm ? note_vm(r, attribute(r, "uuid")) : OWNER_HOST;
-	f.unit = keep_attribute(r, "unit");
-	f.id = is_vm ? keep_attribute(r, "id") : 0;
-	for (;;) {
+	if (m->tag != r->xml.tags[r->xml.tag].number)
+		*m = understand_tag(r);
+	bool is_usual = xml_take_form(&r->xml, usual_form, ARRAY_LEN(usual_form), texts);
+
+	if (m->is_other || is_anothers(r, m))
+		return is_usual || read_element(r, false, NULL);
+	struct found f = { .owner = m->owner, .type = m->type, .unit = m->unit };
+	bool has_name = is_usual, has_text = is_usual;
+
+	if (is_usual) {
+		f.name = keep_text(r, texts[0]);
+		f.text = keep_text(r, texts[1]);
+	}
+	while (!is_usual) {
 		enum xml_event e = xml_next(&r->xml);
 		bool *has = NULL;
 
@@ -190,9 +274,13 @@ static bool read_root(struct reading *r)
  * A host that makes a disk for one VM alone says so by a carriage return in the white space
  * behind the document, where it says nothing to anybody else.
  */
-static bool is_marked_own(const struct xml *x)
+static bool is_marked_own(const struct buf *xml)
 {
-	return memchr(x->root_end, '\r', (size_t)(x->end - x->root_end)) != NULL;
+	size_t end = xml->len;
+
+	while (end && is_space(xml->data[end - 1]) && xml->data[end - 1] != '\r')
+		end--;
+	return end && xml->data[end - 1] == '\r';
 }
 
 /* ---- choosing ---- */
@@ -202,11 +290,11 @@ static bool is_marked_own(const struct xml *x)
  * of them.  The firmware may be read in two byte orders: if VMs of both are listed there is no
  * telling.
  */
-static int choose(const struct reading *r, bool is_own)
+static int choose(const struct reading *r)
 {
 	if (r->known)
 		return r->known & (r->known - 1) ? OWNER_HOST : __builtin_ctz(r->known);
-	return r->has_vm && is_own && !r->several ? OWNER_OTHER : OWNER_HOST;
+	return r->has_vm && r->is_own && !r->several ? OWNER_OTHER : OWNER_HOST;
 }
 
 /* ---- making ---- */
@@ -288,24 +376,6 @@ static int read_value(struct vhostmd_metric *m)
 	}
 }
 
-static const char *put(char **at, const char *text)
-{
-	size_t size = strlen(text) + 1;
-	char *start = *at;
-
-	memcpy(start, text, size);
-	*at = start + size;
-	return start;
-}
-
-/* A unit that the metric before has, too, is stored once. */
-static const char *put_unit(char **at, const char *unit, const char *before)
-{
-	if (!*unit)
-		return "";
-	return before && !strcmp(before, unit) ? before : put(at, unit);
-}
-
 /* Makes a metric be found, unless there is one of that name. */
 static void enter(struct document *d, size_t i)
 {
@@ -316,58 +386,44 @@ static void enter(struct document *d, size_t i)
 		*bucket = (uint32_t)i + 1;
 }
 
-/* Adds the metrics of one owner that are good, or those that are bad. */
-static void add_metrics(
-	struct document *d, const struct reading *r, int owner, bool bad, char **at)
+static const struct found *found_of(const struct reading *r, size_t *ret_n)
 {
-	const struct found *all = (const struct found *)(const void *)r->found.data;
-	const char *strings = r->strings.data;
+	*ret_n = r->found.len / sizeof(struct found);
+	return (const struct found *)(const void *)r->found.data;
+}
 
-	for (size_t i = 0; i < r->found.len / sizeof(*all); i++) {
-		struct vhostmd_metric m = { .name = strings + all[i].name,
-			.text = all[i].type < 0 ? "" : strings + all[i].text,
+/* Adds the metrics of one owner: good ones to the front, bad ones to the end, of @n. */
+static void add_metrics(struct document *d, const struct reading *r, int owner, size_t n)
+{
+	const char *strings = d->strings.data;
+	size_t n_found;
+	const struct found *f = found_of(r, &n_found);
+
+	for (size_t i = 0; i < n_found; i++) {
+		if (f[i].owner != owner)
+			continue;
+		bool known = f[i].type >= 0;
+		struct vhostmd_metric m = { .name = strings + f[i].name,
+			.text = known ? strings + f[i].text : "",
+			.unit = strings + f[i].unit,
 			.context = owner == OWNER_HOST ? METRIC_CONTEXT_HOST
 						       : METRIC_CONTEXT_VM,
-			.type = (uint8_t)(all[i].type < 0 ? M_STRING : all[i].type) };
+			.type = (uint8_t)(known ? f[i].type : M_STRING) };
 
-		if (all[i].owner != owner)
-			continue;
-		m.is_bad = all[i].type < 0 || read_value(&m) < 0;
-		if (m.is_bad != bad)
-			continue;
+		m.is_bad = !known || read_value(&m) < 0;
 		m.hash = hash_of(d->seed, (metric_context)m.context, m.name);
-		m.name = put(at, m.name);
-		m.text = put(at, m.text);
-		if (owner != OWNER_HOST && !d->id)
-			d->id = put(at, strings + all[i].id);
-		m.unit = put_unit(at, strings + all[i].unit,
-			d->n ? d->metrics[d->n - 1].unit : NULL);
-		d->metrics[d->n++] = m;
+		d->metrics[m.is_bad ? n - ++d->n_bad : d->n_good++] = m;
 	}
 }
 
-/* How many metrics these owners have, and how long their texts are. */
-static size_t measure(const struct reading *r, int vm, size_t *ret_bytes)
+/* How many metrics these owners have. */
+static size_t count_metrics(const struct reading *r, int vm)
 {
-	const struct found *all = (const struct found *)(const void *)r->found.data;
-	bool has_id = false;
-	size_t n = 0;
+	size_t n_found, n = 0;
+	const struct found *f = found_of(r, &n_found);
 
-	*ret_bytes = UUID_TEXT_LEN + 1;
-	for (size_t i = 0; i < r->found.len / sizeof(*all); i++) {
-		if (all[i].owner != OWNER_HOST && all[i].owner != vm)
-			continue;
-		const char *strings = r->strings.data;
-
-		n++;
-		*ret_bytes += strlen(strings + all[i].name) +
-			(all[i].type < 0 ? 0 : strlen(strings + all[i].text)) +
-			strlen(strings + all[i].unit) + 3;
-		if (all[i].owner != OWNER_HOST && !has_id) {
-			*ret_bytes += strlen(strings + all[i].id) + 1;
-			has_id = true;
-		}
-	}
+	for (size_t i = 0; i < n_found; i++)
+		n += f[i].owner == OWNER_HOST || f[i].owner == vm;
 	return n;
 }
 
@@ -376,18 +432,20 @@ static void forget(struct reading *r)
 {
 	r->found.len = 0;
 	r->has_vm = false;
+	r->known = 0;
 }
 
-static struct document *make(struct reading *r, int vm)
+/* Without anything in it. */
+static struct document *allocate(size_t n)
 {
-	size_t bytes = 0, n = measure(r, vm, &bytes), n_buckets = 4;
+	size_t n_buckets = 4;
 	struct document *d;
-	struct uuid uuid;
 
 	while (n_buckets < n + n / 2)
 		n_buckets *= 2;
-	bytes += sizeof(*d) + n * sizeof(d->metrics[0]) + n_buckets * sizeof(uint32_t);
-	d = n_buckets <= UINT32_MAX / 2 ? malloc(bytes) : NULL;
+	if (n_buckets > UINT32_MAX / 2)
+		return NULL;
+	d = malloc(sizeof(*d) + n * sizeof(d->metrics[0]) + n_buckets * sizeof(uint32_t));
 	if (!d)
 		return NULL;
 	memset(d, 0, sizeof(*d));
@@ -396,45 +454,62 @@ static struct document *make(struct reading *r, int vm)
 	d->buckets = (uint32_t *)(void *)&d->metrics[n];
 	d->mask = (uint32_t)n_buckets - 1;
 	memset(d->buckets, 0, n_buckets * sizeof(uint32_t));
-	char *at = (char *)(d->buckets + n_buckets);
+	return d;
+}
 
-	for (int bad = 0; bad <= 1; bad++) {
-		add_metrics(d, r, OWNER_HOST, bad, &at);
-		if (vm != OWNER_HOST)
-			add_metrics(d, r, vm, bad, &at);
-		if (!bad)
-			d->n_good = d->n;
-	}
-	/* the first of a name is found, and a bad one does not hide a good one */
-	for (size_t i = 0; i < d->n; i++)
-		enter(d, i);
-	d->id = d->id ? d->id : "";
+static void set_identity(struct document *d, const struct reading *r, int vm)
+{
+	struct uuid uuid;
+
+	d->id = d->strings.data +
+		(vm >= 0                            ? r->ids[vm]
+				: vm == OWNER_OTHER ? r->other_id
+						    : 0);
 	d->is_anonymous = vm == OWNER_HOST && r->has_vm;
 	if (vm >= 0) {
-		uuid_format(&r->own->uuids[vm], at);
-		d->uuid = at;
+		uuid_format(&r->own->uuids[vm], d->uuid_text);
+		d->uuid = d->uuid_text;
 	} else if (vm == OWNER_OTHER && uuid_parse(buf_str(&r->uuid), &uuid) == 0) {
-		d->uuid = put(&at, r->uuid.data);
+		d->uuid = memcpy(d->uuid_text, r->uuid.data, sizeof(d->uuid_text));
 	}
+}
+
+/* Takes the strings along. */
+static struct document *make(struct reading *r)
+{
+	int vm = choose(r);
+	size_t n = count_metrics(r, vm);
+	struct document *d = allocate(n);
+
+	if (!d)
+		return NULL;
+	buf_trim(&r->strings);
+	d->strings = TAKE_VALUE(r->strings, BUF_INIT);
+	add_metrics(d, r, OWNER_HOST, n);
+	if (vm != OWNER_HOST)
+		add_metrics(d, r, vm, n);
+	/* the first of a name is found, and a bad one does not hide a good one */
+	for (size_t i = 0; i < n; i++)
+		enter(d, i);
+	set_identity(d, r, vm);
 	return d;
 }
 
 int document_new(
 	struct buf *xml, const struct identity *own, bool is_own, struct document **ret)
 {
-	struct reading r = { .own = own };
+	struct reading r = { .own = own, .is_own = is_own || is_marked_own(xml) };
+	struct document *d = NULL;
 
 	xml_init(&r.xml, buf_str(xml), xml->len);
+	(void)buf_reserve(&r.strings, xml->len / 8); /* about as much as there is */
 	buf_addc(&r.strings, '\0'); /* texts that are not there: offset 0 */
 	bool is_whole = read_root(&r);
-	struct document *d = NULL;
 
 	if (!r.strings.failed && !r.found.failed && !r.word.failed && !r.uuid.failed) {
 		if (!is_whole)
 			forget(&r);
-		d = make(&r,
-			is_whole ? choose(&r, is_own || is_marked_own(&r.xml))
-				 : OWNER_HOST);
+		d = make(&r);
 	}
 	buf_done(&r.strings);
 	buf_done(&r.found);
@@ -444,8 +519,7 @@ int document_new(
 		return VHOSTMD_ERR_MEMORY;
 	d->is_malformed = !is_whole;
 	buf_trim(xml);
-	d->xml = *xml;
-	*xml = BUF_INIT;
+	d->xml = TAKE_VALUE(*xml, BUF_INIT);
 	*ret = d;
 	return 0;
 }
@@ -461,6 +535,7 @@ void document_unref(struct document *d)
 	if (!d || atomic_fetch_sub_explicit(&d->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	buf_done(&d->xml);
+	buf_done(&d->strings);
 	free(d);
 }
 

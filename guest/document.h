@@ -40,16 +40,18 @@ struct vhostmd_metric {
 
 struct document {
 	_Atomic unsigned refs;
-	struct buf xml;    /* as the host sent it */
-	const char *uuid;  /* of this VM's metrics; NULL: there are none */
-	const char *id;    /* the same; "" */
-	bool is_malformed; /* it is no document: there is nothing but the text */
-	bool is_anonymous; /* it lists VMs, and there is no telling which one is this */
+	struct buf xml;     /* as the host sent it */
+	struct buf strings; /* texts of metrics */
+	const char *uuid;   /* of this VM's metrics; NULL: there are none */
+	const char *id;     /* the same; "" */
+	bool is_malformed;  /* it is no document: there is nothing but the text */
+	bool is_anonymous;  /* it lists VMs, and there is no telling which one is this */
 	size_t n_good; /* the first of the metrics, which are the host's and then the VM's */
-	size_t n;
+	size_t n_bad;      /* the others */
 	uint32_t seed;     /* of hashes */
 	uint32_t mask;     /* buckets are a power of two */
 	uint32_t *buckets; /* number of a metric plus one; 0: empty */
+	char uuid_text[UUID_TEXT_LEN + 1];
 	struct vhostmd_metric metrics[];
 };
 

@@ -16,12 +16,12 @@ static bool is_space(char c)
 
 static bool starts_name(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+	return (unsigned)((c | 0x20) - 'a') < 26 || c == '_';
 }
 
 static bool is_in_name(char c)
 {
-	return starts_name(c) || (c >= '0' && c <= '9') || c == '-' || c == '.';
+	return starts_name(c) || (unsigned)(c - '0') < 10 || c == '-' || c == '.';
 }
 
 /* What a document may hold at all, as such or by number. */
@@ -30,11 +30,6 @@ static bool is_char(uint32_t c)
 	if (c < 0x20)
 		return c == '\t' || c == '\n' || c == '\r';
 	return c <= 0x10ffff && (c < 0xd800 || c > 0xdfff) && c != 0xfffe && c != 0xffff;
-}
-
-static bool is_slice(struct slice s, const char *text)
-{
-	return s.len == strlen(text) && !memcmp(s.at, text, s.len);
 }
 
 /* ---- text ---- */
@@ -87,7 +82,7 @@ static bool reference(struct slice s, uint32_t *ret)
 	if (s.len && s.at[0] == '#')
 		return number(s, ret);
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-		if (is_slice(s, known[i].name)) {
+		if (slice_is(s, known[i].name)) {
 			*ret = (unsigned char)known[i].c;
 			return true;
 		}
@@ -142,6 +137,17 @@ static void add_cdata(struct slice s, struct buf *out)
 
 /* ---- markup ---- */
 
+/* True if there is @c in @s.  @mark: one of x->amp and the like, which only moves on. */
+static bool has(const struct xml *x, const char **mark, char c, struct slice s)
+{
+	if (!*mark || *mark < s.at) {
+		*mark = memchr(s.at, c, (size_t)(x->end - s.at));
+		if (!*mark)
+			*mark = x->end;
+	}
+	return *mark < s.at + s.len;
+}
+
 static bool at_text(const struct xml *x, const char *text)
 {
 	size_t n = strlen(text);
@@ -192,60 +198,105 @@ static bool take_until(struct xml *x, const char *stop, struct slice *ret)
 
 static bool take_value(struct xml *x, struct slice *ret)
 {
-	const char *quote = x->at < x->end && *x->at == '"' ? "\"" : "'";
+	char quote = x->at < x->end ? *x->at : '\0';
 
-	return take(x, quote) && take_until(x, quote, ret) &&
-		!memchr(ret->at, '<', ret->len) && decode(*ret, true, NULL);
+	if (quote != '"' && quote != '\'')
+		return false;
+	const char *start = x->at + 1;
+	const char *stop = memchr(start, quote, (size_t)(x->end - start));
+
+	if (!stop)
+		return false;
+	*ret = (struct slice){ start, (size_t)(stop - start) };
+	x->at = stop + 1;
+	return !memchr(start, '<', ret->len) &&
+		(!has(x, &x->amp, '&', *ret) || decode(*ret, true, NULL));
 }
 
-static bool take_attribute(struct xml *x)
+static bool take_attribute(struct xml *x, struct xml_tag *tag)
 {
 	struct slice name;
 
-	if (x->n_attributes == XML_ATTRIBUTES || !take_name(x, &name))
+	if (tag->n_attributes == XML_ATTRIBUTES || !take_name(x, &name))
 		return false;
-	for (size_t i = 0; i < x->n_attributes; i++)
-		if (x->attributes[i].name.len == name.len &&
-			!memcmp(x->attributes[i].name.at, name.at, name.len))
+	for (size_t i = 0; i < tag->n_attributes; i++)
+		if (tag->attributes[i].name.len == name.len &&
+			!memcmp(tag->attributes[i].name.at, name.at, name.len))
 			return false;
 	skip_space(x);
 	if (!take(x, "="))
 		return false;
 	skip_space(x);
-	x->attributes[x->n_attributes].name = name;
-	return take_value(x, &x->attributes[x->n_attributes++].value);
+	tag->attributes[tag->n_attributes].name = name;
+	return take_value(x, &tag->attributes[tag->n_attributes++].value);
 }
 
-static bool take_attributes(struct xml *x)
+static bool take_attributes(struct xml *x, struct xml_tag *tag)
 {
-	x->n_attributes = 0;
+	tag->n_attributes = 0;
 	while (skip_space(x) && x->at < x->end && starts_name(*x->at))
-		if (!take_attribute(x))
+		if (!take_attribute(x, tag))
 			return false;
+	return true;
+}
+
+/* Takes a tag whose bytes are those of one that is kept. */
+static bool take_known_tag(struct xml *x)
+{
+	size_t left = (size_t)(x->end - x->at);
+
+	for (size_t i = 0; i < XML_TAGS; i++) {
+		const struct slice *bytes = &x->tags[i].bytes;
+
+		if (!bytes->len || bytes->len > left || bytes->at[0] != *x->at ||
+			memcmp(bytes->at, x->at, bytes->len) != 0)
+			continue;
+		x->at += bytes->len;
+		x->tag = i;
+		return true;
+	}
+	return false;
+}
+
+static bool take_new_tag(struct xml *x)
+{
+	const char *start = x->at;
+	struct xml_tag *tag = &x->tags[x->n_tags % XML_TAGS];
+
+	tag->bytes.len = 0;
+	if (!take_name(x, &tag->name) || !take_attributes(x, tag))
+		return false;
+	tag->is_empty = take(x, "/");
+	if (!take(x, ">"))
+		return false;
+	tag->bytes = (struct slice){ start, (size_t)(x->at - start) };
+	x->tag = x->n_tags % XML_TAGS;
+	tag->number = ++x->n_tags;
 	return true;
 }
 
 static bool take_start(struct xml *x)
 {
-	if (x->depth == XML_DEPTH || (x->depth == 0 && x->root_end) ||
-		!take_name(x, &x->name) || !take_attributes(x))
+	if (x->depth == XML_DEPTH || (x->depth == 0 && x->root_end) || x->at == x->end ||
+		(!take_known_tag(x) && !take_new_tag(x)))
 		return false;
-	x->closes = take(x, "/>");
-	if (!x->closes && !take(x, ">"))
-		return false;
+	x->name = x->tags[x->tag].name;
+	x->closes = x->tags[x->tag].is_empty;
 	x->open[x->depth++] = x->name;
 	return true;
 }
 
 static bool take_close(struct xml *x)
 {
-	if (!x->depth || !take_name(x, &x->name))
+	if (!x->depth)
 		return false;
-	const struct slice *open = &x->open[x->depth - 1];
-
+	x->name = x->open[x->depth - 1];
+	if ((size_t)(x->end - x->at) < x->name.len ||
+		memcmp(x->at, x->name.at, x->name.len) != 0)
+		return false;
+	x->at += x->name.len;
 	skip_space(x);
-	return open->len == x->name.len && !memcmp(open->at, x->name.at, open->len) &&
-		take(x, ">");
+	return take(x, ">");
 }
 
 static bool skip_comment(struct xml *x)
@@ -273,11 +324,11 @@ static bool declares(size_t what, struct slice value)
 {
 	switch (what) {
 	case VERSION:
-		return is_slice(value, "1.0");
+		return slice_is(value, "1.0");
 	case ENCODING:
 		return value.len == 5 && !strncasecmp(value.at, "UTF-8", 5);
 	default:
-		return is_slice(value, "yes") || is_slice(value, "no");
+		return slice_is(value, "yes") || slice_is(value, "no");
 	}
 }
 
@@ -289,30 +340,61 @@ static bool skip_declaration(struct xml *x)
 		[ENCODING] = "encoding",
 		[STANDALONE] = "standalone",
 	};
+	struct xml_tag tag;
 	size_t next = 0;
 
 	if (!at_text(x, "<?xml") || x->end - x->at < 6 || !is_space(x->at[5]))
 		return true;
 	x->at += strlen("<?xml");
-	if (!take_attributes(x) || !take(x, "?>") || !x->n_attributes)
+	if (!take_attributes(x, &tag) || !take(x, "?>") || !tag.n_attributes)
 		return false;
-	for (size_t i = 0; i < x->n_attributes; i++, next++) {
+	for (size_t i = 0; i < tag.n_attributes; i++, next++) {
 		while (i && next < ARRAY_LEN(names) &&
-			!is_slice(x->attributes[i].name, names[next]))
+			!slice_is(tag.attributes[i].name, names[next]))
 			next++;
 		if (next == ARRAY_LEN(names) ||
-			!is_slice(x->attributes[i].name, names[next]) ||
-			!declares(next, x->attributes[i].value))
+			!slice_is(tag.attributes[i].name, names[next]) ||
+			!declares(next, tag.attributes[i].value))
 			return false;
 	}
 	return true;
 }
 
+#define EACH_BYTE(c) (UINT64_MAX / 0xff * (c))
+
+/* How many bytes from the start on are ASCII; *@ret_good: all of them that a document may hold. */
+static size_t ascii(const char *text, size_t len, bool *ret_good)
+{
+	uint64_t bad = 0, word;
+	size_t i = 0;
+
+	/* no byte reaches into the next: all are below 0x80 */
+	for (; len - i >= sizeof(word); i += sizeof(word)) {
+		memcpy(&word, text + i, sizeof(word));
+		if (word & EACH_BYTE(0x80))
+			break;
+		uint64_t not_control = (word & EACH_BYTE(0x60)) + EACH_BYTE(0x7f);
+		uint64_t not_newline = (word ^ EACH_BYTE('\n')) + EACH_BYTE(0x7f);
+
+		bad = ~not_control & not_newline & EACH_BYTE(0x80);
+		for (size_t k = 0; bad && k < sizeof(word); k++)
+			if (!is_char((unsigned char)text[i + k])) {
+				*ret_good = false;
+				return i;
+			}
+	}
+	*ret_good = true;
+	return i;
+}
+
 static bool has_only_chars(const char *text, size_t len)
 {
-	if (!utf8_valid(text, len))
+	bool good;
+	size_t i = ascii(text, len, &good);
+
+	if (!good || !utf8_valid(text + i, len - i))
 		return false;
-	for (size_t i = 0; i < len; i++) {
+	for (; i < len; i++) {
 		unsigned char c = (unsigned char)text[i];
 
 		if (c < 0x20 && !is_char(c))
@@ -341,11 +423,17 @@ static enum xml_event take_text(struct xml *x)
 {
 	const char *stop = memchr(x->at, '<', (size_t)(x->end - x->at));
 
-	x->text = (struct slice){ x->at, (size_t)((stop ? stop : x->end) - x->at) };
+	if (!x->depth || !stop)
+		return XML_MALFORMED;
+	x->text = (struct slice){ x->at, (size_t)(stop - x->at) };
 	x->is_cdata = false;
-	x->at += x->text.len;
-	if (!x->depth || !stop || !decode(x->text, false, NULL) ||
-		memmem(x->text.at, x->text.len, "]]>", 3))
+	x->at = stop;
+	bool has_reference = has(x, &x->amp, '&', x->text);
+
+	x->is_plain = !has_reference && !has(x, &x->cr, '\r', x->text);
+	if ((has_reference && !decode(x->text, false, NULL)) ||
+		(has(x, &x->bracket, ']', x->text) &&
+			memmem(x->text.at, x->text.len, "]]>", 3)))
 		return XML_MALFORMED;
 	return XML_TEXT;
 }
@@ -359,6 +447,23 @@ static enum xml_event closed(struct xml *x)
 	return XML_CLOSE;
 }
 
+/* What begins with <! or <?.  Return: XML_TEXT: it is CDATA; XML_END: it says nothing. */
+static enum xml_event take_special(struct xml *x)
+{
+	bool good = false;
+
+	if (take(x, "<![CDATA[")) {
+		x->is_cdata = true;
+		good = x->depth && take_until(x, "]]>", &x->text);
+		return good ? XML_TEXT : XML_MALFORMED;
+	}
+	if (take(x, "<!--"))
+		good = skip_comment(x);
+	else if (take(x, "<?"))
+		good = skip_instruction(x);
+	return good ? XML_END : XML_MALFORMED;
+}
+
 static enum xml_event next(struct xml *x)
 {
 	for (;;) {
@@ -370,17 +475,15 @@ static enum xml_event next(struct xml *x)
 			return x->root_end && !x->depth ? XML_END : XML_MALFORMED;
 		if (*x->at != '<')
 			return take_text(x);
-		if (take(x, "<!--")) {
-			if (!skip_comment(x))
-				return XML_MALFORMED;
-		} else if (take(x, "<?")) {
-			if (!skip_instruction(x))
-				return XML_MALFORMED;
-		} else if (take(x, "<![CDATA[")) {
-			x->is_cdata = true;
-			return x->depth && take_until(x, "]]>", &x->text) ? XML_TEXT
-									  : XML_MALFORMED;
-		} else if (take(x, "</")) {
+		char c = x->end - x->at > 1 ? x->at[1] : '\0';
+
+		if (c == '!' || c == '?') {
+			enum xml_event e = take_special(x);
+
+			if (e != XML_END)
+				return e;
+		} else if (c == '/') {
+			x->at += 2;
 			return take_close(x) ? closed(x) : XML_MALFORMED;
 		} else {
 			x->at++;
@@ -397,24 +500,54 @@ enum xml_event xml_next(struct xml *x)
 	return e;
 }
 
-bool xml_is(const struct xml *x, const char *name)
+bool xml_take_form(
+	struct xml *x, const struct slice *pieces, size_t n, struct slice *ret_texts)
 {
-	return is_slice(x->name, name);
+	const char *at = x->at;
+
+	if (x->is_malformed || x->closes)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if ((size_t)(x->end - at) < pieces[i].len ||
+			memcmp(at, pieces[i].at, pieces[i].len) != 0)
+			return false;
+		at += pieces[i].len;
+		if (i + 1 == n)
+			break;
+		const char *stop = memchr(at, '<', (size_t)(x->end - at));
+
+		if (!stop)
+			return false;
+		ret_texts[i] = (struct slice){ at, (size_t)(stop - at) };
+		at = stop;
+		/* marks stay right for who reads this again: there is nothing in the pieces */
+		if (has(x, &x->amp, '&', ret_texts[i]) ||
+			has(x, &x->cr, '\r', ret_texts[i]) ||
+			has(x, &x->bracket, ']', ret_texts[i]))
+			return false;
+	}
+	x->at = at;
+	(void)closed(x);
+	return true;
 }
 
 void xml_add_text(const struct xml *x, struct buf *out)
 {
 	if (x->is_cdata)
 		add_cdata(x->text, out);
+	else if (x->is_plain)
+		buf_add(out, x->text.at, x->text.len);
 	else
 		(void)decode(x->text, false, out);
 }
 
 bool xml_add_attribute(const struct xml *x, const char *name, struct buf *out)
 {
-	for (size_t i = 0; i < x->n_attributes; i++) {
-		if (is_slice(x->attributes[i].name, name)) {
-			(void)decode(x->attributes[i].value, true, out);
+	const struct xml_tag *tag = &x->tags[x->tag];
+
+	for (size_t i = 0; i < tag->n_attributes; i++) {
+		if (slice_is(tag->attributes[i].name, name)) {
+			(void)decode(tag->attributes[i].value, true, out);
 			return true;
 		}
 	}

@@ -10,11 +10,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 struct buf;
 
 #define XML_DEPTH 16u
 #define XML_ATTRIBUTES 16u
+#define XML_TAGS 8u /* that are kept */
 
 /* Bytes of the document. */
 struct slice {
@@ -30,21 +32,37 @@ enum xml_event {
 	XML_END,       /* of the document: it was well-formed */
 };
 
-struct xml {
-	/* of the last event */
-	struct slice name, text;
-	bool is_cdata;
+/* A start tag.  Slices are of the first tag in the document that has these bytes. */
+struct xml_tag {
+	struct slice bytes; /* behind < up to and with > */
+	struct slice name;
+	bool is_empty; /* an empty element's */
+	size_t number; /* of this tag alone in this document; from 1 on */
 	size_t n_attributes;
 	struct {
 		struct slice name, value;
 	} attributes[XML_ATTRIBUTES];
+};
+
+struct xml {
+	/* of the last event */
+	struct slice name, text;
+	bool is_cdata, is_plain; /* of the text: means what it says */
+	/*
+	 * Documents repeat their start tags, so some of them are kept, and one that comes again is
+	 * not read again.  Who keeps what he made of tags[i] may use it while its number is the same.
+	 */
+	struct xml_tag tags[XML_TAGS];
+	size_t tag;   /* that of the last XML_START */
 	size_t depth; /* of open elements; that of XML_START and XML_CLOSE counts */
 	const char *root_end; /* behind the root element's end tag; NULL before */
 
 	/* its own */
 	const char *at, *end;
+	const char *amp, *cr, *bracket; /* the next & \r ] from there on; end: none */
 	struct slice open[XML_DEPTH];
-	bool closes; /* what was last is an empty element, or just closed */
+	size_t n_tags; /* that were read: the next one takes the place of the oldest */
+	bool closes;   /* what was last is an empty element, or just closed */
 	bool is_malformed;
 };
 
@@ -53,8 +71,24 @@ void xml_init(struct xml *x, const char *text, size_t len);
 
 enum xml_event xml_next(struct xml *x);
 
+static inline bool slice_is(struct slice s, const char *text)
+{
+	return s.len == strlen(text) && !memcmp(s.at, text, s.len);
+}
+
 /* True if the last event's name is that. */
-bool xml_is(const struct xml *x, const char *name);
+static inline bool xml_is(const struct xml *x, const char *name)
+{
+	return slice_is(x->name, name);
+}
+
+/*
+ * Takes the rest of the element that just started if it is of that form, to the byte: @n pieces of
+ * markup, which are well-formed and end with the element's end tag, and a text between each two.
+ * Return: false, with nothing taken, if it is not, or if a text does not mean what it says.
+ */
+bool xml_take_form(
+	struct xml *x, const struct slice *pieces, size_t n, struct slice *ret_texts);
 
 /* Appends the text of the last event. */
 void xml_add_text(const struct xml *x, struct buf *out);

@@ -2,6 +2,7 @@
 #include "util/parse.h"
 
 #include <errno.h>
+#include <float.h>
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
@@ -66,11 +67,43 @@ static void c_locale_init(void)
 	c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 }
 
+/*
+ * Most numbers are a few digits with a point among them.  As long as all digits are an integer that
+ * a double holds, one division rounds as strtod() would, in a tenth of the time.
+ */
+static bool parse_plain_real(const char *s, double *ret)
+{
+	static const double tens[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9,
+		1e10, 1e11, 1e12, 1e13, 1e14, 1e15 };
+	enum { DIGITS_MAX = 15 };
+	bool negative = *s == '-';
+	const char *p = s + negative;
+	int64_t digits = 0;
+	int n = 0, n_before = 0;
+
+	if (FLT_EVAL_METHOD != 0)
+		return false;
+	for (; is_digit(*p) && n < DIGITS_MAX; p++, n++)
+		digits = digits * 10 + (*p - '0');
+	n_before = n;
+	if (n && *p == '.')
+		for (p++; is_digit(*p) && n < DIGITS_MAX; p++, n++)
+			digits = digits * 10 + (*p - '0');
+	if (!n || *p || p[-1] == '.')
+		return false;
+	double v = (double)digits / tens[n - n_before];
+
+	*ret = negative ? -v : v;
+	return true;
+}
+
 int parse_real(const char *s, double *ret)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	char *end = NULL;
 
+	if (parse_plain_real(s, ret))
+		return 0;
 	pthread_once(&once, c_locale_init);
 	if (!*s || s[strspn(s, "0123456789+-.eE")])
 		return -EINVAL;

@@ -72,7 +72,7 @@ static void compare(const struct document *d)
 		abort();
 	xmlNode *root = xmlDocGetRootElement(doc);
 
-	for (size_t i = 0; i < d->n; i++) {
+	for (size_t i = 0; i < d->n_good + d->n_bad; i++) {
 		bool is_host = d->metrics[i].context == METRIC_CONTEXT_HOST;
 
 		n_host += is_host;
@@ -131,7 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		struct vhostmd_snapshot s = { .document = d };
 
-		if (d->is_malformed ? d->n != 0 : d->xml.len != size)
+		if (d->is_malformed ? d->n_good + d->n_bad != 0 : d->xml.len != size)
 			abort();
 		if (!d->is_malformed)
 			compare(d);

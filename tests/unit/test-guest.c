@@ -199,6 +199,76 @@ static void documents_are_read_whatever_their_form(void **state)
 	vhostmd_snapshot_free(s);
 }
 
+/* Start tags are read once each, as long as they are kept. */
+static void tags_that_come_again_mean_the_same(void **state)
+{
+	(void)state;
+	enum { UNITS = 20, ROUNDS = 3 };
+	char content[UNITS * ROUNDS * 128 + 1024], unit[16];
+	size_t n = 0;
+
+	put_text("/sys/class/dmi/id/product_uuid", OWN "\n");
+	/* the first one is no metric of the document's, nor is one inside another */
+	n += (size_t)snprintf(content, sizeof(content),
+		"<metrics><other>" METRIC("uint32", HOST, "n", "1") "</other>" METRIC(
+			"uint32", HOST, "n", "2") METRIC("uint32", VM(OTHER), "others",
+			"3") METRIC("uint32", VM(OWN), "n", "4")
+			METRIC("uint32", VM(OTHER), "others", "5"));
+	for (int i = 0; i < UNITS * ROUNDS; i++)
+		n += (size_t)snprintf(content + n, sizeof(content) - n,
+			"<metric type='uint32' context='%s' uuid='%s' unit='u%d'><name>%d</name>"
+			"<value>%d</value></metric>",
+			i % 2 ? "host" : "vm", i % 3 ? OWN : OTHER, i % UNITS, i, i);
+	snprintf(content + n, sizeof(content) - n, "</metrics>");
+	struct vhostmd_snapshot *s = snapshot_of(content);
+
+	assert_int_equal(get(s, METRIC_CONTEXT_HOST, "n"), 2);
+	assert_int_equal(get(s, METRIC_CONTEXT_VM, "n"), 4);
+	assert_int_equal(get(s, METRIC_CONTEXT_VM, "others"), VHOSTMD_ERR_NO_METRIC);
+	for (int i = 0; i < UNITS * ROUNDS; i++) {
+		const struct vhostmd_metric *m = NULL;
+		char name[16];
+
+		snprintf(name, sizeof(name), "%d", i);
+		snprintf(unit, sizeof(unit), "u%d", i % UNITS);
+		int r = vhostmd_find(
+			s, i % 2 ? METRIC_CONTEXT_HOST : METRIC_CONTEXT_VM, name, &m);
+
+		assert_int_equal(r, i % 2 || i % 3 ? 0 : VHOSTMD_ERR_NO_METRIC);
+		if (r == 0) {
+			assert_string_equal(vhostmd_metric_text(m), name);
+			assert_string_equal(vhostmd_metric_unit(m), unit);
+		}
+	}
+	vhostmd_snapshot_free(s);
+}
+
+/* The form that hosts write is read at once, unless something in it needs a closer look. */
+static void the_usual_form_is_read_as_any_other(void **state)
+{
+	(void)state;
+	struct vhostmd_snapshot *s = snapshot_of(DOC(
+		METRIC("string", HOST, "plain", " a b ") METRIC("string", HOST, "empty",
+			"") METRIC("string", HOST, "a&amp;b", "&lt;") METRIC("string",
+			HOST, "cdata", "<![CDATA[<]]>x") METRIC("string", HOST, "comment",
+			"a<!-- -->b") METRIC("string", HOST, "bracket", "[a]]")
+			METRIC("string", HOST, "line", "a\r\nb\rc")
+				METRIC("string", HOST, "more", "a</value><more/><value>b")
+					METRIC("string", HOST, "last", "\xc3\xa9")));
+
+	assert_int_equal(vhostmd_snapshot_count(s), 9);
+	assert_string_equal(text_of(s, "plain"), "a b");
+	assert_string_equal(text_of(s, "empty"), "");
+	assert_string_equal(text_of(s, "a&b"), "<");
+	assert_string_equal(text_of(s, "cdata"), "<x");
+	assert_string_equal(text_of(s, "comment"), "ab");
+	assert_string_equal(text_of(s, "bracket"), "[a]]");
+	assert_string_equal(text_of(s, "line"), "a\nb\nc");
+	assert_string_equal(text_of(s, "more"), "a");
+	assert_string_equal(text_of(s, "last"), "\xc3\xa9");
+	vhostmd_snapshot_free(s);
+}
+
 static void what_is_no_document_is_an_error(void **state)
 {
 	(void)state;
@@ -210,6 +280,9 @@ static void what_is_no_document_is_an_error(void **state)
 		"<metrics><!-- -- --></metrics>", "<metrics>]]></metrics>", "x<metrics/>",
 		"<metrics/>x", "<metrics><a></metrics></a>", "<metrics a=1/>",
 		"<metrics><metric context='vm'><name>",
+		DOC(METRIC("string", HOST, "x", "]]>")),
+		DOC(METRIC("string", HOST, "x", "a & b")),
+		DOC(METRIC("string", HOST, "&x;", "1")),
 		"<?xml version='1.0' encoding='latin1'?><metrics/>" };
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -447,6 +520,8 @@ int main(void)
 		T(values_are_read_as_hosts_write_them),
 		T(numbers_fit_or_fail),
 		T(documents_are_read_whatever_their_form),
+		T(tags_that_come_again_mean_the_same),
+		T(the_usual_form_is_read_as_any_other),
 		T(what_is_no_document_is_an_error),
 		T(what_is_missing_is_named),
 		T(every_change_is_noticed),

@@ -3,6 +3,8 @@
 #include "test.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/fname.h"
@@ -39,10 +41,40 @@ static void numbers_are_strict(void **state)
 	assert_int_equal(parse_real("846.6", &d), 0);
 	assert_true(d > 846.59 && d < 846.61);
 	assert_int_equal(parse_real("1e999", &d), -ERANGE);
+	assert_int_equal(parse_real("-", &d), -EINVAL);
+	assert_int_equal(parse_real("1.2.", &d), -EINVAL);
 	assert_int_equal(parse_real("inf", &d), -EINVAL);
 	assert_int_equal(parse_real("nan", &d), -EINVAL);
 	assert_int_equal(parse_real("0x1p3", &d), -EINVAL);
 	assert_int_equal(parse_real("1.5.5", &d), -EINVAL);
+}
+
+static void reals_are_right_to_the_last_bit(void **state)
+{
+	(void)state;
+	double d = 0;
+
+	static const char *const same[] = { "0", "-0", "0.1", "-12.000000", "1.", ".5",
+		"999999999999999", "999999999999999.", "9999999999999999",
+		"0.00000000000001", "0.000000000000001", "123456789.123456",
+		"1234567890.123456", "4503599627370497.5", "1e-3", "+1", "00.10" };
+
+	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+		double expected = strtod(same[i], NULL);
+
+		assert_int_equal(parse_real(same[i], &d), 0);
+		assert_memory_equal(&d, &expected, sizeof(d));
+	}
+	for (unsigned i = 0; i < 20000; i++) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "%u.%0*u", i * 2654435761u % 1000000007u,
+			1 + (int)(i % 8), i % 10);
+		double expected = strtod(text, NULL);
+
+		assert_int_equal(parse_real(text, &d), 0);
+		assert_memory_equal(&d, &expected, sizeof(d));
+	}
 }
 
 static void utf8_follows_table_3_7(void **state)
@@ -224,6 +256,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(numbers_are_strict),
+		cmocka_unit_test(reals_are_right_to_the_last_bit),
 		cmocka_unit_test(utf8_follows_table_3_7),
 		cmocka_unit_test(uuids_round_trip),
 		cmocka_unit_test(siphash_matches_its_vectors),
