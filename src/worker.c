@@ -447,15 +447,18 @@ static int start(struct worker *w, const struct keeper_parcel *parcel)
 	disks_inherit(w->disks, w->handover, w->arena, clock_mono_ns());
 	w->content = content_new(w->tree, w->disks, &cc, status, w);
 	w->sampler = sampler_new(&sp); /* the first reader finds something */
-	place_disk(w);                 /* and who finds that finds the link, too */
+	if (w->first)
+		place_disk(w); /* and who finds that finds the link, too */
 	content_inherit(w->content, w->handover, w->arena);
 	w->serve = serve_start(
 		parcel->fuse_fd, w->handover, parcel->number, w->content, on_lost, w);
 	if (!w->serve)
 		return -EIO;
 	/* what was left to us is served; what is missing yet comes as on any other day */
-	if (!w->first)
+	if (!w->first) {
 		keeper_report_ready(w->keeper_fd);
+		place_disk(w);
+	}
 	w->channels = channels_start(w->tree, &chc, connect_channel, w);
 	w->actions = actions_start(&ap);
 	if (!w->channels || !w->actions)
