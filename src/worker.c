@@ -288,11 +288,14 @@ static void on_lost(void *ctx)
 	kill(getpid(), SIGTERM); /* for the main thread, which waits for it */
 }
 
-static int connect_channel(void *ctx, const char *path)
+static int connect_channel(void *ctx, const char *path, struct channel_socket *ret)
 {
 	const struct worker *w = ctx;
+	struct keeper_socket socket = { .fd = -1 };
+	int r = keeper_connect(w->keeper_fd, path, &socket);
 
-	return keeper_connect(w->keeper_fd, path);
+	*ret = (struct channel_socket){ socket.fd, socket.id, socket.resumed };
+	return r;
 }
 
 static bool fill(void *ctx, struct fact *facts, struct strbuf *product)
@@ -459,10 +462,11 @@ static int start(struct worker *w, const struct keeper_parcel *parcel)
 		keeper_report_ready(w->keeper_fd);
 		place_disk(w);
 	}
-	w->channels = channels_start(w->tree, &chc, connect_channel, w);
+	w->channels = channels_start(w->tree, &chc, NULL, w);
 	w->actions = actions_start(&ap);
 	if (!w->channels || !w->actions)
 		return -EIO;
+	channels_hand_on(w->channels, w->handover, w->arena, connect_channel);
 	board_subscribe(w->board, (struct plan_listener){ on_plan, w });
 	int r = sampler_start(w->sampler, fill, w);
 

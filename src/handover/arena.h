@@ -11,12 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum arena_kind { ARENA_DOCUMENT = 1, ARENA_IMAGE };
+enum arena_kind { ARENA_DOCUMENT = 1, ARENA_IMAGE, ARENA_REPLY };
 
 /* What is told along with the bytes. */
 struct arena_note {
 	uint64_t kind; /* enum arena_kind */
-	uint64_t name; /* of a document: the node */
+	uint64_t name; /* of a document: the node; of a reply: the connection */
 	uint64_t generation;
 	int64_t time_ns;
 };

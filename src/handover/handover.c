@@ -90,6 +90,12 @@ void handover_distrust(struct handover *h)
 	halves_clear(&h->checkpoint);
 	atomic_store(&h->arena.top, 0);
 	atomic_store(&h->latches_top, 0);
+	atomic_store(&h->channels_top, 0);
+}
+
+void handover_forget_channels(struct handover *h)
+{
+	atomic_store(&h->channels_top, 0);
 }
 
 void handover_keep(struct handover *h)
@@ -117,4 +123,10 @@ struct ledger *handover_latches(struct handover *h)
 {
 	return ledger_new(
 		h->latches, sizeof(h->latches[0]), HANDOVER_LATCHES, &h->latches_top);
+}
+
+struct ledger *handover_channels(struct handover *h)
+{
+	return ledger_new(
+		h->channels, sizeof(h->channels[0]), HANDOVER_CHANNELS, &h->channels_top);
 }

@@ -23,6 +23,7 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "handover/arena.h"
 #include "handover/halves.h"
@@ -50,6 +51,9 @@ struct strbuf;
 #define HANDOVER_SLOTS (2u * HANDOVER_THREADS)
 #define HANDOVER_INIT_MAX 256u
 #define HANDOVER_LATCHES (4u * LIMIT_VMS)
+#define HANDOVER_CHANNELS LIMIT_VMS
+/* What the thread that serves channels is called: the keeper looks whether it has ended. */
+#define HANDOVER_CHANNELS_THREAD "channels"
 
 /*
  * A node that the kernel may have something of: its id; answers that led to it; and the text that
@@ -77,6 +81,23 @@ struct latch_row {
 	int64_t time_ns;              /* real: the image's identity */
 };
 
+/* Where a channel's connection stands (virtio/stand.h). */
+struct channel_half {
+	uint32_t n_in, n_taken; /* of in, and of bytes that stand for those */
+	int64_t since_ns;
+	uint64_t reply; /* in the arena; 0: none */
+	uint64_t sent;  /* of it */
+	/* what was received behind that, and sent, the kernel writes here */
+	struct mmsghdr receiving, sending;
+	char in[LIMIT_REQUEST_BYTES];
+};
+
+struct channel_row {
+	_Atomic uint64_t key;  /* which connection: of the keeper's */
+	_Atomic uint64_t turn; /* its last bit says which half is in force */
+	struct channel_half half[2];
+};
+
 struct handover_head {
 	char magic[8];
 	uint32_t version;
@@ -91,7 +112,8 @@ struct handover {
 	_Atomic uint64_t renderings;  /* of the status file so far */
 	_Atomic uint64_t polled;      /* the greatest open file that was polled */
 	_Atomic int64_t disk_time_ns; /* the latest time of any disk that was told */
-	_Atomic uint64_t told_top, polls_top, latches_top; /* handover/ledger.h */
+	_Atomic uint64_t told_top, polls_top, latches_top,
+		channels_top; /* handover/ledger.h */
 
 	/* the request by which the kernel began the session; once that was answered */
 	_Atomic uint32_t init_bytes; /* 0: it was not yet */
@@ -105,6 +127,7 @@ struct handover {
 	struct ledger_row polls[LIMIT_POLLS];
 	/* latches of disks; they name images in the arena (mdisk/disks.h) */
 	struct latch_row latches[HANDOVER_LATCHES];
+	struct channel_row channels[HANDOVER_CHANNELS];
 	struct arena_area arena;
 	/* the last publication (model/checkpoint.h) */
 	struct halves checkpoint;
@@ -122,10 +145,14 @@ void handover_forgive(struct handover *handover);
 /* Nothing of what was shown and read is believed any more. */
 void handover_distrust(struct handover *handover);
 
+/* The connections that it speaks of are gone; whoever makes new ones begins to count anew. */
+void handover_forget_channels(struct handover *handover);
+
 /* Its tables; the caller frees what he gets. */
 struct ledger *handover_told(struct handover *handover);
 struct ledger *handover_polls(struct handover *handover);
 struct ledger *handover_latches(struct handover *handover);
+struct ledger *handover_channels(struct handover *handover);
 
 /* Makes an empty one.  Return: a descriptor (close-on-exec), or -errno. */
 int handover_create(void);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "keeper/device.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -66,4 +67,29 @@ bool device_user_is_dead(pid_t pid, int *ret_status)
 
 	*ret_status = WIFSIGNALED(code) ? 128 + WTERMSIG(code) : WEXITSTATUS(code);
 	return true;
+}
+
+/* @id: as /proc names it.  Return: whether it is called so, and has not ended. */
+static bool thread_is(pid_t pid, const char *id, const char *name)
+{
+	char path[64], is[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/comm", (int)pid, id);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, is, sizeof(is));
+
+	return n == (ssize_t)strlen(name) + 1 && !memcmp(is, name, strlen(name));
+}
+
+bool device_user_has_thread(pid_t pid, const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	_cleanup_closedir_ DIR *dir = opendir(path);
+	bool found = false;
+
+	for (struct dirent *e = dir ? readdir(dir) : NULL; e && !found; e = readdir(dir))
+		found = thread_is(pid, e->d_name, name);
+	return found;
 }

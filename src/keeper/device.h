@@ -14,6 +14,9 @@ bool device_has_requests(int fuse_fd);
 /* slots_send_again(), and the log says if that fails where it should not. */
 void device_send_again(int fuse_fd);
 
+/* Whether one of a child's threads that have not ended yet has that name. */
+bool device_user_has_thread(pid_t pid, const char *name);
+
 /*
  * Whether a child's main thread has ended, be it that another one of its threads is in the
  * kernel: where the kernel does not tell by itself.

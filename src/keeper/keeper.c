@@ -25,6 +25,7 @@
 #include "keeper/manager.h"
 #include "keeper/message.h"
 #include "keeper/mount.h"
+#include "keeper/sockets.h"
 #include "keeper/state.h"
 #include "keeper/upgrade.h"
 #include "util/cleanup.h"
@@ -99,17 +100,23 @@ static bool is_channel(const char *path)
 	return path[0] == '/' && name && !strcmp(name + 1, WIRE_CHANNEL_NAME);
 }
 
-/* @fd: given to the worker if it is one, and closed here.  @why: NULL, or of an error. */
+/* @fd: given to the worker if it is one. */
+static void send_answer(int socket, const struct answer *answer, int fd)
+{
+	int r = message_send(socket, answer, fd);
+
+	if (r < 0)
+		log_error("answering the worker: %s", strerror(-r));
+}
+
+/* @fd: the same, and closed here.  @why: NULL, or of an error. */
 static void answer(int socket, int result, int fd, const struct strbuf *why)
 {
 	struct answer answer = { .result = result };
 
 	if (why)
 		snprintf(answer.why, sizeof(answer.why), "%s", strbuf_str(why));
-	int r = message_send(socket, &answer, fd);
-
-	if (r < 0)
-		log_error("answering the worker: %s", strerror(-r));
+	send_answer(socket, &answer, fd);
 	close_p(&fd);
 }
 
@@ -121,12 +128,31 @@ static bool is_ours(const struct keeper *k, const char *path)
 	return !strncmp(path, k->params->mount, n) && (path[n] == '/' || !path[n]);
 }
 
+/*
+ * True while a worker that is dead may still be about to read from a channel, or to write: while
+ * that thread of it has not ended.  Others may stay in the kernel for as long as they like.
+ */
+static bool channels_run(const struct keeper *k)
+{
+	for (const struct worker *w = k->workers; w; w = w->next)
+		if (w != k->worker &&
+			device_user_has_thread(w->pid, HANDOVER_CHANNELS_THREAD))
+			return true;
+	return false;
+}
+
 static void answer_connect(struct keeper *k, const char *path)
 {
-	bool good = is_channel(path) && !is_ours(k, path);
-	int fd = good ? apart_connect(path) : -EPERM;
+	struct answer answer = { .result = -EPERM };
+	struct socket_given given = { .fd = -1, .kept = true };
 
-	answer(k->socket, fd < 0 ? fd : 0, fd, NULL);
+	if (is_channel(path) && !is_ours(k, path))
+		answer.result = sockets_get(k->sockets, path, !channels_run(k), &given);
+	answer.id = given.kept ? given.id : 0;
+	answer.resumed = given.resumed;
+	send_answer(k->socket, &answer, given.fd);
+	if (!given.kept)
+		close_p(&given.fd);
 }
 
 static void answer_link(struct keeper *k, const char *link)
@@ -590,6 +616,7 @@ static int open_loop(struct keeper *k)
 
 	if (r < 0)
 		return r;
+	k->sockets = sockets_new(k->loop);
 	k->patience = loop_add_timer(k->loop, LOOP_NEVER, on_patience_end, k);
 	k->next_start = loop_add_timer(k->loop, LOOP_NEVER, on_next_start, k);
 	k->overdue = loop_add_timer(k->loop, LOOP_NEVER, on_overdue, k);

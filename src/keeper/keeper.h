@@ -2,13 +2,14 @@
 /*
  * The keeper: the small process that stays root.  It holds the mount and /dev/fuse, the pid
  * file and the link to the shared disk, or opens an old daemon's file in its place, connects to
- * channel sockets for its worker, and parses nothing from outside.  Everything else happens in
+ * channel sockets and keeps them, and parses nothing from outside.  Everything else happens in
  * the worker, an unprivileged process that it starts, and starts again whenever it ends
  * without having been told to: readers wait for that moment (handover/handover.h).  One thread.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct keeper;
@@ -64,11 +65,18 @@ int keeper_run(struct keeper *keeper, int ready_fd);
 /* All is up. */
 void keeper_report_ready(int keeper_fd);
 
+struct keeper_socket {
+	int fd;       /* non-blocking */
+	uint64_t id;  /* of the connection, which the keeper keeps; 0: it does not */
+	bool resumed; /* a worker had it before */
+};
+
 /*
- * Connects to a channel's unix socket, with the keeper's rights if ours do not suffice.
- * Return: a non-blocking descriptor or -errno.
+ * A connection to a channel's unix socket: the keeper's, who gives the same one to each worker
+ * until either side has shut it, or one of our own where the keeper will not.
+ * Return: 0; -EAGAIN while a dead worker may still use it; -errno.
  */
-int keeper_connect(int keeper_fd, const char *path);
+int keeper_connect(int keeper_fd, const char *path, struct keeper_socket *ret);
 
 /*
  * The shared disk is expected at @link from now on, NULL: nowhere.  The keeper removes the

@@ -106,12 +106,10 @@ void keeper_report_ready(int keeper_fd)
 		log_error("reporting readiness: %s", strerror(errno));
 }
 
-/* @why: NULL is accepted. */
 static int request(
-	int keeper_fd, char kind, const char *path, int *ret_fd, struct strbuf *why)
+	int keeper_fd, char kind, const char *path, struct answer *ret, int *ret_fd)
 {
 	_cleanup_free_ char *msg = xasprintf("%c%s", kind, path);
-	struct answer answer = { 0 };
 	int r = 0;
 
 	if (strlen(path) >= PATH_MAX)
@@ -120,37 +118,46 @@ static int request(
 	if (send(keeper_fd, msg, strlen(msg), MSG_NOSIGNAL) < 0)
 		r = -errno;
 	else
-		r = message_receive(keeper_fd, &answer, ret_fd);
+		r = message_receive(keeper_fd, ret, ret_fd);
 	lock_release(&request_lock);
-	if (r < 0 && why)
-		strbuf_adds(why, *answer.why ? answer.why : strerror(-r));
 	return r;
 }
 
-int keeper_connect(int keeper_fd, const char *path)
+/* Whether the keeper will not, or is not heard any more, so that we may try it ourselves. */
+static bool is_refused(int r)
 {
-	int fd = message_connect(path);
+	return r == -EPERM || r == -EACCES || r == -EPIPE || r == -ECONNRESET;
+}
 
-	if (fd != -EACCES && fd != -EPERM)
-		return fd;
-	int r = request(keeper_fd, MSG_CONNECT, path, &fd, NULL);
+int keeper_connect(int keeper_fd, const char *path, struct keeper_socket *ret)
+{
+	struct answer answer = { 0 };
+	int fd = -1;
+	int r = request(keeper_fd, MSG_CONNECT, path, &answer, &fd);
 
-	return r < 0 ? r : fd < 0 ? -EPROTO : fd;
+	if (is_refused(r)) {
+		answer = (struct answer){ 0 };
+		r = fd = message_connect(path);
+	}
+	if (r < 0)
+		return r;
+	*ret = (struct keeper_socket){ fd, answer.id, answer.resumed };
+	return fd < 0 ? -EPROTO : 0;
 }
 
 int keeper_place_disk(int keeper_fd, const char *mount, const char *link, int *ret_old_fd,
 	struct strbuf *why)
 {
 	_cleanup_free_ char *target = message_shared_disk(mount);
-	_cleanup_strbuf_ struct strbuf refusal = STRBUF_INIT;
+	struct answer answer = { 0 };
 	size_t kept = 0;
 	int fd = -1;
-	int r = request(keeper_fd, MSG_LINK, link ? link : "", &fd, &refusal);
+	int r = request(keeper_fd, MSG_LINK, link ? link : "", &answer, &fd);
 
 	if (r == -EPERM)
 		return place_link(link, target, &kept, why);
 	if (r < 0) {
-		strbuf_adds(why, strbuf_str(&refusal));
+		strbuf_adds(why, *answer.why ? answer.why : strerror(-r));
 		return r;
 	}
 	*ret_old_fd = fd;

@@ -5,7 +5,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define MSG_READY 'R'   /* all is up; no answer */
 #define MSG_CONNECT 'C' /* the path of a channel's socket */
@@ -13,6 +15,8 @@
 
 struct answer {
 	int result;    /* 0, perhaps with a descriptor, or -errno */
+	bool resumed;  /* of sockets_get() */
+	uint64_t id;   /* likewise; 0: the connection ends with the worker */
 	size_t kept;   /* of place_link(), where that was done apart */
 	char why[128]; /* "", or what is wrong, for people */
 };

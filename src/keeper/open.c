@@ -13,6 +13,7 @@
 #include "keeper/manager.h"
 #include "keeper/message.h"
 #include "keeper/mount.h"
+#include "keeper/sockets.h"
 #include "keeper/state.h"
 #include "keeper/upgrade.h"
 #include "util/cleanup.h"
@@ -40,6 +41,7 @@ void keeper_remove_link(struct keeper *k)
 
 void keeper_close_loop(struct keeper *k)
 {
+	sockets_free(TAKE_PTR(k->sockets));
 	loop_free(TAKE_PTR(k->loop));
 	close_p(&k->signal_fd);
 	close_p(&k->mounts_fd);
@@ -145,8 +147,10 @@ static struct keeper *take_over(struct keeper *k)
 {
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
 
-	if (upgrade_take_over(k, &why) == 0)
+	if (upgrade_take_over(k, &why) == 0) {
+		handover_forget_channels(k->handover);
 		return k;
+	}
 	log_error("what was handed on: %s", strbuf_str(&why));
 	k->upgrade.before_fd = -1;
 	keeper_free(k);
@@ -187,6 +191,7 @@ static int resume(struct keeper *k)
 	if (k->handover && device_is_over(k->fuse_fd))
 		strbuf_adds(&why, "the file system is gone");
 	if (!why.len) {
+		handover_forget_channels(k->handover);
 		k->n_workers = 1;
 		return 0;
 	}

@@ -18,6 +18,7 @@
 #include "keeper/watchdog.h"
 
 struct loop;
+struct sockets;
 
 /* A worker, from its start until it is reaped, which may be after the next one's start. */
 struct worker {
@@ -71,6 +72,7 @@ struct keeper {
 	uint64_t next_start, next_look, overdue; /* timers */
 	int socket;                              /* to the worker; -1: one end is shut */
 	struct loop *loop;
+	struct sockets *sockets; /* of channels */
 	uint64_t socket_watch;
 	uint64_t patience; /* the timer that kills the worker; set when asked twice */
 	int signal_fd, mounts_fd;

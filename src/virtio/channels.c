@@ -25,6 +25,10 @@
  * its end with all that is in it, and listens again.  So whoever opens the port later than that
  * finds nothing.  Nothing tells us that a port was closed, so who opens it earlier finds the old
  * reply, or its end.
+ *
+ * Where it is connected through the keeper, which keeps the connection, all that is received and
+ * sent is counted in a row that outlives us (virtio/stand.h).  We end such a connection by
+ * shutting it, which the keeper sees, too.
  */
 #include "virtio/channels.h"
 
@@ -39,6 +43,7 @@
 #include <sys/socket.h>
 
 #include "core/snapshot.h"
+#include "handover/handover.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/limits.h"
@@ -50,6 +55,7 @@
 #include "virtio/budget.h"
 #include "virtio/reply.h"
 #include "virtio/request.h"
+#include "virtio/stand.h"
 
 #define RETRY_MIN_NS (100 * NS_PER_MS)
 #define RETRY_MAX_NS (30 * NS_PER_S)
@@ -96,6 +102,7 @@ struct channel {
 
 	/* while it is connected */
 	int64_t connected_ns, turn_ns;
+	struct channel_row *row; /* for who comes after us; NULL: it ends with us */
 	struct requests requests;
 	struct reply reply;
 	uint32_t events; /* the state */
@@ -116,6 +123,9 @@ struct channels {
 	struct tree *tree;
 	int (*connect)(void *ctx, const char *path);
 	void *ctx;
+	/* immutable once there is a channel; NULL: connections end with us */
+	int (*connect_kept)(void *ctx, const char *path, struct channel_socket *ret);
+	struct stands *stands;
 	pthread_t thread;
 	struct loop *loop;
 	_Atomic unsigned n_connected, n_strained;
@@ -133,6 +143,7 @@ struct channels {
 	size_t n, cap;
 	uint64_t check; /* the timer that looks for expired VMs */
 	bool full;      /* max_channels was logged; some may be waiting */
+	bool stopped;   /* who comes next goes on with what is there */
 	TAILQ_HEAD(, channel) line;
 	uint64_t turns;   /* the timer that gives turns to the line */
 	int64_t turns_ns; /* since then ... */
@@ -154,6 +165,20 @@ static void leave_line(struct channels *cs, struct channel *c)
 		TAILQ_REMOVE(&cs->line, c, line);
 }
 
+/* Nobody goes on with it. */
+static void forget_stand(struct channels *cs, struct channel *c)
+{
+	if (cs->stands)
+		shutdown(c->fd, SHUT_RDWR);
+	stands_end(cs->stands, TAKE_PTR(c->row));
+	stands_drop_reply(cs->stands, c->reply.kept);
+}
+
+static void note_stand(struct channel *c)
+{
+	stand_note(c->row, &c->requests, &c->reply);
+}
+
 static void disconnect(struct channels *cs, struct channel *c)
 {
 	leave_line(cs, c);
@@ -163,6 +188,8 @@ static void disconnect(struct channels *cs, struct channel *c)
 	loop_del(cs->loop, &c->watch);
 	loop_set_timer(cs->loop, c->later, LOOP_NEVER);
 	loop_set_timer(cs->loop, c->fetch, LOOP_NEVER);
+	if (!cs->stopped)
+		forget_stand(cs, c);
 	close(TAKE_FD(c->fd));
 	atomic_fetch_sub(&cs->n_connected, 1);
 	offer_place(cs);
@@ -270,10 +297,14 @@ static void spend(struct channels *cs, struct channel *c, int64_t now, int64_t n
 /* Return: 0, or -errno when the channel is lost. */
 static int send_reply(struct channels *cs, struct channel *c)
 {
-	int r = reply_send(&c->reply, c->fd);
+	uint64_t kept = c->reply.kept;
+	int r = reply_send(&c->reply, c->row, c->fd);
 
 	if (r < 0)
 		return r;
+	note_stand(c);
+	if (!c->reply.size)
+		stands_drop_reply(cs->stands, kept);
 	if (c->reply.size)
 		set_state(cs, c, EPOLLOUT);
 	else if (requests_first(&c->requests) != REQUEST_UNFINISHED)
@@ -281,6 +312,13 @@ static int send_reply(struct channels *cs, struct channel *c)
 	else
 		listen_again(cs, c);
 	return 0;
+}
+
+/* Something was sent, or will be, that is not fetched yet. */
+static void await_fetch(struct channels *cs, struct channel *c, int64_t now)
+{
+	c->look_ns = LOOK_MIN_NS;
+	loop_set_timer(cs->loop, c->fetch, now + FETCH_NS);
 }
 
 static int answer(struct channels *cs, struct channel *c, int64_t now)
@@ -297,16 +335,21 @@ static int answer(struct channels *cs, struct channel *c, int64_t now)
 		note_strain(cs, c, STRAIN_REFUSED);
 		reply_set_refusal(&c->reply);
 	}
-	c->look_ns = LOOK_MIN_NS;
-	loop_set_timer(cs->loop, c->fetch, now + FETCH_NS);
+	stands_keep_reply(cs->stands, c->row, &c->reply);
+	note_stand(c);
+	await_fetch(cs, c, now);
 	return send_reply(cs, c);
 }
 
 /* Receives once.  Return: 0, or -errno when the channel is lost. */
 static int receive(struct channels *cs, struct channel *c, int64_t now)
 {
-	int r = requests_receive(&c->requests, c->fd, now);
+	requests_forget(&c->requests, now);
+	note_stand(c);
+	int r = requests_receive(&c->requests, c->row, c->fd, now);
 
+	if (r == 0)
+		note_stand(c);
 	if (r == 0 && requests_first(&c->requests) == REQUEST_UNFINISHED)
 		spend(cs, c, now, cost_ns(cs) / PART_OF_REQUEST);
 	return r == -EAGAIN ? 0 : r;
@@ -411,16 +454,62 @@ static bool has_place(struct channels *cs)
 	return false;
 }
 
+/* Goes on with a connection that another process served, or begins a new one. */
+static int take_stand(
+	struct channels *cs, struct channel *c, const struct channel_socket *socket)
+{
+	if (!socket->resumed) {
+		c->row = socket->id ? stands_begin(cs->stands, socket->id) : NULL;
+		return 0;
+	}
+	int r = stands_resume(cs->stands, socket->id, &c->requests, &c->reply,
+		clock_mono_ns(), &c->row);
+
+	if (r < 0)
+		shutdown(socket->fd, SHUT_RDWR);
+	return r;
+}
+
+/* What is to be done next. */
+static void go_on(struct channels *cs, struct channel *c)
+{
+	if (c->reply.size || !reply_is_taken(c->fd))
+		await_fetch(cs, c, clock_mono_ns());
+	if (c->reply.size)
+		set_state(cs, c, EPOLLOUT);
+	else if (requests_first(&c->requests) != REQUEST_UNFINISHED)
+		join_line(cs, c);
+}
+
+/* Return: 0, or -errno; then there is no connection. */
+static int connect_channel(struct channels *cs, struct channel *c)
+{
+	struct channel_socket socket = { .fd = -1 };
+	int r = 0;
+
+	if (cs->connect_kept)
+		r = cs->connect_kept(cs->ctx, c->path, &socket);
+	else
+		r = socket.fd = cs->connect(cs->ctx, c->path);
+	if (r >= 0)
+		r = take_stand(cs, c, &socket);
+	if (r >= 0)
+		r = loop_add_fd(cs->loop, socket.fd, EPOLLIN, on_event, c, &c->watch);
+	if (r < 0)
+		close_p(&socket.fd);
+	else
+		c->fd = socket.fd;
+	return r;
+}
+
 static void try_connect(struct channels *cs, struct channel *c)
 {
 	c->waiting = !has_place(cs);
 	if (c->waiting)
 		return;
-	int fd = cs->connect(cs->ctx, c->path);
-	int r = fd < 0 ? fd : loop_add_fd(cs->loop, fd, EPOLLIN, on_event, c, &c->watch);
+	int r = connect_channel(cs, c);
 
 	if (r < 0) {
-		close_p(&fd);
 		note_failure(c, r);
 		retry_later(cs, c);
 		return;
@@ -428,13 +517,13 @@ static void try_connect(struct channels *cs, struct channel *c)
 	if (c->failing)
 		log_info("channel %s is connected", c->path);
 	/* what QEMU does not fetch costs memory */
-	setsockopt(
-		fd, SOL_SOCKET, SO_SNDBUF, &(int){ LIMIT_UNFETCHED_BYTES }, sizeof(int));
-	c->fd = fd;
+	setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &(int){ LIMIT_UNFETCHED_BYTES },
+		sizeof(int));
 	c->failing = false;
 	c->connected_ns = clock_mono_ns();
 	c->events = EPOLLIN;
 	atomic_fetch_add(&cs->n_connected, 1);
+	go_on(cs, c);
 }
 
 static void on_retry(void *ctx)
@@ -635,8 +724,10 @@ struct channels *channels_start(struct tree *tree, const struct channels_config 
 		cs->turns = loop_add_timer(cs->loop, LOOP_NEVER, give_turns, cs);
 		r = -pthread_create(&cs->thread, NULL, channels_main, cs);
 	}
-	if (r == 0)
+	if (r == 0) {
+		pthread_setname_np(cs->thread, HANDOVER_CHANNELS_THREAD);
 		return cs;
+	}
 	log_error("channels cannot be served: %s", strerror(-r));
 	loop_free(cs->loop);
 	lock_done(&cs->lock);
@@ -650,15 +741,24 @@ void channels_stop(struct channels *cs)
 		return;
 	loop_stop(cs->loop);
 	pthread_join(cs->thread, NULL);
+	cs->stopped = cs->stands;
 	while (cs->n)
 		channel_free(cs, cs->list[--cs->n]);
 	free(cs->list);
 	for (size_t i = 0; i < cs->n_orders; i++)
 		free(cs->orders[i].path);
 	free(cs->orders);
+	stands_free(cs->stands);
 	loop_free(cs->loop);
 	lock_done(&cs->lock);
 	free(cs);
+}
+
+void channels_hand_on(struct channels *cs, struct handover *handover, struct arena *arena,
+	int (*connect)(void *ctx, const char *path, struct channel_socket *ret))
+{
+	cs->stands = stands_new(handover, arena);
+	cs->connect_kept = connect;
 }
 
 void channels_set_config(struct channels *cs, const struct channels_config *config)

@@ -14,7 +14,9 @@
 
 #include "util/uuid.h"
 
+struct arena;
 struct channels;
+struct handover;
 struct strbuf;
 struct tree;
 
@@ -28,12 +30,28 @@ struct channels_config {
 
 /*
  * @connect: connects to a unix socket without blocking, on the channels' thread.  Return: a
- * non-blocking descriptor or -errno.
+ * non-blocking descriptor or -errno.  NULL: channels_hand_on() says another.
  * Return: NULL with a logged error.  @tree outlives it.
  */
 struct channels *channels_start(struct tree *tree, const struct channels_config *config,
 	int (*connect)(void *ctx, const char *path), void *ctx);
 void channels_stop(struct channels *channels); /* NULL is accepted */
+
+struct channel_socket {
+	int fd;
+	uint64_t
+		id; /* of the connection, for who serves it after us; 0: it ends with us */
+	bool resumed; /* somebody served it before */
+};
+
+/*
+ * Connections outlive this process, and where they stand is written down (virtio/stand.h): who
+ * comes next goes on with them, as we do with those that are there.  Before the first
+ * channels_set().  @connect: in place of that above.  The others outlive @channels.
+ */
+void channels_hand_on(struct channels *channels, struct handover *handover,
+	struct arena *arena,
+	int (*connect)(void *ctx, const char *path, struct channel_socket *ret));
 
 /* After a reload. */
 void channels_set_config(struct channels *channels, const struct channels_config *config);

@@ -10,7 +10,9 @@
 
 #include "core/blob.h"
 #include "core/snapshot.h"
+#include "util/mem.h"
 #include "util/wire.h"
+#include "virtio/stand.h"
 
 static void add(struct reply *r, struct render_piece piece)
 {
@@ -31,6 +33,24 @@ void reply_set_document(struct reply *r, struct view *view, const struct uuid *v
 void reply_set_refusal(struct reply *r)
 {
 	add(r, (struct render_piece){ WIRE_REFUSAL, strlen(WIRE_REFUSAL), NULL });
+}
+
+void reply_set_kept(struct reply *r, uint64_t kept, const char *text, size_t size)
+{
+	add(r, (struct render_piece){ text, size, NULL });
+	r->kept = kept;
+}
+
+char *reply_copy(const struct reply *r)
+{
+	char *copy = xmalloc(r->size);
+	size_t at = 0;
+
+	for (size_t i = 0; i < r->n; i++) {
+		memcpy(copy + at, r->pieces[i].text, r->pieces[i].size);
+		at += r->pieces[i].size;
+	}
+	return copy;
 }
 
 /* So that a long document costs others no more time than a few usual ones. */
@@ -58,11 +78,10 @@ static size_t next(const struct reply *r, struct iovec iov[static RENDER_PIECES 
 	return n;
 }
 
-int reply_send(struct reply *r, int fd)
+int reply_send(struct reply *r, struct channel_row *row, int fd)
 {
 	struct iovec iov[RENDER_PIECES + 1];
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = next(r, iov) };
-	ssize_t n = sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t n = stand_send(row, fd, iov, next(r, iov));
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;

@@ -7,6 +7,7 @@
 
 #include "util/clock.h"
 #include "util/wire.h"
+#include "virtio/stand.h"
 
 /* Guests' programs give up after 5 s. */
 #define FORGET_NS (5 * NS_PER_S)
@@ -22,20 +23,29 @@ static size_t drop_cr(char *s, size_t n)
 	return kept;
 }
 
-int requests_receive(struct requests *in, int fd, int64_t now_ns)
+void requests_forget(struct requests *in, int64_t now_ns)
 {
 	if (now_ns - in->since_ns > FORGET_NS)
 		requests_clear(in);
-	char *at = in->bytes + in->len;
-	ssize_t n = recv(fd, at, LIMIT_REQUEST_BYTES - in->n_taken, MSG_DONTWAIT);
+}
+
+void requests_received(struct requests *in, size_t n, int64_t now_ns)
+{
+	in->len += drop_cr(in->bytes + in->len, n);
+	in->n_taken += n;
+	in->since_ns = now_ns;
+}
+
+int requests_receive(struct requests *in, struct channel_row *row, int fd, int64_t now_ns)
+{
+	ssize_t n = stand_receive(
+		row, fd, in->bytes + in->len, LIMIT_REQUEST_BYTES - in->n_taken);
 
 	if (n < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
 	if (n == 0)
 		return -ECONNRESET;
-	in->len += drop_cr(at, (size_t)n);
-	in->n_taken += (size_t)n;
-	in->since_ns = now_ns;
+	requests_received(in, (size_t)n, now_ns);
 	return 0;
 }
 

@@ -11,6 +11,8 @@
 
 #include "util/limits.h"
 
+struct channel_row;
+
 enum request {
 	REQUEST_UNFINISHED,
 	REQUEST_DOCUMENT,
@@ -25,11 +27,21 @@ struct requests {
 };
 
 /*
- * Receives once, when there is no complete request.  The beginning of one that had no end for
- * so long that whoever wrote it has given up is dropped first.
+ * The beginning of a request that had no end for so long that whoever wrote it has given up is
+ * dropped.
+ */
+void requests_forget(struct requests *in, int64_t now_ns);
+
+/*
+ * Receives once, when there is no complete request.
+ * @row: where that is counted, with all that was received before; NULL: nowhere.
  * Return: 0, -EAGAIN when there is nothing, -errno when the socket is lost.
  */
-int requests_receive(struct requests *in, int fd, int64_t now_ns);
+int requests_receive(
+	struct requests *in, struct channel_row *row, int fd, int64_t now_ns);
+
+/* So many bytes are there behind those that were: they were received otherwise. */
+void requests_received(struct requests *in, size_t n, int64_t now_ns);
 
 /* The first one. */
 enum request requests_first(const struct requests *in);

@@ -17,7 +17,7 @@ declare -A allowed=(
 	[handover]="handover util"
 	[mdisk]="mdisk handover core util"
 	[fs]="fs mdisk handover core util"
-	[virtio]="virtio core util"
+	[virtio]="virtio core handover util"
 	[keeper]="keeper handover util"
 )
 for folder in $(find src -name '*.c' -printf '%h\n' | sort -u); do

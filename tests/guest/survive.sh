@@ -1,28 +1,32 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The worker is killed again and again: who reads a VM's files sees no gap, its guest reads its
-# disk without an error, no counter and no generation falls, and the VM is the same one; also
+# disk and its channel without an error, no counter and no generation falls, and the VM is the same one; also
 # while libvirtd hangs, which then is asked in vain.
 . "$(dirname "$0")/lib.sh"
 need_guests
 [ -n "${libvirt_started[*]}" ] || skip "libvirtd is not ours to stop"
 
-every_source 0.2 0.6 >"$tmp/conf"
+every_source 0.2 0.6 | sed 's|<transport>|<transport>virtio</transport>&|' >"$tmp/conf"
 CONF=$tmp/conf
 start_daemon
 a=$(new_uuid)
 name=$guest_prefix-survive
 dir=$mnt/metrics/vm/$name
-guest_start "$name" "$a" "$(guest_disk_xml "$mnt/disk/$a.img")"
+guest_start "$name" "$a" "$(guest_disk_xml "$mnt/disk/$a.img"; guest_channel_xml)"
 wait_for 20 has_value "$dir/usage.cpu" "$dir/usage.steal" "$dir/block.0.rd.reqs" "$dir/balloon.current" ||
 	fail "the VM is not sampled"
+has_channel() { grep -q '^channels.connected: 1$' "$mnt/status"; }
+wait_for 10 has_channel || fail "no channel"
+sockets() { find "/proc/$keeper/fd" -lname 'socket:*' -printf '%l\n' | sort; }
+sockets >"$tmp/sockets"
 session=$(cat "$dir/domain.session")
 cpu() { cat "$dir/cpu.time"; }
 last=$(cpu)
 
 steady_start "$dir"
 
-guest_reads="n=0; while [ \$n -lt 12 ]; do vm-dump-metrics -b >/tmp/o && grep -q '</metrics>' /tmp/o || exit 1; n=\$((n+1)); done"
+guest_reads="n=0; while [ \$n -lt 12 ]; do for from in -b -i; do vm-dump-metrics \$from >/tmp/o && grep -q '</metrics>' /tmp/o || exit 1; done; n=\$((n+1)); done"
 another_worker() { [ -n "$(worker_pid)" ] && [ "$(worker_pid)" != "$worker" ]; }
 fresh() { [ "$(generation)" -gt $((before + 3)) ]; }
 # kill_worker WHEN
@@ -44,13 +48,15 @@ guest=$!
 for i in {1..12}; do kill_worker "death $i"; done
 wait_for 10 fresh || fail "nothing new after the last death"
 wait "$guest" || fail "the guest: $(cat "$tmp/guest")"
+# the channel's: the one to the worker is another
+[ "$(sockets | comm -12 "$tmp/sockets" - | wc -l)" = 1 ] || fail "the channel was connected anew"
 assert_eq "session of the VM" "$(cat "$dir/domain.session")" "$session"
 
 kill -STOP "$(cat /run/libvirtd.pid)"
 at_exit "kill -CONT $(cat /run/libvirtd.pid) 2>/dev/null"
 for i in {1..4}; do kill_worker "death $i with a libvirtd that hangs"; done
 wait_for 10 fresh || fail "nothing new without libvirtd"
-guest_run "$a" "$guest_reads" || fail "the guest, without libvirtd"
+guest_run "$a" "${guest_reads/ -i/}" || fail "the guest, without libvirtd"
 assert_eq "session of the VM without libvirtd" "$(cat "$dir/domain.session")" "$session"
 kill -CONT "$(cat /run/libvirtd.pid)"
 connected() { grep -q '^libvirt.state: connected' "$mnt/status"; }

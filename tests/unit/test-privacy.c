@@ -520,7 +520,7 @@ static void ask_channel(struct privacy *p, const struct vm *vm)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
 	reply_set_document(&reply, view, &uuid);
 	while (reply.size) {
-		assert_int_equal(reply_send(&reply, ends[0]), 0);
+		assert_int_equal(reply_send(&reply, NULL, ends[0]), 0);
 		ssize_t n = read(ends[1], text, sizeof(text));
 
 		assert_true(n > 0);

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "keeper/sockets.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "keeper/apart.h"
+#include "util/limits.h"
+#include "util/loop.h"
+#include "util/mem.h"
+
+/* Of the descriptors that we may have, for all else. */
+#define OTHERS 64u
+
+struct kept {
+	struct kept *next;
+	struct sockets *sockets;
+	char *path;
+	int fd;
+	uint64_t id, watch;
+};
+
+struct sockets {
+	struct loop *loop;
+	struct kept *list;
+	size_t n, max;
+	uint64_t last_id;
+};
+
+struct sockets *sockets_new(struct loop *loop)
+{
+	struct sockets *s = xcalloc(1, sizeof(*s));
+	struct rlimit limit = { 0 };
+
+	s->loop = loop;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur > OTHERS)
+		s->max = limit.rlim_cur - OTHERS < LIMIT_VMS
+			? (size_t)(limit.rlim_cur - OTHERS)
+			: LIMIT_VMS;
+	return s;
+}
+
+static void kept_free(struct kept *kept)
+{
+	close(kept->fd);
+	free(kept->path);
+	free(kept);
+}
+
+void sockets_free(struct sockets *s)
+{
+	if (!s)
+		return;
+	while (s->list) {
+		struct kept *kept = s->list;
+
+		s->list = kept->next;
+		kept_free(kept);
+	}
+	free(s);
+}
+
+static void drop(struct kept *kept)
+{
+	struct sockets *s = kept->sockets;
+	struct kept **at = &s->list;
+
+	while (*at != kept)
+		at = &(*at)->next;
+	*at = kept->next;
+	s->n--;
+	loop_del(s->loop, &kept->watch);
+	kept_free(kept);
+}
+
+/* Nothing else is waited for: it is over. */
+static void on_over(void *ctx, uint32_t events)
+{
+	(void)events;
+	drop(ctx);
+}
+
+static bool is_over(const struct kept *kept)
+{
+	struct pollfd p = { .fd = kept->fd };
+
+	return poll(&p, 1, 0) != 0;
+}
+
+/* One that is not over. */
+static struct kept *find(struct sockets *s, const char *path)
+{
+	struct kept *kept = s->list;
+
+	while (kept && strcmp(kept->path, path) != 0)
+		kept = kept->next;
+	if (!kept || !is_over(kept))
+		return kept;
+	drop(kept);
+	return NULL;
+}
+
+/* Takes @fd over, if there is room for it.  Return: whether it did. */
+static bool keep(struct sockets *s, const char *path, int fd)
+{
+	if (s->n >= s->max)
+		return false;
+	struct kept *kept = xcalloc(1, sizeof(*kept));
+
+	kept->sockets = s;
+	if (loop_add_fd(s->loop, fd, 0, on_over, kept, &kept->watch) < 0) {
+		free(kept);
+		return false;
+	}
+	kept->path = xstrdup(path);
+	kept->fd = fd;
+	kept->id = s->last_id;
+	kept->next = s->list;
+	s->list = kept;
+	s->n++;
+	return true;
+}
+
+int sockets_get(
+	struct sockets *s, const char *path, bool may_resume, struct socket_given *ret)
+{
+	const struct kept *there = find(s, path);
+
+	if (there && !may_resume)
+		return -EAGAIN;
+	if (there) {
+		*ret = (struct socket_given){ there->fd, true, true, there->id };
+		return 0;
+	}
+	int fd = apart_connect(path);
+
+	if (fd < 0)
+		return fd;
+	s->last_id++;
+	*ret = (struct socket_given){ fd, keep(s, path, fd), false, s->last_id };
+	return 0;
+}

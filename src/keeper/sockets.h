@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The channels' sockets, which outlive workers: the keeper connects them, keeps each, and gives
+ * it to one worker after another, so that neither QEMU nor its guest sees any of their ends.
+ * Reads and writes none.  A connection is over when either side has shut it, which the worker
+ * does in place of closing it; then it is closed here, too.  One thread, that of the loop.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+struct sockets;
+
+/* @loop outlives it. */
+struct sockets *sockets_new(struct loop *loop);
+
+/* In a child, too: leaves the loop alone.  NULL is accepted. */
+void sockets_free(struct sockets *sockets);
+
+struct socket_given {
+	int fd;
+	bool kept;    /* it will outlive the worker */
+	bool resumed; /* a worker had it before */
+	uint64_t id;  /* of the connection; not 0, and none is given twice */
+};
+
+/*
+ * The connection to a unix socket, the one that there is or a new one.
+ * @may_resume: whoever had it before is surely gone; else -EAGAIN for one that there is.
+ * Return: 0 or -errno.  @ret: the descriptor stays ours if it is kept, and else is the caller's.
+ */
+int sockets_get(struct sockets *sockets, const char *path, bool may_resume,
+	struct socket_given *ret);

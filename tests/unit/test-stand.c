@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Channels whose worker is killed at any moment: a guest gets each reply whole and once, as the
+ * keeper keeps the connection, and the next worker goes on with the next byte.
+ */
+#include "channel-guest.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "handover/handover.h"
+#include "keeper/sockets.h"
+#include "util/limits.h"
+#include "util/loop.h"
+#include "util/wire.h"
+#include "virtio/reply.h"
+#include "virtio/request.h"
+#include "virtio/stand.h"
+
+#define TEXT_BYTES 60000u
+#define KILLS 60u
+
+static struct handover *map(int fd)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	struct handover *h = handover_map(fd, &why);
+
+	assert_non_null(h);
+	return h;
+}
+
+/* ---- workers that are killed ---- */
+
+struct line {
+	int handover_fd, host, guest; /* the two ends of the connection */
+	unsigned n_workers;
+	pid_t worker;
+	unsigned random;
+	unsigned asked, answered;
+	struct strbuf in; /* of a reply that is not whole yet */
+	size_t said;      /* bytes of the request that is being sent */
+};
+
+static int connect_line(void *ctx, const char *path, struct channel_socket *ret)
+{
+	const struct line *l = ctx;
+
+	(void)path;
+	*ret = (struct channel_socket){ fcntl(l->host, F_DUPFD_CLOEXEC, 0), 1,
+		l->n_workers > 0 };
+	return ret->fd < 0 ? -errno : 0;
+}
+
+/* Serves until it is killed.  Its document says which worker it is. */
+static void work(struct line *l)
+{
+	static char text[TEXT_BYTES];
+	static struct channels_config config;
+	const struct uuid uuid = { { 1 } };
+	struct handover *h = map(l->handover_fd);
+	struct arena *arena = arena_new(&h->arena);
+	struct tree *tree = tree_new();
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	memset(text, 'a' + (int)(l->n_workers % 26), sizeof(text) - 1);
+	publish(tree, 1, text);
+	config = usual;
+	config.max_requests = LIMIT_CHANNEL_REQUESTS;
+	struct channels *cs = channels_start(tree, &config, NULL, l);
+
+	channels_hand_on(cs, h, arena, connect_line);
+	channels_set(cs, &uuid, "/channel");
+	for (;;)
+		pause();
+}
+
+static void start_worker(struct line *l)
+{
+	l->worker = fork();
+	if (l->worker == 0)
+		work(l);
+	assert_true(l->worker > 0);
+	l->n_workers++;
+}
+
+static void kill_worker(const struct line *l)
+{
+	int status = 0;
+
+	kill(l->worker, SIGKILL);
+	assert_int_equal(waitpid(l->worker, &status, 0), l->worker);
+	assert_true(WIFSIGNALED(status));
+}
+
+static unsigned pick(struct line *l, unsigned n)
+{
+	return (unsigned)rand_r(&l->random) % n;
+}
+
+/* One of one worker, from its beginning to its end. */
+static void check_reply(const char *reply, size_t size)
+{
+	const char *value = memmem(reply, size, "<value>", 7);
+	size_t n = 0;
+
+	assert_memory_equal(reply, "<metrics>", 9);
+	assert_non_null(value);
+	for (size_t i = 0; i + 1 < size; i++)
+		n += reply[i] == value[7] && reply[i + 1] == value[7];
+	/* the text of host and VM */
+	assert_true(n >= 2 * (TEXT_BYTES - 2));
+	assert_non_null(memmem(reply, size, "</metrics>\n\n", 12));
+}
+
+static void hear_some(struct line *l)
+{
+	size_t n = 1 + pick(l, 1u << (1 + pick(l, 17)));
+	ssize_t got = recv(l->guest, strbuf_reserve(&l->in, n), n, MSG_DONTWAIT);
+
+	assert_true(got > 0 || errno == EAGAIN);
+	if (got < 0)
+		return;
+	l->in.len += (size_t)got;
+	const char *end = NULL;
+
+	while ((end = memmem(l->in.data, l->in.len, WIRE_END, 2))) {
+		size_t size = (size_t)(end + 2 - l->in.data);
+
+		check_reply(l->in.data, size);
+		l->answered++;
+		memmove(l->in.data, l->in.data + size, l->in.len -= size);
+	}
+}
+
+/* Pieces of requests, up to three at once. */
+static void say_some(struct line *l)
+{
+	if (l->asked - l->answered >= 3)
+		return;
+	size_t n = 1 + pick(l, (unsigned)(strlen(GET) - l->said));
+
+	assert_int_equal(send(l->guest, &GET[l->said], n, MSG_NOSIGNAL), (ssize_t)n);
+	l->said += n;
+	if (l->said < strlen(GET))
+		return;
+	l->said = 0;
+	l->asked++;
+}
+
+static void a_guest_sees_nothing_of_deaths(void **state)
+{
+	(void)state;
+	struct line l = { .handover_fd = handover_create(), .random = 7 };
+	int ends[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	l.host = ends[0];
+	l.guest = ends[1];
+	fcntl(l.host, F_SETFL, O_NONBLOCK);
+	start_worker(&l);
+	while (l.n_workers < KILLS || l.answered < l.asked || l.said) {
+		struct pollfd p = { .fd = l.guest, .events = POLLIN };
+
+		if (l.n_workers < KILLS || l.said)
+			say_some(&l);
+		assert_true(poll(&p, 1, l.asked > l.answered ? PATIENCE_MS : 0) >= 0);
+		hear_some(&l);
+		if (l.answered && l.n_workers < KILLS && !pick(&l, 6)) {
+			kill_worker(&l);
+			start_worker(&l);
+		}
+	}
+	/* each once: there is nothing more */
+	assert_int_equal(l.in.len, 0);
+	assert_false(readable(l.guest, 100));
+	print_message("%u replies, %u deaths\n", l.answered, l.n_workers - 1);
+	assert_true(l.answered >= 5);
+	kill_worker(&l);
+	/* nothing is left behind of those that were sent */
+	struct handover *h = map(l.handover_fd);
+	struct arena *arena = arena_new(&h->arena);
+	struct stands *stands = stands_new(h, arena);
+	struct arena_bytes bytes;
+	uint32_t at = 0;
+
+	assert_false(arena_next(arena, &at, &bytes));
+	stands_free(stands);
+	arena_free(arena);
+	handover_unmap(h);
+	strbuf_done(&l.in);
+	close(l.host);
+	close(l.guest);
+	close(l.handover_fd);
+}
+
+/* ---- what a dead worker left ---- */
+
+struct left {
+	int fd;
+	struct handover *handover;
+	struct arena *arena;
+	struct stands *stands;
+	struct channel_row *row;
+};
+
+static void leave(struct left *l)
+{
+	l->fd = handover_create();
+	l->handover = map(l->fd);
+	l->arena = arena_new(&l->handover->arena);
+	l->stands = stands_new(l->handover, l->arena);
+	l->row = stands_begin(l->stands, 5);
+	assert_non_null(l->row);
+}
+
+static void left_done(struct left *l)
+{
+	stands_free(l->stands);
+	arena_free(l->arena);
+	handover_unmap(l->handover);
+	close(l->fd);
+}
+
+/* Killed inside the call, or just behind it. */
+static void what_the_kernel_counted_is_known(void **state)
+{
+	(void)state;
+	static const char text[] = "GET /me\r\n";
+	struct left l;
+	struct requests in = { 0 };
+	struct reply reply = { 0 };
+	struct channel_row *row = NULL;
+	char buf[64];
+	int ends[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	leave(&l);
+	/* what was there before, and what came then */
+	memcpy(in.bytes, "\n", 1);
+	in.len = 1;
+	in.n_taken = 2;
+	stand_note(l.row, &in, &reply);
+	assert_int_equal(send(ends[1], text, strlen(text), 0), strlen(text));
+	assert_int_equal(stand_receive(l.row, ends[0], buf, 50), strlen(text));
+	assert_memory_equal(buf, text, strlen(text));
+	in = (struct requests){ 0 };
+	assert_int_equal(stands_resume(l.stands, 5, &in, &reply, 1, &row), 0);
+	assert_int_equal(in.len, strlen("\nGET /me\n"));
+	assert_int_equal(in.n_taken, 2 + strlen(text));
+	assert_memory_equal(in.bytes, "\nGET /me\n", in.len);
+	assert_int_equal(reply.size, 0);
+	/* in two parts, of which the first was noted */
+	reply_set_refusal(&reply);
+	stands_keep_reply(l.stands, row, &reply);
+	for (size_t sent = 3; sent <= 8; sent += 5) {
+		struct iovec iov = { (void *)(uintptr_t)(reply.pieces[0].text +
+					     reply.sent),
+			sent - reply.sent };
+
+		stand_note(row, &in, &reply);
+		assert_int_equal(stand_send(row, ends[0], &iov, 1), iov.iov_len);
+		in = (struct requests){ 0 };
+		reply = (struct reply){ 0 };
+		assert_int_equal(stands_resume(l.stands, 5, &in, &reply, 1, &row), 0);
+		assert_int_equal(reply.sent, sent);
+		assert_int_equal(in.len, strlen("\nGET /me\n"));
+	}
+	assert_int_equal(reply_send(&reply, row, ends[0]), 0);
+	in = (struct requests){ 0 };
+	assert_int_equal(stands_resume(l.stands, 5, &in, &reply, 1, &row), 0);
+	assert_int_equal(reply.size, 0);
+	assert_int_equal(recv(ends[1], buf, sizeof(buf), 0), strlen(INVALID));
+	assert_memory_equal(buf, INVALID, strlen(INVALID));
+	close(ends[0]);
+	close(ends[1]);
+	left_done(&l);
+}
+
+static void rows_are_not_believed(void **state)
+{
+	(void)state;
+	struct left l;
+	unsigned random = 1, refused = 0;
+
+	leave(&l);
+	for (int i = 0; i < 20000; i++) {
+		struct requests in = { 0 };
+		struct reply reply = { 0 };
+
+		reply_set_refusal(&reply);
+		stands_keep_reply(l.stands, l.row, &reply);
+		uint64_t kept = reply.kept;
+
+		stand_note(l.row, &in, &reply);
+		struct channel_half *half = &l.row->half[atomic_load(&l.row->turn) % 2];
+		uint32_t *const fields[] = { &half->n_in, &half->n_taken,
+			&half->receiving.msg_len, &half->sending.msg_len,
+			(uint32_t *)&half->reply, (uint32_t *)&half->sent };
+		size_t at = (size_t)rand_r(&random) % ARRAY_LEN(fields);
+
+		*fields[at] ^= 1u << rand_r(&random) % 32;
+		reply_done(&reply);
+		struct channel_row *row = NULL;
+		int r = stands_resume(l.stands, 5, &in, &reply, 1, &row);
+
+		assert_true(in.len <= in.n_taken && in.n_taken <= LIMIT_REQUEST_BYTES);
+		assert_true(reply.sent <= reply.size);
+		refused += r < 0;
+		if (r < 0)
+			l.row = stands_begin(l.stands, 5);
+		stand_note(l.row, &(struct requests){ 0 }, &(struct reply){ 0 });
+		if (r < 0 || reply.size)
+			stands_drop_reply(l.stands, kept);
+		reply_done(&reply);
+	}
+	assert_true(refused > 1000);
+	left_done(&l);
+}
+
+static void a_reply_of_another_connection_is_not_sent(void **state)
+{
+	(void)state;
+	struct left l;
+	struct requests in = { 0 };
+	struct reply reply = { 0 };
+	struct channel_row *row = NULL;
+
+	leave(&l);
+	struct channel_row *other = stands_begin(l.stands, 6);
+
+	reply_set_refusal(&reply);
+	stands_keep_reply(l.stands, other, &reply);
+	stand_note(l.row, &in, &reply);
+	reply_done(&reply);
+	assert_int_equal(stands_resume(l.stands, 5, &in, &reply, 1, &row), -EBADMSG);
+	assert_int_equal(reply.size, 0);
+	/* nor is there anything of that one any more */
+	assert_int_equal(stands_resume(l.stands, 5, &in, &reply, 1, &row), -EBADMSG);
+	assert_int_equal(stands_resume(l.stands, 6, &in, &reply, 1, &row), 0);
+	assert_int_equal(stands_resume(l.stands, 7, &in, &reply, 1, &row), -EBADMSG);
+	left_done(&l);
+}
+
+/* ---- the keeper's part ---- */
+
+static struct socket_given get(struct sockets *s, const struct guest *g)
+{
+	struct socket_given given = { .fd = -1 };
+
+	assert_int_equal(sockets_get(s, g->path, true, &given), 0);
+	assert_true(given.fd >= 0 && given.kept && given.id);
+	return given;
+}
+
+static void a_connection_is_kept_until_somebody_shuts_it(void **state)
+{
+	(void)state;
+	struct loop *loop = NULL;
+	struct guest g;
+
+	assert_int_equal(loop_new(NULL, NULL, &loop), 0);
+	struct sockets *s = sockets_new(loop);
+	struct socket_given given = { .fd = -1 };
+
+	guest_init(&g, 1);
+	assert_int_equal(sockets_get(s, g.path, true, &given), -ENOENT);
+	guest_listen(&g);
+	uint64_t last = 0;
+
+	for (int i = 0; i < 4; i++) {
+		struct socket_given first = get(s, &g);
+
+		assert_false(first.resumed);
+		assert_true(first.id > last);
+		last = first.id;
+		guest_accept(&g);
+		struct socket_given again = get(s, &g);
+
+		assert_true(again.resumed);
+		assert_int_equal(again.id, first.id);
+		assert_int_equal(again.fd, first.fd);
+		/* not as long as somebody else may use it */
+		assert_int_equal(sockets_get(s, g.path, false, &given), -EAGAIN);
+		/* by QEMU, or by a worker; seen by the loop, or when it is asked for */
+		if (i % 2)
+			close(TAKE_FD(g.fd));
+		else
+			assert_int_equal(shutdown(first.fd, SHUT_RDWR), 0);
+		if (i < 2)
+			loop_run_once(loop);
+		if (i % 2)
+			continue;
+		char c;
+
+		assert_int_equal(read(g.fd, &c, 1), 0);
+		close(TAKE_FD(g.fd));
+	}
+	sockets_free(s);
+	loop_free(loop);
+	guest_done(&g);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_guest_sees_nothing_of_deaths),
+		cmocka_unit_test(what_the_kernel_counted_is_known),
+		cmocka_unit_test(rows_are_not_believed),
+		cmocka_unit_test(a_reply_of_another_connection_is_not_sent),
+		cmocka_unit_test(a_connection_is_kept_until_somebody_shuts_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
