@@ -328,6 +328,7 @@ static int prepare(const struct options *o, struct conf *conf,
 		.connect = o->uri,
 		.conf = conf };
 	d->keeper = (struct keeper_params){ .pid_file = o->pid_file,
+		.config_file = o->config_file,
 		.worker = run_worker,
 		.ctx = &d->worker,
 		.fuse_fd = -1,

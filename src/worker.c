@@ -28,6 +28,7 @@
 #include "fs/content.h"
 #include "fs/serve.h"
 #include "handover/handover.h"
+#include "keeper/good_conf.h"
 #include "keeper/keeper.h"
 #include "mdisk/disks.h"
 #include "model/board.h"
@@ -51,6 +52,7 @@
 struct worker {
 	const struct worker_params *params;
 	struct conf *conf; /* main thread only */
+	bool mistaken; /* the one that we begin with, of which another was there before */
 	int keeper_fd;
 	int root_fd;
 	int64_t start_mono_ns;
@@ -422,6 +424,8 @@ static void reload(struct worker *w)
 	}
 	take_host_key(w, conf, w->conf);
 	apply(w, conf);
+	if (!report.errors)
+		keeper_report_conf(w->keeper_fd, conf->hash);
 	log_info("%s is in force", w->params->config_file);
 }
 
@@ -540,17 +544,48 @@ static void block_signals(sigset_t *set)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* Who comes after another takes what is in the file now, if that can be used. */
-static struct conf *first_conf(const struct worker *w)
+/* The last one that a worker came up with, or that the daemon was started with. */
+static struct conf *last_conf(const struct worker *w, const struct good_conf *good)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	struct conf_report report = { .text = &text, .tolerant = true };
 	struct conf *conf = NULL;
 
-	if (!w->first && conf_load(w->params->config_file, &report, &conf) == 0)
+	if (good &&
+		conf_parse(strbuf_str(&good->text), good->text.len,
+			w->params->config_file, &report, &conf) == 0)
 		return conf;
-	log_lines(LOG_LEVEL_WARNING, strbuf_str(&text));
 	return conf_ref(w->params->conf);
+}
+
+/*
+ * Who comes after another takes what is in the file now, as a reload would.  One that can not
+ * be used, or with which workers crash, is passed over.
+ */
+static struct conf *first_conf(struct worker *w, const struct keeper_parcel *parcel)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct conf *last = last_conf(w, parcel->good_conf), *conf = NULL;
+	struct conf_report report = { .text = &text, .tolerant = true, .in_force = last };
+
+	if (w->first)
+		return last;
+	int r = conf_load(w->params->config_file, &report, &conf);
+
+	if (r == 0 && conf->hash == last->hash) {
+		conf_unref(conf);
+		return last;
+	}
+	log_lines(LOG_LEVEL_WARNING, strbuf_str(&text));
+	if (r == 0 && !parcel->distrust) {
+		conf_unref(last);
+		w->mistaken = report.errors;
+		return conf;
+	}
+	log_error("%s is not used: the configuration before it stays in force",
+		w->params->config_file);
+	conf_unref(conf);
+	return last;
 }
 
 static int open_handover(struct worker *w, const struct keeper_parcel *parcel)
@@ -630,7 +665,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	w.max_files = raise_file_limit();
 	if (open_handover(&w, parcel) < 0)
 		return EXIT_FAILURE;
-	w.conf = first_conf(&w);
+	w.conf = first_conf(&w, parcel);
 	atomic_store(&w.period_ns, w.conf->period_ns);
 	take_host_key(&w, w.conf, NULL); /* root's alone */
 	w.change_user =
@@ -653,6 +688,8 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 		drop_calls(&w);
 		if (w.first)
 			keeper_report_ready(w.keeper_fd);
+		if (!w.mistaken)
+			keeper_report_conf(w.keeper_fd, w.conf->hash);
 	}
 	/* an upgrade is the keeper's business, whoever else is told of it */
 	while (r == 0 && sigwait(&signals, &sig) == 0 &&

@@ -24,6 +24,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/fileio.h"
+#include "util/hash.h"
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/parse.h"
@@ -566,6 +567,7 @@ int conf_parse(const char *text, size_t len, const char *file, struct conf_repor
 		xmlFreeDoc(doc);
 	if (!ok)
 		return -EINVAL;
+	conf->hash = siphash24(text, len);
 	*ret = TAKE_PTR(conf);
 	return 0;
 }

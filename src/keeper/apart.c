@@ -7,8 +7,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,6 +27,8 @@ struct task {
 	const char *path, *target;
 	uid_t uid;
 	size_t kept;
+	char *memory; /* shared with the child, that large */
+	size_t size;
 };
 
 /* In the child: it keeps nothing of the keeper's open, be it that it never ends. */
@@ -150,6 +154,58 @@ int apart_open_old(const char *path, int *ret_fd, struct strbuf *why)
 	return run_told(&task, &answer, ret_fd, why);
 }
 
+/* Return: how many bytes, or -errno. */
+static ssize_t read_file(int fd, char *to, size_t size)
+{
+	size_t at = 0;
+	ssize_t n = 1;
+
+	while (n != 0 && at < size) {
+		n = read(fd, to + at, size - at);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			at += (size_t)n;
+	}
+	return (ssize_t)at;
+}
+
+static void do_read(const struct task *task, struct answer *answer, int *ret_fd)
+{
+	_cleanup_close_ int fd =
+		open(task->path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+	ssize_t n = fd < 0 || fstat(fd, &st) < 0 ? -errno
+		: S_ISREG(st.st_mode)            ? read_file(fd, task->memory, task->size)
+						 : -EMEDIUMTYPE;
+
+	(void)ret_fd;
+	answer->result = n < 0 ? (int)n : 0;
+	answer->kept = n < 0 ? 0 : (size_t)n;
+}
+
+int apart_read(const char *path, size_t max, struct strbuf *out)
+{
+	char *memory = mmap(
+		NULL, max + 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	const struct task task = {
+		.run = do_read, .path = path, .memory = memory, .size = max + 1
+	};
+	struct answer answer = { 0 };
+	int fd = -1;
+
+	if (memory == MAP_FAILED)
+		return -errno;
+	int r = run_apart(&task, &answer, &fd);
+
+	if (r == 0 && answer.kept > max)
+		r = -EFBIG;
+	if (r == 0)
+		strbuf_add(out, memory, answer.kept);
+	munmap(memory, max + 1);
+	return r;
+}
+
 static void do_remove(const struct task *task, struct answer *answer, int *ret_fd)
 {
 	(void)answer;
@@ -159,7 +215,9 @@ static void do_remove(const struct task *task, struct answer *answer, int *ret_f
 
 void apart_remove(const char *path, const char *target, uid_t uid, size_t kept)
 {
-	const struct task task = { do_remove, path, target, uid, kept };
+	const struct task task = {
+		.run = do_remove, .path = path, .target = target, .uid = uid, .kept = kept
+	};
 	struct answer answer = { 0 };
 	int fd = -1;
 

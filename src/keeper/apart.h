@@ -19,4 +19,6 @@ int apart_connect(const char *path);
 int apart_link(
 	const char *path, const char *target, size_t *ret_kept, struct strbuf *why);
 int apart_open_old(const char *path, int *ret_fd, struct strbuf *why);
+/* Appends all of a regular file, which has at most @max bytes.  -EFBIG, -EMEDIUMTYPE. */
+int apart_read(const char *path, size_t max, struct strbuf *out);
 void apart_remove(const char *path, const char *target, uid_t uid, size_t kept);

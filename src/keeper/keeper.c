@@ -216,6 +216,8 @@ static void on_message(void *ctx, uint32_t events)
 		become_ready(k);
 	else if (msg[0] == MSG_CONNECT)
 		answer_connect(k, msg + 1);
+	else if (msg[0] == MSG_CONF && k->worker)
+		good_conf_note(&k->good_conf, k->params->config_file, msg + 1);
 	else if (msg[0] == MSG_LINK)
 		answer_link(k, msg + 1);
 }
@@ -225,11 +227,13 @@ static void on_message(void *ctx, uint32_t events)
 /* In the worker: nothing of the keeper's stays. */
 static void run_worker(struct keeper *k, int socket, bool distrust)
 {
+	struct good_conf good = TAKE_VALUE(k->good_conf, (struct good_conf){ 0 });
 	const struct keeper_parcel parcel = { .keeper_fd = socket,
 		.fuse_fd = TAKE_FD(k->fuse_fd),
 		.handover_fd = TAKE_FD(k->handover_fd),
 		.number = k->n_workers,
-		.distrust = distrust };
+		.distrust = distrust,
+		.good_conf = good.text.len ? &good : NULL };
 
 	close(k->pid_fd);
 	close_p(&k->ready_fd);
@@ -238,7 +242,10 @@ static void run_worker(struct keeper *k, int socket, bool distrust)
 	const struct keeper_params *params = k->params;
 
 	keeper_free(k);
-	exit(params->worker(params->ctx, &parcel));
+	int status = params->worker(params->ctx, &parcel);
+
+	good_conf_done(&good);
+	exit(status);
 }
 
 /* A worker gone bad does not take away from the next one what that must begin with. */

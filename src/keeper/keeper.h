@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct good_conf;
 struct keeper;
 struct keeper_state;
 struct strbuf;
@@ -23,13 +24,16 @@ struct keeper_parcel {
 	int handover_fd; /* of handover_create() */
 	unsigned number; /* of workers before this one */
 	bool distrust;   /* do not believe what was left of values */
+	/* the text of the last that a worker came up with; borrowed; NULL: there is none */
+	const struct good_conf *good_conf;
 };
 
 struct keeper_params {
 	const char *mount; /* where the file system appears */
 	const char *link;  /* where we may link the shared disk from; NULL: nowhere */
 	const char *pid_file;
-	uid_t worker_uid; /* whose links are ours, too */
+	const char *config_file; /* what workers read */
+	uid_t worker_uid;        /* whose links are ours, too */
 	int fuse_fd; /* of what is mounted already, and unmounted by others; taken over; or -1 */
 	int handover_fd; /* of who served that before, and has died; taken over; or -1 */
 
@@ -64,6 +68,12 @@ int keeper_run(struct keeper *keeper, int ready_fd);
 
 /* All is up. */
 void keeper_report_ready(int keeper_fd);
+
+/*
+ * That configuration is in force, and is good: the keeper has its text for the next worker, who
+ * may find a file that is not.  @hash: siphash24() of it.
+ */
+void keeper_report_conf(int keeper_fd, uint64_t hash);
 
 struct keeper_socket {
 	int fd;       /* non-blocking */

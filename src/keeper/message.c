@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -104,6 +105,14 @@ void keeper_report_ready(int keeper_fd)
 
 	if (send(keeper_fd, &msg, 1, MSG_NOSIGNAL) < 0)
 		log_error("reporting readiness: %s", strerror(errno));
+}
+
+void keeper_report_conf(int keeper_fd, uint64_t hash)
+{
+	_cleanup_free_ char *msg = xasprintf("%c%" PRIu64, MSG_CONF, hash);
+
+	if (send(keeper_fd, msg, strlen(msg), MSG_NOSIGNAL) < 0)
+		log_error("reporting the configuration: %s", strerror(errno));
 }
 
 static int request(

@@ -11,6 +11,7 @@
 
 #define MSG_READY 'R'   /* all is up; no answer */
 #define MSG_CONNECT 'C' /* the path of a channel's socket */
+#define MSG_CONF 'F'    /* the hash of the configuration that is in force; no answer */
 #define MSG_LINK 'L'    /* where the shared disk is expected, "" for nowhere */
 
 struct answer {

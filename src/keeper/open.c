@@ -60,6 +60,7 @@ void keeper_free(struct keeper *k)
 	upgrade_done(k);
 	free(k->link);
 	free(k->target);
+	good_conf_done(&k->good_conf);
 	free(k);
 }
 

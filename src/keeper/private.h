@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "handover/handover.h"
+#include "keeper/good_conf.h"
 #include "keeper/keeper.h"
 #include "keeper/restart.h"
 #include "keeper/watchdog.h"
@@ -76,6 +77,7 @@ struct keeper {
 	uint64_t socket_watch;
 	uint64_t patience; /* the timer that kills the worker; set when asked twice */
 	int signal_fd, mounts_fd;
+	struct good_conf good_conf;
 	bool stopping;
 	int64_t asked_mono_ns;
 	bool ready;

@@ -71,4 +71,54 @@ if [ -e /proc/sys/vm/memfd_noexec ]; then
 	kill "$(pgrep -P $strict)" # unshare itself takes no notice of signals
 	wait $strict || fail "it does not end well: $(cat "$tmp/strict")"
 fi
-exit 0
+
+# a worker that comes after another goes on as that did, though the file is of no use by then
+# is METRIC [WHAT_ELSE]: writes a configuration
+is()
+{
+	cat >"$tmp/new" <<-EOF2
+		<vhostmd><globals><update_period>0.3</update_period>
+		</globals><metrics>
+		<metric context="host"><name>$1</name><source>host.name</source></metric>
+		${2:-}
+		</metrics></vhostmd>
+	EOF2
+	mv "$tmp/new" "$tmp/changing"
+}
+shows() { has_value "$mnt/metrics/host/$1"; }
+another_worker() { [ -n "$(worker_pid)" ] && [ "$(worker_pid)" != "$worker" ]; }
+kill_worker()
+{
+	worker=$(worker_pid)
+	kill -KILL "$worker"
+	wait_for 20 another_worker || fail "no other worker"
+}
+goes_on_with() { wait_for 20 shows "$1" || fail "$2: no $1: $(ls "$mnt/metrics/host")"; }
+is A
+CONF=$tmp/changing start_daemon -c test:///default
+goes_on_with A start
+is B
+kill -HUP "$keeper"
+goes_on_with B reload
+is C '<metric>'
+kill_worker
+goes_on_with B "a file that is no XML"
+logged "$tmp/changing:6: error" || fail "the mistake is not named"
+logged "$tmp/changing is not used" || fail "no word that it is not used"
+rm "$tmp/changing"
+kill_worker
+goes_on_with B "no file"
+# mistakes cost what they stand in, and the next one does not begin with them alone
+is D '<metric context="host"><name>E</name><source>no.such.source</source></metric>'
+kill_worker
+goes_on_with D "a file with a mistake"
+is F '<metric>'
+kill_worker
+goes_on_with B "no XML after a file with a mistake"
+is G
+kill_worker
+goes_on_with G "a good file"
+is H '<metric>'
+kill_worker
+goes_on_with G "no XML again"
+stop_daemon

@@ -4,9 +4,11 @@
  * keeper starts the next one.
  */
 #include "test.h"
+#include "tmp.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,10 +19,13 @@
 #include "core/snapshot.h"
 #include "fs/pinned.h"
 #include "handover/handover.h"
+#include "keeper/apart.h"
+#include "keeper/good_conf.h"
 #include "keeper/restart.h"
 #include "keeper/watchdog.h"
 #include "mdisk/disks.h"
 #include "util/cleanup.h"
+#include "util/hash.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
 
@@ -540,10 +545,65 @@ static void requests_that_nobody_reads_are_noticed(void **state)
 		assert_false(watchdog_look(&w, m->handover, false, now));
 }
 
+/* ---- the last good configuration ---- */
+
+static void write_text(const char *path, const char *text)
+{
+	_cleanup_fclose_ FILE *f = fopen(path, "we");
+
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+}
+
+static void note(struct good_conf *good, const char *path, const char *text)
+{
+	char hash[32];
+
+	snprintf(hash, sizeof(hash), "%" PRIu64, siphash24(text, strlen(text)));
+	good_conf_note(good, path, hash);
+}
+
+static void the_last_good_text_is_what_the_file_had(void **state)
+{
+	(void)state;
+	char path[TMP_PATH_SIZE];
+	struct good_conf good = { .text = STRBUF_INIT };
+	char name[32];
+
+	snprintf(name, sizeof(name), "vhostmd-good.%d", (int)getpid());
+	tmp_path(path, name);
+	unlink(path);
+	note(&good, path, "one");
+	assert_int_equal(good.text.len, 0);
+	write_text(path, "one");
+	note(&good, path, "one");
+	assert_string_equal(strbuf_str(&good.text), "one");
+	/* another stands there by now: of that nobody has said that it is good */
+	write_text(path, "three");
+	note(&good, path, "two");
+	good_conf_note(&good, path, "no number");
+	assert_string_equal(strbuf_str(&good.text), "one");
+	note(&good, path, "three");
+	assert_string_equal(strbuf_str(&good.text), "three");
+	/* nor is anything read that has no end, or is no file */
+	struct strbuf text = STRBUF_INIT;
+
+	assert_int_equal(apart_read(path, 4, &text), -EFBIG);
+	assert_int_equal(apart_read("/dev/zero", 4, &text), -EMEDIUMTYPE);
+	assert_int_equal(apart_read("/nowhere/at/all", 4, &text), -ENOENT);
+	assert_int_equal(text.len, 0);
+	assert_int_equal(apart_read(path, 5, &text), 0);
+	assert_string_equal(strbuf_str(&text), "three");
+	strbuf_done(&text);
+	good_conf_done(&good);
+	unlink(path);
+}
+
 int main(void)
 {
 #define WITH_MEMORY(test) cmocka_unit_test_setup_teardown(test, make_memory, free_memory)
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_last_good_text_is_what_the_file_had),
 		WITH_MEMORY(only_what_fits_is_mapped),
 		WITH_MEMORY(rows_outlive_their_process),
 		WITH_MEMORY(a_full_ledger_says_so),
