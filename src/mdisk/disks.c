@@ -163,11 +163,6 @@ void disks_free(struct disks *disks)
 	free(disks);
 }
 
-uint64_t disks_size(struct disks *disks)
-{
-	return sizes_now(&disks->sizes);
-}
-
 struct sizes *disks_sizes(struct disks *disks)
 {
 	return &disks->sizes;

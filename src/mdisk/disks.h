@@ -21,11 +21,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "core/sizes.h"
+
 struct arena;
 struct blob;
 struct disks;
 struct handover;
-struct sizes;
 struct snapshot;
 struct strbuf;
 struct view;
@@ -43,10 +44,13 @@ void disks_free(struct disks *disks); /* NULL is accepted */
 void disks_inherit(struct disks *disks, struct handover *handover, struct arena *arena,
 	int64_t now_ns);
 
-uint64_t disks_size(struct disks *disks);
-
-/* What they were before, too: for who writes that down (model/board.h). */
+/* Of all disks: what it is, and what it was before. */
 struct sizes *disks_sizes(struct disks *disks);
+
+static inline uint64_t disks_size(struct disks *disks)
+{
+	return sizes_now(disks_sizes(disks));
+}
 
 /*
  * After a reload.  Images that are being read stay as they are.  A VM whose disk was smaller
