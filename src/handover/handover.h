@@ -31,6 +31,7 @@
 #include "handover/ledger.h"
 #include "handover/slots.h"
 #include "util/limits.h"
+#include "util/uuid.h"
 
 struct strbuf;
 
@@ -39,7 +40,7 @@ struct strbuf;
  * (handover/layout.c), where another build finds it.  (Some test has a build of another one.)
  */
 #ifndef HANDOVER_VERSION
-#define HANDOVER_VERSION 5u
+#define HANDOVER_VERSION 6u
 #endif
 #define HANDOVER_MAGIC "vhostmd"
 
@@ -52,6 +53,7 @@ struct strbuf;
 #define HANDOVER_INIT_MAX 256u
 #define HANDOVER_LATCHES (4u * LIMIT_VMS)
 #define HANDOVER_CHANNELS LIMIT_VMS
+#define HANDOVER_CHANNEL_PATH 256u
 /* What the thread that serves channels is called: the keeper looks whether it has ended. */
 #define HANDOVER_CHANNELS_THREAD "channels"
 
@@ -81,7 +83,7 @@ struct latch_row {
 	int64_t time_ns;              /* real: the image's identity */
 };
 
-/* Where a channel's connection stands (virtio/stand.h). */
+/* Where a channel's connection stands (virtio/stand.h), in one of two halves. */
 struct channel_half {
 	uint32_t n_in, n_taken; /* of in, and of bytes that stand for those */
 	int64_t since_ns;
@@ -95,6 +97,8 @@ struct channel_half {
 struct channel_row {
 	_Atomic uint64_t key;  /* which connection: of the keeper's */
 	_Atomic uint64_t turn; /* its last bit says which half is in force */
+	struct uuid vm;
+	char path[HANDOVER_CHANNEL_PATH]; /* of the socket; "": it is too long */
 	struct channel_half half[2];
 };
 
@@ -112,8 +116,7 @@ struct handover {
 	_Atomic uint64_t renderings;  /* of the status file so far */
 	_Atomic uint64_t polled;      /* the greatest open file that was polled */
 	_Atomic int64_t disk_time_ns; /* the latest time of any disk that was told */
-	_Atomic uint64_t told_top, polls_top, latches_top,
-		channels_top; /* handover/ledger.h */
+	_Atomic uint64_t told_top, polls_top, latches_top; /* handover/ledger.h */
 
 	/* the request by which the kernel began the session; once that was answered */
 	_Atomic uint32_t init_bytes; /* 0: it was not yet */
@@ -127,6 +130,7 @@ struct handover {
 	struct ledger_row polls[LIMIT_POLLS];
 	/* latches of disks; they name images in the arena (mdisk/disks.h) */
 	struct latch_row latches[HANDOVER_LATCHES];
+	_Atomic uint64_t channels_top;
 	struct channel_row channels[HANDOVER_CHANNELS];
 	struct arena_area arena;
 	/* the last publication (model/checkpoint.h) */

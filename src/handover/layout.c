@@ -19,7 +19,7 @@
 #define ALL(field) AT(field), sizeof(((struct handover *)0)->field)
 
 /* A version is raised when the part is not what it was; its size counts, too. */
-const struct layout_index layout_own = { .n = 9,
+const struct layout_index layout_own = { .n = 10,
 	.parts = {
 		{ LAYOUT_NUMBERS, 1, AT(generation), AT(init_bytes) - AT(generation) },
 		{ LAYOUT_INIT, 1, AT(init_bytes),
@@ -31,6 +31,9 @@ const struct layout_index layout_own = { .n = 9,
 		{ LAYOUT_LATCHES, 1, ALL(latches) },
 		{ LAYOUT_ARENA, 1, ALL(arena) },
 		{ LAYOUT_CHECKPOINT, 1, ALL(checkpoint) },
+		{ LAYOUT_CHANNELS, 1, AT(channels_top),
+			AT(channels) + sizeof(((struct handover *)0)->channels) -
+				AT(channels_top) },
 	} };
 
 static_assert(AT(index) == sizeof(struct handover_head), "its place never changes");
@@ -38,7 +41,7 @@ static_assert(AT(index) == sizeof(struct handover_head), "its place never change
 static bool is_needed(uint32_t part)
 {
 	return part != LAYOUT_LATCHES && part != LAYOUT_ARENA &&
-		part != LAYOUT_CHECKPOINT;
+		part != LAYOUT_CHECKPOINT && part != LAYOUT_CHANNELS;
 }
 
 void layout_describe(struct strbuf *out)

@@ -23,6 +23,7 @@ enum layout_part {
 	LAYOUT_LATCHES, /* they name images of the arena */
 	LAYOUT_ARENA,
 	LAYOUT_CHECKPOINT,
+	LAYOUT_CHANNELS, /* they name replies of the arena; each says whether it is its own */
 };
 
 #define LAYOUT_PARTS_MAX 16u

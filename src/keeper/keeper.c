@@ -545,6 +545,7 @@ static int start_worker(struct keeper *k)
 	if (pid < 0)
 		return pid;
 	begin_with(k, add_worker(k, pid), sockets[0]);
+	sockets_expect_all(k->sockets);
 	k->n_workers++;
 	return 0;
 }

@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "keeper/apart.h"
+#include "util/clock.h"
 #include "util/limits.h"
 #include "util/loop.h"
 #include "util/mem.h"
@@ -16,12 +18,16 @@
 /* Of the descriptors that we may have, for all else. */
 #define OTHERS 64u
 
+/* What no worker has asked for since the last one began is over: its program may listen again. */
+#define UNASKED_NS (60 * NS_PER_S)
+
 struct kept {
 	struct kept *next;
 	struct sockets *sockets;
 	char *path;
 	int fd;
 	uint64_t id, watch;
+	bool asked; /* for by the worker that there is */
 };
 
 struct sockets {
@@ -29,7 +35,10 @@ struct sockets {
 	struct kept *list;
 	size_t n, max;
 	uint64_t last_id;
+	uint64_t unasked; /* the timer */
 };
+
+static void on_unasked(void *ctx);
 
 struct sockets *sockets_new(struct loop *loop)
 {
@@ -37,6 +46,9 @@ struct sockets *sockets_new(struct loop *loop)
 	struct rlimit limit = { 0 };
 
 	s->loop = loop;
+	s->unasked = loop_add_timer(loop, LOOP_NEVER, on_unasked, s);
+	/* those that went before us gave smaller ones */
+	s->last_id = (uint64_t)clock_mono_ns();
 	getrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur > OTHERS)
 		s->max = limit.rlim_cur - OTHERS < LIMIT_VMS
@@ -105,6 +117,28 @@ static struct kept *find(struct sockets *s, const char *path)
 	return NULL;
 }
 
+static void on_unasked(void *ctx)
+{
+	const struct sockets *s = ctx;
+
+	for (struct kept *kept = s->list, *next = NULL; kept; kept = next) {
+		next = kept->next;
+		if (kept->asked)
+			continue;
+		/* a dead worker may have it still */
+		shutdown(kept->fd, SHUT_RDWR);
+		drop(kept);
+	}
+}
+
+void sockets_expect_all(struct sockets *s)
+{
+	for (struct kept *kept = s->list; kept; kept = kept->next)
+		kept->asked = false;
+	loop_set_timer(
+		s->loop, s->unasked, s->list ? clock_mono_ns() + UNASKED_NS : LOOP_NEVER);
+}
+
 /* Takes @fd over, if there is room for it.  Return: whether it did. */
 static bool keep(struct sockets *s, const char *path, int fd)
 {
@@ -120,6 +154,7 @@ static bool keep(struct sockets *s, const char *path, int fd)
 	kept->path = xstrdup(path);
 	kept->fd = fd;
 	kept->id = s->last_id;
+	kept->asked = true;
 	kept->next = s->list;
 	s->list = kept;
 	s->n++;
@@ -129,11 +164,12 @@ static bool keep(struct sockets *s, const char *path, int fd)
 int sockets_get(
 	struct sockets *s, const char *path, bool may_resume, struct socket_given *ret)
 {
-	const struct kept *there = find(s, path);
+	struct kept *there = find(s, path);
 
 	if (there && !may_resume)
 		return -EAGAIN;
 	if (there) {
+		there->asked = true;
 		*ret = (struct socket_given){ there->fd, true, true, there->id };
 		return 0;
 	}

@@ -26,6 +26,9 @@ struct socket_given {
 	uint64_t id;  /* of the connection; not 0, and none is given twice */
 };
 
+/* A worker begins: what it does not ask for within a minute is closed. */
+void sockets_expect_all(struct sockets *sockets);
+
 /*
  * The connection to a unix socket, the one that there is or a new one.
  * @may_resume: whoever had it before is surely gone; else -EAGAIN for one that there is.

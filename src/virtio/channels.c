@@ -13,8 +13,9 @@
  * once.  All others stand in a line, and so do those that are to be connected.  A few of the
  * line have their turns after each look at the sockets, and no more than so many in a
  * millisecond: so who asks seldom waits for a few turns of others and finds a thread that has
- * time, however many there are that ask all the time.  Who spends more than the budget has no turn before it is earned, and
- * is not read from, so that QEMU and in the end the guest's write(2) wait.
+ * time, however many there are that ask all the time.  Who spends more than the budget has no
+ * turn before it is earned, and is not read from, so that QEMU and in the end the guest's
+ * write(2) wait.
  *
  * What a guest has not fetched: QEMU reads the socket only while the guest has the port open
  * and room in its ring; of what is read by then the guest's kernel forgets all at close(2).
@@ -165,13 +166,18 @@ static void leave_line(struct channels *cs, struct channel *c)
 		TAILQ_REMOVE(&cs->line, c, line);
 }
 
-/* Nobody goes on with it. */
-static void forget_stand(struct channels *cs, struct channel *c)
+/* Nobody goes on with it, but for who comes after us. */
+static void hang_up(struct channels *cs, struct channel *c)
 {
-	if (cs->stands)
-		shutdown(c->fd, SHUT_RDWR);
-	stands_end(cs->stands, TAKE_PTR(c->row));
-	stands_drop_reply(cs->stands, c->reply.kept);
+	if (!cs->stopped) {
+		if (cs->stands)
+			shutdown(c->fd, SHUT_RDWR);
+		stands_end(cs->stands, TAKE_PTR(c->row));
+		stands_drop_reply(cs->stands, c->reply.kept);
+	}
+	close(TAKE_FD(c->fd));
+	requests_clear(&c->requests);
+	reply_done(&c->reply);
 }
 
 static void note_stand(struct channel *c)
@@ -188,13 +194,9 @@ static void disconnect(struct channels *cs, struct channel *c)
 	loop_del(cs->loop, &c->watch);
 	loop_set_timer(cs->loop, c->later, LOOP_NEVER);
 	loop_set_timer(cs->loop, c->fetch, LOOP_NEVER);
-	if (!cs->stopped)
-		forget_stand(cs, c);
-	close(TAKE_FD(c->fd));
+	hang_up(cs, c);
 	atomic_fetch_sub(&cs->n_connected, 1);
 	offer_place(cs);
-	requests_clear(&c->requests);
-	reply_done(&c->reply);
 }
 
 /* It is not to be connected for now. */
@@ -261,11 +263,6 @@ static void set_state(struct channels *cs, struct channel *c, uint32_t events)
 	loop_set_events(cs->loop, c->watch, events);
 }
 
-static void listen_again(struct channels *cs, struct channel *c)
-{
-	set_state(cs, c, EPOLLIN);
-}
-
 static void wait_until(struct channels *cs, struct channel *c, int64_t at_ns)
 {
 	set_state(cs, c, 0);
@@ -294,6 +291,17 @@ static void spend(struct channels *cs, struct channel *c, int64_t now, int64_t n
 	budget_spend(&c->budget, now, ns, SAVED_S * NS_PER_S - cost_ns(cs));
 }
 
+/* What is to be done next. */
+static void go_on(struct channels *cs, struct channel *c)
+{
+	if (c->reply.size)
+		set_state(cs, c, EPOLLOUT);
+	else if (requests_first(&c->requests) != REQUEST_UNFINISHED)
+		join_line(cs, c);
+	else
+		set_state(cs, c, EPOLLIN);
+}
+
 /* Return: 0, or -errno when the channel is lost. */
 static int send_reply(struct channels *cs, struct channel *c)
 {
@@ -305,12 +313,7 @@ static int send_reply(struct channels *cs, struct channel *c)
 	note_stand(c);
 	if (!c->reply.size)
 		stands_drop_reply(cs->stands, kept);
-	if (c->reply.size)
-		set_state(cs, c, EPOLLOUT);
-	else if (requests_first(&c->requests) != REQUEST_UNFINISHED)
-		join_line(cs, c);
-	else
-		listen_again(cs, c);
+	go_on(cs, c);
 	return 0;
 }
 
@@ -373,7 +376,7 @@ static int take_turn(struct channels *cs, struct channel *c)
 			return r;
 	}
 	if (requests_first(&c->requests) == REQUEST_UNFINISHED) {
-		listen_again(cs, c);
+		set_state(cs, c, EPOLLIN);
 		return 0;
 	}
 	if (!reply_is_taken(c->fd)) {
@@ -459,7 +462,9 @@ static int take_stand(
 	struct channels *cs, struct channel *c, const struct channel_socket *socket)
 {
 	if (!socket->resumed) {
-		c->row = socket->id ? stands_begin(cs->stands, socket->id) : NULL;
+		c->row = cs->stands
+			? stands_begin(cs->stands, socket->id, &c->uuid, c->path)
+			: NULL;
 		return 0;
 	}
 	int r = stands_resume(cs->stands, socket->id, &c->requests, &c->reply,
@@ -470,35 +475,23 @@ static int take_stand(
 	return r;
 }
 
-/* What is to be done next. */
-static void go_on(struct channels *cs, struct channel *c)
-{
-	if (c->reply.size || !reply_is_taken(c->fd))
-		await_fetch(cs, c, clock_mono_ns());
-	if (c->reply.size)
-		set_state(cs, c, EPOLLOUT);
-	else if (requests_first(&c->requests) != REQUEST_UNFINISHED)
-		join_line(cs, c);
-}
-
 /* Return: 0, or -errno; then there is no connection. */
 static int connect_channel(struct channels *cs, struct channel *c)
 {
 	struct channel_socket socket = { .fd = -1 };
-	int r = 0;
+	int r = cs->connect_kept ? cs->connect_kept(cs->ctx, c->path, &socket)
+				 : (socket.fd = cs->connect(cs->ctx, c->path));
 
-	if (cs->connect_kept)
-		r = cs->connect_kept(cs->ctx, c->path, &socket);
-	else
-		r = socket.fd = cs->connect(cs->ctx, c->path);
 	if (r >= 0)
 		r = take_stand(cs, c, &socket);
-	if (r >= 0)
-		r = loop_add_fd(cs->loop, socket.fd, EPOLLIN, on_event, c, &c->watch);
-	if (r < 0)
+	if (r < 0) {
 		close_p(&socket.fd);
-	else
-		c->fd = socket.fd;
+		return r;
+	}
+	c->fd = socket.fd;
+	r = loop_add_fd(cs->loop, c->fd, EPOLLIN, on_event, c, &c->watch);
+	if (r < 0)
+		hang_up(cs, c);
 	return r;
 }
 
@@ -523,6 +516,9 @@ static void try_connect(struct channels *cs, struct channel *c)
 	c->connected_ns = clock_mono_ns();
 	c->events = EPOLLIN;
 	atomic_fetch_add(&cs->n_connected, 1);
+	/* somebody else has answered before us */
+	if (c->reply.size || !reply_is_taken(c->fd))
+		await_fetch(cs, c, c->connected_ns);
 	go_on(cs, c);
 }
 
@@ -757,8 +753,15 @@ void channels_stop(struct channels *cs)
 void channels_hand_on(struct channels *cs, struct handover *handover, struct arena *arena,
 	int (*connect)(void *ctx, const char *path, struct channel_socket *ret))
 {
+	_cleanup_view_ struct view *view = tree_view(cs->tree);
+	char path[HANDOVER_CHANNEL_PATH];
+	struct uuid vm;
+
 	cs->stands = stands_new(handover, arena);
 	cs->connect_kept = connect;
+	for (uint32_t at = 0; stands_next(cs->stands, &at, &vm, path);)
+		if (path[0] && view_find_uuid(view, &vm))
+			channels_set(cs, &vm, path);
 }
 
 void channels_set_config(struct channels *cs, const struct channels_config *config)

@@ -3,7 +3,7 @@
  * The virtio-serial channels (formats: virtio-serial): one thread that serves all VMs' with
  * a loop.  Connects when a VM's socket is known, tries again with growing pauses, and keeps
  * each channel's troubles to itself.  Guest bytes are never trusted: a bounded request, a
- * reply that is shared and not copied, nothing read while a reply is not taken or more was
+ * reply of a bounded size, nothing read while a reply is not taken or more was
  * asked than a channel may.  Whatever a guest does costs a bounded time and memory, is named
  * in the log now and then, and is counted.
  */
@@ -46,8 +46,9 @@ struct channel_socket {
 
 /*
  * Connections outlive this process, and where they stand is written down (virtio/stand.h): who
- * comes next goes on with them, as we do with those that are there.  Before the first
- * channels_set().  @connect: in place of that above.  The others outlive @channels.
+ * comes next goes on with them, as we do with those that are there, of VMs that are published,
+ * until channels_set() says otherwise.  Before the first of that.  @connect: in place of that
+ * above.  The others outlive @channels.
  */
 void channels_hand_on(struct channels *channels, struct handover *handover,
 	struct arena *arena,

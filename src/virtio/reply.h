@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a guest is told, while it is sent.  A document is not copied: it is sent from the
- * fragments that are kept with the snapshots, and keeps no more of them than its own two
- * alive.  Of one thread; logs nothing.
+ * What a guest is told, while it is sent: a document from the fragments that are kept with the
+ * snapshots, of which it keeps no more than its own two alive; or, where somebody else may have
+ * to go on, from a copy of its own.  Of one thread; logs nothing.
  */
 #pragma once
 

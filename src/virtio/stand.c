@@ -21,6 +21,7 @@ struct stands {
 	struct ledger *ledger;
 	struct channel_row *rows;
 	struct arena *arena;
+	bool ours[HANDOVER_CHANNELS]; /* rows that we serve */
 };
 
 static struct channel_half *half_in_force(struct channel_row *row)
@@ -35,22 +36,82 @@ static struct channel_row *row_at(const struct stands *s, uint32_t at)
 	return at == LEDGER_NONE ? NULL : ledger_at(s->ledger, at);
 }
 
+/* Its reply, if it is there and its own. */
+static bool find_reply(const struct stands *s, const struct channel_row *row, uint64_t id,
+	struct arena_bytes *ret)
+{
+	return id != REPLY_ELSEWHERE && arena_get(s->arena, id, ret) &&
+		ret->note.kind == ARENA_REPLY && ret->note.name == atomic_load(&row->key);
+}
+
+/* One that nobody serves. */
+static void drop_row(struct stands *s, struct channel_row *row)
+{
+	uint64_t id = half_in_force(row)->reply;
+	struct arena_bytes bytes;
+	bool found = find_reply(s, row, id, &bytes);
+
+	stands_end(s, row);
+	if (found)
+		arena_drop(s->arena, id);
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+	const struct channel_row *x = *(struct channel_row *const *)a;
+	const struct channel_row *y = *(struct channel_row *const *)b;
+	int r = uuid_compare(&x->vm, &y->vm);
+
+	if (r)
+		return r;
+	return atomic_load(&x->key) < atomic_load(&y->key) ? -1 : 1;
+}
+
+/* A VM's connections but the last: they ended when nobody served them. */
+static void drop_older_rows(struct stands *s)
+{
+	_cleanup_free_ struct channel_row **rows = NULL;
+	size_t n = 0, cap = 0;
+	uint64_t id = 0;
+
+	for (uint32_t at = 0; (at = ledger_next(s->ledger, at, &id)) != LEDGER_NONE;
+		at++) {
+		rows = xgrow(rows, n, &cap, sizeof(struct channel_row *));
+		rows[n++] = row_at(s, at);
+	}
+	if (n)
+		qsort(rows, n, sizeof(struct channel_row *), compare_rows);
+	for (size_t i = 1; i < n; i++)
+		if (uuid_compare(&rows[i - 1]->vm, &rows[i]->vm) == 0)
+			drop_row(s, rows[i - 1]);
+}
+
+/* Those of rows that nobody has gone on with, and perhaps nobody will. */
+static void drop_unserved(struct stands *s)
+{
+	uint64_t id = 0;
+
+	for (uint32_t at = 0; (at = ledger_next(s->ledger, at, &id)) != LEDGER_NONE; at++)
+		if (!s->ours[at])
+			drop_row(s, row_at(s, at));
+}
+
 /* Those that a process was killed over, when it had made them or let them go. */
 static void drop_stray_replies(struct stands *s)
 {
-	_cleanup_free_ uint64_t *used = xcalloc(ARENA_ITEMS, sizeof(*used));
+	_cleanup_free_ bool *used = xcalloc(ARENA_ITEMS, sizeof(*used));
 	struct arena_bytes bytes;
 	uint64_t id = 0;
 
 	for (uint32_t at = 0; (at = ledger_next(s->ledger, at, &id)) != LEDGER_NONE;
 		at++) {
-		uint64_t reply = half_in_force(row_at(s, at))->reply;
+		const struct channel_row *row = row_at(s, at);
 
-		used[reply % ARENA_ITEMS] = reply;
+		if (find_reply(s, row, half_in_force(row_at(s, at))->reply, &bytes))
+			used[bytes.id % ARENA_ITEMS] = true;
 	}
 	for (uint32_t at = 0; arena_next(s->arena, &at, &bytes);)
-		if (bytes.note.kind == ARENA_REPLY &&
-			used[bytes.id % ARENA_ITEMS] != bytes.id)
+		if (bytes.note.kind == ARENA_REPLY && !used[bytes.id % ARENA_ITEMS])
 			arena_drop(s->arena, bytes.id);
 }
 
@@ -58,7 +119,10 @@ struct stands *stands_new(struct handover *handover, struct arena *arena)
 {
 	struct stands *s = xcalloc(1, sizeof(*s));
 
-	*s = (struct stands){ handover_channels(handover), handover->channels, arena };
+	*s = (struct stands){ .ledger = handover_channels(handover),
+		.rows = handover->channels,
+		.arena = arena };
+	drop_older_rows(s);
 	drop_stray_replies(s);
 	return s;
 }
@@ -71,24 +135,57 @@ void stands_free(struct stands *s)
 	free(s);
 }
 
+bool stands_next(const struct stands *s, uint32_t *at, struct uuid *ret_vm,
+	char ret_path[static HANDOVER_CHANNEL_PATH])
+{
+	uint64_t id = 0;
+
+	*at = ledger_next(s->ledger, *at, &id);
+	if (*at == LEDGER_NONE)
+		return false;
+	const struct channel_row *row = row_at(s, (*at)++);
+
+	*ret_vm = row->vm;
+	memcpy(ret_path, row->path, HANDOVER_CHANNEL_PATH);
+	ret_path[HANDOVER_CHANNEL_PATH - 1] = '\0';
+	return true;
+}
+
 /* ---- rows ---- */
 
-struct channel_row *stands_begin(struct stands *s, uint64_t id)
+struct channel_row *stands_begin(
+	struct stands *s, uint64_t id, const struct uuid *vm, const char *path)
 {
-	uint32_t at = id ? ledger_reserve(s->ledger) : LEDGER_NONE;
+	if (!id)
+		return NULL;
+	uint32_t at = ledger_reserve(s->ledger);
+
+	if (at == LEDGER_NONE) {
+		drop_unserved(s);
+		at = ledger_reserve(s->ledger);
+	}
 	struct channel_row *row = row_at(s, at);
 
 	if (!row)
 		return NULL;
+	row->vm = *vm;
+	memset(row->path, 0, sizeof(row->path));
+	if (strlen(path) < sizeof(row->path))
+		memcpy(row->path, path, strlen(path));
 	stand_note(row, &(struct requests){ 0 }, &(struct reply){ 0 });
 	ledger_commit(s->ledger, at, id);
+	s->ours[at] = true;
 	return row;
 }
 
 void stands_end(struct stands *s, struct channel_row *row)
 {
-	if (row)
-		ledger_drop(s->ledger, (uint32_t)(row - s->rows));
+	if (!row)
+		return;
+	uint32_t at = (uint32_t)(row - s->rows);
+
+	s->ours[at] = false;
+	ledger_drop(s->ledger, at);
 }
 
 static struct channel_row *find(const struct stands *s, uint64_t id)
@@ -131,9 +228,7 @@ static bool take_reply(struct stands *s, const struct channel_row *row,
 
 	if (!id)
 		return !n_new;
-	if (id == REPLY_ELSEWHERE || !arena_get(s->arena, id, &bytes) ||
-		bytes.note.kind != ARENA_REPLY ||
-		bytes.note.name != atomic_load(&row->key) || sent > bytes.bytes ||
+	if (!find_reply(s, row, id, &bytes) || sent > bytes.bytes ||
 		n_new > bytes.bytes - sent)
 		return false;
 	reply_set_kept(reply, id, bytes.data, bytes.bytes);
@@ -152,7 +247,7 @@ int stands_resume(struct stands *s, uint64_t id, struct requests *in, struct rep
 
 	if (!take_requests(&half, in, now_ns) || !take_reply(s, row, &half, reply)) {
 		requests_clear(in);
-		stands_end(s, row);
+		drop_row(s, row);
 		return -EBADMSG;
 	}
 	uint64_t kept = reply->kept;
@@ -162,6 +257,7 @@ int stands_resume(struct stands *s, uint64_t id, struct requests *in, struct rep
 	stand_note(row, in, reply);
 	if (!reply->size)
 		stands_drop_reply(s, kept);
+	s->ours[row - s->rows] = true;
 	*ret = row;
 	return 0;
 }
@@ -179,6 +275,10 @@ void stands_keep_reply(
 	uint64_t id = arena_put(s->arena, &note, text, reply->size);
 	struct arena_bytes bytes;
 
+	if (!id) {
+		drop_unserved(s);
+		id = arena_put(s->arena, &note, text, reply->size);
+	}
 	if (!id || !arena_get(s->arena, id, &bytes))
 		return;
 	reply_done(reply);

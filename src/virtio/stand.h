@@ -16,24 +16,34 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "handover/handover.h"
+#include "util/uuid.h"
+
 struct arena;
-struct channel_row;
-struct handover;
 struct iovec;
 struct reply;
 struct requests;
 struct stands;
 
-/* Drops replies there that belong to no row.  Both outlive it. */
+/* Drops replies there that belong to no row, and all rows of a VM but its last.  Both outlive it. */
 struct stands *stands_new(struct handover *handover, struct arena *arena);
 void stands_free(struct stands *stands); /* leaves the rows; NULL is accepted */
 
-/* A new connection.  Return: NULL if there is no room. */
-struct channel_row *stands_begin(struct stands *stands, uint64_t id);
+/* Whose rows are there, and their sockets' paths, or "".  *@at begins with 0.  Return: false: no more. */
+bool stands_next(const struct stands *stands, uint32_t *at, struct uuid *ret_vm,
+	char ret_path[static HANDOVER_CHANNEL_PATH]);
+
+/*
+ * A new connection.  Return: NULL if there is no room, though rows that nobody has gone on with
+ * were dropped for it.
+ */
+struct channel_row *stands_begin(
+	struct stands *stands, uint64_t id, const struct uuid *vm, const char *path);
 
 /*
  * One that another process served.  @in, @reply: empty.

@@ -23,6 +23,19 @@
 #define TEXT_BYTES 60000u
 #define KILLS 60u
 
+static _Atomic int64_t clock_offset_s;
+
+int __real_clock_gettime(clockid_t id, struct timespec *ret);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret);
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret)
+{
+	int r = __real_clock_gettime(id, ret);
+
+	ret->tv_sec += clock_offset_s;
+	return r;
+}
+
 static struct handover *map(int fd)
 {
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
@@ -72,7 +85,9 @@ static void work(struct line *l)
 	struct channels *cs = channels_start(tree, &config, NULL, l);
 
 	channels_hand_on(cs, h, arena, connect_line);
-	channels_set(cs, &uuid, "/channel");
+	/* those that come later know it from the first */
+	if (l->n_workers == 0)
+		channels_set(cs, &uuid, "/channel");
 	for (;;)
 		pause();
 }
@@ -200,6 +215,8 @@ static void a_guest_sees_nothing_of_deaths(void **state)
 
 /* ---- what a dead worker left ---- */
 
+static const struct uuid vm_a = { { 1 } }, vm_b = { { 2 } };
+
 struct left {
 	int fd;
 	struct handover *handover;
@@ -214,8 +231,17 @@ static void leave(struct left *l)
 	l->handover = map(l->fd);
 	l->arena = arena_new(&l->handover->arena);
 	l->stands = stands_new(l->handover, l->arena);
-	l->row = stands_begin(l->stands, 5);
+	l->row = stands_begin(l->stands, 5, &vm_a, "/a/channel");
 	assert_non_null(l->row);
+}
+
+/* Another process begins. */
+static void leave_again(struct left *l)
+{
+	stands_free(l->stands);
+	arena_free(l->arena);
+	l->arena = arena_new(&l->handover->arena);
+	l->stands = stands_new(l->handover, l->arena);
 }
 
 static void left_done(struct left *l)
@@ -294,8 +320,6 @@ static void rows_are_not_believed(void **state)
 
 		reply_set_refusal(&reply);
 		stands_keep_reply(l.stands, l.row, &reply);
-		uint64_t kept = reply.kept;
-
 		stand_note(l.row, &in, &reply);
 		struct channel_half *half = &l.row->half[atomic_load(&l.row->turn) % 2];
 		uint32_t *const fields[] = { &half->n_in, &half->n_taken,
@@ -312,13 +336,19 @@ static void rows_are_not_believed(void **state)
 		assert_true(reply.sent <= reply.size);
 		refused += r < 0;
 		if (r < 0)
-			l.row = stands_begin(l.stands, 5);
+			l.row = stands_begin(l.stands, 5, &vm_a, "/a/channel");
 		stand_note(l.row, &(struct requests){ 0 }, &(struct reply){ 0 });
-		if (r < 0 || reply.size)
-			stands_drop_reply(l.stands, kept);
+		if (reply.size)
+			stands_drop_reply(l.stands, reply.kept);
 		reply_done(&reply);
 	}
 	assert_true(refused > 1000);
+	/* what the row did not name any more */
+	leave_again(&l);
+	struct arena_bytes bytes;
+	uint32_t at = 0;
+
+	assert_false(arena_next(l.arena, &at, &bytes));
 	left_done(&l);
 }
 
@@ -331,7 +361,7 @@ static void a_reply_of_another_connection_is_not_sent(void **state)
 	struct channel_row *row = NULL;
 
 	leave(&l);
-	struct channel_row *other = stands_begin(l.stands, 6);
+	struct channel_row *other = stands_begin(l.stands, 6, &vm_b, "/b/channel");
 
 	reply_set_refusal(&reply);
 	stands_keep_reply(l.stands, other, &reply);
@@ -346,7 +376,116 @@ static void a_reply_of_another_connection_is_not_sent(void **state)
 	left_done(&l);
 }
 
+/* Leaves a reply of which nothing was sent yet.  Return: its id. */
+static uint64_t leave_reply(struct stands *stands, struct channel_row *row)
+{
+	struct reply reply = { 0 };
+
+	reply_set_refusal(&reply);
+	stands_keep_reply(stands, row, &reply);
+	stand_note(row, &(struct requests){ 0 }, &reply);
+	uint64_t id = reply.kept;
+
+	assert_int_not_equal(id, 0);
+	reply_done(&reply);
+	return id;
+}
+
+static void replies_stay_whatever_others_wait_for(void **state)
+{
+	(void)state;
+	struct left l;
+	struct requests in = { 0 };
+	struct reply reply = { 0 };
+	struct channel_row *row = NULL;
+
+	leave(&l);
+	struct channel_row *other = stands_begin(l.stands, 6, &vm_b, "/b/channel");
+	uint64_t id = leave_reply(l.stands, l.row);
+
+	/* the other one waits for none; or for one for which there was no room */
+	assert_int_equal(id % ARENA_ITEMS, 0);
+	leave_again(&l);
+	assert_int_equal(stands_resume(l.stands, 5, &in, &reply, 1, &row), 0);
+	assert_int_equal(reply.kept, id);
+	reply_done(&reply);
+	reply_set_refusal(&reply);
+	stand_note(other, &in, &reply);
+	leave_again(&l);
+	reply_done(&reply);
+	assert_int_equal(stands_resume(l.stands, 6, &in, &reply, 1, &row), -EBADMSG);
+	assert_int_equal(stands_resume(l.stands, 5, &in, &reply, 1, &row), 0);
+	assert_int_equal(reply.kept, id);
+	reply_done(&reply);
+	left_done(&l);
+}
+
+static void connections_that_ended_meanwhile_are_forgotten(void **state)
+{
+	(void)state;
+	struct left l;
+	struct requests in = { 0 };
+	struct reply reply = { 0 };
+	struct channel_row *row = NULL;
+	char path[HANDOVER_CHANNEL_PATH];
+	struct arena_bytes bytes;
+	struct uuid vm;
+	uint32_t at = 0, n = 0;
+
+	leave(&l);
+	leave_reply(l.stands, l.row);
+	/* of the same VM: the first has ended, and nobody was there to see it */
+	leave_reply(l.stands, stands_begin(l.stands, 9, &vm_a, "/a2/channel"));
+	leave_reply(l.stands, stands_begin(l.stands, 7, &vm_a, "/a1/channel"));
+	leave_again(&l);
+	assert_true(stands_next(l.stands, &at, &vm, path));
+	assert_int_equal(uuid_compare(&vm, &vm_a), 0);
+	assert_string_equal(path, "/a2/channel");
+	assert_false(stands_next(l.stands, &at, &vm, path));
+	for (at = 0; arena_next(l.arena, &at, &bytes); n++)
+		;
+	assert_int_equal(n, 1);
+	/* that of a VM that has ended gives its place to another, if that needs it */
+	for (uint64_t i = 0; i < HANDOVER_CHANNELS - 1; i++) {
+		vm.b[2] = (uint8_t)i;
+		vm.b[3] = (uint8_t)(i >> 8);
+		assert_non_null(stands_begin(l.stands, 10 + i, &vm, "/x/channel"));
+	}
+	assert_non_null(stands_begin(l.stands, 99999, &vm_b, "/b/channel"));
+	assert_int_equal(stands_resume(l.stands, 9, &in, &reply, 1, &row), -EBADMSG);
+	assert_null(stands_begin(l.stands, 100000, &vm_b, "/b/channel"));
+	at = 0;
+	assert_false(arena_next(l.arena, &at, &bytes));
+	left_done(&l);
+}
+
+static void paths_are_not_believed(void **state)
+{
+	(void)state;
+	struct left l;
+	char path[HANDOVER_CHANNEL_PATH], longest[2 * HANDOVER_CHANNEL_PATH];
+	struct uuid vm;
+	uint32_t at = 0;
+
+	leave(&l);
+	memset(l.row->path, 'x', sizeof(l.row->path));
+	assert_true(stands_next(l.stands, &at, &vm, path));
+	assert_int_equal(strlen(path), HANDOVER_CHANNEL_PATH - 1);
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	assert_non_null(stands_begin(l.stands, 6, &vm_b, longest));
+	assert_true(stands_next(l.stands, &at, &vm, path));
+	assert_string_equal(path, "");
+	left_done(&l);
+}
+
 /* ---- the keeper's part ---- */
+
+static void loop_turn(struct loop *loop)
+{
+	loop_wake(loop);
+	loop_run_once(loop);
+}
 
 static struct socket_given get(struct sockets *s, const struct guest *g)
 {
@@ -405,6 +544,47 @@ static void a_connection_is_kept_until_somebody_shuts_it(void **state)
 	guest_done(&g);
 }
 
+static void what_no_worker_asks_for_ends(void **state)
+{
+	(void)state;
+	struct loop *loop = NULL;
+	struct guest a, b;
+
+	assert_int_equal(loop_new(NULL, NULL, &loop), 0);
+	struct sockets *s = sockets_new(loop);
+
+	guest_init(&a, 1);
+	guest_init(&b, 2);
+	guest_listen(&a);
+	guest_listen(&b);
+	get(s, &a);
+	get(s, &b);
+	guest_accept(&a);
+	guest_accept(&b);
+	sockets_expect_all(s);
+	clock_offset_s += 30;
+	assert_true(get(s, &a).resumed);
+	/* the next one has as long as the last */
+	sockets_expect_all(s);
+	clock_offset_s += 40;
+	assert_true(get(s, &b).resumed);
+	loop_turn(loop);
+	assert_false(readable(a.fd, 0));
+	clock_offset_s += 30;
+	loop_turn(loop);
+	char c;
+
+	assert_true(readable(a.fd, PATIENCE_MS));
+	assert_int_equal(read(a.fd, &c, 1), 0);
+	assert_false(readable(b.fd, 0));
+	assert_true(get(s, &b).resumed);
+	assert_false(get(s, &a).resumed);
+	sockets_free(s);
+	loop_free(loop);
+	guest_done(&a);
+	guest_done(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -412,7 +592,11 @@ int main(void)
 		cmocka_unit_test(what_the_kernel_counted_is_known),
 		cmocka_unit_test(rows_are_not_believed),
 		cmocka_unit_test(a_reply_of_another_connection_is_not_sent),
+		cmocka_unit_test(replies_stay_whatever_others_wait_for),
+		cmocka_unit_test(connections_that_ended_meanwhile_are_forgotten),
+		cmocka_unit_test(paths_are_not_believed),
 		cmocka_unit_test(a_connection_is_kept_until_somebody_shuts_it),
+		cmocka_unit_test(what_no_worker_asks_for_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
