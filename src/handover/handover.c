@@ -93,11 +93,6 @@ void handover_distrust(struct handover *h)
 	atomic_store(&h->channels_top, 0);
 }
 
-void handover_forget_channels(struct handover *h)
-{
-	atomic_store(&h->channels_top, 0);
-}
-
 void handover_keep(struct handover *h)
 {
 	(void)madvise(h, sizeof(*h), MADV_DONTFORK);

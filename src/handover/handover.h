@@ -149,9 +149,6 @@ void handover_forgive(struct handover *handover);
 /* Nothing of what was shown and read is believed any more. */
 void handover_distrust(struct handover *handover);
 
-/* The connections that it speaks of are gone; whoever makes new ones begins to count anew. */
-void handover_forget_channels(struct handover *handover);
-
 /* Its tables; the caller frees what he gets. */
 struct ledger *handover_told(struct handover *handover);
 struct ledger *handover_polls(struct handover *handover);

@@ -24,6 +24,15 @@ void good_conf_note(struct good_conf *good, const char *file, const char *hash)
 	good->hash = is;
 }
 
+void good_conf_set(struct good_conf *good, const char *text, size_t bytes)
+{
+	strbuf_clear(&good->text);
+	if (!bytes)
+		return;
+	strbuf_add(&good->text, text, bytes);
+	good->hash = siphash24(text, bytes);
+}
+
 void good_conf_done(struct good_conf *good)
 {
 	strbuf_done(&good->text);

@@ -19,4 +19,7 @@ struct good_conf {
 /* A worker runs what has that hash: taken if it is what stands in the file. */
 void good_conf_note(struct good_conf *good, const char *file, const char *hash);
 
+/* It is that text, if that is not empty. */
+void good_conf_set(struct good_conf *good, const char *text, size_t bytes);
+
 void good_conf_done(struct good_conf *good);

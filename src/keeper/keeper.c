@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
@@ -37,7 +36,6 @@
 #include "util/pidfile.h"
 #include "util/signals.h"
 #include "util/strbuf.h"
-#include "util/wire.h"
 
 /* What an end in good order takes at most; who asks twice does not cut it short. */
 #define PATIENCE_NS (5 * NS_PER_S)
@@ -89,17 +87,6 @@ static int make_link(struct keeper *k, struct strbuf *why)
 
 /* ---- connecting for the worker ---- */
 
-/*
- * A worker gone bad must not reach other sockets, a hypervisor's monitor for instance, so
- * there is only one name that it may have connected.
- */
-static bool is_channel(const char *path)
-{
-	const char *name = strrchr(path, '/');
-
-	return path[0] == '/' && name && !strcmp(name + 1, WIRE_CHANNEL_NAME);
-}
-
 /* @fd: given to the worker if it is one. */
 static void send_answer(int socket, const struct answer *answer, int fd)
 {
@@ -146,7 +133,7 @@ static void answer_connect(struct keeper *k, const char *path)
 	struct answer answer = { .result = -EPERM };
 	struct socket_given given = { .fd = -1, .kept = true };
 
-	if (is_channel(path) && !is_ours(k, path))
+	if (sockets_is_channel(path) && !is_ours(k, path))
 		answer.result = sockets_get(k->sockets, path, !channels_run(k), &given);
 	answer.id = given.kept ? given.id : 0;
 	answer.resumed = given.resumed;

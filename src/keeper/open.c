@@ -148,10 +148,8 @@ static struct keeper *take_over(struct keeper *k)
 {
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
 
-	if (upgrade_take_over(k, &why) == 0) {
-		handover_forget_channels(k->handover);
+	if (upgrade_take_over(k, &why) == 0)
 		return k;
-	}
 	log_error("what was handed on: %s", strbuf_str(&why));
 	k->upgrade.before_fd = -1;
 	keeper_free(k);
@@ -192,7 +190,6 @@ static int resume(struct keeper *k)
 	if (k->handover && device_is_over(k->fuse_fd))
 		strbuf_adds(&why, "the file system is gone");
 	if (!why.len) {
-		handover_forget_channels(k->handover);
 		k->n_workers = 1;
 		return 0;
 	}

@@ -1,19 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "keeper/sockets.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "keeper/apart.h"
+#include "keeper/baggage.h"
+#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/limits.h"
 #include "util/loop.h"
 #include "util/mem.h"
+#include "util/strbuf.h"
+#include "util/wire.h"
 
 /* Of the descriptors that we may have, for all else. */
 #define OTHERS 64u
@@ -32,13 +40,20 @@ struct kept {
 
 struct sockets {
 	struct loop *loop;
-	struct kept *list;
+	struct kept *list; /* the latest first */
 	size_t n, max;
 	uint64_t last_id;
 	uint64_t unasked; /* the timer */
 };
 
 static void on_unasked(void *ctx);
+
+bool sockets_is_channel(const char *path)
+{
+	const char *name = strrchr(path, '/');
+
+	return path[0] == '/' && name && !strcmp(name + 1, WIRE_CHANNEL_NAME);
+}
 
 struct sockets *sockets_new(struct loop *loop)
 {
@@ -139,24 +154,24 @@ void sockets_expect_all(struct sockets *s)
 		s->loop, s->unasked, s->list ? clock_mono_ns() + UNASKED_NS : LOOP_NEVER);
 }
 
-/* Takes @fd over, if there is room for it.  Return: whether it did. */
-static bool keep(struct sockets *s, const char *path, int fd)
+/* Takes the descriptor over, if there is room for it.  Return: whether it did. */
+static bool keep(struct sockets *s, struct kept **at, const struct baggage_socket *socket)
 {
 	if (s->n >= s->max)
 		return false;
 	struct kept *kept = xcalloc(1, sizeof(*kept));
 
 	kept->sockets = s;
-	if (loop_add_fd(s->loop, fd, 0, on_over, kept, &kept->watch) < 0) {
+	if (loop_add_fd(s->loop, socket->fd, 0, on_over, kept, &kept->watch) < 0) {
 		free(kept);
 		return false;
 	}
-	kept->path = xstrdup(path);
-	kept->fd = fd;
-	kept->id = s->last_id;
+	kept->path = xstrdup(socket->path);
+	kept->fd = socket->fd;
+	kept->id = socket->id;
 	kept->asked = true;
-	kept->next = s->list;
-	s->list = kept;
+	kept->next = *at;
+	*at = kept;
 	s->n++;
 	return true;
 }
@@ -177,7 +192,66 @@ int sockets_get(
 
 	if (fd < 0)
 		return fd;
-	s->last_id++;
-	*ret = (struct socket_given){ fd, keep(s, path, fd), false, s->last_id };
+	const struct baggage_socket socket = { ++s->last_id, fd, path };
+
+	*ret = (struct socket_given){ fd, keep(s, &s->list, &socket), false, socket.id };
 	return 0;
+}
+
+/* ---- from one program to the next ---- */
+
+void sockets_pack(const struct sockets *s, struct strbuf *out)
+{
+	for (const struct kept *kept = s->list; kept; kept = kept->next)
+		baggage_add(
+			out, &(struct baggage_socket){ kept->id, kept->fd, kept->path });
+}
+
+void sockets_inherit(const struct sockets *s, bool inherit)
+{
+	for (const struct kept *kept = s->list; kept; kept = kept->next)
+		(void)fcntl(kept->fd, F_SETFD, inherit ? 0 : FD_CLOEXEC);
+}
+
+static bool is_inherited_socket(int fd)
+{
+	struct stat st;
+
+	return fcntl(fd, F_GETFD) == 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static bool is_connected_channel(int fd)
+{
+	struct sockaddr_un addr = { 0 };
+	socklen_t len = sizeof(addr) - 1;
+
+	return is_inherited_socket(fd) &&
+		getpeername(fd, (struct sockaddr *)&addr, &len) == 0 &&
+		addr.sun_family == AF_UNIX && sockets_is_channel(addr.sun_path);
+}
+
+void sockets_close_left(void)
+{
+	_cleanup_closedir_ DIR *dir = opendir("/proc/self/fd");
+
+	for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
+		int fd = (int)strtol(e->d_name, NULL, 10);
+
+		if (fd > 2 && is_connected_channel(fd))
+			close(fd);
+	}
+}
+
+void sockets_adopt(struct sockets *s, const struct baggage_socket *socket)
+{
+	struct kept **at = &s->list;
+
+	/* one that was taken over is inherited no more */
+	if (!is_inherited_socket(socket->fd))
+		return;
+	(void)fcntl(socket->fd, F_SETFD, FD_CLOEXEC);
+	while (*at)
+		at = &(*at)->next;
+	if (!keep(s, at, socket))
+		close(socket->fd);
 }

@@ -3,21 +3,45 @@
  * The channels' sockets, which outlive workers: the keeper connects them, keeps each, and gives
  * it to one worker after another, so that neither QEMU nor its guest sees any of their ends.
  * Reads and writes none.  A connection is over when either side has shut it, which the worker
- * does in place of closing it; then it is closed here, too.  One thread, that of the loop.
+ * does in place of closing it; then it is closed here, too.  They outlive the keeper's program, as
+ * well.  One thread, that of the loop.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+struct baggage_socket;
 struct loop;
 struct sockets;
+struct strbuf;
 
 /* @loop outlives it. */
 struct sockets *sockets_new(struct loop *loop);
 
+/* Adds each to what is handed on (keeper/baggage.h). */
+void sockets_pack(const struct sockets *sockets, struct strbuf *out);
+
+/* Whether programs that are executed inherit them. */
+void sockets_inherit(const struct sockets *sockets, bool inherit);
+
+/*
+ * One that was handed on, in their order: taken over, be it closed, if it is a socket that was
+ * inherited.
+ */
+void sockets_adopt(struct sockets *sockets, const struct baggage_socket *socket);
+
+/* Closes what a program before us has left open of these, and nobody knows any more. */
+void sockets_close_left(void);
+
 /* In a child, too: leaves the loop alone.  NULL is accepted. */
 void sockets_free(struct sockets *sockets);
+
+/*
+ * A worker gone bad must not reach other sockets, a hypervisor's monitor for instance, so
+ * there is only one name that it may have connected.
+ */
+bool sockets_is_channel(const char *path);
 
 struct socket_given {
 	int fd;

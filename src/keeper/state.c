@@ -27,6 +27,7 @@ static const mode_t kinds[] = {
 	[STATE_FD_PID_FILE] = S_IFREG,
 	[STATE_FD_SOCKET] = S_IFSOCK,
 	[STATE_FD_BEFORE] = S_IFREG,
+	[STATE_FD_MORE] = S_IFREG,
 };
 static_assert(ARRAY_LEN(kinds) == STATE_FDS, "a kind for each descriptor");
 
@@ -128,17 +129,27 @@ void state_inherit(const struct keeper_state *s, bool inherit)
 			(void)fcntl(s->fds[i], F_SETFD, inherit ? 0 : FD_CLOEXEC);
 }
 
-int state_send(const struct keeper_state *s)
+static int send_bytes(const void *bytes, size_t size)
 {
 	_cleanup_close_ int fd = memfd_create("vhostmd-keeper", MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		return -errno;
-	ssize_t n = write(fd, s, sizeof(*s));
+	ssize_t n = write(fd, bytes, size);
 
-	if (n != sizeof(*s))
+	if (n < 0 || (size_t)n != size)
 		return n < 0 ? -errno : -EIO;
 	return fcntl(fd, F_ADD_SEALS, SEALS) < 0 ? -errno : TAKE_FD(fd);
+}
+
+int state_send(const struct keeper_state *s)
+{
+	return send_bytes(s, sizeof(*s));
+}
+
+int state_send_more(const struct strbuf *bytes)
+{
+	return send_bytes(bytes->data, bytes->len);
 }
 
 static bool descriptors_are_good(const struct keeper_state *s)
@@ -177,5 +188,22 @@ int state_receive(int state_fd, struct keeper_state *ret, struct strbuf *why)
 	}
 	state_inherit(&s, false);
 	*ret = s;
+	return 0;
+}
+
+int state_receive_more(int fd, size_t max, struct strbuf *out)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || (fcntl(fd, F_GET_SEALS) & SEALS) != SEALS)
+		return -EINVAL;
+	if ((uint64_t)st.st_size > max)
+		return -EFBIG;
+	size_t size = (size_t)st.st_size;
+	ssize_t n = pread(fd, strbuf_reserve(out, size), size, 0);
+
+	if (n < 0 || (size_t)n != size)
+		return n < 0 ? -errno : -EIO;
+	out->len += size;
 	return 0;
 }

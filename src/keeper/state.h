@@ -16,7 +16,7 @@
 struct strbuf;
 
 /* Changes with each change of struct keeper_state. */
-#define STATE_VERSION 1u
+#define STATE_VERSION 2u
 
 #define STATE_WORKERS 32u    /* more are not reaped only where the kernel is stuck */
 #define STATE_PATH_MAX 4096u /* PATH_MAX, wherever this was built */
@@ -29,6 +29,7 @@ enum state_fd {
 	STATE_FD_PID_FILE,
 	STATE_FD_SOCKET, /* to the worker that serves */
 	STATE_FD_BEFORE, /* the program to go back to; -1: do not */
+	STATE_FD_MORE,   /* of what has no fixed size: keeper/baggage.h */
 	STATE_FDS,
 };
 
@@ -69,12 +70,18 @@ int state_check(const void *bytes, size_t size, int64_t now_ns, struct keeper_st
 /* Return: a descriptor, which programs that are executed inherit, or -errno. */
 int state_send(const struct keeper_state *state);
 
+/* Sealed memory with those bytes, for STATE_FD_MORE.  Return: the same. */
+int state_send_more(const struct strbuf *bytes);
+
 /*
  * The state of this very process, from before it executed this program.  @fd is closed.
  * Return: 0; all its descriptors are of the kind that they should be, and close-on-exec
  * again.  -errno with @why.
  */
 int state_receive(int fd, struct keeper_state *ret, struct strbuf *why);
+
+/* Its bytes, if they are sealed and no more than @max.  Return: 0 or -errno. */
+int state_receive_more(int fd, size_t max, struct strbuf *out);
 
 /* Whether programs that are executed inherit its descriptors. */
 void state_inherit(const struct keeper_state *state, bool inherit);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,12 +14,15 @@
 #include <unistd.h>
 
 #include "handover/layout.h"
+#include "keeper/baggage.h"
 #include "keeper/manager.h"
 #include "keeper/private.h"
+#include "keeper/sockets.h"
 #include "keeper/state.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/fileio.h"
+#include "util/limits.h"
 #include "util/log.h"
 #include "util/loop.h"
 #include "util/mem.h"
@@ -32,6 +36,8 @@
 #define TRIAL_NS (4 * NS_PER_S)
 
 #define SAID_MAX 4096u
+
+#define MORE_MAX (LIMIT_CONF_BYTES + (size_t)LIMIT_VMS * (PATH_MAX + 64))
 
 /* ---- the program ---- */
 
@@ -245,6 +251,20 @@ static void put_workers(const struct keeper *k, struct keeper_state *s)
 			s->workers[s->n_workers++] = w->pid;
 }
 
+/* Return: a descriptor for STATE_FD_MORE; -1: whoever comes next connects channels anew. */
+static int pack(const struct keeper *k)
+{
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+
+	baggage_begin(&out, k->good_conf.text.data, k->good_conf.text.len);
+	sockets_pack(k->sockets, &out);
+	int fd = state_send_more(&out);
+
+	if (fd < 0)
+		log_warning("channels cannot be handed on: %s", strerror(-fd));
+	return fd < 0 ? -1 : fd;
+}
+
 /* Return: 0, or -E2BIG. */
 static int make_state(const struct keeper *k, struct keeper_state *s)
 {
@@ -310,7 +330,11 @@ static void give_way(struct keeper *k)
 		log_info("giving way to %s", state.program);
 		handover_mend(k->handover);
 		state.fds[STATE_FD_BEFORE] = self;
+		state.fds[STATE_FD_MORE] = pack(k);
+		sockets_inherit(k->sockets, true);
 		r = execute(-1, &state, k->params->words);
+		sockets_inherit(k->sockets, false);
+		close_p(&state.fds[STATE_FD_MORE]);
 	}
 	log_error("%s cannot be executed: %s: vhostmd " VHOSTMD_VERSION " goes on",
 		k->upgrade.program, strerror(-r));
@@ -390,6 +414,25 @@ int upgrade_fetch(struct keeper *k)
 	return 0;
 }
 
+/* The rest of what was handed on, which a go_back() would have wanted as it is. */
+static void unpack(struct keeper *k, int more_fd)
+{
+	_cleanup_strbuf_ struct strbuf bytes = STRBUF_INIT;
+	struct baggage baggage;
+	struct baggage_socket socket;
+	int r = state_receive_more(more_fd, MORE_MAX, &bytes);
+
+	if (r == 0)
+		r = baggage_open(bytes.data, bytes.len, clock_mono_ns(), &baggage);
+	if (r < 0) {
+		log_warning("channels are connected anew: %s", strerror(-r));
+		return;
+	}
+	good_conf_set(&k->good_conf, baggage.conf, baggage.conf_bytes);
+	while (baggage_next(&baggage, &socket))
+		sockets_adopt(k->sockets, &socket);
+}
+
 static void on_trial_end(void *ctx)
 {
 	struct keeper *k = ctx;
@@ -409,6 +452,11 @@ void upgrade_watch(struct keeper *k)
 	u->trial = loop_add_timer(k->loop,
 		u->before_fd >= 0 ? clock_mono_ns() + TRIAL_NS : LOOP_NEVER, on_trial_end,
 		k);
+	if (s && s->fds[STATE_FD_MORE] >= 0) {
+		unpack(k, s->fds[STATE_FD_MORE]);
+		close(s->fds[STATE_FD_MORE]);
+	}
+	sockets_close_left();
 	if (s && s->back)
 		log_warning("vhostmd " VHOSTMD_VERSION " goes on: version %s has failed",
 			s->writer);
@@ -469,8 +517,13 @@ void upgrade_undo(struct keeper *k)
 	/* it was on the way to serve, or is about to end */
 	state.serves = 0;
 	state.fds[STATE_FD_SOCKET] = -1;
-	if (r == 0)
+	if (r == 0) {
+		state.fds[STATE_FD_MORE] = pack(k);
+		sockets_inherit(k->sockets, true);
 		r = go_back(k->upgrade.before_fd, &state, k->params->words);
+		sockets_inherit(k->sockets, false);
+		close_p(&state.fds[STATE_FD_MORE]);
+	}
 	log_error("version %s cannot be executed again: %s", k->params->state->writer,
 		strerror(-r));
 	end_trial(k);

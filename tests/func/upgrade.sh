@@ -121,7 +121,7 @@ script <<<$'#!/bin/sh\nkill -SEGV $$'
 stays "a program that crashes" "(signal 11)"
 script <<END
 #!/bin/bash
-exec "$real/vhostmd" "\${@/#1:/9:}"
+exec "$real/vhostmd" "\${@/#[0-9]:/9:}"
 END
 stays "a program of another state" "of version 9:"
 script <<<$'#!/bin/sh\nsleep 1000 & echo $! >'"$tmp/sleeper"$'; wait'

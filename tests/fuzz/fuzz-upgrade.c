@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a keeper that executed another program hands on. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fuzz.h"
+#include "keeper/baggage.h"
 #include "keeper/state.h"
 #include "util/cleanup.h"
 #include "util/strbuf.h"
@@ -46,11 +48,31 @@ static void look(const void *bytes, size_t size)
 		require(why.len);
 }
 
+/* The same of what is handed on besides. */
+static void look_at_baggage(const void *bytes, size_t size)
+{
+	const char *begin = bytes;
+	struct baggage_socket socket;
+	struct baggage b;
+	uint64_t last = (uint64_t)NOW_NS + 1;
+
+	if (baggage_open(bytes, size, NOW_NS, &b) < 0)
+		return;
+	require(b.conf >= begin && b.conf_bytes <= size &&
+		b.conf + b.conf_bytes <= begin + size);
+	while (baggage_next(&b, &socket)) {
+		require(socket.fd > 2 && socket.id && socket.id < last);
+		require(socket.path[0] == '/' && strlen(socket.path) < PATH_MAX);
+		last = socket.id;
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct keeper_state s = { 0 }, right;
 
 	look(data, size);
+	look_at_baggage(data, size);
 	/* and what is behind a head that is right, wherever the corpus was made */
 	memcpy(&s, data, size < sizeof(s) ? size : sizeof(s));
 	state_begin(&right);

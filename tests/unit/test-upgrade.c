@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a keeper hands on to the program that it executes: whole, or not believed. */
 #include "test.h"
+#include "tmp.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,13 +9,19 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "handover/layout.h"
+#include "keeper/baggage.h"
+#include "keeper/sockets.h"
 #include "keeper/state.h"
 #include "keeper/upgrade.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/loop.h"
 #include "util/strbuf.h"
 
 /* A state as a keeper writes it, with descriptors of the right kinds. */
@@ -35,6 +42,7 @@ static int make_handed(void **state)
 	fds[STATE_FD_PID_FILE] = memfd_create("pid", 0);
 	fds[STATE_FD_SOCKET] = h->sockets[0];
 	fds[STATE_FD_BEFORE] = open("/proc/self/exe", O_PATH);
+	fds[STATE_FD_MORE] = memfd_create("more", 0);
 	h->state.serves = 1;
 	h->state.n_workers = 2;
 	h->state.workers[0] = 1000001;
@@ -104,7 +112,7 @@ static void others_are_refused(void **state)
 	struct keeper_state s = h->state, got;
 
 	s.version++;
-	receive_refuses(&s, "version 2, not 1");
+	receive_refuses(&s, "version 3, not 2");
 	s = h->state;
 	s.pid++;
 	receive_refuses(&s, "another process'");
@@ -402,6 +410,220 @@ static void the_program_is_found(void **state)
 	assert_string_equal(called, link);
 }
 
+/* ---- what is handed on besides ---- */
+
+static void pack_two(struct strbuf *out)
+{
+	strbuf_clear(out);
+	baggage_begin(out, "<conf/>", 7);
+	baggage_add(out, &(struct baggage_socket){ 900, 7, "/b/channel" });
+	baggage_add(out, &(struct baggage_socket){ 30, 8, "/a/channel" });
+}
+
+static void baggage_arrives_as_it_was(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT, in = STRBUF_INIT;
+	struct baggage_socket socket;
+	struct baggage b;
+
+	pack_two(&out);
+	_cleanup_close_ int fd = state_send_more(&out);
+
+	assert_true(fd >= 0);
+	assert_int_equal(state_receive_more(fd, out.len - 1, &in), -EFBIG);
+	assert_int_equal(state_receive_more(fd, out.len, &in), 0);
+	assert_int_equal(in.len, out.len);
+	assert_int_equal(baggage_open(in.data, in.len, 900, &b), 0);
+	assert_int_equal(b.conf_bytes, 7);
+	assert_memory_equal(b.conf, "<conf/>", 7);
+	assert_true(baggage_next(&b, &socket));
+	assert_int_equal(socket.id, 900);
+	assert_int_equal(socket.fd, 7);
+	assert_string_equal(socket.path, "/b/channel");
+	assert_true(baggage_next(&b, &socket));
+	assert_int_equal(socket.id, 30);
+	assert_string_equal(socket.path, "/a/channel");
+	assert_false(baggage_next(&b, &socket));
+	/* somebody could write to it still; it is none */
+	_cleanup_close_ int open_fd = memfd_create("open", MFD_ALLOW_SEALING);
+
+	assert_int_equal(state_receive_more(open_fd, 100, &in), -EINVAL);
+	assert_int_equal(state_receive_more(-1, 100, &in), -EINVAL);
+}
+
+static int open_baggage(const struct strbuf *bytes, size_t size)
+{
+	struct baggage b;
+
+	/* in memory of that size: nobody reads behind it */
+	_cleanup_free_ char *copy = malloc(size ? size : 1);
+
+	memcpy(copy, bytes->data, size);
+	return baggage_open(copy, size, 900, &b);
+}
+
+static void baggage_is_not_believed(void **state)
+{
+	(void)state;
+	static const struct baggage_socket bad[] = {
+		{ 0, 7, "/channel" },
+		{ 901, 7, "/channel" }, /* a time to come */
+		{ 900, 2, "/channel" },
+		{ 900, -1, "/channel" },
+		{ 900, 7, "channel" },
+		{ 900, 7, "" },
+	};
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+
+	pack_two(&out);
+	assert_int_equal(open_baggage(&out, out.len), 0);
+	const size_t whole = out.len;
+	const size_t second = sizeof("/a/channel") + 16,
+		     first = sizeof("/b/channel") + 16;
+
+	for (size_t n = 0; n < whole; n++)
+		assert_int_equal(open_baggage(&out, n) == 0,
+			n == whole - second || n == whole - second - first);
+	/* an id that was there before */
+	baggage_add(&out, &(struct baggage_socket){ 30, 9, "/c/channel" });
+	assert_int_equal(open_baggage(&out, out.len), -EINVAL);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		strbuf_clear(&out);
+		baggage_begin(&out, NULL, 0);
+		baggage_add(&out, &bad[i]);
+		assert_int_equal(open_baggage(&out, out.len), -EINVAL);
+	}
+	/* each bit of it */
+	pack_two(&out);
+	for (size_t i = 0; i < 8 * out.len; i++) {
+		out.data[i / 8] ^= (char)(1 << i % 8);
+		open_baggage(&out, out.len);
+		out.data[i / 8] ^= (char)(1 << i % 8);
+	}
+	out.data[8]++;
+	assert_int_equal(open_baggage(&out, out.len), -EPROTO);
+}
+
+/* Something that listens.  Return: its descriptor. */
+static int listen_at(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	unlink(path);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	return fd;
+}
+
+/* As the program does that is executed. */
+static struct sockets *adopt(struct loop *loop, const struct strbuf *bytes)
+{
+	struct sockets *s = sockets_new(loop);
+	struct baggage_socket socket;
+	struct baggage b;
+
+	assert_int_equal(baggage_open(bytes->data, bytes->len, clock_mono_ns(), &b), 0);
+	while (baggage_next(&b, &socket))
+		sockets_adopt(s, &socket);
+	return s;
+}
+
+struct handed_on {
+	char dir[TMP_PATH_SIZE], path[TMP_PATH_SIZE + 32];
+	int listener, left, memory;
+	struct socket_given was[3];
+	struct strbuf bytes;
+};
+
+/* Several connections, each with a name of its own. */
+static const char *name_of(const struct handed_on *h, int i)
+{
+	static char name[TMP_PATH_SIZE + 16];
+
+	snprintf(name, sizeof(name), "%s/%d", h->dir, i);
+	return name;
+}
+
+/* In the program that is executed: descriptors have the numbers that they had. */
+static void check_handed_on(const struct handed_on *h)
+{
+	struct socket_given is = { .fd = -1 };
+	struct loop *loop = NULL;
+
+	assert_int_equal(loop_new(NULL, NULL, &loop), 0);
+	struct sockets *s = adopt(loop, &h->bytes);
+
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(sockets_get(s, name_of(h, i), true, &is), 0);
+		assert_true(is.resumed && is.kept);
+		assert_int_equal(is.id, h->was[i].id);
+		assert_int_equal(is.fd, h->was[i].fd);
+		assert_int_equal(fcntl(is.fd, F_GETFD), FD_CLOEXEC);
+	}
+	/* a new one is none of those */
+	assert_int_equal(sockets_get(s, h->path, true, &is), 0);
+	assert_false(is.resumed);
+	assert_true(is.id > h->was[2].id);
+	/* what is left open of channels is closed, and nothing else */
+	sockets_close_left();
+	assert_int_equal(fcntl(h->left, F_GETFD), -1);
+	assert_int_equal(fcntl(is.fd, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(fcntl(h->listener, F_GETFD), 0);
+	assert_int_equal(fcntl(h->memory, F_GETFD), 0);
+	sockets_free(s);
+	loop_free(loop);
+}
+
+static void connections_outlive_the_program(void **state)
+{
+	(void)state;
+	struct handed_on h = { .bytes = STRBUF_INIT };
+	struct loop *loop = NULL;
+	int status = 0;
+
+	tmp_path(h.dir, "vhostmd-upgrade.XXXXXX");
+	assert_non_null(mkdtemp(h.dir));
+	snprintf(h.path, sizeof(h.path), "%s/org.github.vhostmd.1", h.dir);
+	h.listener = listen_at(h.path);
+	h.memory = memfd_create("no socket", 0);
+	assert_int_equal(loop_new(NULL, NULL, &loop), 0);
+	struct sockets *s = sockets_new(loop);
+
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(link(h.path, name_of(&h, i)), 0);
+		assert_int_equal(sockets_get(s, name_of(&h, i), true, &h.was[i]), 0);
+	}
+	baggage_begin(&h.bytes, NULL, 0);
+	sockets_pack(s, &h.bytes);
+	/* one twice, and what is no socket */
+	baggage_add(&h.bytes, &(struct baggage_socket){ 2, h.was[0].fd, "/x" });
+	baggage_add(&h.bytes, &(struct baggage_socket){ 1, h.memory, "/y" });
+	h.left = fcntl(h.was[0].fd, F_DUPFD, 3);
+	fcntl(h.listener, F_SETFD, 0);
+	sockets_inherit(s, true);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		check_handed_on(&h);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	sockets_free(s);
+	loop_free(loop);
+	strbuf_done(&h.bytes);
+	close(h.left);
+	close(h.listener);
+	close(h.memory);
+	for (int i = 0; i < 3; i++)
+		unlink(name_of(&h, i));
+	unlink(h.path);
+	rmdir(h.dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -411,6 +633,9 @@ int main(void)
 			others_are_refused, make_handed, free_handed),
 		cmocka_unit_test_setup_teardown(
 			damage_is_refused, make_handed, free_handed),
+		cmocka_unit_test(baggage_arrives_as_it_was),
+		cmocka_unit_test(baggage_is_not_believed),
+		cmocka_unit_test(connections_outlive_the_program),
 		cmocka_unit_test(versions_are_compared),
 		cmocka_unit_test(what_is_known_is_taken_over),
 		cmocka_unit_test(what_need_not_be_known_is_left),

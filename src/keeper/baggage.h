@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a keeper hands on besides its state (state.h), of no fixed size: the channels' connections,
+ * whose descriptors it leaves open, and the last good configuration.  Another build may have
+ * written it, so no byte is believed; one of which nothing is understood goes on without.  Pure;
+ * one thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct strbuf;
+
+/* Changes with each change of what is written. */
+#define BAGGAGE_VERSION 1u
+
+struct baggage_socket {
+	uint64_t id;
+	int fd;
+	const char *path;
+};
+
+/* Begins with the configuration's text. */
+void baggage_begin(struct strbuf *out, const void *conf, size_t conf_bytes);
+
+/* Behind that; of one after the other the ids fall.  Path: shorter than PATH_MAX. */
+void baggage_add(struct strbuf *out, const struct baggage_socket *socket);
+
+struct baggage {
+	const char *conf;
+	size_t conf_bytes;
+	const char *at, *end; /* where the next socket is */
+};
+
+/*
+ * @bytes: from whomever; they stay as long as @ret is used.
+ * Return: 0: paths, ids up to @now_ns and numbers of descriptors, can
+ * be used (whether those are open, and each there once, is not known); -EPROTO if another version wrote it, or -EINVAL.
+ */
+int baggage_open(const void *bytes, size_t size, int64_t now_ns, struct baggage *ret);
+
+/* The next socket.  Return: false: there are no more. */
+bool baggage_next(struct baggage *baggage, struct baggage_socket *ret);
