@@ -305,11 +305,13 @@ struct daemon {
 	struct worker_params worker;
 	struct keeper_params keeper;
 	char *mount;
+	struct strbuf channels;
 };
 
 static void daemon_done(struct daemon *d)
 {
 	free(d->mount);
+	strbuf_done(&d->channels);
 }
 
 /*
@@ -336,7 +338,8 @@ static int prepare(const struct options *o, struct conf *conf,
 		.state = state,
 		.link = conf_has_shared_disk(conf) ? conf->disk_path : NULL };
 	if (!state)
-		manager_stored(&d->keeper.fuse_fd, &d->keeper.handover_fd);
+		manager_stored(&d->keeper.fuse_fd, &d->keeper.handover_fd, &d->channels);
+	d->keeper.channels = &d->channels;
 	if (d->worker.uri && !action_uri_valid(d->worker.uri)) {
 		fprintf(stderr, "vhostmd: --connect: '%s' is no URI\n", d->worker.uri);
 		return EXIT_USAGE;

@@ -611,7 +611,9 @@ static int open_loop(struct keeper *k)
 
 	if (r < 0)
 		return r;
-	k->sockets = sockets_new(k->loop);
+	k->sockets = sockets_new(k->loop, !k->mounted);
+	if (k->resumed && k->params->channels)
+		sockets_adopt_all(k->sockets, k->params->channels);
 	k->patience = loop_add_timer(k->loop, LOOP_NEVER, on_patience_end, k);
 	k->next_start = loop_add_timer(k->loop, LOOP_NEVER, on_next_start, k);
 	k->overdue = loop_add_timer(k->loop, LOOP_NEVER, on_overdue, k);

@@ -37,6 +37,9 @@ struct keeper_params {
 	int fuse_fd; /* of what is mounted already, and unmounted by others; taken over; or -1 */
 	int handover_fd; /* of who served that before, and has died; taken over; or -1 */
 
+	/* and its channels' connections (keeper/baggage.h), which were inherited; NULL: none */
+	const struct strbuf *channels;
+
 	/* What the keeper executes in its place when it is told to (keeper/upgrade.h). */
 	const char *program;
 	char *const *words; /* its command line, without its name */

@@ -191,6 +191,7 @@ static int resume(struct keeper *k)
 		strbuf_adds(&why, "the file system is gone");
 	if (!why.len) {
 		k->n_workers = 1;
+		k->resumed = true;
 		return 0;
 	}
 	log_error("what systemd stored: %s", strbuf_str(&why));

@@ -58,8 +58,9 @@ struct keeper {
 	int fuse_fd;
 	int ready_fd;
 	bool created_dir;
-	bool mounted;
-	bool lost; /* somebody unmounted it */
+	bool mounted; /* by us, and not for the manager to store */
+	bool resumed; /* what the manager has stored */
+	bool lost;    /* somebody unmounted it */
 	int handover_fd;
 	struct handover *handover;
 	struct worker *workers;       /* all that were not reaped yet */

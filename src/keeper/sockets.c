@@ -15,6 +15,7 @@
 
 #include "keeper/apart.h"
 #include "keeper/baggage.h"
+#include "keeper/manager.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/limits.h"
@@ -43,6 +44,7 @@ struct sockets {
 	struct kept *list; /* the latest first */
 	size_t n, max;
 	uint64_t last_id;
+	bool store;
 	uint64_t unasked; /* the timer */
 };
 
@@ -55,12 +57,13 @@ bool sockets_is_channel(const char *path)
 	return path[0] == '/' && name && !strcmp(name + 1, WIRE_CHANNEL_NAME);
 }
 
-struct sockets *sockets_new(struct loop *loop)
+struct sockets *sockets_new(struct loop *loop, bool store)
 {
 	struct sockets *s = xcalloc(1, sizeof(*s));
 	struct rlimit limit = { 0 };
 
 	s->loop = loop;
+	s->store = store;
 	s->unasked = loop_add_timer(loop, LOOP_NEVER, on_unasked, s);
 	/* those that went before us gave smaller ones */
 	s->last_id = (uint64_t)clock_mono_ns();
@@ -193,8 +196,11 @@ int sockets_get(
 	if (fd < 0)
 		return fd;
 	const struct baggage_socket socket = { ++s->last_id, fd, path };
+	bool kept = keep(s, &s->list, &socket);
 
-	*ret = (struct socket_given){ fd, keep(s, &s->list, &socket), false, socket.id };
+	if (kept && s->store)
+		manager_store_channel(socket.id, fd);
+	*ret = (struct socket_given){ fd, kept, false, socket.id };
 	return 0;
 }
 
@@ -230,19 +236,21 @@ static bool is_connected_channel(int fd)
 		addr.sun_family == AF_UNIX && sockets_is_channel(addr.sun_path);
 }
 
-void sockets_close_left(void)
+void sockets_end_left(void)
 {
 	_cleanup_closedir_ DIR *dir = opendir("/proc/self/fd");
 
 	for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
 		int fd = (int)strtol(e->d_name, NULL, 10);
 
-		if (fd > 2 && is_connected_channel(fd))
-			close(fd);
+		if (fd < 3 || !is_connected_channel(fd))
+			continue;
+		shutdown(fd, SHUT_RDWR);
+		close(fd);
 	}
 }
 
-void sockets_adopt(struct sockets *s, const struct baggage_socket *socket)
+static void adopt(struct sockets *s, const struct baggage_socket *socket)
 {
 	struct kept **at = &s->list;
 
@@ -254,4 +262,18 @@ void sockets_adopt(struct sockets *s, const struct baggage_socket *socket)
 		at = &(*at)->next;
 	if (!keep(s, at, socket))
 		close(socket->fd);
+}
+
+int sockets_adopt_all(struct sockets *s, const struct strbuf *bytes)
+{
+	struct baggage_socket socket;
+	struct baggage baggage;
+
+	if (!bytes->len)
+		return 0;
+	int r = baggage_open(bytes->data, bytes->len, clock_mono_ns(), &baggage);
+
+	while (r == 0 && baggage_next(&baggage, &socket))
+		adopt(s, &socket);
+	return r;
 }

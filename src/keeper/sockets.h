@@ -16,8 +16,8 @@ struct loop;
 struct sockets;
 struct strbuf;
 
-/* @loop outlives it. */
-struct sockets *sockets_new(struct loop *loop);
+/* @loop outlives it.  @store: the manager has them, too (keeper/manager.h). */
+struct sockets *sockets_new(struct loop *loop, bool store);
 
 /* Adds each to what is handed on (keeper/baggage.h). */
 void sockets_pack(const struct sockets *sockets, struct strbuf *out);
@@ -26,13 +26,13 @@ void sockets_pack(const struct sockets *sockets, struct strbuf *out);
 void sockets_inherit(const struct sockets *sockets, bool inherit);
 
 /*
- * One that was handed on, in their order: taken over, be it closed, if it is a socket that was
- * inherited.
+ * Those that were handed on: taken over where the descriptor is a socket that was inherited.
+ * Return: 0, or -errno of baggage_open().
  */
-void sockets_adopt(struct sockets *sockets, const struct baggage_socket *socket);
+int sockets_adopt_all(struct sockets *sockets, const struct strbuf *baggage);
 
-/* Closes what a program before us has left open of these, and nobody knows any more. */
-void sockets_close_left(void);
+/* Ends what was inherited of these, and nobody knows any more. */
+void sockets_end_left(void);
 
 /* In a child, too: leaves the loop alone.  NULL is accepted. */
 void sockets_free(struct sockets *sockets);

@@ -419,18 +419,16 @@ static void unpack(struct keeper *k, int more_fd)
 {
 	_cleanup_strbuf_ struct strbuf bytes = STRBUF_INIT;
 	struct baggage baggage;
-	struct baggage_socket socket;
 	int r = state_receive_more(more_fd, MORE_MAX, &bytes);
 
 	if (r == 0)
 		r = baggage_open(bytes.data, bytes.len, clock_mono_ns(), &baggage);
-	if (r < 0) {
-		log_warning("channels are connected anew: %s", strerror(-r));
-		return;
+	if (r == 0) {
+		good_conf_set(&k->good_conf, baggage.conf, baggage.conf_bytes);
+		r = sockets_adopt_all(k->sockets, &bytes);
 	}
-	good_conf_set(&k->good_conf, baggage.conf, baggage.conf_bytes);
-	while (baggage_next(&baggage, &socket))
-		sockets_adopt(k->sockets, &socket);
+	if (r < 0)
+		log_warning("channels are connected anew: %s", strerror(-r));
 }
 
 static void on_trial_end(void *ctx)
@@ -456,7 +454,7 @@ void upgrade_watch(struct keeper *k)
 		unpack(k, s->fds[STATE_FD_MORE]);
 		close(s->fds[STATE_FD_MORE]);
 	}
-	sockets_close_left();
+	sockets_end_left();
 	if (s && s->back)
 		log_warning("vhostmd " VHOSTMD_VERSION " goes on: version %s has failed",
 			s->writer);

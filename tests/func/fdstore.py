@@ -5,12 +5,13 @@ fdstore.py SOCKET MOUNT SERVICE_PROGRAM...
 Before each start it runs the program with --mount-only alone, then as it is, with what is stored:
 again when it was killed or failed, after all its processes have ended, but not more than 5 times
 within 10 s, unless there is FDSTORE_ANY in the environment.  When it has failed MOUNT is unmounted.
-SIGTERM ends it.
+SIGTERM ends it.  The names of what is stored are in the file that FDSTORE_SAYS names.
 """
 import array
 import ctypes
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -40,6 +41,24 @@ def take_message():
         os.close(stored.pop(fields["FDNAME"]))
     for fd in fds:  # of a barrier
         os.close(fd)
+
+
+def let_go():
+    """Of connections that are over; and says what is stored."""
+    over = select.poll()
+    for fd in stored.values():
+        over.register(fd, 0)
+    gone = [fd for fd, _ in over.poll(0)]
+    for name in [name for name, fd in stored.items() if fd in gone and name != "fuse"]:
+        os.close(stored.pop(name))
+    names = " ".join(stored)
+    if names != let_go.said and "FDSTORE_SAYS" in os.environ:
+        with open(os.environ["FDSTORE_SAYS"], "w", encoding="ascii") as f:
+            print(names, file=f)
+    let_go.said = names
+
+
+let_go.said = None
 
 
 def become(program, pass_stored):
@@ -76,7 +95,7 @@ def run(program, pass_stored):
         try:
             take_message()
         except TimeoutError:
-            pass
+            let_go()
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             break

@@ -12,13 +12,13 @@ start_service()
 {
 	rm -f "$tmp/notify"
 	ASAN_OPTIONS=exitcode=99 python3 "$top/tests/func/fdstore.py" "$tmp/notify" "$mnt" \
-		"$build/vhostmd" --no-daemonize --verbose --config "$tmp/conf" -c test:///default \
+		"$build/vhostmd" --no-daemonize --verbose --config "$tmp/conf" -c "${uri:-test:///default}" \
 		--pid-file "$tmp/pid" --mount "$mnt" >>"$tmp/log" 2>&1 &
 	keeper=$!
 	wait_for 60 has_value "$mnt/metrics/host/Generation" || fail "no sample"
 }
 at_exit "umount -l $mnt 2>/dev/null"
-export FDSTORE_ANY=1
+export FDSTORE_ANY=1 FDSTORE_SAYS=$tmp/stored
 start_service
 device=$(stat -c %d "$mnt")
 timeout -k 5 90 python3 "$top/tests/func/survive.py" --keeper "$mnt" "$tmp/pid" 14 3 >"$tmp/readers" ||
@@ -30,6 +30,31 @@ stop_daemon || exit 1
 grep -q " $mnt " /proc/mounts || fail "it was unmounted by who is not to do that"
 umount --force --lazy "$mnt" || fail umount
 
+# nor does who asks on a channel
+mv "$tmp/conf" "$tmp/conf.away"
+bash "$top/tests/func/channels.sh" --conf "$tmp"
+python3 "$top/tests/func/channels.py" "$tmp/org.github.vhostmd.1" >"$tmp/asked" &
+asker=$!
+wait_for 30 grep -q ready "$tmp/asked" || fail "nobody listens"
+uri=test://$tmp/vms.xml start_service
+has_channel() { grep -q '^channels.connected: 1$' "$mnt/status"; }
+wait_for 10 has_channel || fail "no channel"
+another() { [ "$(cat "$tmp/pid")" != "$before" ] && has_channel; }
+for i in {1..4}; do
+	before=$(cat "$tmp/pid")
+	kill -KILL "$before"
+	wait_for 20 another || fail "no other keeper serves the channel"
+	kill -0 $asker 2>/dev/null || fail "death $i: $(cat "$tmp/asked")"
+done
+kill -TERM $asker
+wait $asker || fail "$(cat "$tmp/asked")"
+cat "$tmp/asked"
+# once it has ended nobody keeps what was its connection
+nobody() { ! grep -q channel "$tmp/stored"; }
+wait_for 10 nobody || fail "stored still: $(cat "$tmp/stored")"
+stop_daemon || exit 1
+umount --force --lazy "$mnt" || fail umount
+mv "$tmp/conf.away" "$tmp/conf"
 
 # no worker gets to serve: the keeper gives up, and has its descriptors let go, so that who waits gets
 # an error; the next one begins anew

@@ -503,7 +503,7 @@ static void a_connection_is_kept_until_somebody_shuts_it(void **state)
 	struct guest g;
 
 	assert_int_equal(loop_new(NULL, NULL, &loop), 0);
-	struct sockets *s = sockets_new(loop);
+	struct sockets *s = sockets_new(loop, false);
 	struct socket_given given = { .fd = -1 };
 
 	guest_init(&g, 1);
@@ -551,7 +551,7 @@ static void what_no_worker_asks_for_ends(void **state)
 	struct guest a, b;
 
 	assert_int_equal(loop_new(NULL, NULL, &loop), 0);
-	struct sockets *s = sockets_new(loop);
+	struct sockets *s = sockets_new(loop, false);
 
 	guest_init(&a, 1);
 	guest_init(&b, 2);

@@ -518,19 +518,6 @@ static int listen_at(const char *path)
 	return fd;
 }
 
-/* As the program does that is executed. */
-static struct sockets *adopt(struct loop *loop, const struct strbuf *bytes)
-{
-	struct sockets *s = sockets_new(loop);
-	struct baggage_socket socket;
-	struct baggage b;
-
-	assert_int_equal(baggage_open(bytes->data, bytes->len, clock_mono_ns(), &b), 0);
-	while (baggage_next(&b, &socket))
-		sockets_adopt(s, &socket);
-	return s;
-}
-
 struct handed_on {
 	char dir[TMP_PATH_SIZE], path[TMP_PATH_SIZE + 32];
 	int listener, left, memory;
@@ -554,8 +541,9 @@ static void check_handed_on(const struct handed_on *h)
 	struct loop *loop = NULL;
 
 	assert_int_equal(loop_new(NULL, NULL, &loop), 0);
-	struct sockets *s = adopt(loop, &h->bytes);
+	struct sockets *s = sockets_new(loop, false);
 
+	assert_int_equal(sockets_adopt_all(s, &h->bytes), 0);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(sockets_get(s, name_of(h, i), true, &is), 0);
 		assert_true(is.resumed && is.kept);
@@ -568,7 +556,7 @@ static void check_handed_on(const struct handed_on *h)
 	assert_false(is.resumed);
 	assert_true(is.id > h->was[2].id);
 	/* what is left open of channels is closed, and nothing else */
-	sockets_close_left();
+	sockets_end_left();
 	assert_int_equal(fcntl(h->left, F_GETFD), -1);
 	assert_int_equal(fcntl(is.fd, F_GETFD), FD_CLOEXEC);
 	assert_int_equal(fcntl(h->listener, F_GETFD), 0);
@@ -590,7 +578,7 @@ static void connections_outlive_the_program(void **state)
 	h.listener = listen_at(h.path);
 	h.memory = memfd_create("no socket", 0);
 	assert_int_equal(loop_new(NULL, NULL, &loop), 0);
-	struct sockets *s = sockets_new(loop);
+	struct sockets *s = sockets_new(loop, false);
 
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(link(h.path, name_of(&h, i)), 0);
