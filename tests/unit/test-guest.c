@@ -269,6 +269,34 @@ static void the_usual_form_is_read_as_any_other(void **state)
 	vhostmd_snapshot_free(s);
 }
 
+/* Memory grows in the middle of any of them. */
+static void texts_stay_where_they_are_however_many_there_are(void **state)
+{
+	(void)state;
+	static char content[65536];
+	char name[16], value[16];
+
+	for (unsigned n = 1; n <= 260; n += n < 40 ? 1 : 11) {
+		size_t at = (size_t)snprintf(content, sizeof(content), "<metrics>");
+
+		for (unsigned i = 0; i < n; i++)
+			at += (size_t)snprintf(content + at, sizeof(content) - at,
+				"<metric type='string' context='host'>"
+				"<name> m%u</name> <value>v%u </value></metric>",
+				i, i * n);
+		snprintf(content + at, sizeof(content) - at, "</metrics>");
+		struct vhostmd_snapshot *s = snapshot_of(content);
+
+		assert_int_equal(vhostmd_snapshot_count(s), n);
+		for (unsigned i = 0; i < n; i++) {
+			snprintf(name, sizeof(name), "m%u", i);
+			snprintf(value, sizeof(value), "v%u", i * n);
+			assert_string_equal(text_of(s, name), value);
+		}
+		vhostmd_snapshot_free(s);
+	}
+}
+
 static void what_is_no_document_is_an_error(void **state)
 {
 	(void)state;
@@ -522,6 +550,7 @@ int main(void)
 		T(documents_are_read_whatever_their_form),
 		T(tags_that_come_again_mean_the_same),
 		T(the_usual_form_is_read_as_any_other),
+		T(texts_stay_where_they_are_however_many_there_are),
 		T(what_is_no_document_is_an_error),
 		T(what_is_missing_is_named),
 		T(every_change_is_noticed),
