@@ -70,9 +70,9 @@ static const struct catalogue_entry entries[] = {
 	VIRT_FAST(CPU_SYSTEM, "cpu.system", UINT64, "ns", COUNTER, READS(CPU),
 		"cgroup cpu.stat, cpuacct.stat or /proc/<pid>/stat: stime",
 		"CPU time in system mode")
-	VIRT("cpu.haltpoll.success.time", UINT64, "ns", COUNTER, READS(CPU),
+	VIRT("cpu.haltpoll.success.time", UINT64, "ns", COUNTER, READS(HALTPOLL),
 		"Time of halt polling that ended with a wake-up")
-	VIRT("cpu.haltpoll.fail.time", UINT64, "ns", COUNTER, READS(CPU),
+	VIRT("cpu.haltpoll.fail.time", UINT64, "ns", COUNTER, READS(HALTPOLL),
 		"Time of halt polling in vain")
 	VIRT("cpu.cache.monitor.count", UINT32, "1", GAUGE, READS(CPU), "Cache monitors")
 	VIRT("cpu.cache.monitor.*.name", STRING, NULL, TEXT, READS(CPU),

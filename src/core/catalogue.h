@@ -67,6 +67,7 @@ enum catalogue_read {
 
 	/* of a VM, from libvirt alone: groups of its statistics, and the domain's XML */
 	READ_STATE,
+	READ_HALTPOLL, /* as READ_CPU from libvirt, but that it asks the monitor for it */
 	READ_BLOCKS,
 	READ_IOTHREADS,
 	READ_MEMORY_BANDWIDTH,

@@ -219,6 +219,7 @@ static void what_is_perhaps_there_is_not_absent(void **state)
 	want(specs, "blocks", "block.count", METRIC_UINT32, NULL);
 	want(specs, "unused", "balloon.unused", METRIC_UINT64, NULL);
 	want(specs, "cpu", "cpu.time", METRIC_UINT64, NULL);
+	want(specs, "poll", "cpu.haltpoll.fail.time", METRIC_UINT64, NULL);
 	_cleanup_plan_ struct plan *plan = plan_of(specs);
 
 	add(&record, "block.count", VIR_TYPED_PARAM_UINT, 1);
@@ -231,12 +232,15 @@ static void what_is_perhaps_there_is_not_absent(void **state)
 	assert_u64(list, "blocks", 1);
 	assert_false(find(list, "unused")->available);
 	assert_false(find(list, "unused")->absent);
+	assert_false(find(list, "poll")->available);
+	assert_false(find(list, "poll")->absent);
 	assert_null(find_or_null(list, "rd.*"));
 	assert_true(find(list, "cpu")->absent); /* no monitor knows that */
 	metric_list_unref(list);
 
 	list = virt_stats_convert(plan, vm, &record, 0, true, &last, 6, 2 * NS_PER_S);
 	assert_true(find(list, "unused")->absent);
+	assert_true(find(list, "poll")->absent);
 	assert_true(find(list, "rd.*")->absent);
 	metric_list_unref(list);
 

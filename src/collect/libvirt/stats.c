@@ -24,6 +24,7 @@ static const struct {
 	bool monitor; /* has, or may have, figures that the VM's monitor alone knows */
 } groups[] = {
 	{ READ_CPU, VIR_DOMAIN_STATS_CPU_TOTAL, false },
+	{ READ_HALTPOLL, VIR_DOMAIN_STATS_CPU_TOTAL, true },
 	{ READ_VCPUS, VIR_DOMAIN_STATS_VCPU, true },
 	{ READ_VCPU_MAXIMUM, VIR_DOMAIN_STATS_VCPU, false },
 	{ READ_BALLOON, VIR_DOMAIN_STATS_BALLOON, true },
