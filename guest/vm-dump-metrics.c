@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "buf.h"
+#include "disk.h"
 #include "dump.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -47,6 +49,7 @@ struct options {
 	const char *source; /* NULL: the environment's, or both */
 	bool xenstore;
 	const char *uuid, *metric, *dest, *textfile;
+	const char *probe;  /* NULL, or nothing else is done */
 	enum format format; /* FORMAT_NONE: xml, or what goes with --watch */
 	double watch_s;     /* 0: once */
 	bool why;
@@ -64,7 +67,8 @@ enum {
 	OPTION_UUID,
 	OPTION_WHY,
 	OPTION_INTERVAL,
-	OPTION_JSON
+	OPTION_JSON,
+	OPTION_PROBE
 };
 
 static const struct option long_options[] = {
@@ -83,6 +87,7 @@ static const struct option long_options[] = {
 	{ "why", no_argument, NULL, OPTION_WHY },
 	{ "interval", required_argument, NULL, OPTION_INTERVAL },
 	{ "json", no_argument, NULL, OPTION_JSON },
+	{ "probe", required_argument, NULL, OPTION_PROBE },
 	{ 0 },
 };
 
@@ -106,7 +111,8 @@ static int usage(FILE *to)
 		"  --why                look twice, and say whether anything holds this\n"
 		"                       machine back, and what; takes half a minute\n"
 		"  --interval SECONDS   how long --why looks (20)\n"
-		"  --json               the same as --format json\n\n"
+		"  --json               the same as --format json\n"
+		"  --probe DEVICE       say by the exit status if this is a metrics disk\n\n"
 		"Without -b, -i, -x and --source: the disk, then the channel.\n"
 		"Exit status: 0 success, 1 failure, 2 wrong usage, 3 no such metric,\n"
 		"4 the metric has no value now; --why: 0 nothing holds it back,\n"
@@ -488,6 +494,9 @@ static int set_option(struct options *o, int key, const char *word)
 	case OPTION_UUID:
 		o->uuid = word;
 		return 0;
+	case OPTION_PROBE:
+		o->probe = word;
+		return 0;
 	case 'd':
 		o->dest = word;
 		return 0;
@@ -516,6 +525,21 @@ static int check(const struct options *o)
 	if (o->interval_s > 0 && !o->why)
 		return wrong("--interval goes with --why", NULL);
 	return 0;
+}
+
+/* For udev's rules: silent, one small read. */
+static int probe(const struct options *o)
+{
+	_cleanup_buf_ struct buf tried = BUF_INIT;
+	struct disk d = DISK_CLOSED;
+	int r = disk_open(o->probe, &d, &tried);
+
+	if (r == 0)
+		r = disk_probe(&d);
+	else if (o->verbose)
+		fputs(buf_str(&tried), stderr);
+	disk_close(&d);
+	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int run(const struct options *o)
@@ -559,5 +583,7 @@ int main(int argc, char **argv)
 	}
 	if (status == 0)
 		status = check(&o);
-	return status ? status : run(&o);
+	if (status)
+		return status;
+	return o.probe ? probe(&o) : run(&o);
 }

@@ -235,7 +235,7 @@ guest_accel()
 	[ "${VHOSTMD_KVM:-no}" = yes ] && [ -w /dev/kvm ] && echo kvm || echo qemu
 }
 
-# Prints the disk element of a VM's private metrics disk: guest_disk_xml IMAGE [TARGET]
+# Prints the disk element of a VM's private metrics disk: guest_disk_xml IMAGE [TARGET [SERIAL]]
 guest_disk_xml()
 {
 	cat <<-EOF
@@ -245,6 +245,7 @@ guest_disk_xml()
 		  <target dev='${2:-vdz}' bus='virtio'/>
 		  <readonly/>
 		  <shareable/>
+		  ${3-<serial>vhostmd</serial>}
 		</disk>
 	EOF
 }

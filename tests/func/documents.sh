@@ -55,6 +55,14 @@ vhostmd()
 setsebool() { [ "$1" = -P ] && [ $# = 3 ]; }
 semanage() { [ "$1 $2 $3 $4 $5" = "fcontext -a -t bin_t /usr/sbin/vhostmd" ]; }
 restorecon() { [ -e "$root$1" ]; }
+# in guests
+systemd-sysusers() { [ $# = 0 ] && [ -e "$root/usr/lib/sysusers.d/vhostmd-guest.conf" ]; }
+usermod() { [ "$1 $3" = "-aG USER" ] && grep -q "^g  *$2 " "$root/usr/lib/sysusers.d/vhostmd-guest.conf"; }
+udevadm()
+{
+	[ "$*" = "control --reload" ] ||
+		[ "$*" = "trigger --subsystem-match=block --subsystem-match=virtio-ports" ]
+}
 
 # ---- kinds of blocks ----
 
@@ -178,7 +186,7 @@ for block in "$tmp"/blocks/*; do
 	*"README.md:"*\ "/run/vhostmd/ "*) quick_daemon; tree "$block" ;;
 	*"vhostmd.8.scd:"*"python3 "*) quick_daemon; live "$block" ;;
 	*"vhostmd.8.scd:"*"printf mvbd "*) by_hand "$block" ;;
-	*"vhostmd.8.scd:"*"setsebool "*) run_commands "$block" ;;
+	*"vhostmd.8.scd:"*"setsebool "* | *"vm-dump-metrics.1.scd:"*"usermod "*) run_commands "$block" ;;
 	*"vm-dump-metrics.1.scd:"*"held back"*) quick_daemon; reasons "$block" ;;
 	*"libmetrics.3.scd:"*) ;; # tests/func/libmetrics.sh
 	*) fail "nobody runs the block $block: $(cat "$block")" ;;

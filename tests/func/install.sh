@@ -28,13 +28,24 @@ for name in vhostmd/libmetrics.h vhostmd/metrics.h pkgconfig/libmetrics.pc libme
 	find "$tmp/root" -path "*/$name" | grep -q . || fail "no $name"
 done
 
-# a user for the worker
+# a user for the worker, a group in guests
 sysusers=$(find "$tmp/root" -path '*/sysusers.d/vhostmd.conf')
-[ "$sysusers" != "" ] || fail "no file for systemd-sysusers"
+[ -e "$sysusers" ] && [ -e "${sysusers%/*}/vhostmd-guest.conf" ] || fail "no files for systemd-sysusers"
 if command -v systemd-sysusers >/dev/null; then
 	mkdir "$tmp/etc-root" "$tmp/etc-root/etc"
-	systemd-sysusers --root="$tmp/etc-root" "$sysusers" 2>"$tmp/err" || fail "systemd-sysusers: $(cat "$tmp/err")"
+	systemd-sysusers --root="$tmp/etc-root" "$sysusers" "${sysusers%/*}/vhostmd-guest.conf" 2>"$tmp/err" ||
+		fail "systemd-sysusers: $(cat "$tmp/err")"
+	grep -q '^vhostmd-guest:' "$tmp/etc-root/etc/group" || fail "no group: $(cat "$tmp/etc-root/etc/group")"
 	grep -q '^vhostmd:.*:/:/usr/sbin/nologin$' "$tmp/etc-root/etc/passwd" || fail "no user: $(cat "$tmp/etc-root/etc/passwd")"
+fi
+
+# what udev's rules call is there
+rules=$(find "$tmp/root" -path '*/udev/rules.d/70-vhostmd-guest.rules')
+[ "$rules" != "" ] || fail "no rules for udev"
+probe=$(sed -n 's/^PROGRAM!="\([^ ]*\) .*/\1/p' "$rules")
+[ -x "$tmp/root$probe" ] || fail "udev's rules call '$probe'"
+if udevadm verify --help >/dev/null 2>&1; then # from version 254 on
+	udevadm verify --root="$tmp/etc-root" "$rules" >"$tmp/out" 2>&1 || fail "udevadm verify: $(cat "$tmp/out")"
 fi
 
 # the file of a site that had the existing vhostmd
