@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # scripts/run, scripts/test, scripts/bench and the installation of packages, interrupted: the
-# machine is as it was.  Here at a few moments, one after each of some lines of their output;
+# machine is as it was.  Here at a few moments;
 #   BUILD=... bash tests/func/interrupted.sh N SCRIPT [ARGUMENT...]
 # interrupts a script at N moments of its whole run, by each of the signals.
 . "$(dirname "$0")/../lib.sh"
@@ -16,9 +16,14 @@ facts()
 	stat -c '%n %A %u:%g' /dev/kvm /run/{libvirtd,virtlogd}.pid
 	grep -E " ($scratch|/run/vhostmd|/sys/fs/fuse)" /proc/self/mounts
 	ls -d /run/vhostmd "$record"/*/ "$scratch"/[0-9]* /tmp/vhostmd-"$script_pid"-* 2>/dev/null
-	grep -lszxF "INTERRUPTED=$mark" /proc/[0-9]*/environ
-	ls /run/libvirt/qemu/"$guest_prefix"*
+	processes
+	ls /run/libvirt/qemu/"$guest_prefix"* /var/log/libvirt/qemu/"$guest_prefix"*
+	ls -d /var/lib/libvirt/qemu/*"$guest_prefix"* /dev/shm/vhostmd* /run/netns/*
+	grep -H . /run/libvirt/qemu/"$guest_prefix"*.pid
 } 2>/dev/null
+
+# Of the script that is interrupted.
+processes() { grep -lszxF "INTERRUPTED=$mark" /proc/[0-9]*/environ; }
 
 # start COMMAND...: as from a terminal, in a session of its own
 start()
@@ -67,28 +72,48 @@ if [ $# -gt 0 ]; then
 	exit 0
 fi
 
-# at LINE SIGNAL COMMAND...: interrupted when that is in its output
+# at MOMENT SIGNAL COMMAND...: interrupted when that command succeeds
 at()
 {
 	start "${@:3}"
-	wait_for 120 grep -q "$1" "$tmp/out" || fail "no '$1': $(cat "$tmp/out")"
+	# shellcheck disable=SC2086 # a command
+	wait_for 120 $1 || fail "not '$1': $(cat "$tmp/out")"
 	interrupt "$2" $((128 + $(kill -l "${2#-}"))) "at '$1'"
 }
+says() { grep -q "$*" "$tmp/out"; }
+mounted() { grep -q " $scratch/[0-9].*fuse.vhostmd" /proc/self/mounts; }
+runs() # WORD: a process has it among its arguments
+{
+	local process
+	for process in $(processes); do
+		! grep -qszF -- "$1" "${process%/*}/cmdline" || return 0
+	done
+	return 1
+}
+has_guest() { pgrep -f "guest=$guest_prefix-$1,"; }
 
-at building TERM scripts/run --no-guest
-at 'starting vhostmd' -INT scripts/run --no-guest
-at 'Ctrl-C ends' HUP scripts/run --no-guest
-at building -HUP scripts/bench hostile-reader
-if [ -x "$guest_qemu" ] && [ -e "$guest_cache/vmlinuz" ] && ! virsh_system list >/dev/null 2>&1; then
-	at 'starting libvirtd' -INT scripts/run
-	at 'starting the guest' TERM scripts/run
+at 'says building' TERM scripts/run --no-guest
+at 'says starting vhostmd' -INT scripts/run --no-guest
+at 'says Ctrl-C ends' HUP scripts/run --no-guest
+at 'says building' -HUP scripts/bench hostile-reader
+at 'runs hostile.py' TERM env BUILD="$build" bash tests/bench/hostile-reader.sh
+# a test of a daemon and one of units, in the middle
+tests_are_built() { [ -e build-tsan/build.ninja ] && [ -e build-clang/build.ninja ]; }
+if tests_are_built; then
+	at mounted -TERM scripts/test func/locked
+	at 'runs tests/test-armed' INT scripts/test unit/armed
 fi
-# a test of a daemon, in the middle
-if [ -e build-tsan/build.ninja ] && [ -e build-clang/build.ninja ]; then
-	start scripts/test func/locked
-	mounted() { grep -q " $scratch/[0-9].*fuse.vhostmd" /proc/self/mounts; }
-	wait_for 120 mounted || fail "no mount: $(cat "$tmp/out")"
-	interrupt -TERM 143 "at a test's mount"
+if [ -x /usr/bin/qemu-system-x86_64 ] && ! virsh_system list >/dev/null 2>&1; then
+	guest_kernel
+	at 'says starting libvirtd' -INT scripts/run
+	at 'has_guest sample-bench-2' INT env BUILD="$build" bash tests/bench/sample.sh --guests 4
+	# who else has a VM keeps it
+	libvirt_start
+	guest_start_halting "$guest_prefix-other" "$(cat /proc/sys/kernel/random/uuid)" "" || fail "no guest"
+	facts >"$tmp/before"
+	grep -q "$guest_prefix-other" "$tmp/before" || fail "no VM of somebody else"
+	at 'says starting the guest' TERM scripts/run
+	! tests_are_built || at 'has_guest readers-readers' -HUP scripts/test guest/readers
 fi
 
 # a package that is being installed is installed; its services do not start
