@@ -382,7 +382,7 @@ guests_end()
 
 # Destroys the guests that were started here, and no other.  libvirt takes half a second for
 # each; of hundreds the processes are killed, as are those that libvirt does not end, which
-# it cleans up after at once.
+# it cleans up after at once.  (virsh would leave a history of what it is told.)
 guests_destroy()
 {
 	local few=50
@@ -390,7 +390,7 @@ guests_destroy()
 	pkill -CONT -x libvirtd # a test stops it
 	if [ "$(guests_qemu | wc -l)" -le $few ]; then
 		sed 's/^/destroy /' "$record/guests" |
-			timeout -k 1 60 virsh -q -c qemu:///system >/dev/null 2>&1
+			XDG_CACHE_HOME=/dev/null timeout -k 1 60 virsh -q -c qemu:///system >/dev/null 2>&1
 	fi
 	guests_end || return
 	# libvirt goes on with what it was asked to start, though who asked is gone: until it

@@ -19,6 +19,7 @@ facts()
 	processes
 	ls /run/libvirt/qemu/"$guest_prefix"* /var/log/libvirt/qemu/"$guest_prefix"*
 	ls -d /var/lib/libvirt/qemu/*"$guest_prefix"* /dev/shm/vhostmd* /run/netns/*
+	stat -c '%n %y' ~/.cache/libvirt/virsh/history
 	grep -H . /run/libvirt/qemu/"$guest_prefix"*.pid
 } 2>/dev/null
 

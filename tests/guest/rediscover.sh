@@ -60,8 +60,8 @@ python3 - "$a" "$mnt/status" 12 3 <<-'EOF' >"$tmp/balloon" || fail "balloon"
 	uuid, status, seconds, period = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
 	def count():
 	    return next(int(l.split()[1]) for l in open(status) if l.startswith("libvirt.descriptions"))
-	virsh = subprocess.Popen(["virsh", "-q", "-c", "qemu:///system"], stdin=subprocess.PIPE,
-	                         stdout=subprocess.DEVNULL, text=True)
+	virsh = subprocess.Popen(["env", "XDG_CACHE_HOME=/dev/null", "virsh", "-q", "-c", "qemu:///system"],
+	                         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 	first, start, n = count(), time.monotonic(), 0
 	while time.monotonic() - start < seconds:
 	    n += 1
