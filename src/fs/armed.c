@@ -450,7 +450,7 @@ static bool may_be_late_locked(
 	assert_locked(&a->lock);
 	int64_t since_ns = r->taken_ns > a->caught_up_ns ? r->taken_ns : a->caught_up_ns;
 
-	return r->taken_ns && (since_ns > now_ns || now_ns - since_ns < MOVED_NS);
+	return r->taken_ns && now_ns - since_ns < MOVED_NS;
 }
 
 bool armed_recall(struct armed *a, uint64_t ino, bool moved, bool reading, int64_t now_ns,

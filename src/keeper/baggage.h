@@ -36,8 +36,8 @@ struct baggage {
 
 /*
  * @bytes: from whomever; they stay as long as @ret is used.
- * Return: 0: paths, ids up to @now_ns and numbers of descriptors, can
- * be used (whether those are open, and each there once, is not known); -EPROTO if another version wrote it, or -EINVAL.
+ * Return: 0: paths, ids up to @now_ns, and numbers of descriptors can be used (whether those are
+ * open, and each there once, is not known); -EPROTO if another version wrote it, or -EINVAL.
  */
 int baggage_open(const void *bytes, size_t size, int64_t now_ns, struct baggage *ret);
 

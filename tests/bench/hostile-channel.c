@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "util/clock.h"
+#include "util/parse.h"
 #include "util/wire.h"
 
 #define ASKS_A_SECOND 5 /* an honest one */
@@ -198,13 +199,15 @@ static int64_t ask(const struct port *p)
 	return clock_mono_ns() - start;
 }
 
-static double p99_us(int seconds)
+static double p99_us(unsigned seconds)
 {
 	static int64_t took[MAX_SAMPLES];
 	int64_t step = NS_PER_S / ASKS_A_SECOND / n_honest, next = clock_mono_ns();
 	size_t n = (size_t)seconds * ASKS_A_SECOND * n_honest;
 
-	for (size_t i = 0; i < n && i < MAX_SAMPLES; i++) {
+	if (n > MAX_SAMPLES)
+		n = MAX_SAMPLES;
+	for (size_t i = 0; i < n; i++) {
 		struct timespec until = ns_to_timespec(next += step);
 
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
@@ -214,15 +217,25 @@ static double p99_us(int seconds)
 	return (double)took[n * 99 / 100] / 1000;
 }
 
+static unsigned number(const char *word)
+{
+	uint64_t n = 0;
+
+	if (parse_u64(word, &n) < 0 || n > MAX_SAMPLES)
+		errx(2, "%s: no number", word);
+	return (unsigned)n;
+}
+
 static void prepare(void)
 {
+	const size_t request_bytes = strlen(WIRE_REQUEST);
 	struct rlimit files;
 
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
-	for (int i = 0; i < 200; i++)
-		strcat(flood_of_gets, WIRE_REQUEST);
+	for (size_t i = 0; i + request_bytes < sizeof(flood_of_gets); i += request_bytes)
+		memcpy(flood_of_gets + i, WIRE_REQUEST, request_bytes);
 	for (size_t i = 0; i < sizeof(flood_of_garbage); i++)
 		flood_of_garbage[i] = "no such thing\n\n"[i % 15];
 	memset(flood_of_cr, '\r', sizeof(flood_of_cr));
@@ -235,8 +248,8 @@ int main(int argc, char **argv)
 
 	if (argc != 7)
 		errx(2, "DIR HONEST HOSTILE ROUNDS ALONE BESIDE");
-	n_honest = (unsigned)atoi(argv[2]);
-	n_ports = n_honest + (unsigned)atoi(argv[3]);
+	n_honest = number(argv[2]);
+	n_ports = n_honest + number(argv[3]);
 	ports = calloc(n_ports, sizeof(*ports));
 	prepare();
 	for (unsigned i = 0; i < n_ports; i++) {
@@ -250,11 +263,11 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	if (!fgets(line, sizeof(line), stdin))
 		return 1;
-	for (int i = 0; i < atoi(argv[4]); i++) {
-		double alone = p99_us(atoi(argv[5]));
+	for (unsigned left = number(argv[4]); left > 0; left--) {
+		double alone = p99_us(number(argv[5]));
 
 		atomic_store(&siege, true);
-		printf("%.1f %.1f\n", alone, p99_us(atoi(argv[6])));
+		printf("%.1f %.1f\n", alone, p99_us(number(argv[6])));
 		fflush(stdout);
 		atomic_store(&siege, false);
 	}
