@@ -466,11 +466,11 @@ static int start(struct worker *w, const struct keeper_parcel *parcel)
 		keeper_report_ready(w->keeper_fd);
 		place_disk(w);
 	}
-	w->channels = channels_start(w->tree, &chc, NULL, w);
+	w->channels = channels_start(w->tree, &chc, connect_channel, w);
 	w->actions = actions_start(&ap);
 	if (!w->channels || !w->actions)
 		return -EIO;
-	channels_hand_on(w->channels, w->handover, w->arena, connect_channel);
+	channels_hand_on(w->channels, w->handover, w->arena);
 	board_subscribe(w->board, (struct plan_listener){ on_plan, w });
 	int r = sampler_start(w->sampler, fill, w);
 

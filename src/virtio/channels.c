@@ -122,10 +122,9 @@ struct order {
 
 struct channels {
 	struct tree *tree;
-	int (*connect)(void *ctx, const char *path);
+	int (*connect)(void *ctx, const char *path, struct channel_socket *ret);
 	void *ctx;
 	/* immutable once there is a channel; NULL: connections end with us */
-	int (*connect_kept)(void *ctx, const char *path, struct channel_socket *ret);
 	struct stands *stands;
 	pthread_t thread;
 	struct loop *loop;
@@ -479,10 +478,9 @@ static int take_stand(
 static int connect_channel(struct channels *cs, struct channel *c)
 {
 	struct channel_socket socket = { .fd = -1 };
-	int r = cs->connect_kept ? cs->connect_kept(cs->ctx, c->path, &socket)
-				 : (socket.fd = cs->connect(cs->ctx, c->path));
+	int r = cs->connect(cs->ctx, c->path, &socket);
 
-	if (r >= 0)
+	if (r == 0)
 		r = take_stand(cs, c, &socket);
 	if (r < 0) {
 		close_p(&socket.fd);
@@ -704,7 +702,8 @@ static void *channels_main(void *arg)
 /* ---- the others' side ---- */
 
 struct channels *channels_start(struct tree *tree, const struct channels_config *config,
-	int (*connect)(void *ctx, const char *path), void *ctx)
+	int (*connect)(void *ctx, const char *path, struct channel_socket *ret),
+	void *ctx)
 {
 	struct channels *cs = xcalloc(1, sizeof(*cs));
 	int r = loop_new(take_orders, cs, &cs->loop);
@@ -750,15 +749,13 @@ void channels_stop(struct channels *cs)
 	free(cs);
 }
 
-void channels_hand_on(struct channels *cs, struct handover *handover, struct arena *arena,
-	int (*connect)(void *ctx, const char *path, struct channel_socket *ret))
+void channels_hand_on(struct channels *cs, struct handover *handover, struct arena *arena)
 {
 	_cleanup_view_ struct view *view = tree_view(cs->tree);
 	char path[HANDOVER_CHANNEL_PATH];
 	struct uuid vm;
 
 	cs->stands = stands_new(handover, arena);
-	cs->connect_kept = connect;
 	for (uint32_t at = 0; stands_next(cs->stands, &at, &vm, path);)
 		if (path[0] && view_find_uuid(view, &vm))
 			channels_set(cs, &vm, path);

@@ -28,31 +28,31 @@ struct channels_config {
 	int64_t expiration_ns; /* a VM without update for so long is detached */
 };
 
-/*
- * @connect: connects to a unix socket without blocking, on the channels' thread.  Return: a
- * non-blocking descriptor or -errno.  NULL: channels_hand_on() says another.
- * Return: NULL with a logged error.  @tree outlives it.
- */
-struct channels *channels_start(struct tree *tree, const struct channels_config *config,
-	int (*connect)(void *ctx, const char *path), void *ctx);
-void channels_stop(struct channels *channels); /* NULL is accepted */
-
+/* What a channel is connected by. */
 struct channel_socket {
-	int fd;
-	uint64_t
-		id; /* of the connection, for who serves it after us; 0: it ends with us */
+	int fd; /* non-blocking; the channels' */
+	/* for who serves it after us (channels_hand_on()): */
+	uint64_t id;  /* of the connection; 0: it ends with us */
 	bool resumed; /* somebody served it before */
 };
 
 /*
+ * @connect: connects to a unix socket without blocking, on the channels' thread.  Return: 0 or
+ * -errno; @ret is empty before.
+ * Return: NULL with a logged error.  @tree outlives it.
+ */
+struct channels *channels_start(struct tree *tree, const struct channels_config *config,
+	int (*connect)(void *ctx, const char *path, struct channel_socket *ret),
+	void *ctx);
+void channels_stop(struct channels *channels); /* NULL is accepted */
+
+/*
  * Connections outlive this process, and where they stand is written down (virtio/stand.h): who
  * comes next goes on with them, as we do with those that are there, of VMs that are published,
- * until channels_set() says otherwise.  Before the first of that.  @connect: in place of that
- * above.  The others outlive @channels.
+ * until channels_set() says otherwise.  Before the first of that.  Both outlive @channels.
  */
-void channels_hand_on(struct channels *channels, struct handover *handover,
-	struct arena *arena,
-	int (*connect)(void *ctx, const char *path, struct channel_socket *ret));
+void channels_hand_on(
+	struct channels *channels, struct handover *handover, struct arena *arena);
 
 /* After a reload. */
 void channels_set_config(struct channels *channels, const struct channels_config *config);

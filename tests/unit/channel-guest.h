@@ -39,15 +39,17 @@ struct guest {
 	int listener, fd;
 };
 
-static inline int connect_unix(void *ctx, const char *path)
+static inline int connect_unix(void *ctx, const char *path, struct channel_socket *ret)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	(void)ctx;
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
-		return fd;
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0) {
+		ret->fd = fd;
+		return 0;
+	}
 	int r = -errno;
 
 	close(fd);

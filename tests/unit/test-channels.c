@@ -206,14 +206,14 @@ static void a_vm_without_updates_is_detached(void **state)
 }
 
 /* Keeps a copy of the connection, as a child that is about to run another program does. */
-static int connect_copied(void *ctx, const char *path)
+static int connect_copied(void *ctx, const char *path, struct channel_socket *ret)
 {
 	int *copy = ctx;
-	int fd = connect_unix(NULL, path);
+	int r = connect_unix(NULL, path, ret);
 
-	if (fd >= 0 && *copy < 0)
-		*copy = dup(fd);
-	return fd;
+	if (r == 0 && *copy < 0)
+		*copy = dup(ret->fd);
+	return r;
 }
 
 static void a_dropped_channel_whose_socket_lives_on_hears_nothing(void **state)

@@ -420,7 +420,7 @@ struct crowd {
 	sem_t stopped, go;
 };
 
-static int connect_crowd(void *ctx, const char *path)
+static int connect_crowd(void *ctx, const char *path, struct channel_socket *ret)
 {
 	struct crowd *c = ctx;
 	unsigned i = (unsigned)atoi(path);
@@ -437,7 +437,8 @@ static int connect_crowd(void *ctx, const char *path)
 		return -EMFILE;
 	c->ours[i] = fds[0];
 	c->theirs[i] = fds[1];
-	return fds[0];
+	ret->fd = fds[0];
+	return 0;
 }
 
 static struct uuid nth_uuid(unsigned i)

@@ -82,9 +82,9 @@ static void work(struct line *l)
 	publish(tree, 1, text);
 	config = usual;
 	config.max_requests = LIMIT_CHANNEL_REQUESTS;
-	struct channels *cs = channels_start(tree, &config, NULL, l);
+	struct channels *cs = channels_start(tree, &config, connect_line, l);
 
-	channels_hand_on(cs, h, arena, connect_line);
+	channels_hand_on(cs, h, arena);
 	/* those that come later know it from the first */
 	if (l->n_workers == 0)
 		channels_set(cs, &uuid, "/channel");

@@ -182,10 +182,11 @@ static bool start_serve(struct parts *p)
 	return serve;
 }
 
-static int connect_nowhere(void *ctx, const char *path)
+static int connect_nowhere(void *ctx, const char *path, struct channel_socket *ret)
 {
 	(void)ctx;
 	(void)path;
+	(void)ret;
 	return -ENOENT;
 }
 
