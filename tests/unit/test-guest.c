@@ -3,22 +3,8 @@
  * What a guest makes of what it reads: whose the metrics are, their values, changes, rates; with
  * a clock of the test's.
  */
+#include "clock-offset.h"
 #include "guest-root.h"
-
-#include <time.h>
-
-static _Atomic int64_t clock_offset_s;
-
-int __real_clock_gettime(clockid_t id, struct timespec *ret);
-int __wrap_clock_gettime(clockid_t id, struct timespec *ret);
-
-int __wrap_clock_gettime(clockid_t id, struct timespec *ret)
-{
-	int r = __real_clock_gettime(id, ret);
-
-	ret->tv_sec += clock_offset_s;
-	return r;
-}
 
 /* ---- which VM this is ---- */
 
