@@ -61,6 +61,8 @@ struct record {
 	bool unknown;     /* what was told: by the process before us, and nothing since */
 	bool inherited;   /* its lookups may be more than were given */
 	uint32_t row;     /* in the ledger */
+	uint32_t
+		least; /* bytes that the kernel may take for its size; UINT32_MAX: none */
 };
 
 struct group {
@@ -282,7 +284,10 @@ static struct blob *tell_locked(
 	struct blob *old = NULL;
 	bool told = r->state == TOLD || r->state == MIXED;
 	enum state state = told_state(r, node->version);
+	size_t size = node->told ? node->told->size : 0;
 
+	if (size < r->least)
+		r->least = (uint32_t)size;
 	if (r->names && (node->moved || r->version != node->version))
 		r->doubted = true;
 	/* a newer answer may have overtaken this one */
@@ -313,8 +318,12 @@ bool armed_set(struct armed *a, const struct armed_node *node, bool *ret_entry)
 	lock_take(&a->lock);
 	struct record *r = *place_locked(a, node->ino);
 
-	if (!r)
+	if (!r) {
 		r = add_locked(a, node->ino, node->group, LEDGER_NONE);
+		/* without an entry it is one that was known before, of any size */
+		if (r && node->entered)
+			r->least = UINT32_MAX;
+	}
 	if (r) {
 		old = tell_locked(a, r, node);
 		*ret_entry =
@@ -453,23 +462,38 @@ static bool may_be_late_locked(
 	return r->taken_ns && now_ns - since_ns < MOVED_NS;
 }
 
-bool armed_recall(struct armed *a, uint64_t ino, bool moved, bool reading, int64_t now_ns,
+/* Whether it has moved just now, and stays as it was told for a moment. */
+static bool stays_locked(const struct armed *a, const struct record *r,
+	const struct armed_question *question)
+{
+	assert_locked(&a->lock);
+	return question->moved && (r->names || question->ns < r->moved_until_ns);
+}
+
+/* It was taken back early, for who watched or reads @late; now it is to be again. */
+static void tell_again_locked(const struct armed *a, struct record *r, bool late)
+{
+	assert_locked(&a->lock);
+	r->state = TOLD;
+	r->group->again_ns =
+		ns_earlier(r->group->again_ns, late ? DUE : r->moved_until_ns + DUE);
+}
+
+bool armed_recall(struct armed *a, uint64_t ino, const struct armed_question *question,
 	struct blob **ret_told)
 {
 	lock_take(&a->lock);
 	struct record *r = *place_locked(a, ino);
-	bool late = r && reading && may_be_late_locked(a, r, now_ns);
+	/* what is shorter than the kernel believes is no harm: it sees the end */
+	bool late = r && question->reading && question->size > r->least &&
+		may_be_late_locked(a, r, question->ns);
 	bool told = r && !r->unknown &&
-		(r->state != IDLE || late ||
-			(moved && (r->names || now_ns < r->moved_until_ns)));
+		(r->state != IDLE || late || stays_locked(a, r, question));
 
 	if (told) {
 		*ret_told = r->told ? blob_ref(r->told) : NULL;
 		if (r->state == IDLE) {
-			/* it was taken back early, for who watched; now it is to be again */
-			r->state = TOLD;
-			r->group->again_ns = ns_earlier(
-				r->group->again_ns, late ? DUE : r->moved_until_ns + DUE);
+			tell_again_locked(a, r, late);
 		} else if (r->state == TAKING) {
 			r->state = RETAKING;
 		}
@@ -563,6 +587,8 @@ int64_t armed_taken(struct armed *a, uint64_t ino, bool known, int64_t now_ns)
 
 	if (r) {
 		again_ns = again_locked(a, r, known, now_ns);
+		if (!known && !again_ns)
+			r->least = UINT32_MAX;
 		if (again_ns)
 			r->state = MIXED;
 		else if (r->state == TAKING)
@@ -574,6 +600,23 @@ int64_t armed_taken(struct armed *a, uint64_t ino, bool known, int64_t now_ns)
 	}
 	lock_release(&a->lock);
 	return again_ns;
+}
+
+bool armed_outgrown(struct armed *a, uint64_t ino, const struct armed_question *question)
+{
+	lock_take(&a->lock);
+	struct record *r = *place_locked(a, ino);
+	bool outgrown = r && r->state == IDLE && r->least < question->size;
+
+	if (outgrown && stays_locked(a, r, question)) {
+		tell_again_locked(a, r, false);
+		outgrown = false;
+	}
+	if (outgrown)
+		r->least = question->size < UINT32_MAX ? (uint32_t)question->size
+						       : UINT32_MAX;
+	lock_release(&a->lock);
+	return outgrown;
 }
 
 /*
@@ -588,8 +631,12 @@ static int64_t collect_record(struct record *r, enum armed_verdict verdict,
 	/* what moved before our time has moved long ago */
 	if (verdict == ARMED_MOVED && names && !r->inherited)
 		r->moved_until_ns = now->ns + MOVED_NS;
-	if (verdict == ARMED_MOVED && !r->watched && now->ns < r->moved_until_ns)
+	if (verdict == ARMED_MOVED && !r->watched && now->ns < r->moved_until_ns) {
+		/* by then it may look as it did: a change of the configuration is said once */
+		if (r->state == TOLD)
+			r->state = MIXED;
 		return r->moved_until_ns;
+	}
 	/* a name may be in doubt and nothing else */
 	if (verdict != ARMED_SAME || r->state == MIXED)
 		take_node(out, r);

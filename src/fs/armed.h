@@ -18,7 +18,7 @@
  *
  *             armed_set()            armed_recall()  armed_collect()  armed_taken()
  *   IDLE      TOLD                   TOLD (1)        -                - (2)
- *   TOLD      TOLD, MIXED if newer   -               TAKING           - (2)
+ *   TOLD      TOLD, MIXED if newer   -               TAKING (3)       - (2)
  *   MIXED     -                      -               TAKING           - (2)
  *   TAKING    TOLD                   RETAKING        -                IDLE (2)
  *   RETAKING  MIXED                  -               -                MIXED, again at once
@@ -26,14 +26,16 @@
  *       the old size: its old bytes, for a moment
  *   (2) MIXED, again later, if the kernel did not know the node and yet was given answers
  *       about it: one of them is still on its way to whom it is for
+ *   (3) MIXED where it has moved, for a moment, and TAKING then
  *
  * armed_forgotten() leads to MIXED, again at once, if answers are left: the kernel may have
  * evicted the node and remember no notification when one of them comes.
  *
  * Beside the state there are the names: each entry that was told, until it is taken back.
  * All of them are when the node is gone or has *moved*, that is when they stand for another
- * node.  A node that has moved stays TOLD for a moment, for a reader who has it open and
- * has not come to its end.
+ * node.  A node that has moved stays as it was told for a moment, for a reader who has it open
+ * and has not come to its end.  Who keeps it open for longer goes on with it, and its size may
+ * grow then: armed_outgrown().
  * A record is dropped when it is IDLE, has no names, no answers are out and the node is
  * gone or has changed; then the kernel cannot come to have anything of it.
  *
@@ -119,15 +121,21 @@ void armed_forgotten(struct armed *armed, uint64_t ino, uint64_t n);
  */
 void armed_watch(struct armed *armed, uint64_t ino);
 
+/* What is asked about a node. */
+struct armed_question {
+	size_t size; /* of its newest bytes */
+	bool moved;  /* its name stands for another node, or will in a moment */
+	bool reading; /* for a read, which goes by a size that was told, maybe before it was taken back */
+	int64_t ns; /* monotonic */
+};
+
 /*
  * The bytes that were told of a node, referenced, NULL for none.
- * @moved: its name stands for another node, or will in a moment.  @reading: for a read, which
- * goes by the size that was told, also if that was taken back just before.
  * Return: false if nothing was told, or it was taken back and the node has not moved just now,
- * or it is not known what was told.
+ * or it is not known what was told: then the newest are right.
  */
-bool armed_recall(struct armed *armed, uint64_t ino, bool moved, bool reading,
-	int64_t now_ns, struct blob **ret_told);
+bool armed_recall(struct armed *armed, uint64_t ino,
+	const struct armed_question *question, struct blob **ret_told);
 
 /* Something to be taken back from the kernel. */
 struct armed_change {
@@ -176,4 +184,12 @@ size_t armed_collect(struct armed *armed, const struct armed_now *now,
  * again meanwhile, or will come to be known with what it was told before; 0: need not.
  */
 int64_t armed_taken(struct armed *armed, uint64_t ino, bool known, int64_t now_ns);
+
+/*
+ * Whether the kernel may go by a size that is less than @question's for reads of a node that was
+ * taken back just now.  If so it is given as much from now on: the caller does so at once.  Of
+ * one that has moved just now it goes on with what was told, and is asked again later.
+ */
+bool armed_outgrown(
+	struct armed *armed, uint64_t ino, const struct armed_question *question);
 void armed_changes_free(struct armed_change *changes, size_t n);

@@ -361,15 +361,24 @@ static int find_file(struct content *c, uint64_t id, struct place *ret)
 	return r;
 }
 
+/* @blob: the newest bytes of a metric. */
+static struct armed_question question_of(
+	const struct node *node, const struct blob *blob, bool reading)
+{
+	return (struct armed_question){ .size = blob ? blob->size : 0,
+		.moved = node->id != sized_id(node->id, blob),
+		.reading = reading,
+		.ns = clock_mono_ns() };
+}
+
 /* The bytes that were told of a metric, until that is taken back; else its newest. */
 static struct blob *told_or_newest(
 	struct content *c, const struct place *at, bool reading, bool *ret_told)
 {
 	struct blob *blob = newest(c, at->view, &at->node), *told = NULL;
-	bool moved = at->node.id != sized_id(at->node.id, blob);
+	const struct armed_question question = question_of(&at->node, blob, reading);
 
-	*ret_told = armed_recall(
-		c->armed, at->node.id, moved, reading, clock_mono_ns(), &told);
+	*ret_told = armed_recall(c->armed, at->node.id, &question, &told);
 	if (!*ret_told)
 		return blob;
 	blob_unref(blob);
@@ -663,6 +672,23 @@ void content_taken(struct content *c, uint64_t id, bool known)
 		pinned_taken(c->pinned, id);
 	c->again_ns = ns_earlier(
 		c->again_ns, armed_taken(c->armed, id, known, clock_mono_ns()));
+}
+
+struct blob *content_outgrown(struct content *c, uint64_t id)
+{
+	_cleanup_place_ struct place at = { 0 };
+	_cleanup_blob_ struct blob *blob = NULL;
+	bool entry;
+
+	if (find_place(c, id, &at) < 0 || !at.node.metric)
+		return NULL;
+	blob = newest(c, at.view, &at.node);
+	const struct armed_question question = question_of(&at.node, blob, false);
+
+	if (!blob || !armed_outgrown(c->armed, id, &question) ||
+		!arm(c, &at, &at.node, blob, 0, NULL, &entry))
+		return NULL;
+	return TAKE_PTR(blob);
 }
 
 size_t content_changes(struct content *c, struct armed_change **ret)

@@ -148,5 +148,14 @@ size_t content_changes(struct content *content, struct armed_change **ret);
  */
 void content_taken(struct content *content, uint64_t id, bool known);
 
+/*
+ * What must be done after content_taken() if the kernel had the node.  A file that somebody has
+ * open may go on with more bytes than it had.  The size is the file's, not the reader's: who saw
+ * the old one, and reads after another was told the new one and did not see it yet, would be
+ * shown the beginning.  So the kernel is given size and bytes before anybody asks.
+ * Return: the bytes that it must be given at once, referenced: it counts as told; NULL: none.
+ */
+struct blob *content_outgrown(struct content *content, uint64_t id);
+
 /* Makes content_changes() return soon. */
 void content_wake(struct content *content);

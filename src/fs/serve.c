@@ -472,11 +472,26 @@ static void forget_entries(struct serve *serve, struct armed_change *changes, si
 				TAKE_PTR(changes[i].name));
 }
 
+/* Before anybody asks for it: see content_outgrown(). */
+static void give_what_outgrew(struct serve *serve, uint64_t ino)
+{
+	_cleanup_blob_ struct blob *blob = content_outgrown(serve->content, ino);
+	struct fuse_bufvec bytes = FUSE_BUFVEC_INIT(blob ? blob->size : 0);
+
+	if (!blob)
+		return;
+	bytes.buf[0].mem = (void *)(uintptr_t)blob->data;
+	/* the kernel may have forgotten the node by itself: then nobody has it open */
+	fuse_lowlevel_notify_store(serve->session.fuse, ino, 0, &bytes, 0);
+}
+
 static void forget_node(struct serve *serve, const struct armed_change *change)
 {
 	int r = fuse_lowlevel_notify_inval_inode(serve->session.fuse, change->ino, 0, 0);
 
 	content_taken(serve->content, change->ino, r != -ENOENT);
+	if (r == 0)
+		give_what_outgrew(serve, change->ino);
 }
 
 /*

@@ -42,6 +42,8 @@ struct inode {
 	uint64_t ino, lookups;
 	uint64_t attr_stamp; /* of the newest attributes, or notification */
 	int64_t attr_until_ns;
+	int64_t attr_dropped_ns;
+	bool size_missed; /* another size came with an answer that was dropped */
 	struct stat st;
 	struct page pages[N_PAGES];
 	char *listing; /* names, each with a newline; NULL: not cached */
@@ -143,8 +145,11 @@ static inline bool attr_valid(const struct inode *node, int64_t now_ns)
 static inline void attr_take(struct kernel *k, struct inode *node, const struct stat *st,
 	int64_t until_ns, uint64_t stamp)
 {
-	if (node->attr_stamp > stamp)
+	if (node->attr_stamp > stamp) {
+		node->size_missed |= node->st.st_size != st->st_size;
 		return;
+	}
+	node->size_missed = false;
 	if (attr_differ(node, st))
 		drop_pages(node);
 	node->st = *st;
@@ -152,10 +157,32 @@ static inline void attr_take(struct kernel *k, struct inode *node, const struct 
 	node->attr_stamp = ++k->stamp;
 }
 
-static inline void attr_drop(struct kernel *k, struct inode *node)
+static inline void attr_drop(struct kernel *k, struct inode *node, int64_t now_ns)
 {
 	node->attr_until_ns = 0;
+	node->attr_dropped_ns = now_ns;
 	node->attr_stamp = ++k->stamp;
+}
+
+/* It is told bytes unasked: at once it has their end, if that is behind its own. */
+static inline void size_store(struct kernel *k, struct inode *node, size_t size)
+{
+	if (node->st.st_size < (off_t)size)
+		node->st.st_size = (off_t)size;
+	node->size_missed = false;
+	node->attr_stamp = ++k->stamp;
+}
+
+/* Then, when nobody reads the page, the bytes; only to their end does it know the page. */
+static inline void page_store(struct inode *node, const char *data, size_t size)
+{
+	struct page *page = &node->pages[0];
+
+	assert_true(size <= PAGE_BYTES);
+	page->cached |= node->st.st_size == (off_t)size;
+	page->size = size;
+	memset(page->data, 0, PAGE_BYTES);
+	memcpy(page->data, data, size);
 }
 
 /* Forgets a node and all names that lead to it or are in it.  Return: its look-ups. */

@@ -12,6 +12,7 @@
 #include "core/snapshot.h"
 #include "fs/content.h"
 #include "mdisk/disks.h"
+#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/strbuf.h"
 
@@ -59,6 +60,7 @@ struct model {
 	size_t n_changes, at;
 	unsigned phase;
 	bool known;
+	struct blob *outgrown;
 	struct entry entries[MAX_ENTRIES]; /* the entries' thread */
 	size_t n_entries;
 };
@@ -127,8 +129,11 @@ static inline void send_request(
 static inline void take_attr(struct model *m, struct inode *node,
 	const struct content_answer *answer, uint64_t stamp)
 {
-	if (node->attr_stamp <= stamp && attr_differ(node, &answer->st))
+	if (node->attr_stamp <= stamp && attr_differ(node, &answer->st)) {
+		/* the kernel sets the size before it waits for them */
+		node->size_missed = true;
 		finish_reads(m, node->ino);
+	}
 	attr_take(&m->k, node, &answer->st,
 		answer->keep_attr ? INT64_MAX : fake_ns + answer->attr_ns, stamp);
 }
@@ -165,6 +170,35 @@ static inline void take_list(struct model *m, struct request *q)
 	dir->listing_time = q->dir_time;
 }
 
+/* Of a metric. */
+static inline bool is_value(uint64_t ino)
+{
+	return ino >> 60 == NODE_VM_METRIC - NODE_VM + 1 ||
+		ino >> 60 == NODE_HOST_METRIC - NODE_VM + 1;
+}
+
+/* What was told of it was taken back some time ago. */
+static inline bool is_late(const struct inode *node)
+{
+	return !attr_valid(node, fake_ns) &&
+		fake_ns - node->attr_dropped_ns > 200 * NS_PER_MS;
+}
+
+/* An entry that leads to it is on its way. */
+static inline bool is_led_to(const struct model *m, uint64_t ino)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < m->n_requests; i++) {
+		const struct request *q = &m->requests[i];
+
+		found |= q->op == OP_LOOKUP && q->stage != SENT && q->answer.id == ino;
+		for (size_t k = 0; k < q->n; k++)
+			found |= q->answers[k].id == ino;
+	}
+	return found;
+}
+
 static inline void take_page(struct model *m, struct request *q)
 {
 	struct inode *node = inode_get(&m->k, q->ino);
@@ -183,6 +217,16 @@ static inline void take_page(struct model *m, struct request *q)
 		node->st.st_size = end;
 		node->attr_stamp = ++m->k.stamp;
 	}
+	/*
+	 * Who reads it sees as much of it as the file is said to have.  Three cases are left to
+	 * chance: that the kernel drops an answer, for a notification that came meanwhile; that a
+	 * name leads back to a file that somebody kept open for so long; and that he waited, since
+	 * he saw the size, for longer than armed.c allows for.
+	 */
+	CHECK(!is_value(q->ino) || node->size_missed || is_led_to(m, q->ino) ||
+			is_late(node) || (off_t)page->size == node->st.st_size,
+		"node %lx: '%.*s' of %jd bytes", q->ino, (int)page->size, page->data,
+		(intmax_t)node->st.st_size);
 }
 
 static inline void request_done(struct request *q)
@@ -380,7 +424,7 @@ static inline bool is_busy(const struct model *m, uint64_t ino)
 	for (size_t i = 0; i < m->n_requests; i++)
 		if (m->requests[i].ino == ino)
 			return true;
-	return ino == NODE_ROOT || (m->phase == 1 && m->changes[m->at].ino == ino);
+	return ino == NODE_ROOT || (m->phase && m->changes[m->at].ino == ino);
 }
 
 static inline void evict(struct model *m, uint64_t ino)
@@ -424,7 +468,22 @@ static inline void next_change(struct model *m)
 	m->n_changes = m->at = 0;
 }
 
-/* As in serve.c: the attributes, then the pages. */
+/*
+ * What FUSE leaves to chance is left out here: that somebody asks just between the two calls, and
+ * that a read is on its way just when its file, that was thought shorter, is said to be longer
+ * than it is.
+ */
+static inline void give_size(struct model *m, struct inode *node)
+{
+	m->outgrown = m->known ? content_outgrown(m->c, node->ino) : NULL;
+	if (!m->outgrown)
+		return;
+	if (node->st.st_size > (off_t)m->outgrown->size)
+		finish_reads(m, node->ino);
+	size_store(&m->k, node, m->outgrown->size);
+}
+
+/* As in serve.c: the attributes, then the pages; then what has outgrown its size is given. */
 static inline void notify(struct model *m)
 {
 	if (!m->n_changes) {
@@ -443,7 +502,7 @@ static inline void notify(struct model *m)
 	} else if (m->phase == 0) {
 		m->known = node != NULL;
 		if (node)
-			attr_drop(&m->k, node);
+			attr_drop(&m->k, node, fake_ns);
 		m->phase = 1;
 	} else if (m->phase == 1) {
 		if (m->known) {
@@ -451,8 +510,16 @@ static inline void notify(struct model *m)
 			drop_pages(node);
 		}
 		m->phase = 2;
-	} else {
+	} else if (m->phase == 2) {
 		content_taken(m->c, change->ino, m->known);
+		give_size(m, node);
+		m->phase = 3;
+	} else {
+		if (m->outgrown) {
+			finish_reads(m, change->ino);
+			page_store(node, m->outgrown->data, m->outgrown->size);
+		}
+		blob_unref(TAKE_PTR(m->outgrown));
 		next_change(m);
 	}
 }
@@ -468,7 +535,7 @@ static inline void take_back_entry(struct model *m)
 	if (!dir)
 		return;
 	finish(m, e.parent, true);
-	attr_drop(&m->k, dir);
+	attr_drop(&m->k, dir, fake_ns);
 	free(dir->listing);
 	dir->listing = NULL;
 	struct entry *known = entry_get(&m->k, e.parent, e.name);

@@ -450,7 +450,11 @@ static const char *read_at(struct armed *a, int64_t now_ns)
 	static char text[16];
 	_cleanup_blob_ struct blob *told = NULL;
 
-	if (!armed_recall(a, 1, false, true, now_ns, &told))
+	const struct armed_question question = {
+		.size = sizeof(text), .reading = true, .ns = now_ns
+	};
+
+	if (!armed_recall(a, 1, &question, &told))
 		return NULL;
 	assert_true(told->size < sizeof(text));
 	memcpy(text, told->data, told->size);

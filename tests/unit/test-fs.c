@@ -287,6 +287,107 @@ static void no_file_grows(void **state)
 	fs_done(&fs);
 }
 
+/* The node is taken back, by a kernel that has it open.  Return: the bytes that it is given. */
+static struct blob *take_back(struct fs *fs, uint64_t ino)
+{
+	assert_true(taken_back(fs, ino, NULL, 200));
+	content_taken(fs->c, ino, true);
+	return content_outgrown(fs->c, ino);
+}
+
+/* Its old bytes are shown for a moment; then the kernel is given its new ones. */
+static struct blob *outgrows(struct fs *fs, uint64_t ino)
+{
+	struct blob *given;
+
+	do
+		given = take_back(fs, ino);
+	while (!given);
+	return given;
+}
+
+/* Its old bytes are shown for a moment; then it is asked for, and has this size. */
+static void becomes(struct fs *fs, uint64_t ino, off_t size)
+{
+	struct content_answer answer;
+
+	while (content_stat(fs->c, ino, 1, &answer) == 0 && answer.st.st_size != size)
+		assert_null(take_back(fs, ino));
+	assert_int_equal(answer.st.st_size, size);
+}
+
+/*
+ * Who keeps a file open may have seen its old size, and read when it has more bytes already: the
+ * kernel is given them before anybody can hear of them.
+ */
+static void what_has_outgrown_its_size_is_given(void **state)
+{
+	(void)state;
+	struct fs fs;
+	struct content_answer answer;
+	size_t zeros;
+	char buf[16];
+
+	fs_init(&fs);
+	publish(fs.tree, 1, 0, 1, 9);
+	uint64_t ino = look_up(&fs, NODE_HOST, "n").id;
+
+	/* as long as it was: it is asked for */
+	publish(fs.tree, 2, 0, 1, 8);
+	assert_null(take_back(&fs, ino));
+	becomes(&fs, ino, 2);
+
+	/* what moves while it is taken back stays for a moment */
+	publish(fs.tree, 3, 0, 1, 7);
+	assert_true(taken_back(&fs, ino, NULL, 1));
+	publish(fs.tree, 4, 0, 1, 1234);
+	content_taken(fs.c, ino, true);
+	assert_null(content_outgrown(fs.c, ino));
+	assert_int_equal(content_stat(fs.c, ino, 1, &answer), 0);
+	assert_int_equal(answer.st.st_size, 2);
+	struct blob *given = outgrows(&fs, ino);
+
+	assert_int_equal(given->size, 5);
+	assert_memory_equal(given->data, "1234\n", 5);
+	blob_unref(given);
+	assert_int_equal(content_stat(fs.c, ino, 1, &answer), 0);
+	assert_int_equal(answer.st.st_size, 5);
+	assert_int_equal(read_size(fs.c, ino, 0, sizeof(buf), buf, &zeros), 5);
+
+	/* it was told by that, and is taken back; what is shorter shows its end by itself */
+	publish(fs.tree, 5, 0, 1, 12);
+	assert_null(take_back(&fs, ino));
+	becomes(&fs, ino, 3);
+
+	/* the kernel may go by any size that it was told */
+	publish(fs.tree, 6, 0, 1, 4321);
+	blob_unref(outgrows(&fs, ino));
+	fs_done(&fs);
+}
+
+/* What is left as it is for a moment does not keep what a reload changed. */
+static void what_has_moved_is_taken_back_after_a_reload(void **state)
+{
+	(void)state;
+	struct fs fs;
+	struct content_answer answer;
+	const struct content_config config = { .mode = 0400 };
+
+	fs_init(&fs);
+	publish(fs.tree, 1, 0, 1, 9);
+	uint64_t ino = look_up(&fs, NODE_HOST, "n").id;
+
+	publish(fs.tree, 2, 0, 1, 10);
+	content_set_config(fs.c, &config);
+	assert_true(taken_back(&fs, ino, "n", 1));
+	/* a value as that which was told, at the time of that */
+	publish(fs.tree, 1, 0, 1, 9);
+	blob_unref(take_back(&fs, ino));
+	assert_int_equal(content_stat(fs.c, ino, 1, &answer), 0);
+	assert_int_equal(answer.st.st_mode & 0777, 0400);
+	fs_done(&fs);
+}
+
 /* What was told in an answer that came too late is taken back, too. */
 static void late_answers_are_taken_back(void **state)
 {
@@ -625,6 +726,8 @@ int main(void)
 		cmocka_unit_test(what_is_read_is_what_was_told),
 		cmocka_unit_test(an_answer_under_way_is_taken_back),
 		cmocka_unit_test(no_file_grows),
+		cmocka_unit_test(what_has_outgrown_its_size_is_given),
+		cmocka_unit_test(what_has_moved_is_taken_back_after_a_reload),
 		cmocka_unit_test(late_answers_are_taken_back),
 		cmocka_unit_test(entries_vanish_with_their_vms),
 		cmocka_unit_test(a_name_that_a_vm_had_is_forgotten),
