@@ -8,6 +8,17 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 . "$top/scripts/guard.sh"
 cd "$top" || exit 1
 
+# A python3 that is a script looks for the one that is meant at each start, which takes longer than
+# most of what it is started for: looked for once, for all that is started from here.
+direct_python()
+{
+	local start='' program
+	read -r -n 2 start <"$(type -P python3)" && [ "$start" = '#!' ] || return 0
+	program=$(python3 -c 'import sys; print(sys.executable)') && [ -x "$program" ] &&
+		PATH=${program%/*}:$PATH
+} 2>/dev/null
+direct_python
+
 say() { printf '==> %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
