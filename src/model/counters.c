@@ -16,7 +16,11 @@
 /* After so many samples in a row that are less it is another thing that counts. */
 #define BELIEVED_FALLS 3u
 
-#define FIRST_SLOTS 16u /* a power of two */
+/*
+ * The table of each VM is kept about three quarters full: it is most of what its counters cost,
+ * and is looked into once for each of them and cycle.
+ */
+#define FIRST_SLOTS 16u
 
 /* The metric's type, which is part of the key, says which. */
 union number {
@@ -80,12 +84,14 @@ static union number greater(bool real, union number a, union number b)
 
 /* ---- the table ---- */
 
+/* A key is a hash: its upper half says where to begin. */
 static struct series *slot_of(const struct counters *counters, uint64_t key)
 {
-	size_t i = key & (counters->n_slots - 1);
+	size_t i = (key >> 32) * counters->n_slots >> 32;
 
 	while (counters->at[i].key && counters->at[i].key != key)
-		i = (i + 1) & (counters->n_slots - 1);
+		if (++i == counters->n_slots)
+			i = 0;
 	return &counters->at[i];
 }
 
@@ -93,7 +99,8 @@ static void grow(struct counters *counters)
 {
 	struct counters grown = *counters;
 
-	grown.n_slots = counters->n_slots ? 2 * counters->n_slots : FIRST_SLOTS;
+	grown.n_slots = counters->n_slots ? counters->n_slots + counters->n_slots / 4
+					  : FIRST_SLOTS;
 	grown.at = xcalloc(grown.n_slots, sizeof(*grown.at));
 	for (size_t i = 0; i < counters->n_slots; i++)
 		if (counters->at[i].key)
@@ -105,7 +112,7 @@ static void grow(struct counters *counters)
 /* Return: NULL if it is new and there is no room. */
 static struct series *find(struct counters *counters, uint64_t key)
 {
-	if (4 * counters->n >= 3 * counters->n_slots)
+	if (8 * (counters->n + 1) > 7 * counters->n_slots)
 		grow(counters);
 	struct series *s = slot_of(counters, key);
 
