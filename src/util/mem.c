@@ -52,10 +52,10 @@ char *xasprintf(const char *fmt, ...)
 	return must(n < 0 ? NULL : s);
 }
 
-/* Of large ones there are few, usually, and in many arrays. */
+/* Of large ones there are few, usually, and in many arrays: several of each VM. */
 static size_t first_cap(size_t elem_size)
 {
-	return elem_size <= 32 ? 8 : elem_size <= 64 ? 4 : elem_size <= 128 ? 2 : 1;
+	return elem_size <= 16 ? 8 : elem_size <= 32 ? 4 : elem_size <= 64 ? 2 : 1;
 }
 
 void *xgrow(void *p, size_t n, size_t *cap, size_t elem_size)
