@@ -241,13 +241,13 @@ struct samples {
 static void collect(const struct snapshot *s, struct samples *all)
 {
 	for (size_t i = 0; i < s->n; i++) {
-		if (!s->metrics[i]->available)
+		if (!snapshot_metric(s, i)->available)
 			continue;
 		all->at = xgrow(all->at, all->n, &all->cap, sizeof(*all->at));
 		all->at[all->n] =
-			(struct sample){ .family = family_name(s, s->metrics[i]),
+			(struct sample){ .family = family_name(s, snapshot_metric(s, i)),
 				.s = s,
-				.m = s->metrics[i],
+				.m = snapshot_metric(s, i),
 				.order = all->n };
 		all->n++;
 	}

@@ -113,8 +113,8 @@ struct blob *render_xml_fragment(struct snapshot *s)
 	if (cached)
 		return cached;
 	for (size_t i = 0; i < s->n; i++)
-		if (is_for_guests(s->metrics[i]))
-			render_metric(s, s->metrics[i], NULL, &out);
+		if (is_for_guests(snapshot_metric(s, i)))
+			render_metric(s, snapshot_metric(s, i), NULL, &out);
 	return blob_cache_set(
 		&s->xml, blob_new(out.data, out.len, s->generation, s->time_ns));
 }
@@ -143,7 +143,7 @@ static struct blob *render_audience(struct snapshot *host, size_t set)
 	if (cached)
 		return cached;
 	for (size_t i = 0; i < host->n; i++) {
-		const struct metric *m = host->metrics[i];
+		const struct metric *m = snapshot_metric(host, i);
 
 		if (!is_for_guests(m))
 			continue;
@@ -178,7 +178,7 @@ static void add_audience(
 
 		strbuf_add(out, at, (size_t)(gap - at));
 		if (vm)
-			render_hashed(host, host->metrics[i], &vm->uuid, out);
+			render_hashed(host, snapshot_metric(host, i), &vm->uuid, out);
 		at = behind + 1;
 	}
 	strbuf_add(out, at, (size_t)(end - at));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/snapshot.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,11 +14,21 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/hash.h"
+#include "util/limits.h"
 #include "util/lock.h"
 #include "util/mem.h"
 #include "util/search.h"
 #include "util/strbuf.h"
 #include "util/sync.h"
+
+static_assert(LIMIT_CONF_METRICS < 1u << 13, "at most each of them has a list");
+static_assert(
+	LIMIT_LABELS + LIMIT_CONF_METRICS < 1u << 19, "each has a label of its own");
+
+static struct metric_place place(size_t list, size_t at)
+{
+	return (struct metric_place){ .list = list & 0x1fff, .at = at & 0x7ffff };
+}
 
 /* Moves behind a list's metrics of a slot. */
 static size_t skip_slot(const struct metric_list *list, size_t at, uint32_t slot)
@@ -35,9 +46,9 @@ static void merge_lists(struct snapshot *s)
 
 	for (size_t l = 0; l < s->n_lists; l++)
 		all += s->lists[l]->n;
-	s->metrics = xcalloc(all, sizeof(struct metric *));
+	s->places = xcalloc(all, sizeof(*s->places));
 	for (;;) {
-		const struct metric_list *best = NULL;
+		size_t best = s->n_lists;
 		uint32_t slot = UINT32_MAX;
 
 		for (size_t l = 0; l < s->n_lists; l++) {
@@ -45,19 +56,19 @@ static void merge_lists(struct snapshot *s)
 
 			if (next[l] < list->n &&
 				list->metrics[next[l]].label->slot < slot) {
-				best = list;
+				best = l;
 				slot = list->metrics[next[l]].label->slot;
 			}
 		}
-		if (!best)
+		if (best == s->n_lists)
 			break;
 		for (size_t l = 0; l < s->n_lists; l++) {
 			const struct metric_list *list = s->lists[l];
 			size_t end = skip_slot(list, next[l], slot);
 
-			for (size_t i = next[l]; list == best && i < end; i++)
+			for (size_t i = next[l]; l == best && i < end; i++)
 				if (!list->metrics[i].absent)
-					s->metrics[s->n++] = &list->metrics[i];
+					s->places[s->n++] = place(l, i);
 			next[l] = end;
 		}
 	}
@@ -67,17 +78,18 @@ static void merge_lists(struct snapshot *s)
 /* No list has their slots. */
 static void insert_own(struct snapshot *s, struct metric_list *own)
 {
-	size_t n = s->n, n_own = own->n;
+	size_t n = s->n, n_own = own->n, l = s->n_lists;
 
 	s->lists[s->n_lists++] = own;
-	s->metrics = xreallocarray(s->metrics, n + n_own, sizeof(struct metric *));
+	s->places = xreallocarray(s->places, n + n_own, sizeof(*s->places));
 	s->n += n_own;
 	for (size_t i = s->n; n_own;) {
 		uint32_t slot = own->metrics[n_own - 1].label->slot;
 
-		s->metrics[--i] = n && s->metrics[n - 1]->label->slot > slot
-			? s->metrics[--n]
-			: &own->metrics[--n_own];
+		if (n && snapshot_metric(s, n - 1)->label->slot > slot)
+			s->places[--i] = s->places[--n];
+		else
+			s->places[--i] = place(l, --n_own);
 	}
 }
 
@@ -85,8 +97,9 @@ static void insert_own(struct snapshot *s, struct metric_list *own)
 static void add_unavailable(const struct snapshot *s, struct strbuf *out)
 {
 	for (size_t i = 0; i < s->n; i++)
-		if (!s->metrics[i]->available && s->metrics[i]->label->spec->guest)
-			fname_list_add(s->metrics[i]->label->name, out);
+		if (!snapshot_metric(s, i)->available &&
+			snapshot_metric(s, i)->label->spec->guest)
+			fname_list_add(snapshot_metric(s, i)->label->name, out);
 }
 
 /* What is asked for about the snapshot itself; NULL if nothing is. */
@@ -156,7 +169,7 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 	if (own)
 		insert_own(s, own);
 	for (size_t i = 0; i < s->n; i++)
-		s->shape = mix(s->shape, s->metrics[i]->label->name_hash);
+		s->shape = mix(s->shape, snapshot_metric(s, i)->label->name_hash);
 	s->shape_ns = s->time_ns;
 	return s;
 }
@@ -179,7 +192,7 @@ void snapshot_unref(struct snapshot *s)
 	free(s->audiences);
 	grants_unref(s->grants);
 	free(s->lists);
-	free(s->metrics);
+	free(s->places);
 	free(s);
 }
 
@@ -194,8 +207,8 @@ void snapshot_grant(struct snapshot *s, struct grants *grants)
 const struct metric *snapshot_find(const struct snapshot *s, const char *name)
 {
 	for (size_t i = 0; i < s->n; i++)
-		if (!strcmp(s->metrics[i]->label->name, name))
-			return s->metrics[i];
+		if (!strcmp(snapshot_metric(s, i)->label->name, name))
+			return snapshot_metric(s, i);
 	return NULL;
 }
 

@@ -23,6 +23,11 @@ struct vm_ident {
 	const char *name;
 };
 
+/* Of one metric: the list that has it, and its place there. */
+struct metric_place {
+	uint32_t list : 13, at : 19;
+};
+
 struct snapshot {
 	_Atomic unsigned refs;
 	bool is_host;
@@ -38,8 +43,8 @@ struct snapshot {
 	int64_t updated_mono_ns; /* monotonic time of the last update; 0: none yet */
 	bool collected;          /* anything was sampled at all */
 	size_t n;
-	const struct metric **metrics; /* in the configuration's order */
-	struct metric_list **lists;    /* references that keep the metrics */
+	struct metric_place *places; /* in the configuration's order: snapshot_metric() */
+	struct metric_list **lists;  /* references that keep the metrics */
 	size_t n_lists;
 	struct blob *_Atomic xml; /* cache of render_xml_fragment() */
 	/* the host's: snapshot_grant() */
@@ -65,6 +70,12 @@ void snapshot_unref(struct snapshot *s); /* NULL is accepted */
  * @grants: a reference is taken; NULL: all.
  */
 void snapshot_grant(struct snapshot *s, struct grants *grants);
+
+/* Of @s->n, in the configuration's order.  Borrowed from the snapshot. */
+static inline const struct metric *snapshot_metric(const struct snapshot *s, size_t i)
+{
+	return &s->lists[s->places[i].list]->metrics[s->places[i].at];
+}
 
 /* The first metric of that name, or NULL.  Borrowed from the snapshot. */
 const struct metric *snapshot_find(const struct snapshot *s, const char *name);

@@ -172,7 +172,7 @@ static void put_scope(
 	struct slot *slots, size_t size, size_t *used, struct snapshot *scope)
 {
 	for (size_t i = 0; i < scope->n; i++) {
-		uint64_t id = metric_id(scope, scope->metrics[i]);
+		uint64_t id = metric_id(scope, snapshot_metric(scope, i));
 		struct slot *slot = probe(slots, size, id);
 
 		if (slot->id)
@@ -224,11 +224,11 @@ static void index_remember(struct node_index *index, const struct node *node, si
 
 static const struct metric *metric_of(struct snapshot *scope, uint64_t id, size_t hint)
 {
-	if (hint < scope->n && metric_id(scope, scope->metrics[hint]) == id)
-		return scope->metrics[hint];
+	if (hint < scope->n && metric_id(scope, snapshot_metric(scope, hint)) == id)
+		return snapshot_metric(scope, hint);
 	for (size_t i = 0; i < scope->n; i++)
-		if (metric_id(scope, scope->metrics[i]) == id)
-			return scope->metrics[i];
+		if (metric_id(scope, snapshot_metric(scope, i)) == id)
+			return snapshot_metric(scope, i);
 	return NULL;
 }
 
@@ -310,9 +310,9 @@ static int lookup_metric(struct node_index *index, struct snapshot *scope,
 	const char *fname, struct node *ret)
 {
 	for (size_t i = 0; i < scope->n; i++) {
-		if (!fname_is(fname, scope->metrics[i]->label->name))
+		if (!fname_is(fname, snapshot_metric(scope, i)->label->name))
 			continue;
-		*ret = metric_node(scope, scope->metrics[i]);
+		*ret = metric_node(scope, snapshot_metric(scope, i));
 		index_remember(index, ret, i);
 		return 0;
 	}
@@ -479,11 +479,11 @@ static uint64_t cookie(uint64_t id)
 static void list_metrics(struct snapshot *scope, struct listing *l)
 {
 	for (size_t i = 0; i < scope->n; i++) {
-		struct node node = metric_node(scope, scope->metrics[i]);
+		struct node node = metric_node(scope, snapshot_metric(scope, i));
 
 		if (is_wanted(l, cookie(node.id)) &&
-			snapshot_find(scope, scope->metrics[i]->label->name) ==
-				scope->metrics[i])
+			snapshot_find(scope, snapshot_metric(scope, i)->label->name) ==
+				snapshot_metric(scope, i))
 			add_entry(l, cookie(node.id), node, i);
 	}
 }

@@ -241,10 +241,10 @@ static uint32_t put_metrics(struct checkpoint_writer *w, const struct snapshot *
 
 	memset(w->seen, 0, w->plan->specs->n * sizeof(*w->seen));
 	for (size_t i = 0; i < s->n; i++) {
-		w->seen[s->metrics[i]->label->slot] = true;
-		if (n == LIMIT_SCOPE_METRICS || !is_kept(s->metrics[i]))
+		w->seen[snapshot_metric(s, i)->label->slot] = true;
+		if (n == LIMIT_SCOPE_METRICS || !is_kept(snapshot_metric(s, i)))
 			continue;
-		put_metric(w, s->metrics[i]);
+		put_metric(w, snapshot_metric(s, i));
 		n++;
 	}
 	return put_absent(w, s, n);

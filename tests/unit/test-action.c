@@ -699,7 +699,7 @@ static bool wait_available(struct tree *tree, size_t n)
 
 		found = 0;
 		for (size_t i = 0; i < view->host->n; i++)
-			found += view->host->metrics[i]->available;
+			found += snapshot_metric(view->host, i)->available;
 		view_unref(view);
 		poll(NULL, 0, 5);
 	} while (found < n && clock_mono_ns() < deadline);

@@ -152,7 +152,7 @@ static void assert_same_scope(
 
 	assert_int_equal(after->n, before->n);
 	for (size_t i = 0; i < before->n; i++)
-		assert_same_metric(before->metrics[i], after->metrics[i]);
+		assert_same_metric(snapshot_metric(before, i), snapshot_metric(after, i));
 	assert_true(after->shape == before->shape && scope->shape == before->shape);
 	assert_int_equal(scope->shape_ns, before->shape_ns);
 	assert_int_equal(after->time_ns, before->time_ns);

@@ -259,9 +259,9 @@ static void lists_merge_in_slot_order(void **state)
 	struct snapshot *s = snapshot_new(NULL, 1, lists, 3, 1);
 
 	assert_int_equal(s->n, 2);
-	assert_string_equal(s->metrics[0]->label->name, "TotalCPUTime");
-	assert_string_equal(s->metrics[1]->label->name, "HostName");
-	assert_ptr_equal(snapshot_find(s, "HostName"), s->metrics[1]);
+	assert_string_equal(snapshot_metric(s, 0)->label->name, "TotalCPUTime");
+	assert_string_equal(snapshot_metric(s, 1)->label->name, "HostName");
+	assert_ptr_equal(snapshot_find(s, "HostName"), snapshot_metric(s, 1));
 	assert_null(snapshot_find(s, "nothing"));
 	snapshot_unref(s);
 	metric_list_unref(lists[0]);

@@ -321,7 +321,7 @@ static unsigned compare(const struct snapshot *model, const struct snapshot *sho
 	unsigned lacking = 0;
 
 	for (size_t i = 0; i < model->n; i++) {
-		const struct metric *m = model->metrics[i];
+		const struct metric *m = snapshot_metric(model, i);
 		const struct metric *s =
 			shown ? snapshot_find(shown, m->label->name) : NULL;
 

@@ -110,7 +110,8 @@ static bool published(struct tree *tree, const struct catalogue_entry *e)
 	bool any = false;
 
 	for (size_t i = 0; s && i < s->n; i++)
-		any |= s->metrics[i]->available && !(is_sum(e) && is_zero(s->metrics[i]));
+		any |= snapshot_metric(s, i)->available &&
+			!(is_sum(e) && is_zero(snapshot_metric(s, i)));
 	view_unref(view);
 	return any;
 }
