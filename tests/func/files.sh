@@ -93,11 +93,40 @@ while time.monotonic() < end:
 assert last >= time.time() - 2
 EOF
 
-# a program in Go reads with several threads, and looks for the end more than once
-sed -i 's/<update_period>0.2</<update_period>0.01</' "$tmp/conf"
+# a program in Go reads with several threads, and looks for the end more than once, when there is a
+# newer rendering of another length, too
+sed -i 's/<update_period>0.2</<update_period>0.01</
+	s|<metrics>|&<metric context="host"><name>Length</name><source>vhostmd.fast.duration</source></metric>|' "$tmp/conf"
 kill -HUP "$keeper"
 wait_for 10 logged 'is in force' || fail reload
-for i in {1..60}; do
+python3 - "$mnt/metrics.prom" <<'EOF' || fail "a document read as by a program in Go"
+import concurrent.futures, itertools, os, random, sys, time
+threads = itertools.cycle([concurrent.futures.ThreadPoolExecutor(1) for _ in range(3)])
+def read(fd):
+    return next(threads).submit(os.read, fd, random.randint(512, 16384)).result()
+def look(fd):
+    more = read(fd)
+    assert not more, f"behind the end: {more[:80]}"
+seen = set()
+for _ in range(6):
+    open_files = []
+    for _ in range(20):
+        fd, text = os.open(sys.argv[1], os.O_RDONLY), b""
+        while part := read(fd):
+            text += part
+        assert text.endswith(b"\n"), text[-80:]
+        look(fd)
+        open_files.append(fd)
+        seen.add(text)
+        time.sleep(random.random() / 50)
+    for fd in open_files: # from some 500 ms to none ago
+        look(fd)
+        os.close(fd)
+    time.sleep(0.3) # until there is another
+lengths = len(set(map(len, seen)))
+assert len(seen) > 6 and lengths > 1, f"{len(seen)} renderings of {lengths} lengths"
+EOF
+for i in {1..12}; do
 	promtool check metrics <"$mnt/metrics.prom" >"$tmp/out" 2>&1 ||
 		fail "promtool, fast updates, try $i: $(cat "$tmp/out")"
 done
