@@ -26,7 +26,7 @@ done)
 requests='<max_requests>1000</max_requests>' # or it would wait for its turn
 sed "s/<update_period>5/<update_period>1/; s|</metrics>|$more&|; s|</max_channels>|&$requests|" \
 	"$top/conf/vhostmd.conf" >"$tmp/conf"
-CONF=$tmp/conf
+export CONF=$tmp/conf
 start_daemon
 uuid=$(new_uuid)
 guest_start "$guest_prefix-cost" "$uuid" "$(guest_disk_xml "$mnt/disk/$uuid.img"; guest_channel_xml)"

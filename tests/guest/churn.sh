@@ -6,7 +6,7 @@
 need_halting_guests
 
 sed 's/<update_period>5</<update_period>0.05</' "$top/conf/vhostmd.conf" >"$tmp/conf"
-CONF=$tmp/conf
+export CONF=$tmp/conf
 start_daemon
 touch "$tmp/go"
 

@@ -23,7 +23,7 @@ cat >"$tmp/conf" <<'EOF'
 <metric type="string" context="vm"><name>own</name><source>domain.name</source></metric>
 </metrics></vhostmd>
 EOF
-CONF=$tmp/conf
+export CONF=$tmp/conf
 start_daemon
 
 names=("plain" "two words" "\$(touch $tmp.pwned);'\"<&" "\`touch $tmp.pwned\`" "'; touch $tmp.pwned; '"

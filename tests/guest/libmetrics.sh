@@ -26,10 +26,10 @@ cat "$extra" >>"$tmp/initrd"
 
 sed "s|<size unit=\"k\">|<path>$tmp/vhostmd0</path>&|; s/<update_period>5</<update_period>1</" \
 	"$top/conf/vhostmd.conf" >"$tmp/conf"
-CONF=$tmp/conf
+export CONF=$tmp/conf
 start_daemon
 a=$(new_uuid) b=$(new_uuid) c=$(new_uuid)
-GUEST_MIB=384
+export GUEST_MIB=384
 guest_begin "$guest_prefix-disk" "$a" "$(guest_disk_xml "$mnt/disk/$a.img")"
 guest_begin "$guest_prefix-channel" "$b" "$(guest_channel_xml)"
 guest_begin "$guest_prefix-shared" "$c" "$(guest_disk_xml "$tmp/vhostmd0")"

@@ -69,7 +69,7 @@ complete()
 		[ "$(wc -l <"$tmp/set")" -ge "$2" ]
 }
 
-CONF=$top/conf/vhostmd.conf
+export CONF=$top/conf/vhostmd.conf
 start_daemon
 guest_start "$guest_prefix-profiles" "$uuid" "$(guest_disk_xml "$mnt/disk/$uuid.img"; guest_channel_xml)"
 # rates, too, which come half a period after the rest

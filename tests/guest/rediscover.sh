@@ -7,7 +7,7 @@
 need_guests >&2
 
 every_source 0.2 0.6 >"$tmp/conf"
-CONF=$tmp/conf
+export CONF=$tmp/conf
 start_daemon
 a=$(new_uuid)
 name=$guest_prefix-rediscover

@@ -6,7 +6,7 @@
 need_guests
 
 every_source 0.1 0.3 >"$tmp/conf"
-CONF=$tmp/conf
+export CONF=$tmp/conf
 start_daemon
 a=$(new_uuid)
 name=$guest_prefix-sampling

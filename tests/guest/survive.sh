@@ -8,7 +8,7 @@ need_guests
 [ -n "${libvirt_started[*]}" ] || skip "libvirtd is not ours to stop"
 
 every_source 0.2 0.6 | sed 's|<transport>|<transport>virtio</transport>&|' >"$tmp/conf"
-CONF=$tmp/conf
+export CONF=$tmp/conf
 start_daemon
 a=$(new_uuid)
 name=$guest_prefix-survive
