@@ -319,7 +319,7 @@ guest_start_halting()
 		head -c 490 /dev/zero
 		printf '\x55\xaa'
 		head -c 1048064 /dev/zero
-	} >"$image"
+	} >"$image.$2" && mv "$image.$2" "$image" # others may be started meanwhile
 	name=$(printf '%s' "$1" | xml_escape)
 	cat >"$tmp/$2.xml" <<-EOF
 		<domain type='qemu'>

@@ -74,9 +74,9 @@ readers=$!
 rss() { awk '/VmRSS/ {print $2}' "/proc/$(worker_pid)/status"; }
 for round in 1 2 3 4 5 6; do
 	for i in 1 2 3; do
-		guest_start_halting "$guest_prefix-churn-$i" "$(cat /proc/sys/kernel/random/uuid)" \
-			"$(guest_channel_xml)" || fail "guest $i does not start"
+		begin_halting "$guest_prefix-churn-$i" "$(new_uuid)" "$(guest_channel_xml)"
 	done
+	halting_up
 	ours() { find "$mnt/metrics/vm" -mindepth 1 -maxdepth 1 -name "$guest_prefix-churn-*" | wc -l; }
 	three() { [ "$(ours)" = 3 ]; }
 	wait_for 10 three || fail "round $round: $(ls "$mnt/metrics/vm")"

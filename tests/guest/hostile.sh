@@ -33,9 +33,9 @@ for name in "${names[@]}"; do
 	uuid=$(cat /proc/sys/kernel/random/uuid)
 	uuids+=("$uuid")
 	# libvirt forbids the slash, and nothing else
-	guest_start_halting "$guest_prefix-${name//\//_}" "$uuid" "$(guest_channel_xml)" ||
-		fail "cannot start '$name'"
+	begin_halting "$guest_prefix-${name//\//_}" "$uuid" "$(guest_channel_xml)"
 done
+halting_up
 
 value() { cat "$mnt/metrics/vm-by-uuid/$1/$2" 2>/dev/null; }
 has() { [ -n "$(value "$1" "$2")" ]; }

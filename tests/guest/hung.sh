@@ -12,10 +12,11 @@ hang_count=8
 pids=() uuids=()
 for i in $(seq $((hang_count + 2))); do
 	uuid=$(new_uuid)
-	guest_start_halting "$guest_prefix-hung-$i" "$uuid" "" || fail "no guest $i"
+	begin_halting "$guest_prefix-hung-$i" "$uuid" ""
 	uuids+=("$uuid")
-	pids+=("$(cat "/run/libvirt/qemu/$guest_prefix-hung-$i.pid")")
 done
+halting_up
+for i in "${!uuids[@]}"; do pids+=("$(cat "/run/libvirt/qemu/$guest_prefix-hung-$((i + 1)).pid")"); done
 hang=("${pids[@]:0:hang_count}") others=("${uuids[@]:hang_count}")
 at_exit "kill -CONT ${pids[*]} 2>/dev/null"
 # slow_age UUID MS: its slow figures are not older

@@ -30,6 +30,24 @@ need_guests()
 
 new_uuid() { cat /proc/sys/kernel/random/uuid; }
 
+# Begins a halting guest, beside up to three others: libvirt asks each QEMU hundreds of things, one
+# after another, and waits for each answer: begin_halting NAME UUID DEVICES
+begin_halting()
+{
+	[ ${#halting[@]} -lt 4 ] || halting_up
+	guest_start_halting "$@" &
+	halting+=($!)
+}
+halting=()
+
+# Waits until those that were begun run.
+halting_up()
+{
+	local pid
+	for pid in "${halting[@]}"; do wait "$pid" || fail "a halting guest does not start"; done
+	halting=()
+}
+
 # Starts a guest: guest_start NAME UUID DEVICES; waits until it answers.
 guest_start() { guest_begin "$@" && guest_up "$2"; }
 
