@@ -215,12 +215,14 @@ guest_initramfs()
 			echo "GUEST DONE"
 			;;
 		esac
-		# what comes over the console is run; the end of its output is marked
+		# what comes over the console is run; the end of its output is marked, also where that
+		# has no newline; of the kernel's messages nothing but its last comes between
 		stty -echo
-		echo "GUEST STATUS 0"
+		echo 1 >/proc/sys/kernel/printk
+		printf '\nGUEST STATUS 0.\n'
 		while read -r line; do
 			eval "$line" 2>&1
-			echo "GUEST STATUS $?"
+			printf '\nGUEST STATUS %d.\n' $?
 		done
 		poweroff -f
 	EOF
@@ -268,7 +270,8 @@ xml_escape() { sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e "s/'/\
 guest_cmdline="console=$guest_console quiet panic=-1 no_timer_check"
 
 # Prints a domain: guest_xml NAME UUID DIR CMDLINE DEVICES.  DIR holds vmlinuz and initrd;
-# its console is the socket DIR/NAME.console unless CONSOLE_LOG names a file.
+# its console is the socket DIR/UUID.console, at which somebody listens, unless CONSOLE_LOG names a
+# file.
 guest_xml()
 {
 	local name console
@@ -276,7 +279,7 @@ guest_xml()
 	if [ -n "${CONSOLE_LOG:-}" ]; then
 		console="<serial type='file'><source path='$CONSOLE_LOG'/></serial>"
 	else
-		console="<serial type='unix'><source mode='bind' path='$3/$2.console'/></serial>"
+		console="<serial type='unix'><source mode='connect' path='$3/$2.console'/></serial>"
 	fi
 	cat <<-EOF
 		<domain type='$(guest_accel)'>

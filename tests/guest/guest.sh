@@ -74,6 +74,8 @@ guest_run "$b" "cat /dev/vd? | grep -a -c -e '$a' -e '$guest_prefix-a'" | grep -
 [ -e "$tmp-pwned" ] && fail "the VM's name was executed"
 [ -d "$mnt/metrics/vm/$hostile" ] || fail "no directory for the hostile name"
 promtool check metrics <"$mnt/metrics.prom" || fail "promtool with the hostile name"
+# what the test itself relies on
+assert_eq "output that has no newline at its end" "$(guest_run "$a" "printf one")" one
 
 # the guest cannot change anything
 guest_run "$a" "echo x >/dev/vda" && fail "the disk can be written"
@@ -93,7 +95,7 @@ guest_run "$a" "for i in \$(seq 40); do printf 'GET /metrics/XML\\n\\n'; done >/
 wait_for 20 unfetched $((had + 1)) || fail "not taken back: $(grep channels "$mnt/status")"
 logged "VM $guest_prefix-a ($a) strains its channel" || fail "the VM is not named"
 wait_for 10 grep -q 'channels.connected: 2' "$mnt/status" || fail "not connected again"
-guest_run "$a" "rm -f /tmp/o; (head -c 20 <\$p >/tmp/o & sleep 1; kill \$!) 2>/dev/null; cat /tmp/o; echo" >"$tmp/o"
+guest_run "$a" "rm -f /tmp/o; (head -c 20 <\$p >/tmp/o & sleep 1; kill \$!) 2>/dev/null; cat /tmp/o" >"$tmp/o"
 grep -q . "$tmp/o" && fail "the next one reads '$(cat "$tmp/o")'"
 guest_run "$a" "vm-dump-metrics -i >/tmp/o && grep -c '<metric ' /tmp/o" >/dev/null || fail "a's channel after that"
 

@@ -55,17 +55,15 @@ guest_start() { guest_begin "$@" && guest_up "$2"; }
 guest_begin()
 {
 	guest_xml "$1" "$2" "$tmp" guest=test "$3" >"$tmp/$2.xml"
-	guest_create "$2" "$tmp/$2.xml" || fail "guest $1 does not start"
 	guest_hold "$2"
+	guest_create "$2" "$tmp/$2.xml" || fail "guest $1 does not start"
 }
 
-# Takes a started guest's console.
+# Holds the console of a guest that is about to be started from DIR, $tmp without one:
+# guest_hold UUID [DIR].  All that it prints is in $tmp/UUID.log.
 guest_hold()
 {
-	rm -f "$tmp/$1.fifo" "$tmp/$1.log"
-	mkfifo "$tmp/$1.fifo"
-	: >"$tmp/$1.log"
-	python3 "$consoles" "$tmp/$1.console" "$tmp/$1.log" "$tmp/$1.fifo" >/dev/null 2>&1 &
+	python3 "$consoles" "${2:-$tmp}/$1.console" "$tmp/$1.log" "$tmp/$1.fifo" || fail "no console"
 }
 
 guest_up()
@@ -73,18 +71,35 @@ guest_up()
 	wait_for 120 guest_marks "$1" 1 || fail "guest $1 does not come up: $(tail -n 5 "$tmp/$1.log")"
 }
 
-# True once the guest has ended so many commands.
-guest_marks() { [ "$(grep -c '^GUEST STATUS' "$tmp/$1.log")" -ge "$2" ]; }
+# True once the guest has ended so many commands.  A mark may have come in part.
+guest_marks() { [ "$(guest_count_marks "$1")" -ge "$2" ]; }
+guest_count_marks() { grep -c '^GUEST STATUS [0-9]*\.$' "$tmp/$1.log"; }
 
 # Runs a command in a guest, prints its output, returns its status: guest_run UUID COMMAND
 guest_run()
 {
 	local marks
-	marks=$(grep -c '^GUEST STATUS' "$tmp/$1.log")
-	printf '%s\n' "$2" >"$tmp/$1.fifo"
+	[[ $2 != *$'\n'* ]] || fail "each line would have a mark of its own: $2"
+	marks=$(guest_count_marks "$1")
+	printf '%s\n' "$2" 1<>"$tmp/$1.fifo" # nobody reads that when the guest is gone
 	wait_for 60 guest_marks "$1" $((marks + 1)) || fail "guest $1 does not answer to: $2"
-	awk -v n="$marks" '/^GUEST STATUS/ {m++; if (m > n) exit; next} m == n' "$tmp/$1.log"
-	return "$(awk '/^GUEST STATUS/ {s = $3} END {print s}' "$tmp/$1.log")"
+	# a mark begins with a newline: where the output had one at its end, an empty line is before it
+	awk -v n="$marks" '
+		/^GUEST STATUS [0-9]*\.$/ {
+			if (++m > n) {
+				if (held && line != "") print line
+				status = $3 + 0
+				exit
+			}
+			held = 0
+			next
+		}
+		m == n {
+			if (held) print line
+			line = $0
+			held = 1
+		}
+		END { exit status }' "$tmp/$1.log"
 }
 
 # A guest with watch-metrics reads its disk (-b) or its channel (-i) from here on.

@@ -59,9 +59,8 @@ there_uri="qemu+unix:///system?socket=$other/run/libvirt-sock"
 a=$(new_uuid) b=$(new_uuid)
 guest_xml "$guest_prefix-moving" "$a" "$tmp/guests" guest=test \
 	"$(guest_disk_xml "$mnt/disk/$a.img"; guest_channel_xml)" >"$tmp/$a.xml"
+guest_hold "$a" "$tmp/guests"
 guest_create "$a" "$tmp/$a.xml" || fail "the guest does not start"
-ln -s "guests/$a.console" "$tmp/$a.console"
-guest_hold "$a"
 guest_start_halting "$guest_prefix-staying" "$b" "$(guest_channel_xml)" || fail "no other guest"
 guest_up "$a"
 vm=$mnt/metrics/vm/$guest_prefix-moving
@@ -75,16 +74,6 @@ guest_watch "$a" -i
 # ---- moving ----
 
 here() { "$@"; }
-# The console of a guest that has come from elsewhere.
-take_console()
-{
-	ln -sfn "$1/$a.console" "$tmp/$a.console"
-	: >"$tmp/$a.log"
-	python3 "$consoles" "$tmp/$a.console" "$tmp/$a.log" "$tmp/$a.fifo" >/dev/null 2>&1 &
-	sleep 0.1
-	echo >"$tmp/$a.fifo"
-	wait_for 20 guest_marks "$a" 1 || fail "the guest does not answer any more"
-}
 # Each takes a host, here or there.
 session_on() { "$1" cat "$vm/domain.session" 2>/dev/null; }
 channels_on() { "$1" sed -n 's/^channels.connected: //p' "$mnt/status"; }
@@ -94,19 +83,18 @@ disk_shows() { [ "$(disk_of "$1" | grep -c "context='vm'.*uuid='$a'")" -gt 0 ]; 
 disk_shows_no_vm() { disk_of "$1" >"$tmp/disk.xml" && ! grep -q "context='vm'" "$tmp/disk.xml"; }
 is_gone() { "$1" test ! -e "$vm" && "$1" test ! -e "$mnt/metrics/vm-by-uuid/$a"; }
 guest_is_at() { guest_run "$a" "grep -qx $1 /tmp/at$2"; }
-# has_moved FROM TO CONSOLES_OF_TO CHANNELS_OF_FROM CHANNELS_OF_TO
+# has_moved FROM TO CHANNELS_OF_FROM CHANNELS_OF_TO
 has_moved()
 {
 	local before=$session option
 	wait_for 3 is_gone "$1" || fail "$1 still shows a VM that has left"
 	wait_for 3 disk_shows_no_vm "$1" || fail "the disk $1 still has the figures of a VM that has left"
 	grep -q "context='host'" "$tmp/disk.xml" || fail "the disk $1 has nothing of the host"
-	wait_for 3 has_channels "$1" "$4" || fail "$1 has $(channels_on "$1") channels"
+	wait_for 3 has_channels "$1" "$3" || fail "$1 has $(channels_on "$1") channels"
 	wait_for 5 disk_shows "$2" || fail "the disk $2 does not show the VM"
-	wait_for 5 has_channels "$2" "$5" || fail "$2 has $(channels_on "$2") channels"
+	wait_for 5 has_channels "$2" "$4" || fail "$2 has $(channels_on "$2") channels"
 	session=$(session_on "$2")
 	[ -n "$session" ] && [ "$session" != "$before" ] || fail "$2 has the session of $1, $before"
-	take_console "$3"
 	for option in -b -i; do
 		wait_for 15 guest_is_at "$session" $option || fail "$option does not tell the session $2"
 	done
@@ -120,11 +108,13 @@ for option in -b -i; do
 done
 wait_for 5 has_channels here 2 || fail "channels: $(channels_on here)"
 left=$(cat "$vm/cpu.time")
+guest_hold "$a" "$other/guests"
 virsh_system migrate --live --p2p "$a" "$there_uri" tcp://127.0.0.1 || fail "no migration"
-has_moved here there other/guests 1 1
+has_moved here there 1 1
 sessions+=("$session")
+guest_hold "$a" "$tmp/guests"
 timeout 60 virsh -q -c "$there_uri" migrate --live "$a" qemu:///system tcp://127.0.0.1 || fail "no way back"
-has_moved there here guests 0 2
+has_moved there here 0 2
 sessions+=("$session")
 
 # ---- what was seen ----

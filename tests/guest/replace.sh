@@ -113,6 +113,7 @@ stop_daemon || exit 1
 
 # with the disk as README has it a VM starts without us, and without the disk
 guest_xml "$guest_prefix-c" "$c" "$tmp" guest=test "$(guest_disk_xml "$mnt/disk/$c.img")" >"$tmp/$c.xml"
+guest_hold "$c"
 virsh_system create "$tmp/$c.xml" >/dev/null || fail "a VM does not start without vhostmd"
 virsh_system domblklist "$c" | grep -q vdz && fail "a disk of nobody"
 guest_stop "$c"
