@@ -55,7 +55,7 @@ vhostmd()
 setsebool() { [ "$1" = -P ] && [ $# = 3 ]; }
 semanage() { [ "$1 $2 $3 $4 $5" = "fcontext -a -t bin_t /usr/sbin/vhostmd" ]; }
 restorecon() { [ -e "$root$1" ]; }
-# in guests
+# in guests: tests/guest/udev.sh
 systemd-sysusers() { [ $# = 0 ] && [ -e "$root/usr/lib/sysusers.d/vhostmd-guest.conf" ]; }
 usermod() { [ "$1 $3" = "-aG USER" ] && grep -q "^g  *$2 " "$root/usr/lib/sysusers.d/vhostmd-guest.conf"; }
 udevadm()
