@@ -316,13 +316,16 @@ guest_xml()
 guest_start_halting()
 {
 	local name image=$tmp/halt.img
-	[ -e "$image" ] || {
-		printf '\xfa\xb0\xff\xe6\x21\xe6\xa1\xb0\x30\xe6\x43\xb0\xff\xe6\x40\xe6\x40'
-		printf '\xf4\xeb\xfd'
-		head -c 490 /dev/zero
-		printf '\x55\xaa'
-		head -c 1048064 /dev/zero
-	} >"$image.$2" && mv "$image.$2" "$image" # others may be started meanwhile
+	if [ ! -e "$image" ]; then
+		{
+			printf '\xfa\xb0\xff\xe6\x21\xe6\xa1\xb0\x30\xe6\x43\xb0\xff\xe6\x40\xe6\x40'
+			printf '\xf4\xeb\xfd'
+			head -c 490 /dev/zero
+			printf '\x55\xaa'
+			head -c 1048064 /dev/zero
+		} >"$image.$2"
+		mv "$image.$2" "$image" # whole, for others that are started meanwhile
+	fi
 	name=$(printf '%s' "$1" | xml_escape)
 	cat >"$tmp/$2.xml" <<-EOF
 		<domain type='qemu'>
