@@ -153,9 +153,22 @@ wait_for()
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -ge $deadline ] && return 1
-		sleep 0.05
+		pause
 	done
 }
+
+# Waits for 50 ms; where there is a $scratch without another process, of which twenty a second keep
+# a fifth of a processor busy.
+pause()
+{
+	local never=${scratch:-}/never # nobody writes
+	if [ -n "${scratch:-}" ] && { [ -p "$never" ] || mkfifo "$never"; }; then
+		read -r -t 0.05 <>"$never"
+	else
+		sleep 0.05
+	fi
+	return 0
+} 2>/dev/null
 
 # Fetches Debian's cloud kernel and unpacks kernel and modules; once.
 guest_kernel() { one_at_a_time guest_fetch_kernel; }

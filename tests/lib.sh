@@ -68,8 +68,8 @@ stop_daemon()
 # True if each of these metric files holds a value (one that is unavailable has a size too).
 has_value()
 {
-	local f
-	for f; do grep -q . "$f" 2>/dev/null || return 1; done
+	local f line
+	for f; do { IFS= read -r line <"$f" && [ -n "$line" ]; } 2>/dev/null || return 1; done
 }
 
 worker_pid() { sed -n 's/^pid: //p' "$mnt/status"; }
