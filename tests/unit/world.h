@@ -48,7 +48,8 @@ struct world {
 	uint64_t generation;
 	struct spec_set *specs;
 	struct scope host, vms[N_VMS];
-	bool steady; /* no VM starts or stops */
+	bool steady;      /* no VM starts or stops */
+	int64_t moved_ns; /* one did last */
 	struct tree *tree;
 };
 
@@ -149,6 +150,8 @@ static inline void publish(struct world *w)
 		struct scope *s = &w->vms[i];
 		unsigned what = w->steady ? 2 + random_below(w, 14) : random_below(w, 16);
 
+		if (what < 2)
+			w->moved_ns = fake_ns;
 		if (what == 0) {
 			scope_done(s);
 			s->runs = false;
