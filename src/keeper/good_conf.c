@@ -5,6 +5,7 @@
 #include "util/cleanup.h"
 #include "util/hash.h"
 #include "util/limits.h"
+#include "util/log.h"
 #include "util/mem.h"
 #include "util/parse.h"
 
@@ -22,6 +23,7 @@ void good_conf_note(struct good_conf *good, const char *file, const char *hash)
 	strbuf_done(&good->text);
 	good->text = TAKE_VALUE(text, (struct strbuf)STRBUF_INIT);
 	good->hash = is;
+	log_debug("%s is kept, for a worker that finds it of no use", file);
 }
 
 void good_conf_set(struct good_conf *good, const char *text, size_t bytes)

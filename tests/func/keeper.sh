@@ -93,13 +93,18 @@ kill_worker()
 	kill -KILL "$worker"
 	wait_for 20 another_worker || fail "no other worker"
 }
+# it is read from the file, which is not to change before
+kept() { [ "$(grep -c "$tmp/changing is kept" "$tmp/log")" -ge "$1" ]; }
+is_kept() { wait_for 20 kept "$1" || fail "the keeper does not keep what is in force ($1)"; }
 goes_on_with() { wait_for 20 shows "$1" || fail "$2: no $1: $(ls "$mnt/metrics/host")"; }
 is A
 CONF=$tmp/changing start_daemon -c test:///default
 goes_on_with A start
+is_kept 1
 is B
 kill -HUP "$keeper"
 goes_on_with B reload
+is_kept 2
 is C '<metric>'
 kill_worker
 goes_on_with B "a file that is no XML"
@@ -118,6 +123,7 @@ goes_on_with B "no XML after a file with a mistake"
 is G
 kill_worker
 goes_on_with G "a good file"
+is_kept 3
 is H '<metric>'
 kill_worker
 goes_on_with G "no XML again"
