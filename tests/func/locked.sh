@@ -22,7 +22,9 @@ mkdir "$tmp/other"
 	--pid-file "$tmp/other.pid" --mount "$tmp/other" >"$tmp/other.log" 2>&1 &
 other=$!
 wait_for 20 test -s "$tmp/other/metrics/host/up" || fail "no second daemon"
-at_exit "kill -CONT \"\$other_worker\" 2>/dev/null; kill $other 2>/dev/null; wait $other 2>/dev/null"
+at_exit "go_on; kill $other 2>/dev/null; wait $other 2>/dev/null"
+# its keeper too, which would replace a worker that hangs
+go_on() { kill -CONT $other "$other_worker" 2>/dev/null; }
 # all of its threads, one by one
 stopped() { ! grep -h '^State:' "/proc/$other_worker/task/"*/status | grep -qv 'T (stopped)'; }
 hangs() { grep -q '^State:.[DS]' "/proc/$lister/status"; } # until then it runs
@@ -36,6 +38,7 @@ hold()
 	lister=$!
 	wait_for 10 test -e "$tmp/ready" || fail "no lister"
 	cat "$host"/* >/dev/null
+	kill -STOP $other
 	kill -STOP "$other_worker"
 	wait_for 10 stopped || fail "the second daemon does not stop"
 	: >"$tmp/ready.go"
@@ -68,7 +71,7 @@ disk_content "$mnt/disk/vhostmd0.img" >/dev/null 2>&1 || disk_content \
 	"$mnt/disk/$(cat /proc/sys/kernel/random/uuid).img" | grep -q '<name>up</name>' || fail "a disk"
 
 # and all is well once he lets go
-kill -CONT "$other_worker" 2>/dev/null # unless its keeper has replaced it
+go_on
 wait $lister || fail "the lister got nothing"
 fresh || fail "values are old after a directory was locked"
 [ "$(find "$host" -type f | wc -l)" = 3 ] || fail "the directory"
@@ -80,6 +83,6 @@ in_kernel() { grep -qs '^State:.D' "/proc/$worker/task/"*/status; }
 wait_for 10 in_kernel || fail "no thread waits for the directory"
 stop_daemon || exit 1
 logged "worker $worker is dead" || fail "nothing was in its way"
-kill -CONT "$other_worker" 2>/dev/null # unless its keeper has replaced it
+go_on
 wait $lister
 exit 0
