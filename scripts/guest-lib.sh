@@ -393,10 +393,13 @@ guests_gone()
 
 guests_back() { ! guests_gone; }
 
-guests_end()
+# Again and again: libvirt may go on to start those that it was asked for.
+guests_end() { wait_for 60 guests_killed; }
+
+guests_killed()
 {
 	guests_qemu | xargs -r kill -KILL 2>/dev/null
-	wait_for 60 guests_gone
+	guests_gone
 }
 
 # Destroys the guests that were started here, and no other.  libvirt takes half a second for
