@@ -11,8 +11,8 @@
 #include "core/value.h"
 
 struct fact {
-	bool have;
 	struct value value;
+	bool have;
 	bool absent; /* there is none; only without a value */
 };
 

@@ -231,7 +231,7 @@ struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 	struct metric_label *labels = (struct metric_label *)(list->metrics + b->n);
 	char *arena = (char *)(labels + b->n_own_labels);
 
-	assert(size <= UINT32_MAX); /* metric.device_at */
+	assert(size < 1u << 30); /* metric.device_at */
 	if (b->unsorted)
 		qsort(b->drafts, b->n, sizeof(*b->drafts), compare_drafts);
 	atomic_init(&list->refs, 1);

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,12 +18,15 @@
 /* There is one for each figure of each VM, twice while a cycle lasts. */
 struct metric {
 	const struct metric_label *label;
-	struct value value; /* meaningful only if available; type always */
 	int64_t changed_ns; /* real time of the sample since which it has this value */
-	uint32_t device_at; /* metric_device(): bytes from here on; 0: none */
-	bool available;
-	bool absent; /* does not apply; readers never see one (core/snapshot.h) */
+	struct value value; /* meaningful only if available; type always */
+	/* one type: with several, Windows' compilers leave gaps */
+	uint32_t device_at : 30; /* metric_device(): bytes from here on; 0: none */
+	uint32_t available : 1;
+	uint32_t absent : 1; /* does not apply; readers never see one (core/snapshot.h) */
 };
+
+static_assert(sizeof(struct metric) <= 32, "no padding");
 
 struct metric_list {
 	_Atomic unsigned refs;

@@ -103,6 +103,8 @@ int unit_convert(const struct value *v, const struct unit *from, const struct un
 	struct value *ret)
 {
 	struct value out = *v;
+	int64_t i = 0;
+	uint64_t u = 0;
 	int r = 0;
 
 	if (v->type == METRIC_STRING || from->dimension != to->dimension)
@@ -110,11 +112,13 @@ int unit_convert(const struct value *v, const struct unit *from, const struct un
 	switch (v->type) {
 	case METRIC_INT32:
 	case METRIC_INT64:
-		r = scale_signed(v->i, from->factor, to->factor, &out.i);
+		r = scale_signed(v->i, from->factor, to->factor, &i);
+		out.i = i;
 		break;
 	case METRIC_UINT32:
 	case METRIC_UINT64:
-		r = scale_unsigned(v->u, from->factor, to->factor, &out.u);
+		r = scale_unsigned(v->u, from->factor, to->factor, &u);
+		out.u = u;
 		break;
 	default:
 		out.real = v->real * (double)from->factor / (double)to->factor;

@@ -112,33 +112,38 @@ static void cut_zero_fraction(char *text)
 
 static int parse_number(enum metric_type type, char *text, struct value *ret)
 {
-	struct value v = { .type = type };
+	int64_t i = 0;
+	uint64_t u = 0;
+	double real = 0;
 	int r = 0;
 
 	switch (type) {
 	case METRIC_INT32:
 	case METRIC_INT64:
 		cut_zero_fraction(text);
-		r = parse_i64(text, &v.i);
+		r = parse_i64(text, &i);
 		if (r == 0)
-			r = check_signed(v.i, type);
-		break;
+			r = check_signed(i, type);
+		if (r == 0)
+			*ret = (struct value){ .type = type, .i = i };
+		return r;
 	case METRIC_UINT32:
 	case METRIC_UINT64:
 		cut_zero_fraction(text);
-		r = parse_u64(text, &v.u);
+		r = parse_u64(text, &u);
 		if (r == 0)
-			r = check_unsigned(v.u, type);
-		break;
+			r = check_unsigned(u, type);
+		if (r == 0)
+			*ret = (struct value){ .type = type, .u = u };
+		return r;
 	default:
-		r = parse_real(text, &v.real);
-		if (r == 0 && type == METRIC_REAL32 && !isfinite((float)v.real))
+		r = parse_real(text, &real);
+		if (r == 0 && type == METRIC_REAL32 && !isfinite((float)real))
 			r = -ERANGE;
-		break;
+		if (r == 0)
+			*ret = (struct value){ .type = type, .real = real };
+		return r;
 	}
-	if (r == 0)
-		*ret = v;
-	return r;
 }
 
 int value_parse(enum metric_type type, char *text, const char *unit, struct value *ret)
@@ -168,44 +173,44 @@ static double as_real(const struct value *v)
 	}
 }
 
-static int as_signed(const struct value *v, int64_t *ret)
+static int as_signed(const struct value *v, struct value *ret)
 {
 	switch (v->type) {
 	case METRIC_INT32:
 	case METRIC_INT64:
-		*ret = v->i;
+		ret->i = v->i;
 		return 0;
 	case METRIC_UINT32:
 	case METRIC_UINT64:
 		if (v->u > INT64_MAX)
 			return -ERANGE;
-		*ret = (int64_t)v->u;
+		ret->i = (int64_t)v->u;
 		return 0;
 	default:
 		if (!(v->real >= -0x1p63 && v->real < 0x1p63))
 			return -ERANGE;
-		*ret = (int64_t)v->real;
+		ret->i = (int64_t)v->real;
 		return 0;
 	}
 }
 
-static int as_unsigned(const struct value *v, uint64_t *ret)
+static int as_unsigned(const struct value *v, struct value *ret)
 {
 	switch (v->type) {
 	case METRIC_INT32:
 	case METRIC_INT64:
 		if (v->i < 0)
 			return -ERANGE;
-		*ret = (uint64_t)v->i;
+		ret->u = (uint64_t)v->i;
 		return 0;
 	case METRIC_UINT32:
 	case METRIC_UINT64:
-		*ret = v->u;
+		ret->u = v->u;
 		return 0;
 	default:
 		if (!(v->real > -1.0 && v->real < 0x1p64))
 			return -ERANGE;
-		*ret = (uint64_t)v->real;
+		ret->u = (uint64_t)v->real;
 		return 0;
 	}
 }
@@ -220,13 +225,13 @@ int value_cast(const struct value *v, enum metric_type type, struct value *ret)
 	switch (type) {
 	case METRIC_INT32:
 	case METRIC_INT64:
-		r = as_signed(v, &out.i);
+		r = as_signed(v, &out);
 		if (r == 0)
 			r = check_signed(out.i, type);
 		break;
 	case METRIC_UINT32:
 	case METRIC_UINT64:
-		r = as_unsigned(v, &out.u);
+		r = as_unsigned(v, &out);
 		if (r == 0)
 			r = check_unsigned(out.u, type);
 		break;

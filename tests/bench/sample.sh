@@ -70,9 +70,9 @@ bulk()
 		'BEGIN { split(c, t, " "); printf "%d\n", (l + (t[1] + t[2]) * 1e9) / n }')
 }
 
-# Memory with 60 metrics of each VM, a second long cycles; where the heap's holes lie and what
-# code is resident differs from run to run, so the median of seven: resident GUESTS; sets
-# $rss, KiB.
+# Memory with 60 metrics of each VM, a second long cycles: what is ours alone and what the keeper
+# holds, without the code, of which more or less is resident.  Where the heap's holes lie differs
+# from run to run, so the median of seven: resident GUESTS; sets $rss, KiB.
 python3 - "$top/conf/vhostmd.conf" "$nic" >"$tmp/conf60" <<-'EOF2'
 	import re, sys
 	text = open(sys.argv[1]).read()
@@ -100,7 +100,7 @@ resident_once()
 	local end=$(($(line fast.cycles) + 10))
 	cycled() { [ "$(cat "$mnt/metrics/host/vhostmd.fast.cycles")" -ge $end ]; }
 	wait_for 60 cycled
-	awk '/VmRSS/ {print $2}' "/proc/$(worker_pid)/status" >>"$tmp/rss"
+	awk '/^Rss(Anon|Shmem)/ {n += $2} END {print n}' "/proc/$(worker_pid)/status" >>"$tmp/rss"
 	metrics=$(find "$mnt/metrics/vm/$guest_prefix-bench-1" -type f | wc -l)
 	stop_daemon || exit 1
 }
