@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "util/libc.h"
 #include "xml.h"
 
 #include <stdint.h>
@@ -187,7 +188,8 @@ static bool take_name(struct xml *x, struct slice *ret)
 /* Everything up to @stop, which is skipped. */
 static bool take_until(struct xml *x, const char *stop, struct slice *ret)
 {
-	const char *found = memmem(x->at, (size_t)(x->end - x->at), stop, strlen(stop));
+	const char *found =
+		find_bytes(x->at, (size_t)(x->end - x->at), stop, strlen(stop));
 
 	if (!found)
 		return false;
@@ -433,7 +435,7 @@ static enum xml_event take_text(struct xml *x)
 	x->is_plain = !has_reference && !has(x, &x->cr, '\r', x->text);
 	if ((has_reference && !decode(x->text, false, NULL)) ||
 		(has(x, &x->bracket, ']', x->text) &&
-			memmem(x->text.at, x->text.len, "]]>", 3)))
+			find_bytes(x->text.at, x->text.len, "]]>", 3)))
 		return XML_MALFORMED;
 	return XML_TEXT;
 }

@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/utsname.h>
 
 #include "core/catalogue.h"
 #include "core/metric_list.h"
 #include "core/snapshot.h"
 #include "util/glob.h"
 #include "util/hash.h"
+#include "util/libc.h"
 #include "util/mem.h"
 
 struct grants *grants_new(void)
@@ -146,11 +146,13 @@ static bool is_word_character(char c)
 /* True if the host's name, without its domain, is a word of the text. */
 static bool holds_host_name(const char *text)
 {
-	struct utsname uts;
-	size_t len = uname(&uts) == 0 ? strcspn(uts.nodename, ".") : 0;
+	char host[HOST_NAME_BYTES];
+
+	host_name(host);
+	size_t len = strcspn(host, ".");
 
 	for (const char *p = text; len && *p; p++)
-		if (!strncasecmp(p, uts.nodename, len) && !is_word_character(p[len]) &&
+		if (!strncasecmp(p, host, len) && !is_word_character(p[len]) &&
 			(p == text || !is_word_character(p[-1])))
 			return true;
 	return false;

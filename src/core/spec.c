@@ -4,11 +4,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "core/unit.h"
 #include "util/cleanup.h"
 #include "util/hash.h"
+#include "util/libc.h"
 #include "util/limits.h"
 #include "util/lock.h"
 #include "util/mem.h"
@@ -53,7 +53,7 @@ static struct spec_labels *labels_new(size_t n_specs)
 
 	labels->plain = xcalloc(n_specs, sizeof(*labels->plain));
 	/* without it the table may be slow, and nothing else */
-	(void)!getrandom(labels->keys, sizeof(labels->keys), 0);
+	random_bytes(labels->keys, sizeof(labels->keys));
 	labels->keys[0] |= 1;
 	labels->keys[1] |= 1;
 	lock_init(&labels->lock);

@@ -26,11 +26,11 @@
 #include "handover/handover.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/join.h"
 #include "util/limits.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
-#include "util/sync.h"
 
 /*
  * No handler waits for a collector, a VM or a disk, so threads are needed only to keep a

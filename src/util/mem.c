@@ -28,7 +28,11 @@ void *xcalloc(size_t n, size_t size)
 
 void *xreallocarray(void *p, size_t n, size_t size)
 {
-	return must(reallocarray(p, n ? n : 1, size ? size : 1));
+	size_t bytes = 0;
+
+	if (__builtin_mul_overflow(n ? n : 1, size ? size : 1, &bytes))
+		return must(NULL);
+	return must(realloc(p, bytes));
 }
 
 char *xstrdup(const char *s)
@@ -38,7 +42,12 @@ char *xstrdup(const char *s)
 
 char *xstrndup(const char *s, size_t n)
 {
-	return must(strndup(s, n));
+	size_t len = strnlen(s, n);
+	char *copy = xmalloc(len + 1);
+
+	memcpy(copy, s, len);
+	copy[len] = '\0';
+	return copy;
 }
 
 char *xasprintf(const char *fmt, ...)

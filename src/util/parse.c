@@ -3,11 +3,10 @@
 
 #include <errno.h>
 #include <float.h>
-#include <locale.h>
 #include <math.h>
-#include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "util/libc.h"
 
 static bool is_digit(char c)
 {
@@ -59,14 +58,6 @@ int parse_i64(const char *s, int64_t *ret)
 	return 0;
 }
 
-/* The decimal point must not depend on the user's language. */
-static locale_t c_locale;
-
-static void c_locale_init(void)
-{
-	c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-}
-
 /*
  * Most numbers are a few digits with a point among them.  As long as all digits are an integer that
  * a double holds, one division rounds as strtod() would, in a tenth of the time.
@@ -99,15 +90,13 @@ static bool parse_plain_real(const char *s, double *ret)
 
 int parse_real(const char *s, double *ret)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	char *end = NULL;
 
 	if (parse_plain_real(s, ret))
 		return 0;
-	pthread_once(&once, c_locale_init);
 	if (!*s || s[strspn(s, "0123456789+-.eE")])
 		return -EINVAL;
-	double v = strtod_l(s, &end, c_locale);
+	double v = strtod_c(s, &end);
 
 	if (end == s || *end)
 		return -EINVAL;

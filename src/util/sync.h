@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Waiting that ends by the monotonic clock, which nobody sets. */
+/* Waiting that ends by the monotonic clock, which nobody sets; for threads: util/join.h. */
 #pragma once
 
 #include <pthread.h>
-#include <stdbool.h>
 
 #include "util/clock.h"
 
@@ -16,14 +15,4 @@ static inline void cond_init_monotonic(pthread_cond_t *cond)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(cond, &attr);
 	pthread_condattr_destroy(&attr);
-}
-
-/* Return: true if the thread has ended and is joined.  (By way of the real-time clock: the
- * call for the monotonic one is unknown to ThreadSanitizer.) */
-static inline bool thread_join_until(pthread_t thread, int64_t deadline_mono_ns)
-{
-	int64_t real_ns = clock_real_ns() + deadline_mono_ns - clock_mono_ns();
-	struct timespec until = ns_to_timespec(real_ns);
-
-	return pthread_timedjoin_np(thread, NULL, &until) == 0;
 }

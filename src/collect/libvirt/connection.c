@@ -21,11 +21,11 @@
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/join.h"
 #include "util/lock.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
-#include "util/sync.h"
 
 /* A dead libvirtd is noticed after (count + 1) * interval; a slow one must not be. */
 #define KEEPALIVE_INTERVAL_S 5

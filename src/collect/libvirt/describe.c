@@ -15,6 +15,7 @@
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/join.h"
 #include "util/limits.h"
 #include "util/lock.h"
 #include "util/log.h"
