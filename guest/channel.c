@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "channel.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "buf.h"
 #include "failure.h"
+#include "port.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
+#include "util/libc.h"
 #include "util/wire.h"
 #include "vhostmd/metrics.h"
 
@@ -18,68 +16,22 @@
 #define READ_BYTES 65536u
 #define REFUSALS_MAX 3
 
-/* The host's end is closed, or another program has the port. */
-#define PAUSE_MS 20
-
 /* Within so long the host has sent what lay in its socket, and the answer behind it. */
 #define SETTLE_MIN_NS (20 * NS_PER_MS)
 #define SETTLE_MAX_NS (500 * NS_PER_MS)
 
 static const char document_start[] = "<metrics>";
 
-/* Waits until @events or the deadline.  Return: 0 or VHOSTMD_ERR_TIMEOUT. */
-static int wait_for(int fd, short events, int64_t deadline_ns)
-{
-	for (;;) {
-		struct pollfd pfd = { .fd = fd, .events = events };
-		int64_t left = deadline_ns - clock_mono_ns();
-
-		if (left <= 0)
-			return VHOSTMD_ERR_TIMEOUT;
-		int n = poll(&pfd, 1,
-			(int)(left / NS_PER_MS < 60000 ? left / NS_PER_MS + 1 : 60000));
-
-		if (n > 0 && pfd.revents & events)
-			return 0;
-		/* the host's end is not open (yet): poll() does not wait then */
-		if (n > 0)
-			poll(NULL, 0, PAUSE_MS);
-	}
-}
-
-/* Who has the port will be done soon. */
-static int open_port(const char *path, int64_t deadline_ns, int *ret_fd)
-{
-	for (;;) {
-		int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-
-		if (fd >= 0) {
-			*ret_fd = fd;
-			return 0;
-		}
-		if (errno != EBUSY && errno != EINTR)
-			return -errno;
-		if (clock_mono_ns() >= deadline_ns)
-			return -EBUSY;
-		poll(NULL, 0, PAUSE_MS);
-	}
-}
-
-static int send_request(int fd, int64_t deadline_ns)
+static int send_request(struct port *port, int64_t deadline_ns)
 {
 	const char *p = WIRE_REQUEST;
 
 	while (*p) {
-		ssize_t n = write(fd, p, strlen(p));
+		ssize_t n = port_send(port, p, strlen(p), deadline_ns);
 
-		if (n > 0) {
-			p += n;
-			continue;
-		}
-		if (n < 0 && errno != EAGAIN && errno != EINTR && errno != EPIPE)
-			return failure_from_errno(errno);
-		if (wait_for(fd, POLLOUT, deadline_ns) < 0)
-			return VHOSTMD_ERR_TIMEOUT;
+		if (n < 0)
+			return (int)n;
+		p += n;
 	}
 	return 0;
 }
@@ -100,7 +52,7 @@ static int take_document(struct inbox *box, struct buf *out)
 	for (;;) {
 		char *data = box->in.data;
 		char *end = box->in.len > box->scanned
-			? memmem(data + box->scanned, box->in.len - box->scanned,
+			? find_bytes(data + box->scanned, box->in.len - box->scanned,
 				  WIRE_END, 2)
 			: NULL;
 
@@ -125,19 +77,17 @@ static int take_document(struct inbox *box, struct buf *out)
 	}
 }
 
-/* Reads what is there.  Return: 0; 1: nothing now; or an error. */
-static int receive(int fd, struct inbox *box)
+/* Waits for something and reads it.  Return: 0 or an error. */
+static int receive(struct port *port, int64_t deadline_ns, struct inbox *box)
 {
 	char *at = buf_reserve(&box->in, READ_BYTES);
 
 	if (!at)
 		return VHOSTMD_ERR_MEMORY;
-	ssize_t n = read(fd, at, READ_BYTES);
+	ssize_t n = port_receive(port, at, READ_BYTES, deadline_ns);
 
-	if (n < 0 && errno != EAGAIN && errno != EINTR)
-		return failure_from_errno(errno);
-	if (n <= 0)
-		return 1;
+	if (n < 0)
+		return (int)n;
 	box->in.len += (size_t)n;
 	box->in.data[box->in.len] = '\0';
 	return box->in.len - box->start > ANSWER_MAX_BYTES ? VHOSTMD_ERR_CORRUPT : 0;
@@ -166,7 +116,8 @@ static int64_t settling_ns(int64_t took_ns)
  * Receives the last document that comes: one that follows at once makes the one before an
  * answer to somebody else.  @settle: as channel_read().
  */
-static int receive_document(int fd, bool settle, int64_t deadline_ns, struct buf *out)
+static int receive_document(
+	struct port *port, bool settle, int64_t deadline_ns, struct buf *out)
 {
 	struct inbox box = { .in = BUF_INIT };
 	int64_t start = clock_mono_ns(), quiet_ns = 0;
@@ -182,11 +133,9 @@ static int receive_document(int fd, bool settle, int64_t deadline_ns, struct buf
 			quiet_ns = settle ? now + settling_ns(now - start) : now;
 			forget_taken(&box);
 		} else if (r == 1) {
-			r = receive(fd, &box);
 			/* what has begun is read to its end */
-			if (r == 1)
-				r = wait_for(fd, POLLIN,
-					found && !box.in.len ? quiet_ns : deadline_ns);
+			r = receive(port, found && !box.in.len ? quiet_ns : deadline_ns,
+				&box);
 		}
 	} while (r >= 0);
 	if (found && r == VHOSTMD_ERR_TIMEOUT && !box.in.len)
@@ -196,13 +145,14 @@ static int receive_document(int fd, bool settle, int64_t deadline_ns, struct buf
 }
 
 /* Return: whether there was anything. */
-static bool drain(int fd)
+static bool drain(struct port *port)
 {
 	char rest[4096];
 	size_t n_bytes = 0;
 	ssize_t n;
 
-	while ((n = read(fd, rest, sizeof(rest))) > 0 && n_bytes < 4 * ANSWER_MAX_BYTES)
+	while (n_bytes < 4 * ANSWER_MAX_BYTES &&
+		(n = port_receive(port, rest, sizeof(rest), 0)) > 0)
 		n_bytes += (size_t)n;
 	return n_bytes > 0;
 }
@@ -210,21 +160,20 @@ static bool drain(int fd)
 int channel_read(const char *path, bool settle, int64_t deadline_ns, struct buf *out,
 	struct buf *tried)
 {
-	_cleanup_close_ int fd = -1;
-	int r = open_port(path, deadline_ns, &fd);
+	_cleanup_(port_close) struct port port = PORT_CLOSED;
+	int r = port_open(path, deadline_ns, &port, tried);
 
 	if (r < 0)
-		return r == -EBUSY ? failure_note(tried, path, VHOSTMD_ERR_IN_USE)
-				   : failure_note_errno(tried, path, -r);
+		return r;
 	r = VHOSTMD_ERR_REFUSED;
 	/* A refusal may be the answer to what somebody else began to say before us. */
 	for (int tries = 0; tries < REFUSALS_MAX && r == VHOSTMD_ERR_REFUSED; tries++) {
-		bool dirty = drain(fd);
+		bool dirty = drain(&port);
 
-		r = send_request(fd, deadline_ns);
+		r = send_request(&port, deadline_ns);
 		if (r == 0)
 			r = receive_document(
-				fd, settle || dirty || tries, deadline_ns, out);
+				&port, settle || dirty || tries, deadline_ns, out);
 	}
 	if (r == 0)
 		return 0;

@@ -1,87 +1,47 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "disk.h"
 
-#include <endian.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "buf.h"
-#include "failure.h"
 #include "mdisk/image.h"
+#include "system.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/limits.h"
 #include "vhostmd/metrics.h"
 
-/* The least that O_DIRECT takes everywhere. */
-#define SMALL_BYTES 4096u
+/* The least that is read past the cache everywhere. */
+#define SMALL_BYTES DEVICE_ALIGNMENT
 
 #define PAUSE_MIN_MS 1
 #define PAUSE_MAX_MS 50
 
-static bool is_same_file(const struct disk *d, const struct stat *st)
-{
-	return d->dev == st->st_dev && d->ino == st->st_ino && d->rdev == st->st_rdev;
-}
-
-bool disk_is_open(const struct disk *d)
-{
-	struct stat st;
-
-	return d->fd >= 0 && fstat(d->fd, &st) == 0 && is_same_file(d, &st);
-}
-
-bool disk_is_at(const struct disk *d, const char *path)
-{
-	struct stat st;
-
-	return disk_is_open(d) && stat(path, &st) == 0 && is_same_file(d, &st);
-}
-
 void disk_close(struct disk *d)
 {
-	if (disk_is_open(d))
-		close(d->fd);
+	device_close(&d->device);
 	*d = DISK_CLOSED;
 }
 
 int disk_open(const char *path, struct disk *ret, struct buf *tried)
 {
-	struct disk d = { .direct = true };
-	const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-	struct stat st;
-	int r;
+	struct disk d = DISK_CLOSED;
+	int r = device_open(path, &d.device, tried);
 
-	d.fd = open(path, flags | O_DIRECT);
-	if (d.fd < 0 && errno == EINVAL) {
-		d.direct = false;
-		d.fd = open(path, flags);
-	}
-	if (d.fd < 0 || fstat(d.fd, &st) < 0) {
-		r = failure_note_errno(tried, path, errno);
-	} else if (!S_ISBLK(st.st_mode) && !S_ISREG(st.st_mode)) {
-		r = failure_note(tried, path, VHOSTMD_ERR_NOT_A_DISK);
-	} else {
-		d.is_block = S_ISBLK(st.st_mode);
-		d.dev = st.st_dev;
-		d.ino = st.st_ino;
-		d.rdev = st.st_rdev;
+	if (r == 0)
 		*ret = d;
-		return 0;
-	}
-	if (d.fd >= 0)
-		close(d.fd);
 	return r;
+}
+
+bool disk_is_at(const struct disk *d, const char *path)
+{
+	return device_is_at(&d->device, path);
 }
 
 /* The beginning of a disk. */
 struct block {
-	char *data; /* aligned for O_DIRECT */
+	char *data; /* device_memory() */
 	size_t room, len;
 };
 
@@ -90,29 +50,26 @@ static int set_room(struct block *b, size_t bytes)
 {
 	bytes = (bytes + SMALL_BYTES - 1) / SMALL_BYTES * SMALL_BYTES;
 	free(b->data);
-	*b = (struct block){ .data = aligned_alloc(SMALL_BYTES, bytes), .room = bytes };
+	*b = (struct block){ .data = device_memory(bytes), .room = bytes };
 	return b->data ? 0 : VHOSTMD_ERR_MEMORY;
 }
 
 /* Fills the block, but for what is beyond the disk's end. */
 static int read_block(struct disk *d, struct block *b)
 {
-	/* or the kernel would show what it read before; such files are memory */
-	if (!d->direct && d->is_block)
-		posix_fadvise(d->fd, 0, 0, POSIX_FADV_DONTNEED);
+	device_forget(&d->device);
 	for (b->len = 0; b->len < b->room;) {
 		size_t n = b->room - b->len < DISK_BLOCK_BYTES ? b->room - b->len
 							       : DISK_BLOCK_BYTES;
-		ssize_t r = pread(d->fd, b->data + b->len, n, (off_t)b->len);
+		ssize_t r = device_read(&d->device, b->data + b->len, n, (int64_t)b->len);
 
-		if (r < 0 && errno == EINTR)
-			continue;
 		if (r < 0)
-			return failure_from_errno(errno);
+			return (int)r;
 		if (r == 0)
 			break;
 		b->len += (size_t)r;
-		if (d->direct && b->len % 512) /* nothing can follow but the end */
+		/* nothing can follow but the end */
+		if (d->device.direct && b->len % 512)
 			break;
 	}
 	return 0;
@@ -120,10 +77,9 @@ static int read_block(struct disk *d, struct block *b)
 
 static uint32_t word_at(const char *at)
 {
-	uint32_t v;
+	const unsigned char *b = (const unsigned char *)at;
 
-	memcpy(&v, at, sizeof(v));
-	return be32toh(v);
+	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
 /* Reads the block and takes the header that is at its start. */
@@ -225,14 +181,14 @@ static int read_content(struct disk *d, struct block *b, struct image_header *re
 			r = read_header(d, b, ret);
 		if (r < 0)
 			return r;
-		off_t needed = (off_t)ret->length + IMAGE_HEADER_BYTES;
+		int64_t needed = (int64_t)ret->length + IMAGE_HEADER_BYTES;
 
 		if (ret->busy)
 			return VHOSTMD_ERR_UNSTABLE;
 		if (ret->length > LIMIT_DISK_BYTES_MAX)
 			return VHOSTMD_ERR_CORRUPT;
 		if (needed > d->bytes)
-			d->bytes = lseek(d->fd, 0, SEEK_END);
+			d->bytes = device_size(&d->device);
 		if (needed > d->bytes)
 			return VHOSTMD_ERR_CORRUPT;
 		d->expected = (size_t)needed;
@@ -296,7 +252,7 @@ int disk_read(
 			break;
 		if (clock_mono_ns() >= deadline_ns)
 			break;
-		poll(NULL, 0, pause_ms);
+		system_pause_ms(pause_ms);
 		pause_ms = pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
 	}
 	free(b.data);

@@ -9,36 +9,32 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
+#include <stddef.h>
+
+#include "device.h"
 
 struct buf;
 
 struct disk {
-	int fd; /* -1: closed */
-	bool direct, is_block;
-	off_t bytes; /* that it has, at least: it was asked when more was needed */
-	dev_t dev; /* what was opened: a program may close descriptors that it does not know */
-	ino_t ino;
-	dev_t rdev;
+	struct device device;
+	int64_t bytes;   /* that it has, at least: it was asked when more was needed */
 	size_t expected; /* header and content, as they were; 0: not known yet */
 };
 
-#define DISK_CLOSED ((struct disk){ .fd = -1 })
+#define DISK_CLOSED ((struct disk){ .device = DEVICE_CLOSED })
 
-/*
- * Opens a device or file, which never waits for a medium or for a writer.  Nothing but regular
- * files and block devices is opened.  Return: 0 or an error; @ret is untouched then, and @tried
- * has a line.
- */
+/* device_open().  Return: 0 or an error; @ret is untouched then, and @tried has a line. */
 int disk_open(const char *path, struct disk *ret, struct buf *tried);
 
 /* Closes what is still there; a closed one is accepted. */
 void disk_close(struct disk *d);
 
-/* False if somebody else closed the descriptor, or it is another file's by now. */
-bool disk_is_open(const struct disk *d);
+static inline bool disk_is_closed(const struct disk *d)
+{
+	return d->device.handle == -1;
+}
 
-/* False as well if there is another device or file at @path by now. */
+/* False as well if somebody else closed it, or there is another device or file at @path by now. */
 bool disk_is_at(const struct disk *d, const char *path);
 
 /* One small read.  Return: 0 if there is the signature, VHOSTMD_ERR_NOT_A_DISK, or an error. */

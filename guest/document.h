@@ -14,16 +14,9 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "identity.h"
 #include "util/uuid.h"
 #include "vhostmd/metrics.h"
-
-#define IDENTITY_UUIDS 8u
-
-/* The uuids under which the host may have this VM, of which it has one. */
-struct identity {
-	struct uuid uuids[IDENTITY_UUIDS];
-	size_t n;
-};
 
 /* The texts are the document's. */
 struct vhostmd_metric {

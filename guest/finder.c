@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "document.h"
+#include "identity.h"
 #include "util/cleanup.h"
 #include "util/limits.h"
 #include "util/parse.h"
@@ -190,39 +190,6 @@ int finder_channel(const char *root, char *ret, size_t size)
 
 /* ---- identity ---- */
 
-static void add(struct identity *id, const struct uuid *uuid)
-{
-	for (size_t i = 0; i < id->n; i++)
-		if (uuid_compare(&id->uuids[i], uuid) == 0)
-			return;
-	if (id->n < IDENTITY_UUIDS)
-		id->uuids[id->n++] = *uuid;
-}
-
-/* All zeros and all ones mean that there is none. */
-static bool means_something(const struct uuid *uuid)
-{
-	uint8_t ones = 0xff, zeros = 0;
-
-	for (size_t i = 0; i < sizeof(uuid->b); i++) {
-		ones &= uuid->b[i];
-		zeros |= uuid->b[i];
-	}
-	return ones != 0xff && zeros != 0;
-}
-
-/* Until version 2.6 of the SMBIOS the first three fields were in either byte order. */
-static struct uuid swapped(const struct uuid *uuid)
-{
-	static const uint8_t from[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13,
-		14, 15 };
-	struct uuid ret;
-
-	for (size_t i = 0; i < sizeof(ret.b); i++)
-		ret.b[i] = uuid->b[from[i]];
-	return ret;
-}
-
 /* z/Architecture tells in the middle of other things: "VM00 UUID:  ...". */
 static bool sysinfo_uuid(const char *root, struct uuid *ret)
 {
@@ -251,14 +218,9 @@ void finder_identity(const char *root, struct identity *ret)
 	ret->n = 0;
 	for (size_t i = 0; i < ARRAY_LEN(files) && !ret->n; i++) {
 		make_path(path, root, "%s", files[i]);
-		if (read_text(path, text, sizeof(text)) && uuid_parse(text, &uuid) == 0 &&
-			means_something(&uuid))
-			add(ret, &uuid);
+		if (read_text(path, text, sizeof(text)) && uuid_parse(text, &uuid) == 0)
+			identity_add(ret, &uuid);
 	}
-	if (!ret->n && sysinfo_uuid(root, &uuid) && means_something(&uuid))
-		add(ret, &uuid);
-	if (!ret->n)
-		return;
-	uuid = swapped(&ret->uuids[0]);
-	add(ret, &uuid);
+	if (!ret->n && sysinfo_uuid(root, &uuid))
+		identity_add(ret, &uuid);
 }

@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "buf.h"
 #include "channel.h"
@@ -12,6 +10,8 @@
 #include "document.h"
 #include "failure.h"
 #include "finder.h"
+#include "port.h"
+#include "system.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 
@@ -45,15 +45,10 @@ struct vhostmd_source {
 	bool channel_is_known; /* what lay in it is gone */
 
 	struct document *last; /* NULL: nothing was read yet */
-	int64_t last_ns;       /* CLOCK_BOOTTIME since when it is so */
+	int64_t last_ns;       /* system_boot_ns() since when it is so */
 	int64_t longest_ns;    /* the longest that a document lasted */
 	bool moved;            /* there was one before the last */
 };
-
-static int64_t now_ns(void)
-{
-	return clock_ns(CLOCK_BOOTTIME);
-}
 
 EXPORT void vhostmd_close(struct vhostmd_source *s)
 {
@@ -77,7 +72,7 @@ static int mode_of(const char *where, enum mode *ret)
 		*ret = MODE_DISK;
 	else if (!strcmp(where, "channel"))
 		*ret = MODE_CHANNEL;
-	else if (strchr(where, '/'))
+	else if (system_is_path(where))
 		*ret = MODE_PATH;
 	else
 		return VHOSTMD_ERR_INVALID;
@@ -109,9 +104,11 @@ int source_open_below(const char *root, const char *where, struct vhostmd_source
 
 EXPORT int vhostmd_open(const char *where, struct vhostmd_source **ret)
 {
+	_cleanup_buf_ struct buf room = BUF_INIT;
+
 	if (!where)
-		where = secure_getenv("VHOSTMD_SOURCE");
-	return source_open_below("", where, ret);
+		where = system_getenv("VHOSTMD_SOURCE", &room);
+	return room.failed ? VHOSTMD_ERR_MEMORY : source_open_below("", where, ret);
 }
 
 EXPORT int vhostmd_set_timeout(struct vhostmd_source *s, unsigned timeout_ms)
@@ -381,9 +378,8 @@ static int read_again(struct vhostmd_source *s, int64_t deadline, struct documen
 static int read_path(struct vhostmd_source *s, int64_t deadline, struct document **ret)
 {
 	const char *path = buf_str(&s->path);
-	struct stat st;
 
-	if (stat(path, &st) == 0 && S_ISCHR(st.st_mode)) {
+	if (port_is_at(path)) {
 		set_path(&s->channel, path);
 		return s->channel.failed ? VHOSTMD_ERR_MEMORY
 					 : read_channel(s, path, deadline, ret);
@@ -447,7 +443,7 @@ static int read_last(struct vhostmd_source *s, struct document **ret, int64_t *r
 
 	if (r < 0)
 		return r;
-	*ret_now = now_ns();
+	*ret_now = system_boot_ns();
 	remember(s, d, *ret_now);
 	*ret = d;
 	return 0;
@@ -464,7 +460,7 @@ EXPORT int vhostmd_read(struct vhostmd_source *s, struct vhostmd_snapshot **ret)
 
 	if (r < 0)
 		return r;
-	bool is_channel = s->disk.fd < 0;
+	bool is_channel = disk_is_closed(&s->disk);
 	const char *path = buf_str(is_channel ? &s->channel : &s->disk_path);
 
 	if (d->is_malformed)

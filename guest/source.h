@@ -14,7 +14,7 @@ struct document;
 
 struct vhostmd_snapshot {
 	struct document *document;
-	int64_t read_ns; /* CLOCK_BOOTTIME, when it was read */
+	int64_t read_ns; /* system_boot_ns(), when it was read */
 	int64_t age_ns;  /* since these bytes were first read */
 	enum vhostmd_freshness freshness;
 	bool is_channel;

@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "buf.h"
 #include "disk.h"
 #include "dump.h"
+#include "system.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/parse.h"
@@ -238,14 +238,6 @@ static int once(const struct options *o, struct vhostmd_source *source)
 
 /* ---- what holds it back ---- */
 
-static void sleep_until(int64_t mono_ns)
-{
-	struct timespec until = ns_to_timespec(mono_ns);
-
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
-		;
-}
-
 /*
  * True if the host sampled anew.  What only its monitors' figures made new does not count: their
  * age is of the sample before.
@@ -277,7 +269,7 @@ static int read_next(struct vhostmd_source *source, struct vhostmd_snapshot *tha
 	for (;;) {
 		struct vhostmd_snapshot *now = NULL;
 
-		sleep_until(clock_mono_ns() + WHY_POLL_NS);
+		system_sleep_until(clock_mono_ns() + WHY_POLL_NS);
 		if (vhostmd_read(source, &now) < 0) {
 			status = nothing_read(source);
 			break;
@@ -339,7 +331,7 @@ static int why(const struct options *o, struct vhostmd_source *source)
 	int status = read_fresh(source, &before);
 
 	if (status == EXIT_SUCCESS) {
-		sleep_until(clock_mono_ns() + (int64_t)(interval_s * NS_PER_S));
+		system_sleep_until(clock_mono_ns() + (int64_t)(interval_s * NS_PER_S));
 		status = read_fresh(source, &now);
 	}
 	if (o->verbose)
@@ -418,7 +410,7 @@ static int watch(const struct options *o, struct vhostmd_source *source)
 		next_ns += (int64_t)(o->watch_s * NS_PER_S);
 		if (next_ns < clock_mono_ns())
 			next_ns = clock_mono_ns();
-		sleep_until(next_ns);
+		system_sleep_until(next_ns);
 	}
 }
 
@@ -571,6 +563,7 @@ int main(int argc, char **argv)
 	struct options o = { 0 };
 	int key = 0, status = 0;
 
+	argv = system_start(argc, argv);
 	while (status == 0 &&
 		(key = getopt_long(argc, argv, "vbixd:h", long_options, NULL)) != -1) {
 		if (key == 'h')

@@ -12,7 +12,7 @@
 #include "buf.h"
 #include "util/cleanup.h"
 
-int whole_write(int fd, const void *data, size_t len)
+static int write_all(int fd, const void *data, size_t len)
 {
 	const char *p = data;
 
@@ -56,7 +56,7 @@ static int write_through(const char *path, const void *data, size_t len)
 {
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
 
-	return fd < 0 ? -errno : whole_write(fd, data, len);
+	return fd < 0 ? -errno : write_all(fd, data, len);
 }
 
 /* What the file there has.  Who may not give a file away keeps its mode alone. */
@@ -86,7 +86,7 @@ int whole_file_write(const char *path, const void *data, size_t len, mode_t mode
 	int r = exists ? take_after(fd, &st) : 0;
 
 	if (r == 0)
-		r = whole_write(fd, data, len);
+		r = write_all(fd, data, len);
 	/* or after a crash there might be a file of that name and nothing in it */
 	if (r == 0 && fsync(fd) < 0 && errno != EINVAL && errno != EROFS)
 		r = -errno;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Files that are there whole or not at all.  Any thread. */
+/*
+ * Files that are there whole or not at all: whole_file.c or, on Windows, windows/whole_file.c.  Any
+ * thread.
+ */
 #pragma once
 
 #include <stddef.h>
@@ -13,6 +16,3 @@
  * @mode: of a new file; the umask counts.  Return: 0 or -errno, and the file is as it was.
  */
 int whole_file_write(const char *path, const void *data, size_t len, mode_t mode);
-
-/* Writes all of it to a descriptor.  Return: 0 or -errno. */
-int whole_write(int fd, const void *data, size_t len);
