@@ -32,6 +32,8 @@ aarch64) guest_packages+=(qemu-system-arm) ;;
 esac
 test_packages=(clang clang-format libcmocka-dev valgrind prometheus attr rsync shellcheck fuse3
 	libxml2-utils python3 systemd-container abigail-tools g++)
+# what runs inside Windows guests, as far as that can be tried here
+[ "$(uname -m)" != x86_64 ] || test_packages+=(gcc-mingw-w64-x86-64-win32 wine64 wine)
 
 # Installs those of the named Debian packages that are missing.  Their scripts may not start
 # services (prometheus would listen on its port, libvirtd would create its network).  No

@@ -79,9 +79,10 @@ struct vhostmd_source;
  *
  * @param where  NULL or "auto": the metrics disk or, where there is none, the channel; what was
  *        found is remembered, and looked for again when it fails.  "disk": among the small
- *        disks.  "channel": the port org.github.vhostmd.1.  Anything with a '/' in it: that
- *        device, or file with an image.  With NULL the environment's VHOSTMD_SOURCE comes
- *        first, unless the program has rights that its user has not.
+ *        disks.  "channel": the port org.github.vhostmd.1.  Anything with a '/' in it (on
+ *        Windows with any separator of folders): that device, or file with an image.  With NULL
+ *        the environment's VHOSTMD_SOURCE comes first, unless the program has rights that its
+ *        user has not.
  * @param ret  gets the source, the caller's, for vhostmd_close().
  * @return 0, VHOSTMD_ERR_INVALID, VHOSTMD_ERR_MEMORY.
  */
