@@ -77,8 +77,8 @@ wine "$exe" --help >"$tmp/help" 2>"$tmp/err" || fail "it does not run: $(cat "$t
 
 # ---- the same as on Linux ----
 
-# alike STATUS OPTION...: output, messages and exit status
-alike()
+# Output, messages and exit status: else it says what differs
+alike_once()
 {
 	local should=$1 linux=0 is=0 pid
 	shift
@@ -86,10 +86,17 @@ alike()
 	pid=$!
 	wine "$exe" "$@" >"$tmp/out" 2>"$tmp/err" || is=$?
 	wait $pid || linux=$?
-	assert_eq "status of $*, on Linux" $linux $should
-	assert_eq "status of $*" $is $should
-	cmp "$tmp/out" "$tmp/out-linux" || fail "$*: $(diff "$tmp/out" "$tmp/out-linux" | head -n 20)"
-	cmp "$tmp/err" "$tmp/err-linux" || fail "$*, messages: $(diff "$tmp/err" "$tmp/err-linux")"
+	[ "$is $linux" = "$should $should" ] || echo "status $is, on Linux $linux, should be $should"
+	cmp -s "$tmp/out" "$tmp/out-linux" || diff "$tmp/out" "$tmp/out-linux" | head -n 20
+	cmp -s "$tmp/err" "$tmp/err-linux" || diff "$tmp/err" "$tmp/err-linux"
+}
+# alike STATUS OPTION...: once in some thousand times Wine loses what a program says
+alike()
+{
+	local differs
+	differs=$(alike_once "$@")
+	[ "$differs" = "" ] || differs=$(alike_once "$@")
+	[ "$differs" = "" ] || fail "${*:2}: $differs"
 }
 alike_all() # FILE: in all forms
 {
@@ -252,6 +259,9 @@ wine "$exe" --source "$tmp/disk.img" -d NUL || fail "-d NUL"
 echo before >"$old"
 alike 1 --source "$tmp/empty.img" --textfile "$old"
 alike 1 --source "$tmp/disk.img" --textfile "$tmp/absent/x.prom"
+mkdir "$tmp/ф/folder.prom"
+wine "$exe" --source "$tmp/disk.img" --textfile "$tmp/ф/folder.prom" 2>"$tmp/err" && fail "--textfile, a folder"
+assert_eq "a folder" "$(cat "$tmp/err")" "vm-dump-metrics: $tmp/ф/folder.prom: Permission denied"
 assert_eq "what is there" "$(cat "$old")" before
 assert_eq "files that are left" "$(cd "$tmp/ф" && find . -type f | sort | tr '\n' ' ')" "./new.xml ./old.prom "
 
@@ -337,6 +347,7 @@ for name in silent half let-go keep; do
 done
 sleep 4 # of 10
 kill -KILL "${holder[let-go]}"
+wait "${holder[let-go]}" 2>/dev/null
 wait "${late[let-go]}"
 cmp "$tmp/document" "$tmp/let-go-out" || fail "who waits for the port: $(cat "$tmp/let-go-err")"
 while IFS='|' read -r name said; do
