@@ -100,29 +100,32 @@ static bool decode(struct slice s, bool in_attribute, struct buf *out)
 	const char *end = s.at + s.len;
 
 	for (const char *p = s.at; p < end; p++) {
-		char c = *p;
+		const char *plain = p;
 		uint32_t code = 0;
 
-		if (c == '&') {
-			const char *stop = memchr(p, ';', (size_t)(end - p));
-
-			if (!stop ||
-				!reference(
-					(struct slice){ p + 1, (size_t)(stop - p - 1) },
-					&code))
-				return false;
+		while (p < end && *p != '&' && *p != '\r' &&
+			!(in_attribute && is_space(*p)))
+			p++;
+		if (out)
+			buf_add(out, plain, (size_t)(p - plain));
+		if (p == end)
+			break;
+		if (*p != '&') {
+			if (*p == '\r' && p + 1 < end && p[1] == '\n')
+				continue;
 			if (out)
-				add_utf8(code, out);
-			p = stop;
+				buf_addc(out, in_attribute ? ' ' : '\n');
 			continue;
 		}
-		if (c == '\r') {
-			if (p + 1 < end && p[1] == '\n')
-				continue;
-			c = '\n';
-		}
+		const char *stop = memchr(p, ';', (size_t)(end - p));
+
+		if (!stop ||
+			!reference(
+				(struct slice){ p + 1, (size_t)(stop - p - 1) }, &code))
+			return false;
 		if (out)
-			buf_addc(out, in_attribute && is_space(c) ? ' ' : c);
+			add_utf8(code, out);
+		p = stop;
 	}
 	return true;
 }
@@ -242,18 +245,18 @@ static bool take_attributes(struct xml *x, struct xml_tag *tag)
 	return true;
 }
 
-/* Takes a tag whose bytes are those of one that is kept. */
+/* Takes a tag whose bytes are those of one that is kept, unless it has a > inside. */
 static bool take_known_tag(struct xml *x)
 {
-	size_t left = (size_t)(x->end - x->at);
+	const char *end = memchr(x->at, '>', (size_t)(x->end - x->at));
+	size_t len = end ? (size_t)(end + 1 - x->at) : 0;
 
-	for (size_t i = 0; i < XML_TAGS; i++) {
+	for (size_t i = 0; len && i < XML_TAGS && i < x->n_tags; i++) {
 		const struct slice *bytes = &x->tags[i].bytes;
 
-		if (!bytes->len || bytes->len > left || bytes->at[0] != *x->at ||
-			memcmp(bytes->at, x->at, bytes->len) != 0)
+		if (bytes->len != len || memcmp(bytes->at, x->at, len) != 0)
 			continue;
-		x->at += bytes->len;
+		x->at += len;
 		x->tag = i;
 		return true;
 	}

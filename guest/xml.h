@@ -16,7 +16,7 @@ struct buf;
 
 #define XML_DEPTH 16u
 #define XML_ATTRIBUTES 16u
-#define XML_TAGS 8u /* that are kept */
+#define XML_TAGS 24u /* that are kept */
 
 /* Bytes of the document. */
 struct slice {

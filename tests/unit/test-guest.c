@@ -189,8 +189,8 @@ static void documents_are_read_whatever_their_form(void **state)
 static void tags_that_come_again_mean_the_same(void **state)
 {
 	(void)state;
-	enum { UNITS = 20, ROUNDS = 3 };
-	char content[UNITS * ROUNDS * 128 + 1024], unit[16];
+	enum { UNITS = 40, ROUNDS = 3 };
+	char content[UNITS * ROUNDS * 160 + 1024], unit[16];
 	size_t n = 0;
 
 	put_text("/sys/class/dmi/id/product_uuid", OWN "\n");
@@ -202,7 +202,7 @@ static void tags_that_come_again_mean_the_same(void **state)
 			METRIC("uint32", VM(OTHER), "others", "5"));
 	for (int i = 0; i < UNITS * ROUNDS; i++)
 		n += (size_t)snprintf(content + n, sizeof(content) - n,
-			"<metric type='uint32' context='%s' uuid='%s' unit='u%d'><name>%d</name>"
+			"<metric type='uint32' context='%s' uuid='%s' unit='u>%d'><name>%d</name>"
 			"<value>%d</value></metric>",
 			i % 2 ? "host" : "vm", i % 3 ? OWN : OTHER, i % UNITS, i, i);
 	snprintf(content + n, sizeof(content) - n, "</metrics>");
@@ -216,7 +216,7 @@ static void tags_that_come_again_mean_the_same(void **state)
 		char name[16];
 
 		snprintf(name, sizeof(name), "%d", i);
-		snprintf(unit, sizeof(unit), "u%d", i % UNITS);
+		snprintf(unit, sizeof(unit), "u>%d", i % UNITS);
 		int r = vhostmd_find(
 			s, i % 2 ? METRIC_CONTEXT_HOST : METRIC_CONTEXT_VM, name, &m);
 
