@@ -1,303 +1,60 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "document.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "reading.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
-#include "util/limits.h"
 #include "util/parse.h"
-#include "xml.h"
-
-/* Whose a metric is: the host's, the number of a uuid of struct identity, or neither. */
-enum { OWNER_HOST = -1, OWNER_OTHER = -2 };
-
-/* The most that is read at all, so that offsets of strings are short (guest/disk, channel). */
-static_assert(LIMIT_DISK_BYTES_MAX < UINT32_MAX / 2, "offsets of texts");
-
-/* A metric while the document is read: texts are offsets of the reader's strings. */
-struct found {
-	uint32_t name, unit, text;
-	int8_t owner;
-	int8_t type; /* -1: unknown */
-};
-
-/* What a metric's start tag says. */
-struct meaning {
-	size_t tag; /* its number; 0: of none */
-	uint32_t unit;
-	int8_t owner, type;
-	bool is_other; /* of no known context */
-};
-
-struct reading {
-	struct xml xml;
-	struct meaning meanings[XML_TAGS]; /* of the tags that are kept */
-	const struct identity *own;
-	bool is_own; /* as document_new() */
-	struct buf strings;
-	struct buf found;             /* of struct found */
-	struct buf word;              /* an attribute at a time */
-	struct buf uuid;              /* of the first VM that is listed */
-	uint32_t other_id;            /* of the same */
-	uint32_t ids[IDENTITY_UUIDS]; /* 0: none yet */
-	bool has_vm, several;         /* VMs are listed, more than one */
-	uint32_t known; /* a bit for each uuid of this VM's that is listed */
-};
-
-static_assert(M_INT32 == 0 && M_STRING == 6, "types are numbered as their names are");
-static const char *const type_names[] = { "int32", "uint32", "int64", "uint64", "real32",
-	"real64", "string" };
-
-static int type_of(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(type_names); i++)
-		if (!strcmp(name, type_names[i]))
-			return (int)i;
-	return -1;
-}
-
-/* ---- reading ---- */
-
-/* An attribute of the element that starts; "" if it has none. */
-static const char *attribute(struct reading *r, const char *name)
-{
-	r->word.len = 0; /* that memory was short is not forgotten */
-	if (r->word.data)
-		r->word.data[0] = '\0';
-	(void)xml_add_attribute(&r->xml, name, &r->word);
-	return buf_str(&r->word);
-}
-
-static bool is_space(char c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static struct slice trim(struct slice s)
-{
-	while (s.len && is_space(s.at[s.len - 1]))
-		s.len--;
-	for (; s.len && is_space(*s.at); s.at++)
-		s.len--;
-	return s;
-}
-
-/* Ends a text that was added to the strings at @start, and trims it. */
-static uint32_t end_string(struct reading *r, size_t start)
-{
-	if (r->strings.failed)
-		return 0;
-	struct slice s =
-		trim((struct slice){ r->strings.data + start, r->strings.len - start });
-
-	start = (size_t)(s.at - r->strings.data);
-	r->strings.len = start + s.len;
-	buf_addc(&r->strings, '\0'); /* which may move them */
-	return (uint32_t)start;
-}
-
-/* Adds a text that means what it says. */
-static uint32_t keep_text(struct reading *r, struct slice text)
-{
-	struct slice s = trim(text);
-	size_t start = r->strings.len;
-	char *at = buf_reserve(&r->strings, s.len + 1);
-
-	if (!at)
-		return 0;
-	memcpy(at, s.at, s.len);
-	at[s.len] = '\0';
-	r->strings.len += s.len + 1;
-	r->strings.data[r->strings.len] = '\0';
-	return (uint32_t)start;
-}
-
-/* Adds an attribute to the strings. */
-static uint32_t keep_attribute(struct reading *r, const char *name)
-{
-	size_t start = r->strings.len;
-
-	return xml_add_attribute(&r->xml, name, &r->strings) ? end_string(r, start) : 0;
-}
-
-/* Reads on to the end of the element that just started.  @collect: its text. */
-static bool read_element(struct reading *r, bool collect, uint32_t *ret_text)
-{
-	size_t depth = r->xml.depth, start = r->strings.len;
-
-	for (;;) {
-		enum xml_event e = xml_next(&r->xml);
-
-		if (e == XML_MALFORMED || e == XML_END)
-			return false;
-		if (e == XML_TEXT && collect)
-			xml_add_text(&r->xml, &r->strings);
-		if (e == XML_CLOSE && r->xml.depth < depth)
-			break;
-	}
-	if (collect)
-		*ret_text = end_string(r, start);
-	return true;
-}
-
-/* Notes that a VM is listed.  Return: which of this one's uuids it has. */
-static int note_vm(struct reading *r, const char *text)
-{
-	struct uuid uuid;
-
-	if (!r->has_vm)
-		buf_adds(&r->uuid, text);
-	else if (strcasecmp(text, buf_str(&r->uuid)) != 0)
-		r->several = true;
-	r->has_vm = true;
-	if (uuid_parse(text, &uuid) < 0)
-		return OWNER_OTHER;
-	for (size_t i = 0; i < r->own->n; i++) {
-		if (uuid_compare(&uuid, &r->own->uuids[i]) == 0) {
-			r->known |= 1u << i;
-			return (int)i;
-		}
-	}
-	return OWNER_OTHER;
-}
-
-/* Understands the start tag of a metric. */
-static struct meaning understand_tag(struct reading *r)
-{
-	struct meaning m = { .tag = r->xml.tags[r->xml.tag].number,
-		.type = (int8_t)type_of(attribute(r, "type")) };
-	const char *context = attribute(r, "context");
-	bool is_vm = !strcasecmp(context, "vm");
-	uint32_t *id;
-
-	m.is_other = !is_vm && strcasecmp(context, "host") != 0;
-	if (m.is_other)
-		return m;
-	m.owner = (int8_t)(is_vm ? note_vm(r, attribute(r, "uuid")) : OWNER_HOST);
-	m.unit = keep_attribute(r, "unit");
-	id = m.owner >= 0 ? &r->ids[m.owner] : &r->other_id;
-	if (is_vm && !*id)
-		*id = keep_attribute(r, "id");
-	return m;
-}
-
-/* True if it is sure that a metric is another VM's. */
-static bool is_anothers(const struct reading *r, const struct meaning *m)
-{
-	return m->owner == OWNER_OTHER && (!r->is_own || r->several || r->known);
-}
-
-#define PIECE(text)                                                                      \
-	{                                                                                \
-		text, sizeof(text) - 1                                                   \
-	}
-
-/* The form that metrics usually have (formats: content). */
-static const struct slice usual_form[] = { PIECE("\n    <name>"),
-	PIECE("</name>\n    <value>"), PIECE("</value>\n  </metric>") };
-
-/* The metric whose element just started. */
-static bool read_metric(struct reading *r)
-{
-	struct meaning *m = &r->meanings[r->xml.tag];
-	size_t depth = r->xml.depth;
-	struct slice texts[ARRAY_LEN(usual_form) - 1];
-
-	if (m->tag != r->xml.tags[r->xml.tag].number)
-		*m = understand_tag(r);
-	bool is_usual = xml_take_form(&r->xml, usual_form, ARRAY_LEN(usual_form), texts);
-
-	if (m->is_other || is_anothers(r, m))
-		return is_usual || read_element(r, false, NULL);
-	struct found f = { .owner = m->owner, .type = m->type, .unit = m->unit };
-	bool has_name = is_usual, has_text = is_usual;
-
-	if (is_usual) {
-		f.name = keep_text(r, texts[0]);
-		f.text = keep_text(r, texts[1]);
-	}
-	while (!is_usual) {
-		enum xml_event e = xml_next(&r->xml);
-		bool *has = NULL;
-
-		if (e == XML_MALFORMED || e == XML_END)
-			return false;
-		if (e == XML_CLOSE && r->xml.depth < depth)
-			break;
-		if (e != XML_START)
-			continue;
-		if (!has_name && xml_is(&r->xml, "name"))
-			has = &has_name;
-		else if (!has_text && xml_is(&r->xml, "value"))
-			has = &has_text;
-		if (!read_element(r, has != NULL, has == &has_name ? &f.name : &f.text))
-			return false;
-		if (has)
-			*has = true;
-	}
-	if (!has_text)
-		f.type = -1;
-	if (has_name)
-		buf_add(&r->found, &f, sizeof(f));
-	return true;
-}
-
-static bool read_root(struct reading *r)
-{
-	if (xml_next(&r->xml) != XML_START || !xml_is(&r->xml, "metrics"))
-		return false;
-	for (;;) {
-		switch (xml_next(&r->xml)) {
-		case XML_START:
-			if (xml_is(&r->xml, "metric") ? !read_metric(r)
-						      : !read_element(r, false, NULL))
-				return false;
-			break;
-		case XML_CLOSE:
-			return xml_next(&r->xml) == XML_END;
-		case XML_TEXT:
-			break;
-		default:
-			return false;
-		}
-	}
-}
-
-/*
- * A host that makes a disk for one VM alone says so by a carriage return in the white space
- * behind the document, where it says nothing to anybody else.
- */
-static bool is_marked_own(const struct buf *xml)
-{
-	size_t end = xml->len;
-
-	while (end && is_space(xml->data[end - 1]) && xml->data[end - 1] != '\r')
-		end--;
-	return end && xml->data[end - 1] == '\r';
-}
-
-/* ---- choosing ---- */
-
-/*
- * Which VM of the document is this one.  Return: the owner of its metrics; OWNER_HOST: none
- * of them.  The firmware may be read in two byte orders: if VMs of both are listed there is no
- * telling.
- */
-static int choose(const struct reading *r)
-{
-	if (r->known)
-		return r->known & (r->known - 1) ? OWNER_HOST : __builtin_ctz(r->known);
-	return r->has_vm && r->is_own && !r->several ? OWNER_OTHER : OWNER_HOST;
-}
 
 /* ---- making ---- */
+
+/* What documents share that have nothing but other values: names, units, where names are found. */
+struct form {
+	_Atomic unsigned refs;
+	struct buf strings;
+	char uuid[UUID_TEXT_LEN + 1];
+	uint32_t seed;      /* of hashes */
+	uint32_t mask;      /* buckets are a power of two */
+	uint32_t buckets[]; /* number of a metric plus one; 0: empty */
+};
+
+static struct form *form_new(size_t n)
+{
+	size_t n_buckets = 4;
+	struct form *f;
+
+	while (n_buckets < n + n / 2)
+		n_buckets *= 2;
+	if (n_buckets > UINT32_MAX / 2)
+		return NULL;
+	f = calloc(1, sizeof(*f) + n_buckets * sizeof(f->buckets[0]));
+	if (!f)
+		return NULL;
+	f->refs = 1;
+	f->seed = (uint32_t)clock_mono_ns();
+	f->mask = (uint32_t)n_buckets - 1;
+	return f;
+}
+
+static struct form *form_ref(struct form *f)
+{
+	atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+	return f;
+}
+
+static void form_unref(struct form *f)
+{
+	if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	buf_done(&f->strings);
+	free(f);
+}
 
 /* @seed: or a host could choose names that are all in one place. */
 static uint32_t hash_of(uint32_t seed, metric_context context, const char *name)
@@ -313,14 +70,16 @@ static uint32_t hash_of(uint32_t seed, metric_context context, const char *name)
 static uint32_t *bucket_of(
 	const struct document *d, uint32_t hash, metric_context context, const char *name)
 {
-	for (uint32_t slot = hash & d->mask;; slot = (slot + 1) & d->mask) {
-		uint32_t i = d->buckets[slot];
+	struct form *f = d->form;
+
+	for (uint32_t slot = hash & f->mask;; slot = (slot + 1) & f->mask) {
+		uint32_t i = f->buckets[slot];
 		const struct vhostmd_metric *m = i ? &d->metrics[i - 1] : NULL;
 
 		if (!m ||
 			(m->hash == hash && m->context == context &&
 				!strcmp(m->name, name)))
-			return &d->buckets[slot];
+			return &f->buckets[slot];
 	}
 }
 
@@ -386,138 +145,267 @@ static void enter(struct document *d, size_t i)
 		*bucket = (uint32_t)i + 1;
 }
 
-static const struct found *found_of(const struct reading *r, size_t *ret_n)
+/* Copies a value from where it is in @xml to @at.  Return: where the next one goes. */
+static char *copy_text(struct vhostmd_metric *m, const char *xml, char *at)
 {
-	*ret_n = r->found.len / sizeof(struct found);
-	return (const struct found *)(const void *)r->found.data;
+	struct slice s = slice_trim((struct slice){ xml + m->at, m->len });
+
+	memcpy(at, s.at, s.len);
+	at[s.len] = '\0';
+	m->text = at;
+	return at + s.len + 1;
 }
 
-/* Adds the metrics of one owner: good ones to the front, bad ones to the end, of @n. */
-static void add_metrics(struct document *d, const struct reading *r, int owner, size_t n)
+/*
+ * Adds the metrics of one owner: good ones to the front, bad ones to the end, of @n.  @at: where
+ * copies of values go.  Return: where the next ones go.
+ */
+static char *add_metrics(
+	struct document *d, const struct reading *r, int owner, size_t n, char *at)
 {
-	const char *strings = d->strings.data;
+	const char *strings = d->form->strings.data;
 	size_t n_found;
-	const struct found *f = found_of(r, &n_found);
+	const struct found *f = reading_found(r, &n_found);
 
 	for (size_t i = 0; i < n_found; i++) {
 		if (f[i].owner != owner)
 			continue;
 		bool known = f[i].type >= 0;
 		struct vhostmd_metric m = { .name = strings + f[i].name,
-			.text = known ? strings + f[i].text : "",
+			.text = f[i].is_usual ? at : strings + f[i].text,
 			.unit = strings + f[i].unit,
+			.at = f[i].is_usual ? f[i].text : 0,
+			.len = f[i].len,
 			.context = owner == OWNER_HOST ? METRIC_CONTEXT_HOST
 						       : METRIC_CONTEXT_VM,
 			.type = (uint8_t)(known ? f[i].type : M_STRING) };
 
+		if (f[i].is_usual)
+			at = copy_text(&m, r->start, at);
+		if (!known)
+			m.text = "";
 		m.is_bad = !known || read_value(&m) < 0;
-		m.hash = hash_of(d->seed, (metric_context)m.context, m.name);
+		m.hash = hash_of(d->form->seed, (metric_context)m.context, m.name);
 		d->metrics[m.is_bad ? n - ++d->n_bad : d->n_good++] = m;
 	}
+	return at;
 }
 
-/* How many metrics these owners have. */
-static size_t count_metrics(const struct reading *r, int vm)
+/* How many metrics these owners have, and how much room copies of their values need. */
+static size_t count_metrics(const struct reading *r, int vm, size_t *ret_bytes)
 {
 	size_t n_found, n = 0;
-	const struct found *f = found_of(r, &n_found);
+	const struct found *f = reading_found(r, &n_found);
 
-	for (size_t i = 0; i < n_found; i++)
-		n += f[i].owner == OWNER_HOST || f[i].owner == vm;
+	*ret_bytes = 0;
+	for (size_t i = 0; i < n_found; i++) {
+		if (f[i].owner != OWNER_HOST && f[i].owner != vm)
+			continue;
+		n++;
+		*ret_bytes += f[i].len + 1;
+	}
 	return n;
 }
 
-/* Whatever was found before a mistake counts for nothing. */
-static void forget(struct reading *r)
+/* Without anything in it.  @form: NULL if there was no memory for it; else it moves. */
+static struct document *allocate(size_t n, struct form *form)
 {
-	r->found.len = 0;
-	r->has_vm = false;
-	r->known = 0;
+	struct document *d = form ? malloc(sizeof(*d) + n * sizeof(d->metrics[0])) : NULL;
+
+	if (!d) {
+		form_unref(form);
+		return NULL;
+	}
+	*d = (struct document){ .refs = 1, .form = form };
+	return d;
 }
 
-/* Without anything in it. */
-static struct document *allocate(size_t n)
+/* Return: whether there is memory for copies of values. */
+static bool add_room(struct document *d, size_t bytes)
 {
-	size_t n_buckets = 4;
-	struct document *d;
-
-	while (n_buckets < n + n / 2)
-		n_buckets *= 2;
-	if (n_buckets > UINT32_MAX / 2)
-		return NULL;
-	d = malloc(sizeof(*d) + n * sizeof(d->metrics[0]) + n_buckets * sizeof(uint32_t));
-	if (!d)
-		return NULL;
-	memset(d, 0, sizeof(*d));
-	d->refs = 1;
-	d->seed = (uint32_t)clock_mono_ns();
-	d->buckets = (uint32_t *)(void *)&d->metrics[n];
-	d->mask = (uint32_t)n_buckets - 1;
-	memset(d->buckets, 0, n_buckets * sizeof(uint32_t));
-	return d;
+	d->texts = malloc(bytes + 1); /* so that it is never nothing */
+	return d->texts;
 }
 
 static void set_identity(struct document *d, const struct reading *r, int vm)
 {
 	struct uuid uuid;
 
-	d->id = d->strings.data +
+	d->id = d->form->strings.data +
 		(vm >= 0                            ? r->ids[vm]
 				: vm == OWNER_OTHER ? r->other_id
 						    : 0);
 	d->is_anonymous = vm == OWNER_HOST && r->has_vm;
 	if (vm >= 0) {
-		uuid_format(&r->own->uuids[vm], d->uuid_text);
-		d->uuid = d->uuid_text;
+		uuid_format(&r->own->uuids[vm], d->form->uuid);
+		d->uuid = d->form->uuid;
 	} else if (vm == OWNER_OTHER && uuid_parse(buf_str(&r->uuid), &uuid) == 0) {
-		d->uuid = memcpy(d->uuid_text, r->uuid.data, sizeof(d->uuid_text));
+		d->uuid = memcpy(d->form->uuid, r->uuid.data, sizeof(d->form->uuid));
 	}
+}
+
+/* True if it is known of each metric where its value is, and they are in that order. */
+static bool is_regular(const struct document *d)
+{
+	uint32_t end = 0;
+
+	for (size_t i = 0; i < d->n_good; i++) {
+		if (!d->metrics[i].at || d->metrics[i].at < end)
+			return false;
+		end = d->metrics[i].at + d->metrics[i].len;
+	}
+	return !d->n_bad;
 }
 
 /* Takes the strings along. */
 static struct document *make(struct reading *r)
 {
-	int vm = choose(r);
-	size_t n = count_metrics(r, vm);
-	struct document *d = allocate(n);
+	size_t bytes;
+	int vm = reading_choose(r);
+	size_t n = count_metrics(r, vm, &bytes);
+	_cleanup_document_ struct document *d = allocate(n, form_new(n));
 
-	if (!d)
+	if (!d || !add_room(d, bytes))
 		return NULL;
 	buf_trim(&r->strings);
-	d->strings = TAKE_VALUE(r->strings, BUF_INIT);
-	add_metrics(d, r, OWNER_HOST, n);
+	d->form->strings = TAKE_VALUE(r->strings, BUF_INIT);
+	char *at = add_metrics(d, r, OWNER_HOST, n, d->texts);
+
 	if (vm != OWNER_HOST)
-		add_metrics(d, r, vm, n);
+		(void)add_metrics(d, r, vm, n, at);
 	/* the first of a name is found, and a bad one does not hide a good one */
 	for (size_t i = 0; i < n; i++)
 		enter(d, i);
 	set_identity(d, r, vm);
-	return d;
+	return TAKE_PTR(d);
 }
 
-int document_new(
-	struct buf *xml, const struct identity *own, bool is_own, struct document **ret)
+/* Reads a document from start to end. */
+static int read_all(const struct buf *xml, const struct identity *own, bool is_own,
+	struct document **ret)
 {
-	struct reading r = { .own = own, .is_own = is_own || is_marked_own(xml) };
-	struct document *d = NULL;
+	struct reading r;
+	int error = reading_init(&r, xml, own, is_own);
+	struct document *d = error ? NULL : make(&r);
 
-	xml_init(&r.xml, buf_str(xml), xml->len);
-	(void)buf_reserve(&r.strings, xml->len / 8); /* about as much as there is */
-	buf_addc(&r.strings, '\0'); /* texts that are not there: offset 0 */
-	bool is_whole = read_root(&r);
-
-	if (!r.strings.failed && !r.found.failed && !r.word.failed && !r.uuid.failed) {
-		if (!is_whole)
-			forget(&r);
-		d = make(&r);
-	}
-	buf_done(&r.strings);
-	buf_done(&r.found);
-	buf_done(&r.word);
-	buf_done(&r.uuid);
+	reading_done(&r);
 	if (!d)
 		return VHOSTMD_ERR_MEMORY;
-	d->is_malformed = !is_whole;
+	d->is_malformed = !r.is_whole;
+	d->root_end = r.is_whole ? (size_t)(r.xml.root_end - r.start) : 0;
+	d->is_regular = r.is_whole && is_regular(d);
+	*ret = d;
+	return 0;
+}
+
+/* ---- other values ---- */
+
+/* Takes @n bytes that are the same in both.  Return: whether they are. */
+static bool take_same(struct slice *is, const char *was, size_t n)
+{
+	if (is->len < n || memcmp(is->at, was, n) != 0)
+		return false;
+	is->at += n;
+	is->len -= n;
+	return true;
+}
+
+/*
+ * Notes in @d's metrics, which are @like's, where their values are in @xml.  Return: false if
+ * there is more than values, and white space behind the document, in which it is not @like's text.
+ */
+static bool find_values(
+	struct document *d, const struct document *like, const struct buf *xml)
+{
+	struct slice rest = { buf_str(xml), xml->len };
+	size_t was = 0; /* so far in what was */
+
+	for (size_t i = 0; i < d->n_good; i++) {
+		struct vhostmd_metric *m = &d->metrics[i];
+		size_t next = m->at + m->len;
+
+		if (!take_same(&rest, like->xml.data + was, m->at - was))
+			return false;
+		m->at = (uint32_t)(rest.at - xml->data);
+		m->len = (uint32_t)xml_plain_text(rest);
+		rest.at += m->len;
+		rest.len -= m->len;
+		was = next;
+	}
+	if (!take_same(&rest, like->xml.data + was, like->root_end - was))
+		return false;
+	d->root_end = (size_t)(rest.at - xml->data);
+	return strspn(rest.at, " \t\r\n") == rest.len;
+}
+
+/* Return: 0; 1: some are bad, which has to be looked at as a whole; or an error. */
+static int read_values(struct document *d, const struct buf *xml)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < d->n_good; i++)
+		bytes += d->metrics[i].len + 1;
+	if (!add_room(d, bytes))
+		return VHOSTMD_ERR_MEMORY;
+	char *at = d->texts;
+
+	for (size_t i = 0; i < d->n_good; i++) {
+		at = copy_text(&d->metrics[i], xml->data, at);
+		if (read_value(&d->metrics[i]) < 0)
+			return 1;
+	}
+	return 0;
+}
+
+/* Reads nothing but values.  Return: 0; 1: there is more that is not as in @like; or an error. */
+static int read_other_values(
+	const struct buf *xml, const struct document *like, struct document **ret)
+{
+	_cleanup_document_ struct document *d =
+		allocate(like->n_good, form_ref(like->form));
+
+	if (!d)
+		return VHOSTMD_ERR_MEMORY;
+	d->uuid = like->uuid;
+	d->id = like->id;
+	d->is_anonymous = like->is_anonymous;
+	d->is_regular = true;
+	d->n_good = like->n_good;
+	memcpy(d->metrics, like->metrics, like->n_good * sizeof(d->metrics[0]));
+	int r = find_values(d, like, xml) ? read_values(d, xml) : 1;
+
+	if (r == 0)
+		*ret = TAKE_PTR(d);
+	return r;
+}
+
+/*
+ * A host that makes a disk for one VM alone says so by a carriage return in the white space
+ * behind the document, where it says nothing to anybody else.
+ */
+static bool is_marked_own(const struct buf *xml)
+{
+	size_t end = xml->len;
+
+	while (end && slice_is_space(xml->data[end - 1]) && xml->data[end - 1] != '\r')
+		end--;
+	return end && xml->data[end - 1] == '\r';
+}
+
+int document_new(struct buf *xml, const struct identity *own, bool is_own,
+	const struct document *like, struct document **ret)
+{
+	bool is_really_own = is_own || is_marked_own(xml);
+	struct document *d = NULL;
+	int r = 1;
+
+	if (like && like->is_regular && like->is_own == is_really_own)
+		r = read_other_values(xml, like, &d);
+	if (r == 1)
+		r = read_all(xml, own, is_really_own, &d);
+	if (r < 0)
+		return r;
+	d->is_own = is_really_own;
 	buf_trim(xml);
 	d->xml = TAKE_VALUE(*xml, BUF_INIT);
 	*ret = d;
@@ -534,15 +422,16 @@ void document_unref(struct document *d)
 {
 	if (!d || atomic_fetch_sub_explicit(&d->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	form_unref(d->form);
 	buf_done(&d->xml);
-	buf_done(&d->strings);
+	free(d->texts);
 	free(d);
 }
 
 const struct vhostmd_metric *document_find(
 	const struct document *d, metric_context context, const char *name)
 {
-	uint32_t i = *bucket_of(d, hash_of(d->seed, context, name), context, name);
+	uint32_t i = *bucket_of(d, hash_of(d->form->seed, context, name), context, name);
 
 	return i ? &d->metrics[i - 1] : NULL;
 }

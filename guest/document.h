@@ -21,6 +21,8 @@
 /* The texts are the document's. */
 struct vhostmd_metric {
 	const char *name, *unit, *text;
+	uint32_t at,
+		len; /* of the value in the XML, as it stands there; 0: in no usual form */
 	uint32_t hash;
 	uint8_t type, context;
 	bool is_bad; /* no known type, or no value of that type: an error where it is looked up */
@@ -33,28 +35,31 @@ struct vhostmd_metric {
 
 struct document {
 	_Atomic unsigned refs;
-	struct buf xml;     /* as the host sent it */
-	struct buf strings; /* texts of metrics */
-	const char *uuid;   /* of this VM's metrics; NULL: there are none */
-	const char *id;     /* the same; "" */
-	bool is_malformed;  /* it is no document: there is nothing but the text */
-	bool is_anonymous;  /* it lists VMs, and there is no telling which one is this */
+	struct buf xml;    /* as the host sent it */
+	struct form *form; /* shared by documents that differ in nothing but values */
+	char *texts;       /* values; the form has the others */
+	const char *uuid;  /* of this VM's metrics; NULL: there are none */
+	const char *id;    /* the same; "" */
+	bool is_own;       /* it is meant for this VM alone */
+	bool is_malformed; /* it is no document: there is nothing but the text */
+	bool is_anonymous; /* it lists VMs, and there is no telling which one is this */
+	bool is_regular;   /* another may be read like this one */
+	size_t root_end; /* where in the XML there is nothing to follow but white space */
 	size_t n_good; /* the first of the metrics, which are the host's and then the VM's */
-	size_t n_bad;      /* the others */
-	uint32_t seed;     /* of hashes */
-	uint32_t mask;     /* buckets are a power of two */
-	uint32_t *buckets; /* number of a metric plus one; 0: empty */
-	char uuid_text[UUID_TEXT_LEN + 1];
+	size_t n_bad; /* the others */
 	struct vhostmd_metric metrics[];
 };
 
 /*
  * @xml: moves into the document if that is made.  @own: who this VM may be.  @is_own: what the
  * host sends is meant for this VM alone, whatever it calls it.
+ * @like: NULL, or a document that was made with the same @own, which is likely to have the same
+ * metrics: what is the same there to the byte is not read again.  All that is found is the same as
+ * without it.
  * Return: 0 or VHOSTMD_ERR_MEMORY; a document with one reference.
  */
-int document_new(
-	struct buf *xml, const struct identity *own, bool is_own, struct document **ret);
+int document_new(struct buf *xml, const struct identity *own, bool is_own,
+	const struct document *like, struct document **ret);
 struct document *document_ref(struct document *d);
 void document_unref(struct document *d); /* NULL is accepted */
 

@@ -153,7 +153,7 @@ static int understand(
 		*ret = document_ref(s->last);
 		return 0;
 	}
-	return document_new(xml, &s->own, is_own, ret);
+	return document_new(xml, &s->own, is_own, s->last, ret);
 }
 
 static bool number_of(const struct document *d, const char *name, uint64_t *ret)

@@ -536,6 +536,20 @@ bool xml_take_form(
 	return true;
 }
 
+size_t xml_plain_text(struct slice s)
+{
+	size_t i = 0;
+
+	for (; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.at[i];
+
+		if (c < 0x20 ? !is_char(c) || c == '\r'
+			     : c >= 0x80 || c == '&' || c == '<' || c == '>')
+			break;
+	}
+	return i;
+}
+
 void xml_add_text(const struct xml *x, struct buf *out)
 {
 	if (x->is_cdata)

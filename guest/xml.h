@@ -71,6 +71,21 @@ void xml_init(struct xml *x, const char *text, size_t len);
 
 enum xml_event xml_next(struct xml *x);
 
+static inline bool slice_is_space(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Without white space around it. */
+static inline struct slice slice_trim(struct slice s)
+{
+	while (s.len && slice_is_space(s.at[s.len - 1]))
+		s.len--;
+	for (; s.len && slice_is_space(*s.at); s.at++)
+		s.len--;
+	return s;
+}
+
 static inline bool slice_is(struct slice s, const char *text)
 {
 	return s.len == strlen(text) && !memcmp(s.at, text, s.len);
@@ -89,6 +104,9 @@ static inline bool xml_is(const struct xml *x, const char *name)
  */
 bool xml_take_form(
 	struct xml *x, const struct slice *pieces, size_t n, struct slice *ret_texts);
+
+/* How much of the text that starts there surely means what it says, wherever text may be. */
+size_t xml_plain_text(struct slice s);
 
 /* Appends the text of the last event. */
 void xml_add_text(const struct xml *x, struct buf *out);

@@ -38,6 +38,7 @@ disk_figures()
 {
 	result "get_metric_vs_header$2" "$(figure get_metric "$1")" ratio
 	result "snapshot_60_vs_read$2" "$(figure snapshot "$1")" ratio
+	result "first_60_vs_read$2" "$(figure first "$1")" ratio
 	result "memory_vs_document$2" "$(figure held "$1")" ratio
 	result "memory_peak_vs_document$2" "$(figure peak "$1")" ratio
 }

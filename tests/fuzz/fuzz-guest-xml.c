@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A document as a guest's library reads it, of one VM's disk or of the shared one.  What it takes
- * libxml2 takes, too, and finds the same in it; then all that a snapshot can be asked.
+ * libxml2 takes, too, and finds the same in it; then all that a snapshot can be asked.  Then others
+ * are read like it.
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -83,6 +84,52 @@ static void compare(const struct document *d)
 		abort();
 }
 
+static bool is_same_metric(const struct vhostmd_metric *a, const struct vhostmd_metric *b)
+{
+	return !strcmp(a->name, b->name) && !strcmp(a->unit, b->unit) &&
+		!strcmp(a->text, b->text) && a->type == b->type &&
+		a->context == b->context && a->is_bad == b->is_bad;
+}
+
+static struct document *make(const void *data, size_t size, const struct identity *own,
+	bool is_own, const struct document *like)
+{
+	_cleanup_buf_ struct buf xml = BUF_INIT;
+	struct document *d = NULL;
+
+	buf_add(&xml, data, size);
+	if (document_new(&xml, own, is_own, like, &d) < 0 || xml.data)
+		abort();
+	return d;
+}
+
+/* What is found in a document that differs in a byte from @like is the same without that. */
+static void make_like(const uint8_t *data, size_t size, const struct identity *own,
+	bool is_own, const struct document *like)
+{
+	static const char bytes[] = "0<&\r ]>x";
+
+	for (size_t i = 0; size && i < 4 * sizeof(bytes); i++) {
+		_cleanup_free_ char *text = malloc(size);
+		size_t at = (i * 7919 + data[i % size] * 31u) % size;
+
+		memcpy(text, data, size);
+		text[at] = bytes[i % sizeof(bytes)];
+		_cleanup_document_ struct document *a =
+			make(text, size, own, is_own, like);
+		_cleanup_document_ struct document *b =
+			make(text, size, own, is_own, NULL);
+
+		if (a->is_malformed != b->is_malformed || a->n_good != b->n_good ||
+			a->n_bad != b->n_bad || !a->uuid != !b->uuid ||
+			a->is_anonymous != b->is_anonymous || strcmp(a->id, b->id) != 0)
+			abort();
+		for (size_t k = 0; k < a->n_good + a->n_bad; k++)
+			if (!is_same_metric(&a->metrics[k], &b->metrics[k]))
+				abort();
+	}
+}
+
 static void ask(const struct vhostmd_snapshot *s)
 {
 	for (size_t i = 0; i < vhostmd_snapshot_count(s); i++) {
@@ -119,16 +166,12 @@ static void ask(const struct vhostmd_snapshot *s)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct identity own = { .n = 1 };
-	struct document *d = NULL;
 
 	if (uuid_parse("6be3fdb8-bef5-6fec-b1b7-e61bbceab708", &own.uuids[0]) < 0)
 		abort();
 	for (int is_own = 0; is_own <= 1; is_own++) {
-		struct buf xml = BUF_INIT;
-
-		buf_add(&xml, data, size);
-		if (document_new(&xml, &own, is_own, &d) < 0 || xml.data)
-			abort();
+		_cleanup_document_ struct document *d =
+			make(data, size, &own, is_own, NULL);
 		struct vhostmd_snapshot s = { .document = d };
 
 		if (d->is_malformed ? d->n_good + d->n_bad != 0 : d->xml.len != size)
@@ -136,7 +179,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (!d->is_malformed)
 			compare(d);
 		ask(&s);
-		document_unref(d);
+		make_like(data, size, &own, is_own, d);
 	}
 	return 0;
 }
