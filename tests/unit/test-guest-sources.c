@@ -280,6 +280,11 @@ static void what_somebody_else_asked_for_is_no_answer(void **state)
 	read_port(&(struct port){ .before = "</metrics>\n\n", .answers = { N("2") } }, 2);
 	/* it comes when the port is opened, and only then the answer */
 	read_port(&(struct port){ .answers = { N("9") N("3") } }, 3);
+	/* wherever in it a message ends */
+	read_port(&(struct port){ .answers = { "\n\n" N("5") } }, 5);
+	read_port(&(struct port){ .answers = { "x\n\n" N("6") } }, 6);
+	read_port(&(struct port){ .answers = { "x\ny\n\n" N("7") } }, 7);
+	read_port(&(struct port){ .answers = { "x\nyz\n\n" N("8") } }, 8);
 	/* somebody else had begun to say something */
 	read_port(&(struct port){ .answers = { "INVALID REQUEST\n\n", N("4") } }, 4);
 }
