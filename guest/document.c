@@ -182,9 +182,9 @@ static char *add_metrics(
 
 		if (f[i].is_usual)
 			at = copy_text(&m, r->start, at);
-		if (!known)
-			m.text = "";
 		m.is_bad = !known || read_value(&m) < 0;
+		if (m.is_bad)
+			m.text = "";
 		m.hash = hash_of(d->form->seed, (metric_context)m.context, m.name);
 		d->metrics[m.is_bad ? n - ++d->n_bad : d->n_good++] = m;
 	}
@@ -244,17 +244,20 @@ static void set_identity(struct document *d, const struct reading *r, int vm)
 	}
 }
 
-/* True if it is known of each metric where its value is, and they are in that order. */
+/* True if the values whose place in the XML is known are in its order. */
 static bool is_regular(const struct document *d)
 {
 	uint32_t end = 0;
 
 	for (size_t i = 0; i < d->n_good; i++) {
-		if (!d->metrics[i].at || d->metrics[i].at < end)
+		const struct vhostmd_metric *m = &d->metrics[i];
+
+		if (m->at && m->at < end)
 			return false;
-		end = d->metrics[i].at + d->metrics[i].len;
+		if (m->at)
+			end = m->at + m->len;
 	}
-	return !d->n_bad;
+	return true;
 }
 
 /* Takes the strings along. */
@@ -311,8 +314,8 @@ static bool take_same(struct slice *is, const char *was, size_t n)
 }
 
 /*
- * Notes in @d's metrics, which are @like's, where their values are in @xml.  Return: false if
- * there is more than values, and white space behind the document, in which it is not @like's text.
+ * Notes in @d's metrics, which are copies of @like's, where their values are in @xml.  Return: false
+ * if anything differs from @like but these values and the white space behind the document.
  */
 static bool find_values(
 	struct document *d, const struct document *like, const struct buf *xml)
@@ -324,6 +327,8 @@ static bool find_values(
 		struct vhostmd_metric *m = &d->metrics[i];
 		size_t next = m->at + m->len;
 
+		if (!m->at)
+			continue;
 		if (!take_same(&rest, like->xml.data + was, m->at - was))
 			return false;
 		m->at = (uint32_t)(rest.at - xml->data);
@@ -338,7 +343,7 @@ static bool find_values(
 	return strspn(rest.at, " \t\r\n") == rest.len;
 }
 
-/* Return: 0; 1: some are bad, which has to be looked at as a whole; or an error. */
+/* Return: 0; 1: there is a bad one, which has another place among the metrics; or an error. */
 static int read_values(struct document *d, const struct buf *xml)
 {
 	size_t bytes = 0;
@@ -350,6 +355,8 @@ static int read_values(struct document *d, const struct buf *xml)
 	char *at = d->texts;
 
 	for (size_t i = 0; i < d->n_good; i++) {
+		if (!d->metrics[i].at)
+			continue;
 		at = copy_text(&d->metrics[i], xml->data, at);
 		if (read_value(&d->metrics[i]) < 0)
 			return 1;
@@ -361,8 +368,8 @@ static int read_values(struct document *d, const struct buf *xml)
 static int read_other_values(
 	const struct buf *xml, const struct document *like, struct document **ret)
 {
-	_cleanup_document_ struct document *d =
-		allocate(like->n_good, form_ref(like->form));
+	size_t n = like->n_good + like->n_bad;
+	_cleanup_document_ struct document *d = allocate(n, form_ref(like->form));
 
 	if (!d)
 		return VHOSTMD_ERR_MEMORY;
@@ -371,7 +378,8 @@ static int read_other_values(
 	d->is_anonymous = like->is_anonymous;
 	d->is_regular = true;
 	d->n_good = like->n_good;
-	memcpy(d->metrics, like->metrics, like->n_good * sizeof(d->metrics[0]));
+	d->n_bad = like->n_bad;
+	memcpy(d->metrics, like->metrics, n * sizeof(d->metrics[0]));
 	int r = find_values(d, like, xml) ? read_values(d, xml) : 1;
 
 	if (r == 0)

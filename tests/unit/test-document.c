@@ -168,16 +168,40 @@ static void what_is_more_than_a_value_is_read_as_a_whole(void **state)
 	}
 }
 
+static void what_is_in_no_usual_form_stays_as_it_is(void **state)
+{
+	(void)state;
+#define ODD(value, odd) DOC(METRIC("uint32", HOST, "n", value) odd)
+#define BAD(value) METRIC("uint32", HOST, "bad", value)
+	check(ODD("1", METRIC("string", VM(OWN), "s", "&lt;<!-- -->")),
+		ODD("12", METRIC("string", VM(OWN), "s", "&lt;<!-- -->")), true);
+	check(ODD("1", METRIC("string", VM(OWN), "s", "&lt;")),
+		ODD("1", METRIC("string", VM(OWN), "s", "&gt;")), false);
+	check(ODD("1", METRIC("string", VM(OWN), "s", "&lt;")),
+		ODD("1", METRIC("string", VM(OWN), "s", "plain")), false);
+	check(ODD("1", BAD("x")), ODD("12", BAD("x")), true);
+	check(ODD("1", BAD("x")), ODD("1", BAD("y")), false);
+	check(ODD("1", BAD("x")), ODD("1", BAD("7")), false);
+	check(ODD("1", BAD("7")), ODD("1", BAD("x")), false);
+	check(ODD("1", METRIC("float", HOST, "n", "1")),
+		ODD("2", METRIC("float", HOST, "n", "1")), true);
+	check(ODD("1",
+		      "<metric type='uint32' context='host'><name>x</name><value>2</value>"
+		      "</metric>"),
+		ODD("2",
+			"<metric type='uint32' context='host'><name>x</name><value>2</value>"
+			"</metric>"),
+		true);
+	check("<metrics><other/></metrics>", "<metrics><other/></metrics>", true);
+}
+
 static void not_every_document_is_one_to_read_others_like(void **state)
 {
 	(void)state;
-	static const char *const befores[] = { "", "x",
-		/* a bad value; out of order, since the host's come first; not the usual form */
-		DOC(METRIC("uint32", HOST, "n", "x")),
-		DOC(METRIC("uint32", VM(OWN), "n", "1") METRIC("uint32", HOST, "n", "2")),
-		"<metrics><metric type='uint32' context='host'><name>n</name><value>1</value>"
-		"</metric></metrics>",
-		DOC(METRIC("uint32", HOST, "n", "<!-- -->1")) };
+	static const char *const befores[] = { "", "x", "<metrics>",
+		/* out of order, since the host's come first */
+		DOC(METRIC("uint32", VM(OWN), "n", "1")
+				METRIC("uint32", HOST, "n", "2")) };
 
 	for (size_t i = 0; i < ARRAY_LEN(befores); i++)
 		check(befores[i], befores[i], false);
@@ -231,9 +255,10 @@ static size_t change(char *text, size_t len, uint32_t *seed)
 static void whatever_changes_all_is_found(void **state)
 {
 	(void)state;
-	static const char before[] =
-		DOC(METRIC("string", HOST, "a", "one") METRIC("uint64", HOST, "b", "23")
-				METRIC("real64", VM(OWN), "c", "4.5")) "\r  \t\n";
+	static const char before[] = DOC(
+		METRIC("string", HOST, "a", "one") METRIC("uint64", HOST, "b", "23")
+			METRIC("uint32", HOST, "bad", "x") METRIC("string", HOST, "odd",
+				"&lt;") METRIC("real64", VM(OWN), "c", "4.5")) "\r  \t\n";
 	unsigned n_like = 0, n_other = 0;
 	uint32_t seed = 1;
 
@@ -263,6 +288,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(of_a_document_like_the_last_values_are_read),
 		cmocka_unit_test(what_is_more_than_a_value_is_read_as_a_whole),
+		cmocka_unit_test(what_is_in_no_usual_form_stays_as_it_is),
 		cmocka_unit_test(not_every_document_is_one_to_read_others_like),
 		cmocka_unit_test(whatever_changes_all_is_found),
 	};
