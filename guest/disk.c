@@ -114,20 +114,17 @@ int disk_probe(struct disk *d)
 	return read_header_alone(d, &h);
 }
 
-#define EACH_BYTE(c) (UINT64_MAX / 0xff * (c))
 #define EACH_PAIR(c) (UINT64_MAX / 0xffff * (c))
 #define EACH_FOUR(c) (UINT64_MAX / 0xffffffff * (c))
 
 enum { CHUNK_WORDS = 128 }; /* whose sums fit in 16 bits each */
 
-/* The sum of the bytes of words; *@any gets a bit for each that any of them has. */
-static uint32_t sum_of_words(const char *at, size_t n, uint64_t *any)
+static uint32_t sum_of_words(const char *at, size_t n)
 {
 	uint64_t sums = 0, word;
 
 	for (size_t i = 0; i < n; i++) {
 		memcpy(&word, at + i * sizeof(word), sizeof(word));
-		*any |= word;
 		sums += (word & EACH_PAIR(0xff)) + (word >> 8 & EACH_PAIR(0xff));
 	}
 	sums = (sums & EACH_FOUR(0xffff)) + (sums >> 16 & EACH_FOUR(0xffff));
@@ -146,22 +143,16 @@ static uint32_t count_negative(const char *at, size_t n)
 /* Hosts differ in the sum of bytes above 0x7f: some add them as signed. */
 static bool sum_is(const char *content, size_t len, uint32_t sum)
 {
+	const size_t n_words = len / sizeof(uint64_t);
 	uint32_t as_unsigned = 0;
-	uint64_t any = 0;
-	size_t n, i;
 
-	for (i = 0; i < len / sizeof(any); i += n) {
-		n = len / sizeof(any) - i < CHUNK_WORDS ? len / sizeof(any) - i
-							: CHUNK_WORDS;
-		as_unsigned += sum_of_words(content + i * sizeof(any), n, &any);
-	}
-	for (i *= sizeof(any); i < len; i++) {
+	for (size_t i = 0; i < n_words; i += CHUNK_WORDS)
+		as_unsigned += sum_of_words(content + i * sizeof(uint64_t),
+			n_words - i < CHUNK_WORDS ? n_words - i : CHUNK_WORDS);
+	for (size_t i = n_words * sizeof(uint64_t); i < len; i++)
 		as_unsigned += (unsigned char)content[i];
-		any |= (unsigned char)content[i];
-	}
 	return sum == as_unsigned ||
-		(any & EACH_BYTE(0x80) &&
-			sum == as_unsigned - 256 * count_negative(content, len));
+		sum == as_unsigned - 256 * count_negative(content, len);
 }
 
 static bool same_header(const struct image_header *a, const struct image_header *b)

@@ -83,38 +83,33 @@ static uint32_t *bucket_of(
 	}
 }
 
-/* An integer may have a fraction ("12.000000"), which is cut.  @text: changed. */
-static void cut_fraction(char *text)
-{
-	char *dot = strchr(text, '.');
+/* More is no number that anybody means. */
+#define INTEGER_LEN_MAX 63
 
-	if (dot && dot > text && dot[1] && !dot[1 + strspn(dot + 1, "0123456789")])
-		*dot = '\0';
-}
-
+/* An integer may have a fraction ("12.000000"), which is cut. */
 static int read_integer(struct vhostmd_metric *m)
 {
-	char digits[64];
-	size_t len = strlen(m->text);
-	int r = 0;
+	bool is_signed = m->type == M_INT32 || m->type == M_INT64;
+	bool is_short = m->type == M_INT32 || m->type == M_UINT32;
+	bool negative = is_signed && *m->text == '-';
+	const char *at = m->text + negative;
+	uint64_t v = 0, max = is_signed ? INT64_MAX : UINT64_MAX;
 
-	if (len >= sizeof(digits))
+	if (is_short)
+		max >>= 32;
+	int r = parse_u64_at(&at, &v);
+
+	if (r < 0)
+		return r;
+	if (*at == '.' && at[1])
+		for (at++; *at >= '0' && *at <= '9';)
+			at++;
+	if (*at || at - m->text > INTEGER_LEN_MAX)
+		return -EINVAL;
+	if (v > max + negative)
 		return -ERANGE;
-	memcpy(digits, m->text, len + 1);
-	cut_fraction(digits);
-	switch (m->type) {
-	case M_INT32:
-	case M_INT64:
-		r = parse_i64(digits, &m->value.i);
-		if (r == 0 && m->type == M_INT32 && m->value.i != (int32_t)m->value.i)
-			r = -ERANGE;
-		return r;
-	default:
-		r = parse_u64(digits, &m->value.u);
-		if (r == 0 && m->type == M_UINT32 && m->value.u > UINT32_MAX)
-			r = -ERANGE;
-		return r;
-	}
+	m->value.u = negative ? 0 - v : v; /* which is value.i */
+	return 0;
 }
 
 static int read_value(struct vhostmd_metric *m)

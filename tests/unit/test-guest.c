@@ -122,6 +122,22 @@ static void values_are_read_as_hosts_write_them(void **state)
 	check_value("uint64", "-1", VHOSTMD_ERR_CORRUPT, 0);
 	check_value("uint64", "12.0x", VHOSTMD_ERR_CORRUPT, 0);
 	check_value("uint64", "", VHOSTMD_ERR_CORRUPT, 0);
+	check_value("int32", "-2147483648", 0, -2147483648.0);
+	check_value("int32", "-2147483649", VHOSTMD_ERR_CORRUPT, 0);
+	check_value("int64", "-9223372036854775808", 0, -9223372036854775808.0);
+	check_value("int64", "9223372036854775808", VHOSTMD_ERR_CORRUPT, 0);
+	check_value("int64", "-9223372036854775809", VHOSTMD_ERR_CORRUPT, 0);
+	static const char *const odd[] = { "12.", ".5", "-", "-.5", "--5", "1.5.5", "1 5",
+		"1.x", "+5", "0x5" };
+
+	for (size_t i = 0; i < ARRAY_LEN(odd); i++)
+		check_value("int64", odd[i], VHOSTMD_ERR_CORRUPT, 0);
+	/* 63 digits, and one more */
+	check_value("uint64",
+		"000000000000000000000000000000000000000000000000000000000000007", 0, 7);
+	check_value("uint64",
+		"0000000000000000000000000000000000000000000000000000000000000007",
+		VHOSTMD_ERR_CORRUPT, 0);
 	check_value("real64", "846.600000", 0, 846.6);
 	check_value("real64", "nan", VHOSTMD_ERR_CORRUPT, 0);
 	check_value("real32", "1e300", VHOSTMD_ERR_CORRUPT, 0);
