@@ -377,6 +377,23 @@ static void channel(size_t rounds)
 	vhostmd_close(s);
 }
 
+/* The other end may not be there yet, or no more, and what is said is lost: until it answers. */
+static void wait_for_answer(int fd, size_t bytes, char *room)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	size_t have = 0;
+
+	for (int tries = 0; tries < 100 && have < bytes; tries++) {
+		if (write(fd, WIRE_REQUEST, strlen(WIRE_REQUEST)) < 0)
+			poll(NULL, 0, 100);
+		while (poll(&p, 1, 500) == 1 && p.revents & POLLIN) {
+			ssize_t n = read(fd, room, bytes);
+
+			have += n > 0 ? (size_t)n : 0;
+		}
+	}
+}
+
 static void echo(size_t bytes, size_t rounds)
 {
 	double *us = series(rounds);
@@ -385,12 +402,12 @@ static void echo(size_t bytes, size_t rounds)
 
 	if (!room || fd < 0)
 		die(PORT);
+	wait_for_answer(fd, bytes, room);
 	for (size_t i = 0; i < rounds; i++) {
 		double start = now_us();
 
-		/* the other end may not be there yet */
-		while (write(fd, WIRE_REQUEST, strlen(WIRE_REQUEST)) < 0)
-			poll(NULL, 0, 10);
+		if (write(fd, WIRE_REQUEST, strlen(WIRE_REQUEST)) < 0)
+			die(PORT);
 		for (size_t have = 0; have < bytes;) {
 			ssize_t n = read(fd, room, bytes - have);
 
