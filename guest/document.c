@@ -14,7 +14,10 @@
 
 /* ---- making ---- */
 
-/* What documents share that have nothing but other values: names, units, where names are found. */
+/*
+ * What documents share that differ in nothing but values: names, units, and where a name is found.
+ * Nobody changes it once the first of them is made.
+ */
 struct form {
 	_Atomic unsigned refs;
 	struct buf strings;

@@ -23,13 +23,11 @@ static_assert(LIMIT_DISK_BYTES_MAX < UINT32_MAX / 2, "offsets of texts");
 
 /* A metric while the document is read: texts are offsets of the reader's strings. */
 struct found {
-	uint32_t name, unit;
-	uint32_t
-		text; /* or, if the metric is in the usual form, where it is in the XML */
-	uint32_t len; /* then */
+	uint32_t name, unit, text;
+	uint32_t len;  /* if it is usual */
+	bool is_usual; /* in its form: the text is where the value is in the XML */
 	int8_t owner;
 	int8_t type; /* -1: unknown */
-	bool is_usual;
 };
 
 /* What a metric's start tag says. */
