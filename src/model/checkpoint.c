@@ -31,11 +31,12 @@ struct loader {
 	bool bad; /* nothing more is believed */
 	const struct plan *plan;
 	uint32_t n_specs;
-	uint32_t *slots; /* of the plan, for each of the checkpoint's; NO_SLOT: none */
+	uint32_t *slots;    /* of the plan, for each of the checkpoint's; NO_SLOT: none */
+	const char **texts; /* the last one of each of the checkpoint's; NULL: none yet */
 	int64_t real_ns, mono_ns;
 
 	/* of the scope that is loaded */
-	const char *device; /* the last one; NULL: none yet */
+	const char *device, *index; /* the last ones; NULL: none yet */
 	int64_t times[CHECKPOINT_TIMES];
 	size_t n_times; /* that came */
 	struct device_hash device_hash;
@@ -69,6 +70,23 @@ static void take(struct loader *ld, void *ret, size_t n)
 		memcpy(ret, p, n);
 	else
 		memset(ret, 0, n);
+}
+
+/* 0 if it is not there, or too great. */
+static uint64_t take_varint(struct loader *ld)
+{
+	uint64_t u = 0;
+
+	for (unsigned i = 0; i < VARINT_BYTES_MAX; i++) {
+		uint8_t byte = 0;
+
+		take(ld, &byte, sizeof(byte));
+		u |= (uint64_t)(byte & 0x7f) << 7 * i;
+		if (byte < 0x80)
+			return need(ld, i < VARINT_BYTES_MAX - 1 || byte < 2) ? u : 0;
+	}
+	need(ld, false);
+	return 0;
 }
 
 /* Return: "" if it is not there, or none. */
@@ -144,7 +162,7 @@ static bool read_number(struct draft *d, enum metric_type type)
 /* True if those flags can be together, and belong to that type. */
 static bool can_be(unsigned flags, enum metric_type type)
 {
-	bool number = flags & HAS_NUMBER, text = flags & HAS_TEXT;
+	bool number = flags & HAS_NUMBER, text = flags & (HAS_TEXT | SAME_TEXT);
 
 	if (flags > METRIC_FLAGS || (number && text) ||
 		(flags & IS_ABSENT && (number || text)))
@@ -152,10 +170,12 @@ static bool can_be(unsigned flags, enum metric_type type)
 	if ((number && type == METRIC_STRING) || (text && type != METRIC_STRING))
 		return false;
 	if ((flags & HAS_UNIT && !(flags & HAS_NAME)) ||
-		(flags & HAS_NAME && flags & HAS_INDEX))
+		(flags & HAS_NAME && flags & (HAS_INDEX | SAME_INDEX)))
 		return false;
 	return !(flags & IS_REACHED && !number) &&
-		!(flags & HAS_DEVICE && flags & SAME_DEVICE);
+		!(flags & HAS_DEVICE && flags & SAME_DEVICE) &&
+		!(flags & HAS_INDEX && flags & SAME_INDEX) &&
+		!(flags & HAS_TEXT && flags & SAME_TEXT);
 }
 
 static int64_t take_time(struct loader *ld, const struct checkpoint_metric *head)
@@ -174,16 +194,17 @@ static int64_t take_time(struct loader *ld, const struct checkpoint_metric *head
 	return ld->times[head->time];
 }
 
-static const char *take_device(struct loader *ld, unsigned flags)
+/* One that may be the same as the last one, which it is from now on; NULL: there is none. */
+static const char *take_text_or_same(
+	struct loader *ld, bool have, bool same, size_t max, const char **last)
 {
-	const char *device =
-		take_text(ld, flags & HAS_DEVICE, LIMIT_CHECKPOINT_TEXT_BYTES);
+	const char *s = take_text(ld, have, max);
 
-	if (flags & SAME_DEVICE && need(ld, ld->device))
-		return ld->device;
-	if (device)
-		ld->device = device;
-	return device;
+	if (same && need(ld, *last))
+		return *last;
+	if (s)
+		*last = s;
+	return s;
 }
 
 /* Reads one and checks all of it that does not depend on its spec. */
@@ -192,20 +213,25 @@ static bool take_metric(struct loader *ld, struct draft *d)
 	*d = (struct draft){ 0 };
 	take(ld, &d->head, sizeof(d->head));
 	unsigned flags = d->head.flags;
-	bool text = flags & HAS_TEXT, number = flags & HAS_NUMBER;
+	bool text = flags & (HAS_TEXT | SAME_TEXT), number = flags & HAS_NUMBER;
 
 	if (!need(ld, d->head.slot < ld->n_specs && d->head.type < METRIC_TYPE_COUNT) ||
 		!need(ld, can_be(flags, (enum metric_type)d->head.type)))
 		return false;
 	d->available = text || number;
 	d->changed_ns = take_time(ld, &d->head);
-	if (number)
+	if (number && is_real((enum metric_type)d->head.type))
 		take(ld, &d->number, sizeof(d->number));
-	d->index = take_text(ld, flags & HAS_INDEX, LIMIT_NAME_BYTES);
-	d->device = take_device(ld, flags);
+	else if (number)
+		d->number = take_varint(ld);
+	d->index = take_text_or_same(
+		ld, flags & HAS_INDEX, flags & SAME_INDEX, LIMIT_NAME_BYTES, &ld->index);
+	d->device = take_text_or_same(ld, flags & HAS_DEVICE, flags & SAME_DEVICE,
+		LIMIT_CHECKPOINT_TEXT_BYTES, &ld->device);
 	d->name = take_text(ld, flags & HAS_NAME, LIMIT_NAME_BYTES);
 	d->unit = take_text(ld, flags & HAS_UNIT, LIMIT_CHECKPOINT_TEXT_BYTES);
-	const char *s = take_text(ld, text, LIMIT_CHECKPOINT_TEXT_BYTES);
+	const char *s = take_text_or_same(ld, flags & HAS_TEXT, flags & SAME_TEXT,
+		LIMIT_CHECKPOINT_TEXT_BYTES, &ld->texts[d->head.slot]);
 
 	need(ld, !d->index || *d->index);
 	need(ld, !d->name || *d->name);
@@ -355,7 +381,7 @@ static void load_scope(struct loader *ld, struct checkpoint_scope *ret, bool hos
 	ret->updated_mono_ns = past_mono(ld, head.updated_mono_ns);
 	if (ld->bad)
 		return;
-	ld->device = NULL;
+	ld->device = ld->index = NULL;
 	ld->n_times = 0;
 	ld->device_hash = (struct device_hash){ 0 };
 	ret->list = load_metrics(ld, &head, host, &ret->counters);
@@ -427,6 +453,7 @@ static void load_specs(struct loader *ld, uint32_t n)
 		return;
 	ld->n_specs = n;
 	ld->slots = xcalloc(n, sizeof(*ld->slots));
+	ld->texts = xcalloc(n, sizeof(*ld->texts));
 	for (size_t i = 0; i < n; i++) {
 		uint64_t fingerprint = 0;
 
@@ -533,6 +560,7 @@ int checkpoint_load(
 
 	load_all(&ld, cp);
 	free(ld.slots);
+	free((void *)ld.texts);
 	if (ld.bad) {
 		checkpoint_free(cp);
 		return -EINVAL;

@@ -11,7 +11,7 @@
 #include "util/limits.h"
 
 #define CHECKPOINT_MAGIC UINT64_C(0x7470636474736f68) /* "hostdcpt" */
-#define CHECKPOINT_VERSION 2u
+#define CHECKPOINT_VERSION 3u
 
 struct checkpoint_header {
 	uint64_t magic;
@@ -47,10 +47,10 @@ struct checkpoint_head {
 };
 static_assert(sizeof(struct checkpoint_head) == 48, "no padding");
 
-/* What follows a metric does so in this order: 64 bits each, then strings. */
+/* What follows a metric does so in this order. */
 enum {
-	HAS_TIME = 1u << 0,   /* since when it has its value, a new one of the scope's */
-	HAS_NUMBER = 1u << 1, /* the value; a real's bits */
+	HAS_TIME = 1u << 0,   /* 64 bits: since when it has its value, a new one */
+	HAS_NUMBER = 1u << 1, /* the value: a real's 64 bits, an integer as a varint */
 	HAS_INDEX = 1u << 2,
 	HAS_DEVICE = 1u << 3,
 	HAS_NAME = 1u << 4, /* its own */
@@ -59,8 +59,13 @@ enum {
 	IS_ABSENT = 1u << 7,
 	SAME_DEVICE = 1u << 8, /* as the one before it that has one */
 	IS_REACHED = 1u << 9,  /* its counter has reached that number, and never fell */
-	METRIC_FLAGS = (1u << 10) - 1,
+	SAME_INDEX = 1u << 10, /* as the one of the scope before it that has one */
+	SAME_TEXT = 1u << 11,  /* as the last of its slot, which may be another VM's */
+	METRIC_FLAGS = (1u << 12) - 1,
 };
+
+/* A varint: seven bits a byte, the lowest first; the eighth says that another follows. */
+#define VARINT_BYTES_MAX 10u
 
 /*
  * Most values of a scope are of a few times.  Each takes the next place when it comes, after

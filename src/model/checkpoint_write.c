@@ -30,14 +30,15 @@ struct checkpoint_writer {
 	bool full;
 	const struct plan *plan;
 	struct checkpoint_header header;
-	bool *seen; /* slots that the scope has */
+	bool *seen;         /* slots that the scope has */
+	const char **texts; /* the last one of each slot; NULL: none yet */
 
 	/* of the scope that is written */
 	const struct counters *counters; /* NULL: none */
 	bool *told;                      /* slots of counters that a metric stands for */
 	size_t n_told;                   /* how many there is room for */
 	struct device_hash device_hash;
-	const char *device; /* the last one; NULL: none yet */
+	const char *device, *index; /* the last ones; NULL: none yet */
 	int64_t times[CHECKPOINT_TIMES];
 	size_t n_times; /* that came */
 };
@@ -61,6 +62,17 @@ static void put_string(struct checkpoint_writer *w, const char *s)
 	put(w, s, len + 1);
 }
 
+static void put_varint(struct checkpoint_writer *w, uint64_t u)
+{
+	uint8_t bytes[VARINT_BYTES_MAX];
+	size_t n = 0;
+
+	for (; u >= 0x80; u >>= 7)
+		bytes[n++] = (uint8_t)(u | 0x80);
+	bytes[n++] = (uint8_t)u;
+	put(w, bytes, n);
+}
+
 /* Over what was put at @at before. */
 static void put_again(struct checkpoint_writer *w, size_t at, const void *data, size_t n)
 {
@@ -78,6 +90,7 @@ struct checkpoint_writer *checkpoint_writer_new(
 	w->size = size;
 	w->plan = plan;
 	w->seen = xcalloc(n, sizeof(*w->seen));
+	w->texts = xcalloc(n, sizeof(*w->texts));
 	w->header = (struct checkpoint_header){ .magic = CHECKPOINT_MAGIC,
 		.version = CHECKPOINT_VERSION,
 		.n_specs = (uint32_t)n,
@@ -136,11 +149,16 @@ static bool is_kept(const struct metric *m)
 			fits(m->value.s, LIMIT_CHECKPOINT_TEXT_BYTES));
 }
 
+static bool is_real(const struct metric *m)
+{
+	return m->value.type == METRIC_REAL32 || m->value.type == METRIC_REAL64;
+}
+
 static uint64_t number_bits(const struct metric *m)
 {
 	uint64_t bits = m->value.u;
 
-	if (m->value.type == METRIC_REAL32 || m->value.type == METRIC_REAL64)
+	if (is_real(m))
 		memcpy(&bits, &m->value.real, sizeof(bits));
 	return bits;
 }
@@ -173,14 +191,15 @@ static size_t place_of_time(struct checkpoint_writer *w, int64_t ns)
 	return CHECKPOINT_TIMES;
 }
 
-static unsigned device_flags(struct checkpoint_writer *w, const char *device)
+/* Whether a text, NULL if there is none, is the same as the last one, which it is from now on. */
+static unsigned text_flag(const char *s, const char **last, unsigned has, unsigned same)
 {
-	if (!device)
-		return 0;
-	bool same = w->device && (device == w->device || !strcmp(device, w->device));
+	const char *before = *last;
 
-	w->device = device;
-	return same ? SAME_DEVICE : HAS_DEVICE;
+	if (!s)
+		return 0;
+	*last = s;
+	return before && (s == before || !strcmp(s, before)) ? same : has;
 }
 
 static void put_metric(struct checkpoint_writer *w, const struct metric *m)
@@ -190,9 +209,11 @@ static void put_metric(struct checkpoint_writer *w, const struct metric *m)
 	bool number = m->available && !text;
 	size_t time = place_of_time(w, m->changed_ns);
 	unsigned flags = (m->absent ? IS_ABSENT : 0u) | (own ? HAS_NAME : 0u) |
-		(number ? HAS_NUMBER : 0u) | (text ? HAS_TEXT : 0u) |
-		(own && label->unit ? HAS_UNIT : 0u) | device_flags(w, metric_device(m)) |
-		(!own && label->index ? HAS_INDEX : 0u) |
+		(number ? HAS_NUMBER : 0u) | (own && label->unit ? HAS_UNIT : 0u) |
+		text_flag(text ? m->value.s : NULL, &w->texts[label->slot], HAS_TEXT,
+			SAME_TEXT) |
+		text_flag(metric_device(m), &w->device, HAS_DEVICE, SAME_DEVICE) |
+		text_flag(own ? NULL : label->index, &w->index, HAS_INDEX, SAME_INDEX) |
 		(time == CHECKPOINT_TIMES ? HAS_TIME : 0u) |
 		(number && is_reached(w, m) ? IS_REACHED : 0u);
 	struct checkpoint_metric head = { .slot = (uint16_t)label->slot,
@@ -203,8 +224,10 @@ static void put_metric(struct checkpoint_writer *w, const struct metric *m)
 	put(w, &head, sizeof(head));
 	if (flags & HAS_TIME)
 		put(w, &m->changed_ns, sizeof(m->changed_ns));
-	if (flags & HAS_NUMBER)
+	if (number && is_real(m))
 		put(w, &(uint64_t){ number_bits(m) }, sizeof(uint64_t));
+	else if (number)
+		put_varint(w, number_bits(m));
 	if (flags & HAS_INDEX)
 		put_string(w, label->index);
 	if (flags & HAS_DEVICE)
@@ -330,7 +353,7 @@ static void begin_scope(struct checkpoint_writer *w, const struct counters *coun
 		memset(w->told, 0, n * sizeof(*w->told));
 	w->counters = counters;
 	w->device_hash = (struct device_hash){ 0 };
-	w->device = NULL;
+	w->device = w->index = NULL;
 	w->n_times = 0;
 }
 
@@ -371,6 +394,7 @@ size_t checkpoint_writer_finish(struct checkpoint_writer *w, size_t *ret_needed)
 	*ret_needed = w->at;
 	free(w->told);
 	free(w->seen);
+	free((void *)w->texts);
 	free(w);
 	return kept;
 }
