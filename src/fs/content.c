@@ -18,6 +18,7 @@
 #include "fs/held.h"
 #include "fs/pinned.h"
 #include "fs/xattr.h"
+#include "handover/arena.h"
 #include "handover/handover.h"
 #include "mdisk/disks.h"
 #include "util/cleanup.h"
@@ -39,6 +40,7 @@ struct content {
 	struct armed *armed;
 	struct pinned *pinned;
 	struct held *held;
+	struct arena *arena; /* of renderings and images; NULL: nobody comes after us */
 	void (*status)(void *ctx, struct strbuf *out);
 	void *ctx;
 	_Atomic int64_t since_ns; /* the configuration is in force, in real time */
@@ -173,6 +175,7 @@ void content_inherit(struct content *c, struct handover *handover, struct arena 
 {
 	c->n_renderings = &handover->renderings;
 	armed_inherit(c->armed, handover_told(handover), find_entry, c);
+	c->arena = arena;
 	pinned_inherit(c->pinned, arena, clock_mono_ns());
 }
 
@@ -720,6 +723,7 @@ size_t content_changes(struct content *c, struct armed_change **ret)
 		c->swept_ns = clock_mono_ns();
 		if (disks_sweep(c->disks, c->swept_ns) >= TRIM_DISKS)
 			mem_trim();
+		arena_trim(c->arena);
 	}
 	view_unref(c->seen);
 	c->seen = cmp.now.view;

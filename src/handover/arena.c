@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "handover/ledger.h"
 #include "util/lock.h"
@@ -21,6 +22,8 @@ struct arena {
 	uint64_t serial;        /* of the newest */
 	struct extent *extents; /* sorted, apart from each other */
 	size_t n, cap;
+	uint64_t touched; /* nothing was put behind that */
+	bool dropped;     /* anything, since arena_trim() */
 };
 
 static uint64_t whole_pages(uint64_t bytes)
@@ -66,6 +69,8 @@ static void add_extent_locked(struct arena *a, const struct extent *e)
 	memmove(&a->extents[at + 1], &a->extents[at], (a->n - at) * sizeof(*e));
 	a->extents[at] = *e;
 	a->n++;
+	if (e->offset + e->bytes > a->touched)
+		a->touched = e->offset + e->bytes;
 }
 
 /* The first gap that is large enough.  Return: false if there is none. */
@@ -138,6 +143,8 @@ struct arena *arena_new(struct arena_area *area)
 
 	lock_init(&a->lock);
 	a->area = area;
+	a->touched = sizeof(area->memory);
+	a->dropped = true; /* by the process before us */
 	a->items =
 		ledger_new(area->items, sizeof(area->items[0]), ARENA_ITEMS, &area->top);
 	lock_take(&a->lock);
@@ -206,7 +213,34 @@ void arena_drop(struct arena *a, uint64_t id)
 
 	memmove(&a->extents[i], &a->extents[i + 1], (a->n - i - 1) * sizeof(*a->extents));
 	a->n--;
+	a->dropped = true;
 	ledger_drop(a->items, at);
+	lock_release(&a->lock);
+}
+
+/* Where pages are larger than ours it is left as it is. */
+static void give_back(struct arena *a, uint64_t from, uint64_t to)
+{
+	if (to > from)
+		(void)madvise(a->area->memory + from, to - from, MADV_REMOVE);
+}
+
+void arena_trim(struct arena *a)
+{
+	uint64_t end = 0;
+
+	if (!a)
+		return;
+	lock_take(&a->lock);
+	if (a->dropped) {
+		for (size_t i = 0; i < a->n; i++) {
+			give_back(a, end, a->extents[i].offset);
+			end = a->extents[i].offset + a->extents[i].bytes;
+		}
+		give_back(a, end, a->touched);
+		a->touched = end;
+		a->dropped = false;
+	}
 	lock_release(&a->lock);
 }
 

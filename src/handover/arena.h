@@ -51,6 +51,12 @@ uint64_t arena_put(struct arena *arena, const struct arena_note *note, const voi
 	size_t bytes);
 void arena_drop(struct arena *arena, uint64_t id); /* 0, and NULL, are accepted */
 
+/*
+ * Gives back the memory of what was dropped: for now and then, as it costs more to use it again.
+ * NULL is accepted.
+ */
+void arena_trim(struct arena *arena);
+
 struct arena_bytes {
 	uint64_t id;
 	struct arena_note note;

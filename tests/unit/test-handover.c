@@ -204,6 +204,46 @@ static void an_arena_is_taken_over_soon_in_any_order(void **state)
 	arena_free(a);
 }
 
+static void what_was_dropped_is_no_memory_any_more(void **state)
+{
+	const struct memory *m = *state;
+	char text[3 * ARENA_PAGE];
+	struct arena_bytes bytes[3];
+	uint64_t ids[3];
+
+	memset(text, 'x', sizeof(text));
+	/* the second arena finds what the first left */
+	for (int round = 0; round < 2; round++) {
+		struct arena *a = arena_new(&m->handover->arena);
+
+		for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+			ids[i] = put_text(a, i, text, sizeof(text));
+			assert_true(arena_get(a, ids[i], &bytes[i]));
+		}
+		arena_drop(a, ids[1]);
+		assert_int_equal(bytes[1].data[ARENA_PAGE], 'x');
+		arena_trim(a);
+		assert_int_equal(bytes[1].data[ARENA_PAGE], 0);
+		assert_memory_equal(bytes[0].data, text, sizeof(text));
+		assert_memory_equal(bytes[2].data, text, sizeof(text));
+		arena_drop(a, ids[0]);
+		arena_drop(a, ids[2]);
+		arena_free(a);
+		assert_int_equal(bytes[2].data[0], 'x');
+	}
+	struct arena *a = arena_new(&m->handover->arena);
+
+	arena_trim(a);
+	assert_int_equal(bytes[0].data[0], 0);
+	assert_int_equal(bytes[2].data[0], 0);
+	/* there is room as before */
+	assert_int_not_equal(put_text(a, 1, text, sizeof(text)), 0);
+	arena_trim(a);
+	arena_trim(NULL);
+	assert_int_equal(bytes[0].data[0], 'x');
+	arena_free(a);
+}
+
 static void a_full_arena_keeps_no_more(void **state)
 {
 	const struct memory *m = *state;
@@ -609,6 +649,7 @@ int main(void)
 		WITH_MEMORY(a_full_ledger_says_so),
 		WITH_MEMORY(bytes_outlive_their_process),
 		WITH_MEMORY(an_arena_is_taken_over_soon_in_any_order),
+		WITH_MEMORY(what_was_dropped_is_no_memory_any_more),
 		WITH_MEMORY(a_full_arena_keeps_no_more),
 		WITH_MEMORY(renderings_outlive_their_process),
 		WITH_MEMORY(a_text_is_replaced_as_a_whole),
