@@ -9,7 +9,6 @@
 #include "port.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
-#include "util/libc.h"
 #include "util/wire.h"
 #include "vhostmd/metrics.h"
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "util/libc.h"
 #include "xml.h"
 
 #include <stdint.h>
@@ -8,6 +7,7 @@
 
 #include "buf.h"
 #include "util/cleanup.h"
+#include "util/libc.h"
 #include "util/parse.h"
 
 static bool is_space(char c)

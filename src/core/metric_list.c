@@ -156,7 +156,7 @@ void metric_list_builder_add_source(struct metric_list_builder *b, uint32_t slot
 		v = *value;
 		if (spec->convert) {
 			/* Through a real when the reader wants one, to keep the fraction. */
-			if (spec->type == METRIC_REAL32 || spec->type == METRIC_REAL64)
+			if (metric_type_is_real(spec->type))
 				r = value_cast(&v, METRIC_REAL64, &v);
 			if (r == 0)
 				r = unit_convert(&v, unit_find(spec->entry->unit),

@@ -53,6 +53,11 @@ static inline struct value value_string(const char *s)
 	return (struct value){ .type = METRIC_STRING, .s = s };
 }
 
+static inline bool metric_type_is_real(enum metric_type type)
+{
+	return type == METRIC_REAL32 || type == METRIC_REAL64;
+}
+
 /* "int32", "uint32", ... as in the configuration and on the wire. */
 const char *metric_type_name(enum metric_type type);
 

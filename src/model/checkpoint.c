@@ -139,11 +139,6 @@ struct draft {
 	struct value value;
 };
 
-static bool is_real(enum metric_type type)
-{
-	return type == METRIC_REAL32 || type == METRIC_REAL64;
-}
-
 /* @type: one that there is.  What does not fit it cannot have been written. */
 static bool read_number(struct draft *d, enum metric_type type)
 {
@@ -152,7 +147,7 @@ static bool read_number(struct draft *d, enum metric_type type)
 			: METRIC_UINT64 };
 
 	v.u = d->number;
-	if (is_real(type)) {
+	if (metric_type_is_real(type)) {
 		v.type = METRIC_REAL64;
 		memcpy(&v.real, &d->number, sizeof(v.real));
 	}
@@ -220,7 +215,7 @@ static bool take_metric(struct loader *ld, struct draft *d)
 		return false;
 	d->available = text || number;
 	d->changed_ns = take_time(ld, &d->head);
-	if (number && is_real((enum metric_type)d->head.type))
+	if (number && metric_type_is_real((enum metric_type)d->head.type))
 		take(ld, &d->number, sizeof(d->number));
 	else if (number)
 		d->number = take_varint(ld);

@@ -149,16 +149,11 @@ static bool is_kept(const struct metric *m)
 			fits(m->value.s, LIMIT_CHECKPOINT_TEXT_BYTES));
 }
 
-static bool is_real(const struct metric *m)
-{
-	return m->value.type == METRIC_REAL32 || m->value.type == METRIC_REAL64;
-}
-
 static uint64_t number_bits(const struct metric *m)
 {
 	uint64_t bits = m->value.u;
 
-	if (is_real(m))
+	if (metric_type_is_real(m->value.type))
 		memcpy(&bits, &m->value.real, sizeof(bits));
 	return bits;
 }
@@ -224,7 +219,7 @@ static void put_metric(struct checkpoint_writer *w, const struct metric *m)
 	put(w, &head, sizeof(head));
 	if (flags & HAS_TIME)
 		put(w, &m->changed_ns, sizeof(m->changed_ns));
-	if (number && is_real(m))
+	if (number && metric_type_is_real(m->value.type))
 		put(w, &(uint64_t){ number_bits(m) }, sizeof(uint64_t));
 	else if (number)
 		put_varint(w, number_bits(m));

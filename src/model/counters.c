@@ -195,11 +195,6 @@ static union number pass(
 	return greater(real, add(real, s->reached, f->base), f->floor);
 }
 
-static bool is_real(const struct metric *m)
-{
-	return m->value.type == METRIC_REAL32 || m->value.type == METRIC_REAL64;
-}
-
 /*
  * Devices have other numbers when one is plugged before them, but keep their names.  A list has
  * each device's name but once, and often that of one alone.
@@ -225,7 +220,7 @@ size_t counters_find(const struct counters *counters, uint64_t key)
 
 static void settle(struct counters *counters, struct metric *m, struct device_hash *last)
 {
-	bool real = is_real(m);
+	bool real = metric_type_is_real(m->value.type);
 	struct series *s = find(counters, counters_key(m->label, metric_device(m), last));
 
 	if (!s)
