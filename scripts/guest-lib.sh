@@ -54,6 +54,8 @@ apart_begin()
 # Starts what is needed for qemu:///system unless it answers already.
 libvirt_start()
 {
+	echo "$guest_prefix" >"$record/prefix"
+	guests_remove_cgroups
 	virsh_system list >/dev/null 2>&1 && return 0
 	if [ -d /run/systemd/system ]; then
 		libvirt_start_units
@@ -422,6 +424,7 @@ guests_destroy()
 		guests_end || return
 	done
 	guests_remove_logs
+	guests_remove_cgroups
 	rm -f "$record/guests"
 }
 
@@ -431,4 +434,15 @@ guests_remove_logs()
 	grep -lsFf "$record/guests" /var/log/libvirt/qemu/*.log | while read -r log; do
 		grep '^-uuid ' "$log" | grep -qvFf "$record/guests" || rm -f "$log"
 	done
+}
+
+# Cgroups of guests that ended while libvirt did not run.  It would take them again, with the quota
+# that is set there, for the next guest of that name and number.
+guests_remove_cgroups()
+{
+	local group
+	for group in /sys/fs/cgroup/{,*/}machine/qemu-*-"$(cat "$record/prefix")"*/; do
+		[ ! -d "$group" ] || [ -n "$(find "$group" -name cgroup.procs -exec cat {} +)" ] ||
+			find "$group" -depth -type d -exec rmdir {} +
+	done 2>/dev/null
 }

@@ -18,6 +18,7 @@ facts()
 	ls -d /run/vhostmd "$record"/*/ "$scratch"/[0-9]* /tmp/vhostmd-"$script_pid"-* 2>/dev/null
 	processes
 	ls /run/libvirt/qemu/"$guest_prefix"* /var/log/libvirt/qemu/"$guest_prefix"*
+	ls -d /sys/fs/cgroup/{,*/}machine/qemu-*-"$guest_prefix"*
 	ls -d /var/lib/libvirt/qemu/*"$guest_prefix"* /dev/shm/vhostmd* /run/netns/*
 	stat -c '%n %y' ~/.cache/libvirt/virsh/history
 	grep -H . /run/libvirt/qemu/"$guest_prefix"*.pid
