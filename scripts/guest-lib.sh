@@ -194,7 +194,8 @@ guest_fetch_kernel()
 	rm -rf "$dir"
 }
 
-# Builds the initramfs: guest_initramfs FILE VM_DUMP_METRICS [EXTRA_PROGRAM...]
+# Builds the initramfs: guest_initramfs FILE VM_DUMP_METRICS [EXTRA_PROGRAM...]; $guest_modules are
+# inserted besides, $guest_files is a folder that the guest has as its root's, too.
 guest_initramfs()
 {
 	local out=$1 root module found
@@ -203,9 +204,10 @@ guest_initramfs()
 	mkdir -p "$root"/{bin,dev,proc,sys,tmp,lib/modules}
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	cp "$@" "$root/bin/"
+	[ -z "${guest_files:-}" ] || cp -a "$guest_files/." "$root/"
 	# failover before net: virtio_net needs it where it is a module
 	for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci \
-		virtio_mmio virtio_blk virtio_console virtio_balloon; do
+		virtio_mmio virtio_blk virtio_console virtio_balloon ${guest_modules:-}; do
 		found=$(find "$guest_cache/modules" -name "$module.ko*" | head -n 1)
 		[ -n "$found" ] || continue
 		cp "$found" "$root/lib/modules/"

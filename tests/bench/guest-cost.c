@@ -7,7 +7,8 @@
  *                         taken in turns
  *   memory PATH           "held RATIO" and "peak RATIO": of the heap, to the document's length
  *   channel ROUNDS        "channel US BYTES": a request to its whole reply, the median
- *   echo BYTES ROUNDS     "echo US": the same from answer(), over the same port
+ *   echo BYTES ROUNDS     "echo US": the same from answer(), over the same port, opened and closed
+ *                         each time, as programs must that share it; "kept US": open all the time
  *   answer SOCKET BYTES   answers each request that comes out of a guest with so many bytes
  */
 #include <arpa/inet.h>
@@ -394,27 +395,51 @@ static void wait_for_answer(int fd, size_t bytes, char *room)
 	}
 }
 
+static int open_port(void)
+{
+	int fd = open(PORT, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		die(PORT);
+	return fd;
+}
+
+static void ask(int fd, size_t bytes, char *room)
+{
+	if (write(fd, WIRE_REQUEST, strlen(WIRE_REQUEST)) < 0)
+		die(PORT);
+	for (size_t have = 0; have < bytes;) {
+		ssize_t n = read(fd, room, bytes - have);
+
+		have += n > 0 ? (size_t)n : 0;
+		if (n <= 0)
+			wait_readable(fd);
+	}
+}
+
 static void echo(size_t bytes, size_t rounds)
 {
 	double *us = series(rounds);
 	char *room = malloc(bytes);
-	int fd = open(PORT, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	int fd = open_port();
 
-	if (!room || fd < 0)
-		die(PORT);
+	if (!room)
+		die("memory");
 	wait_for_answer(fd, bytes, room);
 	for (size_t i = 0; i < rounds; i++) {
 		double start = now_us();
 
-		if (write(fd, WIRE_REQUEST, strlen(WIRE_REQUEST)) < 0)
-			die(PORT);
-		for (size_t have = 0; have < bytes;) {
-			ssize_t n = read(fd, room, bytes - have);
+		ask(fd, bytes, room);
+		lap(&us[i], start);
+	}
+	printf("kept %.1f\n", median(us, rounds));
+	close(fd);
+	for (size_t i = 0; i < rounds; i++) {
+		double start = now_us();
 
-			have += n > 0 ? (size_t)n : 0;
-			if (n <= 0)
-				wait_readable(fd);
-		}
+		fd = open_port();
+		ask(fd, bytes, room);
+		close(fd);
 		lap(&us[i], start);
 	}
 	printf("echo %.1f\n", median(us, rounds));

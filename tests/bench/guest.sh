@@ -67,6 +67,8 @@ stop_daemon || exit 1
 "$cost" answer "$socket" "$bytes" &
 three_times "guest-cost echo $bytes $rounds" >"$tmp/echo" || fail "the echo: $(cat "$tmp/echo")"
 result channel_us "$(figure channel "$tmp/channel")" us
-result channel_vs_echo "$(echo "$(figure channel "$tmp/channel") $(figure echo "$tmp/echo")" | awk '{printf "%.3f\n", $1 / $2}')" ratio
+for what in echo kept; do
+	result channel_vs_$what "$(echo "$(figure channel "$tmp/channel") $(figure $what "$tmp/echo")" | awk '{printf "%.3f\n", $1 / $2}')" ratio
+done
 guest_stop "$uuid"
 exit 0

@@ -105,14 +105,20 @@ guest_run()
 # A guest with watch-metrics reads its disk (-b) or its channel (-i) from here on.
 guest_watch() { guest_run "$1" "watch-metrics $2 &" || fail "the guest cannot watch"; }
 
-# Ends that: guest_watched UUID OPTION SESSION...: no reading failed, nothing was lost or fell,
+# Ends that; prints what it saw: guest_seen UUID OPTION
+guest_seen()
+{
+	guest_run "$1" "touch /tmp/stop; until [ -e /tmp/seen$2 ]; do sleep 0.1; done; cat /tmp/seen$2"
+}
+guest_saw_fault='^(error|lost|fell|changed|rate) '
+
+# The same: guest_watched UUID OPTION SESSION...: no reading failed, nothing was lost or fell,
 # and the guest was told of these sessions, one after another.
 guest_watched()
 {
-	local uuid=$1 seen=/tmp/seen$2
-	guest_run "$uuid" "touch /tmp/stop; until [ -e $seen ]; do sleep 0.1; done; cat $seen" >"$tmp/watched"
+	guest_seen "$1" "$2" >"$tmp/watched"
 	cat "$tmp/watched"
-	grep -qE '^(error|lost|fell|changed|rate) ' "$tmp/watched" && fail "$2: the guest saw that"
+	grep -qE "$guest_saw_fault" "$tmp/watched" && fail "$2: the guest saw that"
 	grep -qx "sessions ${*:3}" "$tmp/watched" || fail "$2: the sessions were ${*:3}"
 	[ "$(sed -n 's/^documents //p' "$tmp/watched")" -ge 20 ] || fail "$2: the guest did not watch"
 }
