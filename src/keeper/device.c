@@ -69,27 +69,64 @@ bool device_user_is_dead(pid_t pid, int *ret_status)
 	return true;
 }
 
-/* @id: as /proc names it.  Return: whether it is called so, and has not ended. */
-static bool thread_is(pid_t pid, const char *id, const char *name)
+/* Reads a file of one of its threads.  @id: as /proc names it.  Return: its length, or -1. */
+static ssize_t read_of_thread(
+	pid_t pid, const char *id, const char *file, char *buf, size_t size)
 {
-	char path[64], is[64];
+	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/comm", (int)pid, id);
+	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/%s", (int)pid, id, file);
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, is, sizeof(is));
 
-	return n == (ssize_t)strlen(name) + 1 && !memcmp(is, name, strlen(name));
+	return fd < 0 ? -1 : read(fd, buf, size);
 }
 
-bool device_user_has_thread(pid_t pid, const char *name)
+static DIR *open_threads(pid_t pid)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-	_cleanup_closedir_ DIR *dir = opendir(path);
+	return opendir(path);
+}
+
+bool device_user_has_thread(pid_t pid, const char *name)
+{
+	_cleanup_closedir_ DIR *dir = open_threads(pid);
 	bool found = false;
 
-	for (struct dirent *e = dir ? readdir(dir) : NULL; e && !found; e = readdir(dir))
-		found = thread_is(pid, e->d_name, name);
+	for (struct dirent *e = dir ? readdir(dir) : NULL; e && !found;
+		e = readdir(dir)) {
+		char is[64];
+		ssize_t n = read_of_thread(pid, e->d_name, "comm", is, sizeof(is));
+
+		found = n == (ssize_t)strlen(name) + 1 && !memcmp(is, name, strlen(name));
+	}
 	return found;
+}
+
+/* Adds a thread's. */
+static void add_times(pid_t pid, const char *id, struct worker_times *times)
+{
+	char text[1024];
+	ssize_t n = read_of_thread(pid, id, "schedstat", text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	char *end = text;
+
+	times->ran_ns += strtoll(text, &end, 10);
+	times->waited_ns += strtoll(end, NULL, 10);
+	n = read_of_thread(pid, id, "stat", text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	times->runnable |= *stat_field(text, STAT_STATE) == 'R';
+}
+
+struct worker_times device_user_times(pid_t pid)
+{
+	_cleanup_closedir_ DIR *dir = open_threads(pid);
+	struct worker_times times = { 0 };
+
+	for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir))
+		if (e->d_name[0] != '.')
+			add_times(pid, e->d_name, &times);
+	return times;
 }

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "keeper/worker_clock.h"
+
 /* Nobody can read any more: unmounted, or its connection was aborted. */
 bool device_is_over(int fuse_fd);
 
@@ -23,3 +25,9 @@ bool device_user_has_thread(pid_t pid, const char *name);
  * Return: if so *@ret_status is its exit status, or 128 + signal.
  */
 bool device_user_is_dead(pid_t pid, int *ret_status);
+
+/*
+ * How long a child's threads, those that have not ended, ran and waited for processors:
+ * /proc/PID/task/TID/schedstat and stat.  Nothing where the kernel does not tell.
+ */
+struct worker_times device_user_times(pid_t pid);

@@ -160,6 +160,17 @@ static void answer_link(struct keeper *k, const char *link)
 	answer(k->socket, r, fd, &why);
 }
 
+/* By the worker's clock.  What it waits for is looked at only if others wait for it. */
+static int64_t worker_now_ns(struct keeper *k)
+{
+	bool waits = k->worker && (!k->restart.ready_ns || watchdog_waits(&k->watchdog));
+	pid_t pid = waits ? k->worker->pid : 0;
+	struct worker_times times =
+		pid ? device_user_times(pid) : (struct worker_times){ 0 };
+
+	return worker_clock_ns(&k->clock, clock_mono_ns(), pid, &times);
+}
+
 static void become_ready(struct keeper *k)
 {
 	char ok = 0;
@@ -167,7 +178,7 @@ static void become_ready(struct keeper *k)
 	/* that the old program's worker serves tells nothing of this one */
 	if (!k->worker || k->worker->replaced || k->restart.ready_ns)
 		return;
-	restart_ready(&k->restart, clock_mono_ns());
+	restart_ready(&k->restart, worker_now_ns(k));
 	if (k->ready) {
 		log_info("worker %d serves %s", (int)k->worker->pid, k->params->mount);
 		upgrade_served(k);
@@ -260,7 +271,7 @@ static void note_init(struct keeper *k)
 static pid_t fork_worker(struct keeper *k, int ret_sockets[2])
 {
 	pid_t parent = getpid();
-	bool distrust = restart_distrusts(&k->restart, clock_mono_ns());
+	bool distrust = restart_distrusts(&k->restart, worker_now_ns(k));
 
 	if (upgrade_fetch(k) < 0)
 		return -EPROTO;
@@ -417,7 +428,7 @@ static void worker_over(struct keeper *k, int status)
 		loop_stop(k->loop);
 		return;
 	}
-	int64_t now_ns = clock_mono_ns();
+	int64_t now_ns = worker_now_ns(k);
 	int64_t pause_ns = restart_ended(&k->restart, now_ns, !killed);
 
 	if (pause_ns < 0 || k->restart.unserved >= RESTART_CRASHES)
@@ -430,7 +441,7 @@ static void worker_over(struct keeper *k, int status)
 		loop_stop(k->loop);
 		return;
 	}
-	loop_set_timer(k->loop, k->next_start, now_ns + pause_ns);
+	loop_set_timer(k->loop, k->next_start, clock_mono_ns() + pause_ns);
 }
 
 static void forget_thread(struct worker *w)
@@ -495,9 +506,7 @@ static struct worker *add_worker(struct keeper *k, pid_t pid)
 {
 	struct worker *w = xcalloc(1, sizeof(*w));
 
-	*w = (struct worker){
-		.next = k->workers, .keeper = k, .pid = pid, .start_ns = clock_mono_ns()
-	};
+	*w = (struct worker){ .next = k->workers, .keeper = k, .pid = pid };
 	k->workers = w;
 	w->thread_fd = (int)syscall(SYS_pidfd_open, pid, PIDFD_OF_THREAD);
 	if (w->thread_fd >= 0)
@@ -513,6 +522,7 @@ static void begin_with(struct keeper *k, struct worker *w, int socket)
 	k->worker = w;
 	k->socket = socket;
 	watchdog_reset(&k->watchdog);
+	w->start_ns = worker_now_ns(k);
 	int r = socket < 0
 		? 0
 		: loop_add_fd(k->loop, socket, EPOLLIN, on_message, k, &k->socket_watch);
@@ -561,17 +571,16 @@ static void on_next_start(void *ctx)
 
 	if (r == 0)
 		return;
-	int64_t now_ns = clock_mono_ns();
-
 	log_error("the worker cannot be started: %s", strerror(-r));
-	if (restart_gives_up(&k->restart, now_ns))
+	if (restart_gives_up(&k->restart, worker_now_ns(k)))
 		loop_stop(k->loop);
 	else
-		loop_set_timer(k->loop, k->next_start, now_ns + 100 * NS_PER_MS);
+		loop_set_timer(k->loop, k->next_start, clock_mono_ns() + 100 * NS_PER_MS);
 }
 
-static void look(struct keeper *k, int64_t now_ns)
+static void look(struct keeper *k)
 {
+	int64_t now_ns = worker_now_ns(k);
 	int status = 0;
 
 	if (k->worker->killed || device_user_is_dead(k->worker->pid, &status)) {
@@ -595,11 +604,10 @@ static void look(struct keeper *k, int64_t now_ns)
 static void on_next_look(void *ctx)
 {
 	struct keeper *k = ctx;
-	int64_t now_ns = clock_mono_ns();
 
 	if (k->worker)
-		look(k, now_ns);
-	loop_set_timer(k->loop, k->next_look, now_ns + WATCHDOG_LOOK_NS);
+		look(k);
+	loop_set_timer(k->loop, k->next_look, clock_mono_ns() + WATCHDOG_LOOK_NS);
 }
 
 /* Before the worker is started: then nothing is in the way of watching it. */

@@ -17,6 +17,7 @@
 #include "keeper/keeper.h"
 #include "keeper/restart.h"
 #include "keeper/watchdog.h"
+#include "keeper/worker_clock.h"
 
 struct loop;
 struct sockets;
@@ -28,9 +29,9 @@ struct worker {
 	pid_t pid;
 	int thread_fd; /* of its main thread; -1: the kernel does not tell */
 	uint64_t thread_watch;
-	int64_t start_ns;
-	bool killed;   /* by the watchdog */
-	bool replaced; /* it is of the program before us, and told to end */
+	int64_t start_ns; /* by the worker's clock */
+	bool killed;      /* by the watchdog */
+	bool replaced;    /* it is of the program before us, and told to end */
 };
 
 struct upgrade {
@@ -69,6 +70,7 @@ struct keeper {
 	char init[HANDOVER_INIT_MAX]; /* handover.init, as it was when one served first */
 	uint32_t init_bytes;
 	int worker_status; /* of the last: as loop_add_child() says */
+	struct worker_clock clock;
 	struct restart restart;
 	struct watchdog watchdog;
 	uint64_t next_start, next_look, overdue; /* timers */

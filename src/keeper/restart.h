@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * When the next worker is started after one has ended, and when no more.  Arithmetic alone:
- * times are monotonic, and the caller's.
+ * times are the caller's, by the worker's clock.
  *
  * At once, as long as workers get to serve; somewhat later each time if one after another ends
  * before it does, or just after.  Readers wait meanwhile, and nothing can kill them, so after

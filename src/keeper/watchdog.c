@@ -6,6 +6,15 @@ void watchdog_reset(struct watchdog *w)
 	*w = (struct watchdog){ 0 };
 }
 
+bool watchdog_waits(const struct watchdog *w)
+{
+	bool waits = w->waiting_since_ns != 0;
+
+	for (unsigned i = 0; i < HANDOVER_SLOTS; i++)
+		waits |= w->slots[i].since_ns != 0;
+	return waits;
+}
+
 /* A time that something has been so for, begun or ended.  Return: whether that is too long. */
 static bool lasts(int64_t *since_ns, bool so, int64_t now_ns)
 {

@@ -28,8 +28,12 @@ struct watchdog {
 /* Another worker: all begins anew. */
 void watchdog_reset(struct watchdog *w);
 
+/* When it looked last, something was to be answered. */
+bool watchdog_waits(const struct watchdog *w);
+
 /*
  * To be called each WATCHDOG_LOOK_NS.  @waiting: the kernel has requests that nobody read.
+ * @now_ns: by the worker's clock.
  * Return: true if the worker does not answer.
  */
 bool watchdog_look(struct watchdog *w, const struct handover *handover, bool waiting,

@@ -46,3 +46,21 @@ assert_eq "read from one that hangs" "$(timeout 30 cat "$mnt/metrics/host/HostNa
 [ $((SECONDS - begin)) -le 10 ] || fail "it took $((SECONDS - begin)) s"
 logged "worker $worker answers no more" || fail "not logged"
 
+# one that only gets no processor is given longer: the next one would get none either
+worker=$(worker_pid)
+cpu=$(taskset -cp $$ | sed 's/.*: \([0-9]*\).*/\1/')
+taskset -acp "$cpu" "$worker" >/dev/null && chrt -a -i -p 0 "$worker" || fail "it cannot be held back"
+# of a higher priority than it could have
+taskset -c "$cpu" nice -n -20 bash -c 'while :; do :; done' &
+hog=$!
+at_exit "kill $hog 2>/dev/null"
+# what it may still use up is not enough for all of them
+for _ in {1..500}; do cat "$mnt/status" || exit; done >"$tmp/late" &
+reader=$!
+mkfifo "$tmp/never"
+read -r -t 6 <>"$tmp/never" # longer than one that hangs is waited for
+kill -0 $reader || fail "it is not held back"
+kill $hog
+wait $reader || fail "the reader of one that was held back"
+assert_eq "worker that was held back" "$(sed -n 's/^pid: //p' "$tmp/late" | sort -u)" "$worker"
+

@@ -23,6 +23,7 @@
 #include "keeper/good_conf.h"
 #include "keeper/restart.h"
 #include "keeper/watchdog.h"
+#include "keeper/worker_clock.h"
 #include "mdisk/disks.h"
 #include "util/cleanup.h"
 #include "util/hash.h"
@@ -585,6 +586,40 @@ static void requests_that_nobody_reads_are_noticed(void **state)
 		assert_false(watchdog_look(&w, m->handover, false, now));
 }
 
+/* A second later, with these times in seconds. */
+static int64_t second_later(
+	struct worker_clock *c, pid_t pid, double ran, double waited, bool runnable)
+{
+	const struct worker_times times = { (int64_t)(ran * NS_PER_S),
+		(int64_t)(waited * NS_PER_S), runnable };
+	int64_t before = c->ns;
+
+	return (worker_clock_ns(c, c->wall_ns + NS_PER_S, pid, &times) - before) /
+		NS_PER_MS;
+}
+
+static void a_worker_without_a_processor_has_longer(void **state)
+{
+	struct worker_clock c = { .wall_ns = 1000 * NS_PER_S };
+
+	(void)state;
+	/* what it waited before is not this time's */
+	assert_int_equal(second_later(&c, 7, 1, 3, false), 1000);
+	assert_int_equal(second_later(&c, 7, 1, 3, false), 1000);
+	assert_int_equal(second_later(&c, 7, 1, 3.5, false), 500);
+	/* several threads at once; the clock never stands still */
+	assert_int_equal(second_later(&c, 7, 1, 9, false), 400);
+	/* it waits still; it works; or one runs by chance while another waits */
+	assert_int_equal(second_later(&c, 7, 1, 9, true), 400);
+	assert_int_equal(second_later(&c, 7, 2, 9, true), 1000);
+	assert_int_equal(second_later(&c, 7, 2.75, 9, true), 750);
+	/* one has ended; it is another process; nobody waits for it */
+	assert_int_equal(second_later(&c, 7, 1, 1, false), 1000);
+	assert_int_equal(second_later(&c, 8, 1, 9, true), 1000);
+	assert_int_equal(second_later(&c, 0, 0, 0, false), 1000);
+	assert_int_equal(second_later(&c, 8, 1, 20, true), 1000);
+}
+
 /* ---- the last good configuration ---- */
 
 static void write_text(const char *path, const char *text)
@@ -660,6 +695,7 @@ int main(void)
 		cmocka_unit_test(crashes_a_second_apart_are_no_reason_for_distrust),
 		WITH_MEMORY(a_request_that_lasts_is_noticed),
 		WITH_MEMORY(requests_that_nobody_reads_are_noticed),
+		cmocka_unit_test(a_worker_without_a_processor_has_longer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
