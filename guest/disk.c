@@ -107,11 +107,29 @@ static int read_header_alone(struct disk *d, struct image_header *ret)
 	return r;
 }
 
+/* Takes from the header how much is to be read.  Return: false if that cannot be. */
+static bool expect(struct disk *d, const struct image_header *h)
+{
+	int64_t needed = (int64_t)h->length + IMAGE_HEADER_BYTES;
+
+	if (h->length > LIMIT_DISK_BYTES_MAX)
+		return false;
+	if (needed > d->bytes)
+		d->bytes = device_size(&d->device);
+	if (needed > d->bytes)
+		return false;
+	d->expected = (size_t)needed;
+	return true;
+}
+
 int disk_probe(struct disk *d)
 {
 	struct image_header h;
+	int r = read_header_alone(d, &h);
 
-	return read_header_alone(d, &h);
+	if (r == 0)
+		(void)expect(d, &h); /* what is wrong is told when it is read */
+	return r;
 }
 
 #define EACH_PAIR(c) (UINT64_MAX / 0xffff * (c))
@@ -172,17 +190,10 @@ static int read_content(struct disk *d, struct block *b, struct image_header *re
 			r = read_header(d, b, ret);
 		if (r < 0)
 			return r;
-		int64_t needed = (int64_t)ret->length + IMAGE_HEADER_BYTES;
-
 		if (ret->busy)
 			return VHOSTMD_ERR_UNSTABLE;
-		if (ret->length > LIMIT_DISK_BYTES_MAX)
+		if (!expect(d, ret))
 			return VHOSTMD_ERR_CORRUPT;
-		if (needed > d->bytes)
-			d->bytes = device_size(&d->device);
-		if (needed > d->bytes)
-			return VHOSTMD_ERR_CORRUPT;
-		d->expected = (size_t)needed;
 		if (d->expected <= b->len)
 			return 0;
 		if (d->expected <= b->room)
