@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """How long after the death of a worker a file of each VM has been read again:
-back.py MOUNT KEEPER TIMES FILE VMS; prints milliseconds, a line for each death."""
+back.py MOUNT TIMES FILE VMS; prints milliseconds, a line for each death."""
 import glob
 import os
 import re
@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-mnt, keeper, times, name, vms = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+mnt, times, name, vms = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 
 
 def read(path):
@@ -26,8 +26,7 @@ for _ in range(times):
     before = status(b"generation")
     while status(b"generation") < before + 3:  # it has come to rest
         time.sleep(0.05)
-    with open("/proc/%d/task/%d/children" % (keeper, keeper), encoding="ascii") as f:
-        worker = int(f.read())
+    worker = status(b"pid")
     begin = time.monotonic()
     os.kill(worker, signal.SIGKILL)
     for path in files:

@@ -62,7 +62,7 @@ rss() { awk '/^(RssAnon|RssFile)/ {n += $2} END {print n}' "/proc/$keeper/status
 descriptors() { find "/proc/$keeper/fd" -mindepth 1 | wc -l; }
 timeout -k 5 20 python3 "$top/tests/func/survive.py" "$mnt" "$keeper" 5 0.2 >/dev/null
 memory=$(rss) held=$(descriptors)
-others_read $((seconds + 60)) "$mnt" "$keeper" $seconds 0.24 $period
+others_read $((seconds + 60)) "$mnt" "$keeper" $seconds 0.16 $period
 result keeper_memory_growth_kib $(($(rss) - memory)) KiB
 result keeper_descriptors_growth $(($(descriptors) - held)) number
 guest_read kill
@@ -107,7 +107,7 @@ wait_for 60 sampled || fail "not all VMs are there"
 # back NAME
 back()
 {
-	python3 "$top/tests/bench/back.py" "$mnt" "$keeper" "$deaths" cpu.time "$vms" >"$tmp/back" ||
+	python3 "$top/tests/bench/back.py" "$mnt" "$deaths" cpu.time "$vms" >"$tmp/back" ||
 		fail "$1: $(cat "$tmp/back")"
 	sort -n "$tmp/back" >"$tmp/sorted"
 	result "$1_ms" "$(sed -n $(((deaths + 1) / 2))p "$tmp/sorted")" ms

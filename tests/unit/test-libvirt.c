@@ -537,6 +537,42 @@ static void figures_are_as_old_as_the_question(void **state)
 	virConnectClose(conn);
 }
 
+/* Each restart would have libvirt and all QEMUs work at once. */
+static void who_was_asked_by_the_process_before_is_asked_again_in_time(void **state)
+{
+	struct program *p = *state;
+	struct vm_ident ident = { 0 };
+
+	start_vms(2);
+	fake_time_reset();
+	virConnectPtr conn = virConnectOpenReadOnly(NULL);
+	virDomainPtr *doms = NULL;
+
+	assert_int_equal(
+		virConnectListAllDomains(conn, &doms, VIR_CONNECT_LIST_DOMAINS_ACTIVE),
+		2);
+	ident.id = (int)virDomainGetID(doms[0]);
+	ident.name = virDomainGetName(doms[0]);
+	virDomainGetUUID(doms[0], ident.uuid.b);
+	struct run *run = run_new(&ident, HYPERVISOR_OTHER);
+
+	atomic_store(&run->slow_mono_ns, clock_mono_ns());
+	for (int i = 0; i < 2; i++)
+		virDomainFree(doms[i]);
+	free(doms);
+	virConnectClose(conn);
+	registry_inherit(p->registry, &run, 1);
+	start_program(p, NULL);
+	_cleanup_run_ struct run *same = run_of(p, 0);
+
+	assert_ptr_equal(same, run);
+	assert_int_equal(memory_kib(p, 0), 1024);
+	assert_int_equal(fake_calls(FAKE_STATS, 0), 0);
+	assert_int_equal(fake_calls(FAKE_STATS, 1), 1);
+	fake_advance(PERIOD_NS * 3 / 2);
+	assert_in_range(fake_calls(FAKE_STATS, 0), 1, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -563,6 +599,7 @@ int main(void)
 		TEST(a_uri_that_nothing_serves_is_said_once_and_seldom_tried),
 		TEST(without_a_uri_there_is_always_hope),
 		TEST(figures_are_as_old_as_the_question),
+		TEST(who_was_asked_by_the_process_before_is_asked_again_in_time),
 		TEST(it_ends_with_events_and_calls_under_way),
 		TEST(it_does_not_wait_for_ever_for_a_call_to_end),
 	};

@@ -102,29 +102,6 @@ static void kick_locked(struct slow *s)
 	pthread_cond_signal(&s->wake);
 }
 
-void slow_put(struct slow *s, struct run *run, virDomainPtr dom)
-{
-	lock_take(&s->lock);
-	struct slow_vm *sv = slow_vm_of(run);
-	virDomainPtr old = NULL;
-
-	if (!atomic_load(&run->gone)) {
-		if (!sv) {
-			sv = xcalloc(1, sizeof(*sv));
-			sv->run = run;
-			run_set_place(run, PLACE_SLOW, sv, slow_vm_free);
-		}
-		old = sv->dom;
-		virDomainRef(dom);
-		sv->dom = dom;
-		sv->due_ns = 0;
-		kick_locked(s);
-	}
-	lock_release(&s->lock);
-	if (old)
-		virDomainFree(old);
-}
-
 void slow_ask(struct slow *s, const struct run *run)
 {
 	lock_take(&s->lock);
@@ -188,6 +165,21 @@ static uint64_t known(const struct slow_vm *sv)
 	return atomic_load(&sv->run->known) & READS_EITHER;
 }
 
+/*
+ * If a process before us has asked, when that would again: or each restart would have libvirt and
+ * all QEMUs work at once.
+ */
+static int64_t first_due(const struct slow *s, const struct slow_vm *sv)
+{
+	int64_t asked = atomic_load(&sv->run->slow_mono_ns);
+
+	if (!asked)
+		return 0;
+	return next_due(sv,
+		sv->run->hypervisor == HYPERVISOR_QEMU ? s->slow_period_ns : s->period_ns,
+		tick_ns(s), asked);
+}
+
 /* After a job of that kind. */
 static void plan_next_locked(
 	struct slow *s, struct slow_vm *sv, enum slow_job_kind kind, int64_t now)
@@ -207,6 +199,33 @@ static void plan_next_locked(
 			tick_ns(s), now);
 	if (again_ns && now + again_ns < sv->due_ns)
 		sv->due_ns = now + again_ns;
+}
+
+/* ---- whom ---- */
+
+void slow_put(struct slow *s, struct run *run, virDomainPtr dom)
+{
+	lock_take(&s->lock);
+	struct slow_vm *sv = slow_vm_of(run);
+	virDomainPtr old = NULL;
+
+	if (!atomic_load(&run->gone)) {
+		if (!sv) {
+			sv = xcalloc(1, sizeof(*sv));
+			sv->run = run;
+			sv->due_ns = first_due(s, sv);
+			run_set_place(run, PLACE_SLOW, sv, slow_vm_free);
+		} else {
+			sv->due_ns = 0;
+		}
+		old = sv->dom;
+		virDomainRef(dom);
+		sv->dom = dom;
+		kick_locked(s);
+	}
+	lock_release(&s->lock);
+	if (old)
+		virDomainFree(old);
 }
 
 /* ---- workers ---- */
