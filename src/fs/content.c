@@ -340,17 +340,14 @@ int content_lookup(struct content *c, uint64_t parent, const char *name, pid_t r
 	return r;
 }
 
-/* A rendering by its id; one that was dropped stands for the newest. */
-static struct blob *find_rendering(
-	struct content *c, const struct place *at, uint64_t id, const struct node *node)
+/*
+ * A rendering by its id; -ESTALE if it was dropped: who read its beginning must not get the rest of
+ * another one.
+ */
+static int find_rendering(struct content *c, uint64_t id, struct blob **ret)
 {
-	struct blob *blob = pinned_get(c->pinned, id, clock_mono_ns());
-
-	if (!blob) {
-		blob = newest(c, at->view, node);
-		pinned_add(c->pinned, id, blob, clock_mono_ns());
-	}
-	return blob;
+	*ret = pinned_get(c->pinned, id, clock_mono_ns());
+	return *ret ? 0 : -ESTALE;
 }
 
 /* Resolves also renderings, as the document that they are of, with their own id. */
@@ -408,15 +405,16 @@ static void stat_metric(
 int content_stat(struct content *c, uint64_t id, pid_t reader, struct content_answer *ret)
 {
 	_cleanup_place_ struct place at = { 0 };
+	_cleanup_blob_ struct blob *blob = NULL;
 	int r = find_file(c, id, &at);
 
+	if (r == 0 && is_document(&at.node))
+		r = find_rendering(c, id, &blob);
 	if (r < 0)
 		return r;
 	if (at.node.metric) {
 		stat_metric(c, &at, ret);
 	} else if (is_document(&at.node)) {
-		_cleanup_blob_ struct blob *blob = find_rendering(c, &at, id, &at.node);
-
 		*ret = (struct content_answer){ .keep_attr = true,
 			.generation = at.view->generation };
 		fill_stat(c, &at, &at.node, blob, 0, &ret->st);
@@ -488,7 +486,7 @@ int content_read(struct content *c, uint64_t id, bool direct, pid_t reader,
 	if (node_is_disk(&at.node))
 		blob = disk_read(c->disks, at.view, &at.node, direct, reader, offset);
 	else if (is_document(&at.node))
-		blob = find_rendering(c, &at, id, &at.node);
+		r = find_rendering(c, id, &blob);
 	else if (at.node.metric)
 		r = metric_bytes(c, &at, &blob);
 	else

@@ -11,12 +11,6 @@
 #include "util/lock.h"
 #include "util/mem.h"
 
-/*
- * Small ones are in the page cache as a whole after one read; of large ones a reader may
- * ask for the rest later.
- */
-#define SMALL_BYTES (128u << 10)
-#define SMALL_UNUSED_NS (3 * NS_PER_S)
 #define UNUSED_NS (30 * NS_PER_S)
 #define MAX_BYTES (4u << 20)
 #define MAX_COUNT 256u
@@ -175,13 +169,6 @@ struct blob *pinned_get(struct pinned *p, uint64_t id, int64_t now_ns)
 	return blob;
 }
 
-static bool is_due(const struct pin *pin, int64_t now_ns)
-{
-	int64_t keep_ns = pin->blob->size > SMALL_BYTES ? UNUSED_NS : SMALL_UNUSED_NS;
-
-	return now_ns - pin->used_ns >= keep_ns;
-}
-
 size_t pinned_expire(struct pinned *p, int64_t now_ns, uint64_t **ret)
 {
 	size_t due = 0;
@@ -190,7 +177,7 @@ size_t pinned_expire(struct pinned *p, int64_t now_ns, uint64_t **ret)
 	for (size_t i = 0; i < p->n; i++) {
 		struct pin pin = p->pins[i];
 
-		if (!is_due(&pin, now_ns))
+		if (now_ns - pin.used_ns < UNUSED_NS)
 			continue;
 		/* to the others that go */
 		memmove(&p->pins[due + 1], &p->pins[due], (i - due) * sizeof(pin));

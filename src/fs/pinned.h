@@ -2,9 +2,8 @@
 /*
  * Renderings of documents that somebody looked up, each under an id of its own, so that a
  * reader gets the rest of the one that he began with, however often they change.  They are
- * dropped some time after they were last used, or when they are too many or take too much
- * room, first those that nobody has used for longest; an id that is used afterwards stands
- * for the newest rendering.  Nothing of FUSE.  Any thread.
+ * dropped half a minute after they were last used, or when they are too many or take too much
+ * room, first those that nobody has used for longest.  Nothing of FUSE.  Any thread.
  */
 #pragma once
 

@@ -562,6 +562,17 @@ static void a_rendering_stays_what_it_is(void **state)
 	got = read_size(fs.c, status.id, 0, sizeof(after), after, &zeros);
 	assert_memory_equal(after, "ok\n", got);
 	assert_true(next_rendering(&fs, "status", status.id).id != status.id);
+
+	/* and of one that is there no more an error, not the rest of another */
+	struct content_answer answer;
+	struct content_bytes bytes;
+	uint64_t dropped = node_document_id(NODE_METRICS_XML, 12345);
+
+	assert_int_equal(content_stat(fs.c, dropped, 0, &answer), -ESTALE);
+	for (uint64_t offset = 0; offset <= 4096; offset += 4096)
+		assert_int_equal(
+			content_read(fs.c, dropped, false, 0, offset, 10, &bytes),
+			-ESTALE);
 	fs_done(&fs);
 }
 
