@@ -94,7 +94,11 @@ def read_mapped():
 
 
 def read_list():
-    if sorted(os.listdir(host)) != names:
+    found = []
+    with waited(os.scandir, host) as entries:
+        while entry := waited(next, entries, None):
+            found.append(entry.name)
+    if sorted(found) != names:
         raise Torn("listing")
 
 
