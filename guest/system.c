@@ -14,6 +14,11 @@ int64_t system_boot_ns(void)
 	return clock_ns(CLOCK_BOOTTIME);
 }
 
+int64_t system_coarse_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
 void system_pause_ms(int ms)
 {
 	poll(NULL, 0, ms);

@@ -13,6 +13,9 @@ struct buf;
 /* Since the system was started; it goes on while that sleeps.  Nanoseconds. */
 int64_t system_boot_ns(void);
 
+/* clock_mono_ns() some milliseconds ago, without asking a timer: that takes long where it is emulated. */
+int64_t system_coarse_ns(void);
+
 void system_pause_ms(int ms);
 
 /* Waits until clock_mono_ns() is that. */

@@ -19,6 +19,11 @@ int64_t system_boot_ns(void)
 	return clock_mono_ns(); /* QueryPerformanceCounter(), which goes on */
 }
 
+int64_t system_coarse_ns(void)
+{
+	return clock_mono_ns();
+}
+
 void system_pause_ms(int ms)
 {
 	Sleep((DWORD)ms);
