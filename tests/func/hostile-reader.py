@@ -6,7 +6,7 @@ hostile-reader.py age FILE SECONDS        reads a host metric that holds the tim
                                           prints the median and the 99th percentile of its
                                           age in milliseconds
 """
-import mmap, multiprocessing, os, random, select, sys, time, uuid
+import errno, mmap, multiprocessing, os, random, select, sys, time, uuid
 
 def disks(mount, end):
     """Disks of any uuid, past the page cache and through it."""
@@ -34,15 +34,18 @@ def polls(mount, end):
             os.close(fd)
 
 def documents(mount, end):
-    """New renderings, and old ones that are kept open."""
+    """New renderings, and old ones that are kept open, too many to be kept."""
     kept = []
     while time.monotonic() < end:
         for name in "status", "metrics.xml", "metrics.prom":
             kept.append(os.open(f"{mount}/{name}", os.O_RDONLY))
             assert os.read(kept[-1], 1 << 20)
         for fd in kept[-20:]:
-            os.fstat(fd)
-            os.pread(fd, 100, 0)
+            try:
+                os.fstat(fd)
+                os.pread(fd, 100, 0)
+            except OSError as e:
+                assert e.errno == errno.ESTALE, e
         if len(kept) > 500:
             os.close(kept.pop(0))
 
