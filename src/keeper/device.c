@@ -112,9 +112,12 @@ static void add_times(pid_t pid, const char *id, struct worker_times *times)
 
 	text[n > 0 ? n : 0] = '\0';
 	char *end = text;
+	int64_t ran = strtoll(text, &end, 10), waited = strtoll(end, NULL, 10);
 
-	times->ran_ns += strtoll(text, &end, 10);
-	times->waited_ns += strtoll(end, NULL, 10);
+	if (!ran && !waited)
+		return;
+	times->ran_ns += ran;
+	times->waited_ns += waited;
 	n = read_of_thread(pid, id, "stat", text, sizeof(text) - 1);
 	text[n > 0 ? n : 0] = '\0';
 	times->runnable |= *stat_field(text, STAT_STATE) == 'R';

@@ -265,6 +265,12 @@ static int pack(const struct keeper *k)
 	return fd < 0 ? -1 : fd;
 }
 
+/* The worker's clock begins anew with the next keeper. */
+static int64_t as_monotonic(const struct keeper *k, int64_t worker_ns)
+{
+	return worker_ns ? worker_ns + k->clock.wall_ns - k->clock.ns : 0;
+}
+
 /* Return: 0, or -E2BIG. */
 static int make_state(const struct keeper *k, struct keeper_state *s)
 {
@@ -281,8 +287,8 @@ static int make_state(const struct keeper *k, struct keeper_state *s)
 	for (const struct worker *w = k->workers; w; w = w->next)
 		n_workers++;
 	s->n_started = k->n_workers;
-	s->ready_ns = k->restart.ready_ns;
-	s->down_ns = k->restart.down_ns;
+	s->ready_ns = as_monotonic(k, k->restart.ready_ns);
+	s->down_ns = as_monotonic(k, k->restart.down_ns);
 	s->created_dir = k->created_dir;
 	s->mounted = k->mounted;
 	s->init_bytes = k->init_bytes;

@@ -613,7 +613,11 @@ static void a_worker_without_a_processor_has_longer(void **state)
 	assert_int_equal(second_later(&c, 7, 1, 9, true), 400);
 	assert_int_equal(second_later(&c, 7, 2, 9, true), 1000);
 	assert_int_equal(second_later(&c, 7, 2.75, 9, true), 750);
+	/* the kernel does not tell */
+	assert_int_equal(second_later(&c, 6, 0, 0, false), 1000);
+	assert_int_equal(second_later(&c, 6, 0, 0, false), 1000);
 	/* one has ended; it is another process; nobody waits for it */
+	assert_int_equal(second_later(&c, 7, 2, 9, true), 1000);
 	assert_int_equal(second_later(&c, 7, 1, 1, false), 1000);
 	assert_int_equal(second_later(&c, 8, 1, 9, true), 1000);
 	assert_int_equal(second_later(&c, 0, 0, 0, false), 1000);
