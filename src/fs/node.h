@@ -61,7 +61,7 @@ struct node {
 
 /*
  * A document is looked up as the rendering that is newest then, and a reader of that sees
- * nothing else to its end.  Its fixed id stands for whichever is newest.
+ * nothing else to its end.  Nobody is told its fixed id.
  */
 uint64_t node_document_id(enum node_kind document, uint64_t number);
 

@@ -12,7 +12,10 @@
 #include "util/mem.h"
 
 #define UNUSED_NS (30 * NS_PER_S)
-#define MAX_BYTES (4u << 20)
+/* Of more than that those go that nobody has used for a moment; of still more the oldest. */
+#define ENOUGH_BYTES (4u << 20)
+#define ENOUGH_NS (2 * NS_PER_S)
+#define MAX_BYTES (64u << 20)
 #define MAX_COUNT 256u
 #define MIN_KEPT 4u /* whatever their size */
 
@@ -95,10 +98,13 @@ static void drop_locked(struct pinned *p, size_t n)
 		memmove(p->pins, &p->pins[n], p->n * sizeof(*p->pins));
 }
 
-static bool is_crowded_locked(const struct pinned *p)
+static bool is_crowded_locked(const struct pinned *p, int64_t now_ns)
 {
 	assert_locked(&p->lock);
-	return p->n > MAX_COUNT || (p->bytes > MAX_BYTES && p->n > MIN_KEPT);
+	if (p->n <= MIN_KEPT)
+		return false;
+	return p->n > MAX_COUNT || p->bytes > MAX_BYTES ||
+		(p->bytes > ENOUGH_BYTES && now_ns - p->pins[0].used_ns >= ENOUGH_NS);
 }
 
 static void add_locked(struct pinned *p, const struct pin *pin)
@@ -154,7 +160,7 @@ void pinned_add(struct pinned *p, uint64_t id, struct blob *blob, int64_t now_ns
 
 		add_locked(p, &pin);
 	}
-	while (is_crowded_locked(p))
+	while (is_crowded_locked(p, now_ns))
 		drop_locked(p, 1);
 	lock_release(&p->lock);
 }

@@ -51,7 +51,7 @@ static void renderings_are_bounded(void **state)
 	(void)state;
 	static const struct {
 		size_t bytes, most;
-	} sizes[] = { { 100, 256 }, { 1 << 20, 4 }, { 20 << 20, 4 } };
+	} sizes[] = { { 100, 256 }, { 1 << 20, 64 }, { 20 << 20, 4 } };
 
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
 		struct pinned *p = pinned_new();
@@ -81,11 +81,34 @@ static void renderings_are_bounded(void **state)
 	}
 }
 
+/* Who reads on has some time for it, be there as many as there may. */
+static void renderings_that_are_read_stay(void **state)
+{
+	(void)state;
+	struct pinned *p = pinned_new();
+	_cleanup_blob_ struct blob *blob = make_blob(512 << 10);
+	const int64_t step_ns = 100 * NS_PER_MS;
+	size_t kept = 0;
+
+	for (uint64_t id = 1; id <= 100; id++)
+		pinned_add(p, id, blob, (int64_t)id * step_ns);
+	for (uint64_t id = 1; id <= 100; id++) {
+		struct blob *got = pinned_get(p, id, 100 * step_ns);
+
+		kept += got != NULL;
+		assert_true(got || id <= 80);
+		blob_unref(got);
+	}
+	assert_int_equal(kept, 20);
+	pinned_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_rendering_is_held_for_a_moment),
 		cmocka_unit_test(renderings_are_bounded),
+		cmocka_unit_test(renderings_that_are_read_stay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
