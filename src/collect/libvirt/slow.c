@@ -166,18 +166,16 @@ static uint64_t known(const struct slow_vm *sv)
 }
 
 /*
- * If a process before us has asked, when that would again: or each restart would have libvirt and
- * all QEMUs work at once.
+ * Those that a process before us has just asked are asked in the course of one period, or each
+ * restart would have libvirt and all QEMUs work at once.
  */
 static int64_t first_due(const struct slow *s, const struct slow_vm *sv)
 {
-	int64_t asked = atomic_load(&sv->run->slow_mono_ns);
+	int64_t asked = atomic_load(&sv->run->slow_mono_ns), now = clock_mono_ns();
 
-	if (!asked)
+	if (!asked || now - asked >= s->slow_period_ns)
 		return 0;
-	return next_due(sv,
-		sv->run->hypervisor == HYPERVISOR_QEMU ? s->slow_period_ns : s->period_ns,
-		tick_ns(s), asked);
+	return next_due(sv, s->period_ns, tick_ns(s), now);
 }
 
 /* After a job of that kind. */
@@ -632,6 +630,7 @@ struct slow *slow_start(const struct slow_params *params)
 	cond_init_monotonic(&s->wake);
 	cond_init_monotonic(&s->work);
 	cond_init_monotonic(&s->ended);
+	refresh_plan(s);
 	int r = pthread_create(&s->scheduler, NULL, scheduler_main, s);
 
 	if (r) {
