@@ -400,7 +400,8 @@ static int read_path(struct vhostmd_source *s, int64_t deadline, struct document
 
 static int read_document(struct vhostmd_source *s, struct document **ret)
 {
-	int64_t start = system_coarse_ns(), patience = s->timeout_ms * NS_PER_MS;
+	int64_t start = system_coarse_ns() + SYSTEM_COARSE_NS;
+	int64_t patience = s->timeout_ms * NS_PER_MS;
 	int64_t deadline = start + patience;
 	/* or nothing would be left for the channel */
 	int64_t disk_deadline = s->mode == MODE_AUTO ? start + patience / 2 : deadline;

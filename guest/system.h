@@ -8,12 +8,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "util/clock.h"
+
 struct buf;
 
 /* Since the system was started; it goes on while that sleeps.  Nanoseconds. */
 int64_t system_boot_ns(void);
 
-/* clock_mono_ns() some milliseconds ago, without asking a timer: that takes long where it is emulated. */
+/*
+ * clock_mono_ns() at most SYSTEM_COARSE_NS ago, without asking a timer, which takes long where it
+ * is emulated.
+ */
+#define SYSTEM_COARSE_NS (10 * NS_PER_MS)
 int64_t system_coarse_ns(void);
 
 void system_pause_ms(int ms);
