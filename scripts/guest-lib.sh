@@ -442,8 +442,9 @@ guests_remove_logs()
 # that is set there, for the next guest of that name and number.
 guests_remove_cgroups()
 {
-	local group
-	for group in /sys/fs/cgroup/{,*/}machine/qemu-*-"$(cat "$record/prefix")"*/; do
+	local group prefix
+	prefix=$(cat "$record/prefix" 2>/dev/null) && [ -n "$prefix" ] || return 0
+	for group in /sys/fs/cgroup/{,*/}machine/qemu-*-"$prefix"*/; do
 		[ ! -d "$group" ] || [ -n "$(find "$group" -name cgroup.procs -exec cat {} +)" ] ||
 			find "$group" -depth -type d -exec rmdir {} +
 	done 2>/dev/null

@@ -44,4 +44,4 @@ guest_run "$uuid" "until cat /run/mnt/metrics/host/Generation 2>/dev/null; do sl
 	\$(cat /run/pid) 30 2") >"$tmp/readers" || fail "$(cat "$tmp/readers"; guest_run "$uuid" "cat /run/log")"
 cat "$tmp/readers"
 [ "$(sed -n 's/.* kills \([0-9]*\),.*/\1/p' "$tmp/readers")" -ge 10 ] || fail "too few were killed"
-guest_run "$uuid" 'kill $(cat /run/pid) && wait' || fail "it ends with $?: $(guest_run "$uuid" "cat /run/log")"
+guest_run "$uuid" 'pid=$(cat /run/pid); kill $pid && wait $pid' || fail "it ends with $?: $(guest_run "$uuid" "cat /run/log")"
