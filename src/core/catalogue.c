@@ -348,18 +348,30 @@ const char *catalogue_suggest(const char *source)
 	return best;
 }
 
-static const char *const collector_titles[] = {
-	[COLLECTOR_HOST] = "The host, read from the kernel",
-	[COLLECTOR_FLEET] = "All VMs together, and vhostmd itself",
-	[COLLECTOR_DOMAIN] = "A VM's identity and limits",
-	[COLLECTOR_LIBVIRT] = "A VM under libvirt's names",
-	[COLLECTOR_KERNEL] = "A VM's process and cgroup",
-	[COLLECTOR_USAGE] = "A VM, calculated",
-	[COLLECTOR_SAMPLE] = "About a VM's samples",
-	[COLLECTOR_SNAPSHOT] = "About what is published",
-};
-static_assert(
-	ARRAY_LEN(collector_titles) == COLLECTOR_COUNT, "a section for each collector");
+static const char *collector_title(enum catalogue_collector collector)
+{
+	switch (collector) {
+	case COLLECTOR_HOST:
+		return "The host, read from the kernel";
+	case COLLECTOR_FLEET:
+		return "All VMs together, and vhostmd itself";
+	case COLLECTOR_DOMAIN:
+		return "A VM's identity and limits";
+	case COLLECTOR_LIBVIRT:
+		return "A VM under libvirt's names";
+	case COLLECTOR_KERNEL:
+		return "A VM's process and cgroup";
+	case COLLECTOR_USAGE:
+		return "A VM, calculated";
+	case COLLECTOR_SAMPLE:
+		return "About a VM's samples";
+	case COLLECTOR_SNAPSHOT:
+		return "About what is published";
+	case COLLECTOR_COUNT:
+		break;
+	}
+	return "";
+}
 
 static void print_section(
 	enum catalogue_collector collector, struct strbuf *out, bool markdown)
@@ -368,9 +380,9 @@ static void print_section(
 		strbuf_addf(out,
 			"\n## %s\n\n| source | context | type | unit | how | meaning |\n"
 			"| --- | --- | --- | --- | --- | --- |\n",
-			collector_titles[collector]);
+			collector_title(collector));
 	else
-		strbuf_addf(out, "\n%s:\n", collector_titles[collector]);
+		strbuf_addf(out, "\n%s:\n", collector_title(collector));
 	for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
 		const struct catalogue_entry *e = &entries[i];
 
@@ -387,6 +399,6 @@ static void print_section(
 
 void catalogue_print(struct strbuf *out, bool markdown)
 {
-	for (size_t c = 0; c < ARRAY_LEN(collector_titles); c++)
+	for (int c = 0; c < COLLECTOR_COUNT; c++)
 		print_section((enum catalogue_collector)c, out, markdown);
 }

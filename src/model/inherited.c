@@ -12,16 +12,25 @@
 /* The lane that has the last word on a source: others may have it, too. */
 static size_t owner_of(const struct catalogue_entry *e)
 {
-	static const size_t owners[COLLECTOR_COUNT] = { [COLLECTOR_HOST] = LANE_HOST,
-		[COLLECTOR_FLEET] = LANE_FLEET,
-		[COLLECTOR_DOMAIN] = LANE_DOMAIN,
-		[COLLECTOR_LIBVIRT] = LANE_LIBVIRT,
-		[COLLECTOR_KERNEL] = LANE_FAST,
-		[COLLECTOR_USAGE] = LANE_LIBVIRT,
-		[COLLECTOR_SAMPLE] = LANE_ABOUT,
-		[COLLECTOR_SNAPSHOT] = LANE_INHERITED };
-
-	return owners[e->collector];
+	switch (e->collector) {
+	case COLLECTOR_HOST:
+		return LANE_HOST;
+	case COLLECTOR_FLEET:
+		return LANE_FLEET;
+	case COLLECTOR_DOMAIN:
+		return LANE_DOMAIN;
+	case COLLECTOR_KERNEL:
+		return LANE_FAST;
+	case COLLECTOR_LIBVIRT:
+	case COLLECTOR_USAGE:
+		return LANE_LIBVIRT;
+	case COLLECTOR_SAMPLE:
+		return LANE_ABOUT;
+	case COLLECTOR_SNAPSHOT:
+	case COLLECTOR_COUNT:
+		break;
+	}
+	return LANE_INHERITED; /* nobody brings them */
 }
 
 static bool is_answer(const struct metric *m, size_t lane, bool settled)
