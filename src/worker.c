@@ -65,6 +65,7 @@ struct worker {
 	struct handover *handover;
 	struct arena *arena; /* in it */
 	bool first;          /* nobody served before us */
+	bool inherited;      /* what he showed is shown again */
 
 	struct tree *tree;
 	struct registry *registry;
@@ -441,9 +442,10 @@ static int start(struct worker *w, const struct keeper_parcel *parcel)
 		.connect = w->params->connect,
 		.uri = w->params->uri ? w->params->uri : getenv("LIBVIRT_DEFAULT_URI"),
 		.max_files = w->max_files };
-	struct sampler_params sp = {
-		.board = w->board, .registry = w->registry, .root_fd = w->root_fd
-	};
+	struct sampler_params sp = { .board = w->board,
+		.registry = w->registry,
+		.root_fd = w->root_fd,
+		.inherited = w->inherited };
 	struct virt_params vp = { .board = w->board,
 		.registry = w->registry,
 		.uri = w->params->uri,
@@ -650,6 +652,7 @@ static void inherit(struct worker *w)
 	if (r < 0)
 		log_warning("what the last worker showed is not used: %s",
 			r == -EPROTO ? "it was of another version" : "it is damaged");
+	w->inherited = r == 0;
 }
 
 int worker_run(const struct worker_params *params, const struct keeper_parcel *parcel)

@@ -306,7 +306,8 @@ struct sampler *sampler_new(const struct sampler_params *params)
 	s->host_mhz = cpu_frequency_nominal_mhz(params->root_fd);
 	s->links = link_stats_new();
 	cycle_init(&s->cycle, s->plan->settings.period_ns);
-	run_cycle(s, CYCLE_BEAT);
+	if (!params->inherited)
+		run_cycle(s, CYCLE_BEAT);
 	return s;
 }
 

@@ -22,11 +22,12 @@ struct strbuf;
 struct sampler_params {
 	struct board *board;
 	struct registry *registry;
-	int root_fd; /* holds proc, sys, etc and run; borrowed */
+	int root_fd;    /* holds proc, sys, etc and run; borrowed */
+	bool inherited; /* the first reader finds what another process left */
 };
 
 /*
- * Samples the host once, so that the first reader finds something; starts nothing.
+ * Samples the host once, so that the first reader finds something, unless he does; starts nothing.
  */
 struct sampler *sampler_new(const struct sampler_params *params);
 
