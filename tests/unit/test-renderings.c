@@ -51,7 +51,7 @@ static void renderings_are_bounded(void **state)
 	(void)state;
 	static const struct {
 		size_t bytes, most;
-	} sizes[] = { { 100, 256 }, { 1 << 20, 64 }, { 20 << 20, 4 } };
+	} sizes[] = { { 100, 256 }, { 1 << 20, 8 }, { 20 << 20, 8 } };
 
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
 		struct pinned *p = pinned_new();
@@ -86,7 +86,7 @@ static void renderings_that_are_read_stay(void **state)
 {
 	(void)state;
 	struct pinned *p = pinned_new();
-	_cleanup_blob_ struct blob *blob = make_blob(512 << 10);
+	_cleanup_blob_ struct blob *blob = make_blob(192 << 10);
 	const int64_t step_ns = 100 * NS_PER_MS;
 	size_t kept = 0;
 
