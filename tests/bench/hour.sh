@@ -19,7 +19,7 @@ need_guests "$top/tests/guest/watch-metrics" >&2
 [ -n "${libvirt_started[*]}" ] || skip "libvirtd is not ours to stop"
 libvirtd=$(cat /run/libvirtd.pid)
 
-every_source 0.5 1.5 | sed 's|<transport>|<transport>virtio</transport>&|' >"$tmp/conf"
+every_source 0.5 1.5 | sed 's|<transport>|<transport>virtio</transport>&|; s|<disk>|&<mode>0444</mode>|' >"$tmp/conf"
 CONF=$tmp/conf start_daemon
 uuid=$(new_uuid)
 guest_start "$guest_prefix-stays" "$uuid" "$(guest_disk_xml "$mnt/disk/$uuid.img"; guest_channel_xml)"
@@ -74,7 +74,7 @@ hostile()
 	cp "$top/tests/func/hostile-reader.py" "$tmp/"
 	while goes_on; do
 		setpriv --reuid=65534 --regid=65534 --clear-groups \
-			/usr/bin/python3 "$tmp/hostile-reader.py" hostile "$mnt" 20 || break
+			/usr/bin/python3 "$tmp/hostile-reader.py" hostile "$mnt" 20 "$guest_prefix-stays" || break
 		read -r -t 10 <>"$tmp/never"
 	done
 }
@@ -105,7 +105,7 @@ kill -CONT "$libvirtd"
 wait $readers || fail "the readers: $(cat "$tmp/figures")"
 
 for who in worker keeper other_keeper; do
-	python3 - "$tmp/measured" $who "$begin" "$SECONDS" <<-'EOF' | while read -r line; do result $line; done
+	python3 - "$tmp/measured" $who "$begin" $end <<-'EOF' | while read -r line; do result $line; done
 		import statistics, sys
 		path, who, begin, end = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 		rows = [l.split() for l in open(path)]

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
 hostile-reader.py conf                    a configuration with as much as there may be
-hostile-reader.py hostile MOUNT SECONDS   everything that costs, as fast as it goes
+hostile-reader.py hostile MOUNT SECONDS [VM]  everything that costs, as fast as it goes
 hostile-reader.py age FILE SECONDS        reads a host metric that holds the time since boot;
                                           prints the median and the 99th percentile of its
                                           age in milliseconds
 """
 import errno, mmap, multiprocessing, os, random, select, sys, time, uuid
 
-def disks(mount, end):
+def disks(mount, end, vm):
     """Disks of any uuid, past the page cache and through it."""
     room, n = mmap.mmap(-1, 65536), 0
     while n < 10000 or time.monotonic() < end:
@@ -19,11 +19,12 @@ def disks(mount, end):
         os.close(fd)
         n += 1
 
-def polls(mount, end):
+def polls(mount, end, vm):
     """Many files, watched, again and again."""
-    folder = f"{mount}/metrics/vm/test"
+    folder = f"{mount}/metrics/vm/{vm}"
     while time.monotonic() < end:
-        names = random.sample(os.listdir(folder), 300)
+        names = os.listdir(folder)
+        names = random.sample(names, min(300, len(names)))
         files = [os.open(f"{folder}/{name}", os.O_RDONLY) for name in names]
         poll = select.poll()
         for fd in files:
@@ -33,7 +34,7 @@ def polls(mount, end):
         for fd in files:
             os.close(fd)
 
-def documents(mount, end):
+def documents(mount, end, vm):
     """New renderings, and old ones that are kept open, too many to be kept."""
     kept = []
     while time.monotonic() < end:
@@ -49,10 +50,10 @@ def documents(mount, end):
         if len(kept) > 500:
             os.close(kept.pop(0))
 
-def directories(mount, end):
+def directories(mount, end, vm):
     """Listings from the start, and names that are not there."""
     while time.monotonic() < end:
-        for name in "metrics/vm/test", "metrics/vm", "metrics/vm-by-uuid", "disk":
+        for name in f"metrics/vm/{vm}", "metrics/vm", "metrics/vm-by-uuid", "disk":
             fd = os.open(f"{mount}/{name}", os.O_RDONLY)
             for _ in range(10):
                 os.lseek(fd, 0, os.SEEK_SET)
@@ -61,9 +62,9 @@ def directories(mount, end):
         for i in range(100):
             os.path.exists(f"{mount}/metrics/vm/{i}")
 
-def hostile(mount, seconds):
+def hostile(mount, seconds, vm="test"):
     end = time.monotonic() + float(seconds)
-    jobs = [multiprocessing.Process(target=job, args=(mount, end))
+    jobs = [multiprocessing.Process(target=job, args=(mount, end, vm))
         for job in (disks, polls, documents, directories)]
     for job in jobs:
         job.start()
