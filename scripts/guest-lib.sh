@@ -148,6 +148,17 @@ kvm_undo()
 # A process that nobody has reaped yet is gone, too.
 process_gone() { ! kill -0 "$1" 2>/dev/null || grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"; }
 
+# Stops processes: process_hang PID...  Each of their threads works on until one of them has seen
+# the signal, which on a busy machine takes long enough for a request to be answered.
+process_hang()
+{
+	local pid r=0
+	kill -STOP "$@" || r=1
+	for pid; do wait_for 10 process_hangs "$pid" || r=1; done
+	return $r
+}
+process_hangs() { ! grep -hs '^State:' "/proc/$1/task/"*/status | grep -qv 'T (stopped)'; }
+
 # Waits until a command succeeds, at most so many seconds: wait_for SECONDS COMMAND...
 wait_for()
 {

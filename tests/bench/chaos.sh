@@ -114,7 +114,7 @@ back()
 	result "$1_worst_ms" "$(tail -n 1 "$tmp/sorted")" ms
 }
 back vms_back
-kill -STOP "$libvirtd"
+process_hang "$libvirtd"
 at_exit "kill -CONT $libvirtd 2>/dev/null"
 back vms_back_hung
 kill -CONT "$libvirtd"

@@ -52,7 +52,7 @@ hang()
 	local pid
 	while goes_on; do
 		for pid in "$(pgrep -f "guest=$guest_prefix-churn-2,")" "$libvirtd"; do
-			kill -STOP "$pid" 2>/dev/null
+			process_hang "$pid" 2>/dev/null
 			read -r -t 4 <>"$tmp/never"
 			kill -CONT "$pid" 2>/dev/null
 			read -r -t 8 <>"$tmp/never"

@@ -163,7 +163,7 @@ at_exit "kill -CONT $victim $libvirtd 2>/dev/null"
 watch() { python3 "$top/tests/bench/sample.py" watch "$mnt/status" $((20 * period_ms / 1000)) "$uuid"; }
 silent() { grep -q "vm.$uuid.slow_age_ms: .*silent" "$mnt/status"; }
 now_ms() { date +%s%3N; }
-kill -STOP "$victim"
+process_hang "$victim"
 worst_qemu=$(watch)
 threads=$(find "/proc/$worker/task" -mindepth 1 -maxdepth 1 | wc -l)
 silent || wait_for 10 silent || fail "the VM that hangs is not marked: $(cat "$mnt/status")"
@@ -172,7 +172,7 @@ kill -CONT "$victim"
 well() { ! silent; }
 wait_for 20 well || fail "the VM that hung does not recover"
 recovery_qemu=$(($(now_ms) - t0))
-kill -STOP "$libvirtd"
+process_hang "$libvirtd"
 worst_libvirtd=$(watch)
 more=$(find "/proc/$worker/task" -mindepth 1 -maxdepth 1 | wc -l)
 calls=$(line slow.calls)

@@ -242,11 +242,11 @@ stop_daemon || exit 1
 grep -q " $mnt " /proc/mounts && fail "still mounted where nobody reads the log"
 [ -e "$tmp/pid" ] && fail "the pid file stays where nobody reads the log"
 
-# a worker that does not react: after a second request it has a while, and no more
+# a worker that does not react has a while, and no more
 start_daemon -c $uri
-kill -STOP "$(worker_pid)"
+process_hang "$(worker_pid)"
 kill -TERM "$keeper"
-kill -INT "$keeper"
+wait_for 20 process_gone "$keeper" || fail "a worker that hangs is waited for"
 r=0
 wait "$keeper" || r=$?
 keeper=''

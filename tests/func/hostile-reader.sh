@@ -44,10 +44,7 @@ lister=$!
 wait_for 10 test -e "$tmp/his/ready" || fail "no lister"
 alone=$(python3 "$script" age "$mnt/metrics/host/up" 4) || fail "reading alone"
 before=$(rss)
-kill -STOP "$other_worker"
-# all of its threads, one by one
-stopped() { ! grep -h '^State:' "/proc/$other_worker/task/"*/status | grep -qv 'T (stopped)'; }
-wait_for 10 stopped || fail "the second daemon does not stop"
+process_hang "$other_worker" || fail "the second daemon does not stop"
 : >"$tmp/his/ready.go"
 hangs() { grep -q '^State:.[DS]' "/proc/$lister/status"; } # until then it runs
 wait_for 10 hangs || fail "the lister does not hang"

@@ -25,8 +25,6 @@ wait_for 20 test -s "$tmp/other/metrics/host/up" || fail "no second daemon"
 at_exit "go_on; kill $other 2>/dev/null; wait $other 2>/dev/null"
 # its keeper too, which would replace a worker that hangs
 go_on() { kill -CONT $other "$other_worker" 2>/dev/null; }
-# all of its threads, one by one
-stopped() { ! grep -h '^State:' "/proc/$other_worker/task/"*/status | grep -qv 'T (stopped)'; }
 hangs() { grep -q '^State:.[DS]' "/proc/$lister/status"; } # until then it runs
 # hold N: locks the directory, with the Nth disk's pages
 hold()
@@ -38,9 +36,8 @@ hold()
 	lister=$!
 	wait_for 10 test -e "$tmp/ready" || fail "no lister"
 	cat "$host"/* >/dev/null
-	kill -STOP $other
-	kill -STOP "$other_worker"
-	wait_for 10 stopped || fail "the second daemon does not stop"
+	process_hang $other
+	process_hang "$other_worker" || fail "the second daemon does not stop"
 	: >"$tmp/ready.go"
 	wait_for 10 hangs || fail "the lister does not hang"
 }

@@ -63,7 +63,7 @@ umount "$mnt" && rmdir "$mnt"
 # another vhostmd that has taken the place meanwhile keeps its mount and its link
 start_daemon -c test:///default
 first=$keeper worker=$(worker_pid)
-kill -STOP "$worker"
+process_hang "$worker"
 at_exit "kill -CONT $worker 2>/dev/null"
 umount -l "$mnt" || fail "umount -l"
 wait_for 10 logged "$mnt was unmounted" || fail "not a word"

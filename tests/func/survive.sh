@@ -39,7 +39,7 @@ wait_for 10 settled || fail "the keeper has $(descriptors) descriptors, it had $
 
 # one that hangs is replaced; readers wait that long and no longer
 worker=$(worker_pid)
-kill -STOP "$worker"
+process_hang "$worker" || fail "the worker does not stop"
 begin=$SECONDS
 assert_eq "read from one that hangs" "$(timeout 30 cat "$mnt/metrics/host/HostName" "$mnt/status" | sed -n 1p)" \
 	"$(uname -n)"

@@ -170,7 +170,7 @@ assert_eq "the worker that nobody touched" "$(worker_pid)" "$worker"
 # a worker of the old program comes to serve while the new one takes over: its word is not the new
 # one's.  (If it has still to ask the keeper for something it does not, and is replaced.)
 kill -KILL "$(worker_pid)"
-fresh() { worker=$(cat "/proc/$first/task/$first/children") && [ "${worker% }" -gt 1 ] && kill -STOP $worker; }
+fresh() { worker=$(cat "/proc/$first/task/$first/children") && [ "${worker% }" -gt 1 ] && process_hang $worker; }
 wait_for 10 fresh || fail "no other worker"
 script <<END
 #!/bin/sh

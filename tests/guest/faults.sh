@@ -42,7 +42,7 @@ guest_watch "$a" -b
 qemu_b=$(pgrep -f "guest=$guest_prefix-b,") || fail "no QEMU"
 vm_b=$mnt/metrics/vm/$guest_prefix-b
 wait_for 10 has_value "$vm_b/block.0.rd.bytes" || fail "no slow figures of guest b"
-kill -STOP "$qemu_b"
+process_hang "$qemu_b"
 at_exit "kill -CONT $qemu_b 2>/dev/null"
 host_goes_on "hung QEMU"
 # it is marked, for the host and for itself; what needs no monitor goes on, as does everything
@@ -73,7 +73,7 @@ wait_for 10 well || fail "the VM stays marked: $(cat "$mnt/status")"
 
 # libvirtd that hangs
 libvirtd=$(cat /run/libvirtd.pid)
-kill -STOP "$libvirtd"
+process_hang "$libvirtd"
 at_exit "kill -CONT $libvirtd 2>/dev/null"
 host_goes_on "hung libvirtd"
 has_value "$vm_a/TotalCPUTime" || fail "hung libvirtd: the VM's last values are gone"
@@ -88,7 +88,7 @@ guest_run "$a" "i=0; while [ \$i -lt 20000 ]; do i=\$((i+1)); done"
 wait_for 15 vm_moves "$before" || fail "no recovery from a hung libvirtd"
 
 # one that hangs is killed, and another one started
-kill -STOP "$libvirtd"
+process_hang "$libvirtd"
 wait_for 10 waiting || fail "status does not tell that libvirt does not answer"
 kill -KILL "$libvirtd"
 wait_for 15 process_gone "$libvirtd" || fail "libvirtd does not end"
@@ -124,7 +124,7 @@ steady_end
 
 # ends at once although libvirtd hangs
 libvirtd=$(cat /run/libvirtd.pid)
-kill -STOP "$libvirtd"
+process_hang "$libvirtd"
 at_exit "kill -CONT $libvirtd 2>/dev/null"
 wait_for 5 waiting
 start=$SECONDS

@@ -37,7 +37,7 @@ others_new()
 }
 wait_for 20 all_new || fail "no slow figures: $(cat "$mnt/status")"
 
-kill -STOP "${hang[@]}"
+process_hang "${hang[@]}"
 others_new 10 "$hang_count stopped"
 wait_for 5 silent $hang_count || fail "not all that are stopped are marked: $(cat "$mnt/status")"
 [ "$(line slow.abandoned)" -le 4 ] || fail "calls were made that nobody could answer: $(line slow.abandoned)"

@@ -57,7 +57,7 @@ same_channel() { [ "$(sockets | comm -12 "$tmp/sockets" - | wc -l)" = 1 ]; }
 same_channel || fail "the channel was connected anew"
 assert_eq "session of the VM" "$(cat "$dir/domain.session")" "$session"
 
-kill -STOP "$(cat /run/libvirtd.pid)"
+process_hang "$(cat /run/libvirtd.pid)"
 at_exit "kill -CONT $(cat /run/libvirtd.pid) 2>/dev/null"
 guest_run "$a" "$guest_reads" >"$tmp/guest" 2>&1 &
 guest=$!
