@@ -37,7 +37,7 @@
 #include "util/signals.h"
 #include "util/strbuf.h"
 
-/* What an end in good order takes at most; who asks twice does not cut it short. */
+/* What an end in good order takes at most, by the worker's clock. */
 #define PATIENCE_NS (5 * NS_PER_S)
 
 /* PIDFD_THREAD, Linux 6.9: tells of the end of one thread. */
@@ -160,10 +160,17 @@ static void answer_link(struct keeper *k, const char *link)
 	answer(k->socket, r, fd, &why);
 }
 
+/* The worker was asked to end, and none comes after it. */
+static bool is_ending(const struct keeper *k)
+{
+	return k->stopping || k->lost;
+}
+
 /* By the worker's clock.  What it waits for is looked at only if others wait for it. */
 static int64_t worker_now_ns(struct keeper *k)
 {
-	bool waits = k->worker && (!k->restart.ready_ns || watchdog_waits(&k->watchdog));
+	bool waits = k->worker &&
+		(!k->restart.ready_ns || is_ending(k) || watchdog_waits(&k->watchdog));
 	pid_t pid = waits ? k->worker->pid : 0;
 	struct worker_times times =
 		pid ? device_user_times(pid) : (struct worker_times){ 0 };
@@ -307,6 +314,7 @@ static void signal_worker(const struct keeper *k, int signal)
 static void end_worker(struct keeper *k, int signal)
 {
 	if (k->worker) {
+		k->asked_ns = worker_now_ns(k);
 		kill(k->worker->pid, signal);
 		return;
 	}
@@ -316,24 +324,11 @@ static void end_worker(struct keeper *k, int signal)
 
 static void stop_worker(struct keeper *k)
 {
-	if (k->stopping) {
-		loop_set_timer(k->loop, k->patience, k->asked_mono_ns + PATIENCE_NS);
+	if (k->stopping)
 		return;
-	}
 	k->stopping = true;
-	k->asked_mono_ns = clock_mono_ns();
 	notify_manager("STOPPING=1");
 	end_worker(k, SIGTERM);
-}
-
-static void on_patience_end(void *ctx)
-{
-	const struct keeper *k = ctx;
-
-	signal_worker(k, SIGKILL);
-	/* it may wait for an answer that it cannot give any more */
-	if (!k->lost)
-		mount_abort(k->params->mount);
 }
 
 static bool is_worker(const struct keeper *k, pid_t pid)
@@ -387,7 +382,7 @@ static void on_mounts_changed(void *ctx, uint32_t events)
 	struct keeper *k = ctx;
 
 	(void)events;
-	if (k->lost || k->stopping || mount_is_listed(k->params->mount))
+	if (is_ending(k) || mount_is_listed(k->params->mount))
 		return;
 	k->lost = true;
 	log_error("%s was unmounted by somebody else: ending", k->params->mount);
@@ -424,7 +419,7 @@ static void worker_over(struct keeper *k, int status)
 
 	if (!k->lost && !replaced && (status || !k->stopping))
 		log_end(status);
-	if (k->stopping || k->lost || refused || device_is_over(k->fuse_fd)) {
+	if (is_ending(k) || refused || device_is_over(k->fuse_fd)) {
 		loop_stop(k->loop);
 		return;
 	}
@@ -578,6 +573,13 @@ static void on_next_start(void *ctx)
 		loop_set_timer(k->loop, k->next_start, clock_mono_ns() + 100 * NS_PER_MS);
 }
 
+static void kill_worker(struct keeper *k, const char *why)
+{
+	log_error("worker %d %s", (int)k->worker->pid, why);
+	k->worker->killed = true;
+	kill(k->worker->pid, SIGKILL);
+}
+
 static void look(struct keeper *k)
 {
 	int64_t now_ns = worker_now_ns(k);
@@ -587,6 +589,13 @@ static void look(struct keeper *k)
 		on_overdue(k);
 		return;
 	}
+	if (is_ending(k) && now_ns - k->asked_ns >= PATIENCE_NS) {
+		kill_worker(k, "does not end: it is killed");
+		/* it may wait for an answer that it cannot give any more */
+		if (!k->lost)
+			mount_abort(k->params->mount);
+		return;
+	}
 	bool late = k->ready && !k->restart.ready_ns &&
 		now_ns - k->worker->start_ns >= WATCHDOG_NS;
 	bool stuck = watchdog_look(
@@ -594,11 +603,8 @@ static void look(struct keeper *k)
 
 	if (k->restart.ready_ns)
 		note_init(k);
-	if (!k->ready || k->stopping || (!late && !stuck))
-		return;
-	log_error("worker %d answers no more: it is replaced", (int)k->worker->pid);
-	k->worker->killed = true;
-	kill(k->worker->pid, SIGKILL);
+	if (k->ready && !k->stopping && (late || stuck))
+		kill_worker(k, "answers no more: it is replaced");
 }
 
 static void on_next_look(void *ctx)
@@ -622,7 +628,6 @@ static int open_loop(struct keeper *k)
 	k->sockets = sockets_new(k->loop, !k->mounted);
 	if (k->resumed && k->params->channels)
 		sockets_adopt_all(k->sockets, k->params->channels);
-	k->patience = loop_add_timer(k->loop, LOOP_NEVER, on_patience_end, k);
 	k->next_start = loop_add_timer(k->loop, LOOP_NEVER, on_next_start, k);
 	k->overdue = loop_add_timer(k->loop, LOOP_NEVER, on_overdue, k);
 	k->next_look = loop_add_timer(

@@ -30,7 +30,7 @@ struct worker {
 	int thread_fd; /* of its main thread; -1: the kernel does not tell */
 	uint64_t thread_watch;
 	int64_t start_ns; /* by the worker's clock */
-	bool killed;      /* by the watchdog */
+	bool killed;      /* by us: it answers no more, or does not end */
 	bool replaced;    /* it is of the program before us, and told to end */
 };
 
@@ -78,11 +78,10 @@ struct keeper {
 	struct loop *loop;
 	struct sockets *sockets; /* of channels */
 	uint64_t socket_watch;
-	uint64_t patience; /* the timer that kills the worker; set when asked twice */
 	int signal_fd, mounts_fd;
 	struct good_conf good_conf;
 	bool stopping;
-	int64_t asked_mono_ns;
+	int64_t asked_ns; /* to end, by the worker's clock */
 	bool ready;
 	struct upgrade upgrade;
 };
