@@ -88,11 +88,11 @@ configure()
 	quietly meson setup "$@" || die "building $1 cannot be set up"
 }
 
-# Configures a build folder and builds it, or of it $build_target: build DIR MESON_OPTIONS...
+# Configures a build folder and builds it, or of it $build_targets: build DIR MESON_OPTIONS...
 build() { one_at_a_time build_now "$@"; }
 
 build_now()
 {
 	configure "$@"
-	quietly ninja -C "$1" ${build_target:+"$build_target"} || die "building $1 failed"
+	quietly ninja -C "$1" ${build_targets:-} || die "building $1 failed"
 }
