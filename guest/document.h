@@ -15,6 +15,7 @@
 
 #include "buf.h"
 #include "identity.h"
+#include "util/cleanup.h"
 #include "util/uuid.h"
 #include "vhostmd/metrics.h"
 

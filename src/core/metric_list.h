@@ -14,6 +14,7 @@
 #include "core/fact.h"
 #include "core/spec.h"
 #include "core/value.h"
+#include "util/cleanup.h"
 
 /* There is one for each figure of each VM, twice while a cycle lasts. */
 struct metric {

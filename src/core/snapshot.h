@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "core/metric_list.h"
+#include "util/cleanup.h"
 #include "util/uuid.h"
 
 struct blob;

@@ -10,6 +10,7 @@
 
 #include <libxml/tree.h>
 
+#include "util/cleanup.h"
 #include "util/mem.h"
 
 /* Return: the document, the caller's to free (_cleanup_doc_); NULL if it is not well-formed. */

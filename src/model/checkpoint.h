@@ -22,6 +22,7 @@
 
 #include "model/counters.h"
 #include "model/run.h"
+#include "util/cleanup.h"
 
 struct metric_list;
 struct past_size;

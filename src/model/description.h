@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "core/catalogue.h"
+#include "util/cleanup.h"
 
 struct description {
 	_Atomic unsigned refs;

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "model/run.h"
+#include "util/cleanup.h"
 
 struct registry;
 

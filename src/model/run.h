@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "core/snapshot.h"
+#include "util/cleanup.h"
 
 struct description;
 
