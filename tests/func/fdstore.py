@@ -122,8 +122,11 @@ def run(program, pass_stored):
 def end(*_):
     global told_to_end
     told_to_end = True
-    if service:
-        os.kill(service, signal.SIGTERM)
+    try:
+        if service:
+            os.kill(service, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it has ended just now
 
 
 signal.signal(signal.SIGTERM, end)

@@ -62,10 +62,14 @@ unset FDSTORE_ANY
 start_service
 device=$(stat -c %d "$mnt") first=$(cat "$tmp/pid")
 exec 9<"$mnt/metrics/host/HostName" 8<"$mnt/status"
-# (while it ends it may have other children: a sanitizer's)
-(while worker=$(cat "/proc/$first/task/$first/children") && ! logged "no worker gets to serve"; do
-	[ -z "$worker" ] || kill -KILL $worker
-	sleep 0.01
+# (while it ends it may have other children: a sanitizer's.)  Workers begin within milliseconds, so
+# nothing is started to look for them.
+mkfifo "$tmp/never"
+(while [ -e "/proc/$first" ]; do
+	worker=''
+	read -r worker <"/proc/$first/task/$first/children"
+	[ -z "$worker" ] || logged "no worker gets to serve" || kill -KILL $worker
+	read -r -t 0.001 <>"$tmp/never"
 done) 2>/dev/null &
 killer=$!
 at_exit "kill $killer 2>/dev/null"
