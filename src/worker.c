@@ -49,6 +49,9 @@
 /* A scope without update for so many periods counts as stale. */
 #define STALE_PERIODS 3
 
+/* So long after another's death the processors are for those who waited for what he showed. */
+#define LULL_NS (100 * NS_PER_MS)
+
 struct worker {
 	const struct worker_params *params;
 	struct conf *conf; /* main thread only */
@@ -82,7 +85,7 @@ struct worker {
 	struct sampler *sampler;
 	bool sampling;     /* sampler_start() succeeded */
 	_Atomic bool lost; /* the file system: unmounted or aborted by somebody else */
-	_Atomic bool up;   /* all of the above is there: status may ask them */
+	_Atomic bool up;   /* all of the above that serves is there: status may ask */
 };
 
 /* ---- rights ---- */
@@ -209,7 +212,7 @@ static int drop_rights(struct worker *w, const struct plan *plan)
 	return 0;
 }
 
-/* All is started. */
+/* Collectors need no more than they do later. */
 static void drop_calls(const struct worker *w)
 {
 	const char *uri = w->params->uri ? w->params->uri : getenv("LIBVIRT_DEFAULT_URI");
@@ -432,7 +435,8 @@ static void reload(struct worker *w)
 
 /* ---- life ---- */
 
-static int start(struct worker *w, const struct keeper_parcel *parcel)
+/* What serves; then what is there is served. */
+static int start_exports(struct worker *w, const struct keeper_parcel *parcel)
 {
 	struct content_config cc = content_config(w);
 	struct channels_config chc = channels_config(w->conf);
@@ -446,11 +450,6 @@ static int start(struct worker *w, const struct keeper_parcel *parcel)
 		.registry = w->registry,
 		.root_fd = w->root_fd,
 		.inherited = w->inherited };
-	struct virt_params vp = { .board = w->board,
-		.registry = w->registry,
-		.uri = w->params->uri,
-		.on_connected = on_connected,
-		.ctx = w };
 
 	w->shared_path = shared_path_new(w->tree, w->keeper_fd, w->params->mount);
 	disks_inherit(w->disks, w->handover, w->arena, clock_mono_ns());
@@ -474,6 +473,39 @@ static int start(struct worker *w, const struct keeper_parcel *parcel)
 		return -EIO;
 	channels_hand_on(w->channels, w->handover, w->arena);
 	board_subscribe(w->board, (struct plan_listener){ on_plan, w });
+	atomic_store(&w->up, true);
+	return 0;
+}
+
+/* Until when a successor leaves the processors to readers: no figure is to be too old for that. */
+static int64_t lull_end_ns(struct worker *w)
+{
+	_cleanup_view_ struct view *view = tree_view(w->tree);
+	int64_t period_ns = atomic_load(&w->period_ns), now_ns = clock_mono_ns();
+	int64_t sample_ns = view->host->updated_mono_ns + period_ns;
+
+	return now_ns + LULL_NS < sample_ns + period_ns / 2 ? now_ns + LULL_NS
+							    : sample_ns + period_ns / 2;
+}
+
+/* Return: the signal that cut it short, or 0. */
+static int lull(struct worker *w, const sigset_t *signals)
+{
+	int64_t ns = w->inherited ? lull_end_ns(w) - clock_mono_ns() : 0;
+	struct timespec time = ns_to_timespec(ns > 0 ? ns : 0);
+	int sig = ns > 0 ? sigtimedwait(signals, NULL, &time) : 0;
+
+	return sig < 0 ? 0 : sig;
+}
+
+/* What fills the tree. */
+static int start_collectors(struct worker *w)
+{
+	struct virt_params vp = { .board = w->board,
+		.registry = w->registry,
+		.uri = w->params->uri,
+		.on_connected = on_connected,
+		.ctx = w };
 	int r = sampler_start(w->sampler, fill, w);
 
 	if (r < 0)
@@ -486,7 +518,6 @@ static int start(struct worker *w, const struct keeper_parcel *parcel)
 	if (r < 0)
 		return r;
 	atomic_store(&w->virt, virt);
-	atomic_store(&w->up, true);
 	return 0;
 }
 
@@ -553,7 +584,7 @@ static struct conf *last_conf(const struct worker *w, const struct good_conf *go
 	struct conf_report report = { .text = &text, .tolerant = true };
 	struct conf *conf = NULL;
 
-	if (good &&
+	if (good && good->hash != w->params->conf->hash &&
 		conf_parse(strbuf_str(&good->text), good->text.len,
 			w->params->config_file, &report, &conf) == 0)
 		return conf;
@@ -570,14 +601,10 @@ static struct conf *first_conf(struct worker *w, const struct keeper_parcel *par
 	struct conf *last = last_conf(w, parcel->good_conf), *conf = NULL;
 	struct conf_report report = { .text = &text, .tolerant = true, .in_force = last };
 
-	if (w->first)
+	if (w->first || conf_is_of(last, w->params->config_file))
 		return last;
 	int r = conf_load(w->params->config_file, &report, &conf);
 
-	if (r == 0 && conf->hash == last->hash) {
-		conf_unref(conf);
-		return last;
-	}
 	log_lines(LOG_LEVEL_WARNING, strbuf_str(&text));
 	if (r == 0 && !parcel->distrust) {
 		conf_unref(last);
@@ -655,13 +682,18 @@ static void inherit(struct worker *w)
 	w->inherited = r == 0;
 }
 
+/* An upgrade is the keeper's business, whoever else is told of it. */
+static bool goes_on(int sig)
+{
+	return sig == 0 || sig == SIGHUP || sig == SIGUSR2;
+}
+
 int worker_run(const struct worker_params *params, const struct keeper_parcel *parcel)
 {
 	struct worker w = { .params = params,
 		.keeper_fd = parcel->keeper_fd,
 		.start_mono_ns = clock_mono_ns() };
 	sigset_t signals;
-	int sig = 0;
 
 	block_signals(&signals);
 	mem_keep_little();
@@ -685,20 +717,25 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	w.board = board_new(w.tree, w.registry, plan);
 	w.disks = disks_new(w.conf->disk_size_bytes);
 	inherit(&w);
-	int r = start(&w, parcel);
+	int r = start_exports(&w, parcel), sig = 0;
 
 	if (r == 0) {
 		drop_calls(&w);
+		sig = lull(&w, &signals);
+	}
+	if (r == 0 && goes_on(sig))
+		r = start_collectors(&w);
+	if (r == 0 && goes_on(sig)) {
 		if (w.first)
 			keeper_report_ready(w.keeper_fd);
 		if (!w.mistaken)
 			keeper_report_conf(w.keeper_fd, w.conf->hash);
 	}
-	/* an upgrade is the keeper's business, whoever else is told of it */
-	while (r == 0 && sigwait(&signals, &sig) == 0 &&
-		(sig == SIGHUP || sig == SIGUSR2))
+	while (r == 0 && goes_on(sig)) {
 		if (sig == SIGHUP)
 			reload(&w);
+		sigwait(&signals, &sig);
+	}
 	if (atomic_load(&w.lost)) {
 		log_error("%s was unmounted or its connection aborted: ending",
 			params->mount);

@@ -584,6 +584,14 @@ static int read_conf_file(const char *file, struct strbuf *out)
 	return S_ISREG(st.st_mode) ? read_all(fd, LIMIT_CONF_BYTES, out) : -EMEDIUMTYPE;
 }
 
+bool conf_is_of(const struct conf *conf, const char *file)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+	return read_conf_file(file, &text) == 0 &&
+		siphash24(strbuf_str(&text), text.len) == conf->hash;
+}
+
 int conf_load(const char *file, struct conf_report *report, struct conf **ret)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;

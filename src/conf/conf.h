@@ -76,6 +76,9 @@ struct conf_report {
  */
 int conf_load(const char *file, struct conf_report *report, struct conf **ret);
 
+/* True if that is what stands in @file now. */
+bool conf_is_of(const struct conf *conf, const char *file);
+
 /* The same for text in memory; @file is only a name. */
 int conf_parse(const char *text, size_t len, const char *file, struct conf_report *report,
 	struct conf **ret);

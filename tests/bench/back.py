@@ -23,8 +23,7 @@ def status(line):
 files = glob.glob(mnt + "/metrics/vm/*/" + name)
 assert len(files) == vms, len(files)
 for _ in range(times):
-    before = status(b"generation")
-    while status(b"generation") < before + 3:  # it has come to rest
+    while status(b"uptime_s") < 3:  # it has come to rest
         time.sleep(0.05)
     worker = status(b"pid")
     begin = time.monotonic()

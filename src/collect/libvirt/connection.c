@@ -555,6 +555,10 @@ void virt_status(struct virt *virt, struct strbuf *out)
 		[VIRT_HOPELESS] = "hopeless" };
 	static_assert(ARRAY_LEN(states) == VIRT_HOPELESS + 1, "a word for each state");
 
+	if (!virt) {
+		strbuf_addf(out, "libvirt.state: %s\n", states[VIRT_CONNECTING]);
+		return;
+	}
 	lock_take(&virt->lock);
 	strbuf_addf(
 		out, "libvirt.state: %s\n", virt->lost ? "lost" : states[virt->state]);

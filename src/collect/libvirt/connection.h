@@ -53,5 +53,5 @@ void virt_free(struct virt *virt); /* after virt_stop(), when nobody asks it any
  */
 bool virt_fill(struct virt *virt, struct fact *facts, struct strbuf *product);
 
-/* Appends the lines of the status file. */
+/* Appends the lines of the status file.  @virt: the same. */
 void virt_status(struct virt *virt, struct strbuf *out);
