@@ -63,4 +63,3 @@ kill -0 $reader || fail "it is not held back"
 kill $hog
 wait $reader || fail "the reader of one that was held back"
 assert_eq "worker that was held back" "$(sed -n 's/^pid: //p' "$tmp/late" | sort -u)" "$worker"
-
