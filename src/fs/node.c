@@ -102,6 +102,13 @@ bool node_is_vm(uint64_t id)
 	return id_kind(id) == NODE_VM;
 }
 
+bool node_is_directory(uint64_t id)
+{
+	enum node_kind kind = id_kind(id);
+
+	return kind && node_type(kind) == S_IFDIR;
+}
+
 static uint64_t metric_id(const struct snapshot *scope, const struct metric *metric)
 {
 	uint64_t parts[2] = { scope->is_host ? 0 : scope->key, metric->label->name_hash };

@@ -81,6 +81,9 @@ uint64_t node_number(uint64_t id);
 /* True of the id of a VM's directory, whether or not that VM runs. */
 bool node_is_vm(uint64_t id);
 
+/* True of the id of a directory, be it of a VM that does not run. */
+bool node_is_directory(uint64_t id);
+
 /* The cache behind node_resolve(); has its own lock. */
 struct node_index;
 

@@ -21,6 +21,7 @@
 #include "core/blob.h"
 #include "fs/content.h"
 #include "fs/names.h"
+#include "fs/node.h"
 #include "fs/session.h"
 #include "fs/watch.h"
 #include "handover/handover.h"
@@ -485,9 +486,15 @@ static void give_what_outgrew(struct serve *serve, uint64_t ino)
 	fuse_lowlevel_notify_store(serve->session.fuse, ino, 0, &bytes, 0);
 }
 
+/*
+ * Of a directory the attributes alone: the kernel keeps listings, and knows by the time that one is
+ * old.  Their pages are locked while they are listed, by anybody, into memory that is not there yet.
+ */
 static void forget_node(struct serve *serve, const struct armed_change *change)
 {
-	int r = fuse_lowlevel_notify_inval_inode(serve->session.fuse, change->ino, 0, 0);
+	off_t from = node_is_directory(change->ino) ? -1 : 0;
+	int r = fuse_lowlevel_notify_inval_inode(
+		serve->session.fuse, change->ino, from, 0);
 
 	content_taken(serve->content, change->ino, r != -ENOENT);
 	if (r == 0)

@@ -10,6 +10,8 @@ cat >"$tmp/conf" <<-EOF2
 	<metric context="host"><name>up</name><source>host.uptime</source></metric>
 	<metric context="host"><name>cycles</name><source>vhostmd.fast.cycles</source></metric>
 	<metric context="host"><name>duration</name><source>vhostmd.fast.duration</source></metric>
+	<metric context="host"><name>gone0</name><source>host.name</source></metric>
+	<metric context="host"><name>gone1</name><source>host.name</source></metric>
 	</metrics></vhostmd>
 EOF2
 CONF=$tmp/conf start_daemon --connect test:///default
@@ -26,20 +28,24 @@ at_exit "go_on; kill $other 2>/dev/null; wait $other 2>/dev/null"
 # its keeper too, which would replace a worker that hangs
 go_on() { kill -CONT $other "$other_worker" 2>/dev/null; }
 hangs() { grep -q '^State:.[DS]' "/proc/$lister/status"; } # until then it runs
-# hold N: locks the directory, with the Nth disk's pages
+in_kernel() { grep -qs '^State:.D' "/proc/$worker/task/"*/status; }
+# hold N: locks the directory, with the Nth disk's pages, and takes a name there away
 hold()
 {
+	worker=$(worker_pid)
 	rm -f "$tmp/ready" "$tmp/ready.go"
 	other_worker=$(sed -n 's/^pid: //p' "$tmp/other/status")
 	python3 "$(dirname "$0")/hold-directory.py" "$host" \
 		"$tmp/other/disk/00000000-0000-4000-8000-00000000000$1.img" "$tmp/ready" &
 	lister=$!
 	wait_for 10 test -e "$tmp/ready" || fail "no lister"
+	process_hang $other "$other_worker" || fail "the second daemon does not stop"
 	cat "$host"/* >/dev/null
-	process_hang $other
-	process_hang "$other_worker" || fail "the second daemon does not stop"
 	: >"$tmp/ready.go"
 	wait_for 10 hangs || fail "the lister does not hang"
+	sed -i "/gone$1/d" "$tmp/conf"
+	kill -HUP "$keeper"
+	wait_for 10 in_kernel || fail "no thread waits for the directory"
 }
 hold 0
 
@@ -71,13 +77,10 @@ disk_content "$mnt/disk/vhostmd0.img" >/dev/null 2>&1 || disk_content \
 go_on
 wait $lister || fail "the lister got nothing"
 fresh || fail "values are old after a directory was locked"
-[ "$(find "$host" -type f | wc -l)" = 3 ] || fail "the directory"
+[ "$(find "$host" -type f | wc -l)" = 4 ] || fail "the directory"
 
 # one that is asked to end while the kernel keeps a thread of it there ends well
 hold 1
-worker=$(worker_pid)
-in_kernel() { grep -qs '^State:.D' "/proc/$worker/task/"*/status; }
-wait_for 10 in_kernel || fail "no thread waits for the directory"
 stop_daemon || exit 1
 logged "worker $worker is dead" || fail "nothing was in its way"
 go_on
