@@ -110,8 +110,9 @@ back()
 	python3 "$top/tests/bench/back.py" "$mnt" "$deaths" cpu.time "$vms" >"$tmp/back" ||
 		fail "$1: $(cat "$tmp/back")"
 	sort -n "$tmp/back" >"$tmp/sorted"
-	result "$1_ms" "$(sed -n $(((deaths + 1) / 2))p "$tmp/sorted")" ms
-	result "$1_worst_ms" "$(tail -n 1 "$tmp/sorted")" ms
+	result "$1_ms" "$(sed -n "$(((deaths + 1) / 2))s/ .*//p" "$tmp/sorted")" ms
+	result "$1_worst_ms" "$(sed -n '$s/ .*//p' "$tmp/sorted")" ms
+	result "$1_vs_cold" "$(awk '{back += $1; cold += $2} END {printf "%.2f", back / cold}' "$tmp/back")" ratio
 }
 back vms_back
 process_hang "$libvirtd"
