@@ -3,7 +3,7 @@
 # scripts/run, scripts/test, scripts/bench and the installation of packages, interrupted: the
 # machine is as it was.  Here at a few moments;
 #   BUILD=... bash tests/func/interrupted.sh N SCRIPT [ARGUMENT...]
-# interrupts a script at N moments of its whole run, by each of the signals.
+# interrupts a script at N moments of its whole run, by one signal after another.
 . "$(dirname "$0")/../lib.sh"
 need_fuse
 mark=$$-$RANDOM
@@ -63,13 +63,13 @@ if [ $# -gt 0 ]; then
 	wait_for 1200 process_gone $script_pid || fail "it does not end"
 	whole=$(($(date +%s%N) - start))
 	as_before "the end"
-	for signal in INT TERM HUP -INT -TERM -HUP KILL; do
-		for i in $(seq 0 $((moments - 1))); do
-			start "$@"
-			sleep "$(awk -v w=$whole -v i="$i" -v m="$moments" 'BEGIN {print w * i / m / 1e9}')"
-			interrupt "$signal" $((128 + $(kill -l "${signal#-}"))) "moment $i"
-		done
-		echo "$signal: $moments moments"
+	signals=(INT TERM HUP -INT -TERM -HUP KILL)
+	for i in $(seq 0 $((moments - 1))); do
+		signal=${signals[i % ${#signals[@]}]}
+		start "$@"
+		sleep "$(awk -v w=$whole -v i="$i" -v m="$moments" 'BEGIN {print w * i / m / 1e9}')"
+		interrupt "$signal" $((128 + $(kill -l "${signal#-}"))) "moment $i"
+		echo "moment $i of $moments: $signal"
 	done
 	exit 0
 fi

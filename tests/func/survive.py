@@ -171,7 +171,7 @@ def wait_for_change():
     os.close(fd)
 
 
-BREATH = 0.002  # without it those who never wait leave the others no processor
+BREATH = 0.01  # without it those who never wait leave the others no processor
 
 
 def loop(read):
