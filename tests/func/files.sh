@@ -96,7 +96,7 @@ EOF
 # a program in Go reads with several threads, and looks for the end more than once, when there is a
 # newer rendering of another length, too
 sed -i 's/<update_period>0.2</<update_period>0.01</
-	s|<metrics>|&<metric context="host"><name>Length</name><source>vhostmd.fast.duration</source></metric>|' "$tmp/conf"
+	s|<metrics>|&<metric type="uint64" context="host"><name>Length</name><action>echo 1$(printf %0$(date +%1N)d 0)</action></metric>|' "$tmp/conf"
 kill -HUP "$keeper"
 wait_for 10 logged 'is in force' || fail reload
 python3 - "$mnt/metrics.prom" <<'EOF' || fail "a document read as by a program in Go"
