@@ -40,19 +40,22 @@ script_pid=none
 interrupt()
 {
 	local r=0
-	kill -s "${1#-}" -- "${1%%[A-Z]*}$script_pid"
+	kill -s "${1#-}" -- "${1%%[A-Z]*}$script_pid" || fail "$3, $1: it has ended: $(cat "$tmp/out")"
 	wait_for 60 process_gone $script_pid || fail "$3, $1: it does not end: $(cat "$tmp/out")"
 	wait $script_pid || r=$?
 	# a shell that no trap protects yet made nothing
 	[ $r = "$2" ] || [ $r = $((128 + $(kill -l "${1#-}"))) ] ||
 		fail "$3, $1: status $r: $(cat "$tmp/out")"
+	# whose front was killed is cleaned up after by his guard
+	[ "$1" != KILL ] || wait_for 60 is_before
 	as_before "$3, $1"
 }
-as_before()
+is_before()
 {
 	facts >"$tmp/after"
-	diff "$tmp/before" "$tmp/after" || fail "$1: $(cat "$tmp/out")"
+	diff "$tmp/before" "$tmp/after"
 }
+as_before() { is_before || fail "$1: $(cat "$tmp/out")"; }
 facts >"$tmp/before"
 
 if [ $# -gt 0 ]; then
@@ -68,6 +71,12 @@ if [ $# -gt 0 ]; then
 		signal=${signals[i % ${#signals[@]}]}
 		start "$@"
 		sleep "$(awk -v w=$whole -v i="$i" -v m="$moments" 'BEGIN {print w * i / m / 1e9}')"
+		if process_gone $script_pid; then
+			wait $script_pid || fail "moment $i: status $?: $(cat "$tmp/out")"
+			as_before "moment $i"
+			echo "moment $i of $moments: it had ended"
+			continue
+		fi
 		interrupt "$signal" $((128 + $(kill -l "${signal#-}"))) "moment $i"
 		echo "moment $i of $moments: $signal"
 	done
