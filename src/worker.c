@@ -477,15 +477,14 @@ static int start_exports(struct worker *w, const struct keeper_parcel *parcel)
 	return 0;
 }
 
-/* Until when a successor leaves the processors to readers: no figure is to be too old for that. */
+/* Until when a successor leaves the processors to readers: not longer than to the next sample. */
 static int64_t lull_end_ns(struct worker *w)
 {
 	_cleanup_view_ struct view *view = tree_view(w->tree);
-	int64_t period_ns = atomic_load(&w->period_ns), now_ns = clock_mono_ns();
-	int64_t sample_ns = view->host->updated_mono_ns + period_ns;
+	int64_t sample_ns = view->host->updated_mono_ns + atomic_load(&w->period_ns);
+	int64_t most_ns = clock_mono_ns() + LULL_NS;
 
-	return now_ns + LULL_NS < sample_ns + period_ns / 2 ? now_ns + LULL_NS
-							    : sample_ns + period_ns / 2;
+	return sample_ns < most_ns ? sample_ns : most_ns;
 }
 
 /* Return: the signal that cut it short, or 0. */
