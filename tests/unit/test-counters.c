@@ -719,7 +719,7 @@ static void no_counter_of_a_vm_ever_falls(void **state)
 		world_init(&w);
 		snprintf(w.step, sizeof(w.step), "before anything");
 		sample(&w);
-		for (int i = 0; i < ROUNDS(150); i++) {
+		for (int i = 0; i < ROUNDS(300); i++) {
 			size_t event = chance(ARRAY_LEN(events));
 
 			snprintf(w.step, sizeof(w.step), "%u.%d: %s", seed, i,
