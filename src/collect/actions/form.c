@@ -462,11 +462,18 @@ static bool accept_sed(struct reader *r, const struct command *c)
 	return i < c->n && c->words[i].literal && is_sed_script(c->words[i].text);
 }
 
-/* Nothing of it starts a command, nor calls what data names. */
+/*
+ * Nothing of it starts a command, calls what data names, or writes a file: behind the first print
+ * any > might be that.
+ */
 static bool is_awk_script(const char *script)
 {
+	const char *print = strstr(script, "print");
+
 	if (strstr(script, "system") || strstr(script, "getline") ||
 		strstr(script, "ENVIRON") || strchr(script, '@'))
+		return false;
+	if (print && strchr(print, '>'))
 		return false;
 	for (const char *p = script; (p = strchr(p, '|')); p += 2)
 		if (p[1] != '|')
@@ -499,6 +506,24 @@ static bool accept_filter(struct reader *r, const struct command *c)
 	return true;
 }
 
+/* What it has read goes to its output alone, not to a file that -o names. */
+static bool accept_sort(struct reader *r, const struct command *c)
+{
+	for (size_t i = 1; i < c->n; i++)
+		if (is_option(&c->words[i]) && strchr(c->words[i].text, 'o'))
+			return false;
+	return accept_filter(r, c);
+}
+
+/* Likewise: the second file is its output. */
+static bool accept_uniq(struct reader *r, const struct command *c)
+{
+	for (size_t i = 1; i < c->n; i++)
+		if (!is_option(&c->words[i]))
+			return false;
+	return accept_filter(r, c);
+}
+
 static bool accept_any(struct reader *r, const struct command *c)
 {
 	(void)r;
@@ -529,10 +554,10 @@ static const struct known {
 	{ "fgrep", accept_filter, false, true },
 	{ "grep", accept_filter, false, true },
 	{ "head", accept_filter, false, true },
-	{ "sort", accept_filter, false, true },
+	{ "sort", accept_sort, false, true },
 	{ "tail", accept_filter, false, true },
 	{ "tr", accept_filter, false, true },
-	{ "uniq", accept_filter, false, true },
+	{ "uniq", accept_uniq, false, true },
 	{ "wc", accept_filter, false, true },
 	{ "date", accept_any, false, false },
 	{ "false", accept_any, false, false },
