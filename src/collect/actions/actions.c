@@ -82,7 +82,7 @@ struct actions {
 	struct action_template **templates; /* by slot; NULL: no action */
 	char *virsh_dir;                    /* of a virsh that only reads; NULL: none */
 	bool lacking_changed;               /* what tasks lack, since that was shown */
-	struct task **tasks;                /* in the order in which they are to run */
+	struct task **tasks;                /* sorted: compare_tasks() */
 	size_t n_tasks, cap_tasks;
 	unsigned n_running;
 	struct remains *remains;
@@ -267,20 +267,33 @@ static void take_plan(struct actions *a)
 	choose_virsh(a);
 }
 
-static struct task *find_task(struct actions *a, uint32_t slot, const struct run *run)
+/* In the configuration's order. */
+static int compare_tasks(const void *a, const void *b)
 {
-	for (size_t i = 0; i < a->n_tasks; i++) {
-		struct task *t = a->tasks[i];
+	const struct task *const *x = a, *const *y = b;
+	uint64_t k = (*x)->run ? (*x)->run->key : 0, l = (*y)->run ? (*y)->run->key : 0;
 
-		if (t->slot == slot && t->run == run)
-			return t;
-	}
-	return NULL;
+	if ((*x)->slot != (*y)->slot)
+		return (*x)->slot < (*y)->slot ? -1 : 1;
+	if (k != l)
+		return k < l ? -1 : 1;
+	/* two runs of one VM */
+	return ((*x)->run > (*y)->run) - ((*x)->run < (*y)->run);
 }
 
-static void keep_task(struct actions *a, uint32_t slot, struct run *run)
+/* One of the first @n, which are sorted. */
+static struct task *find_task(struct actions *a, size_t n, uint32_t slot, struct run *run)
 {
-	struct task *task = find_task(a, slot, run);
+	const struct task wanted = { .slot = slot, .run = run }, *key = &wanted;
+	struct task **found =
+		n ? bsearch(&key, a->tasks, n, sizeof(*a->tasks), compare_tasks) : NULL;
+
+	return found ? *found : NULL;
+}
+
+static void keep_task(struct actions *a, size_t n, uint32_t slot, struct run *run)
+{
+	struct task *task = find_task(a, n, slot, run);
 
 	if (!task) {
 		task = xcalloc(1, sizeof(*task));
@@ -297,16 +310,17 @@ static void sync_tasks(struct actions *a)
 {
 	_cleanup_roster_ struct roster *roster = registry_roster(a->params.registry);
 	const struct plan_part *part = &a->plan->parts[PLAN_ACTIONS];
-	size_t n = 0;
+	size_t before = a->n_tasks, n = 0;
 
-	for (size_t i = 0; i < a->n_tasks; i++)
+	for (size_t i = 0; i < before; i++)
 		a->tasks[i]->keep = false;
 	for (size_t i = 0; i < part->n; i++) {
 		if (part->items[i].spec->context == CONTEXT_HOST)
-			keep_task(a, part->items[i].slot, NULL);
+			keep_task(a, before, part->items[i].slot, NULL);
 		else
 			for (size_t v = 0; v < roster->n; v++)
-				keep_task(a, part->items[i].slot, roster->runs[v]);
+				keep_task(
+					a, before, part->items[i].slot, roster->runs[v]);
 	}
 	for (size_t i = 0; i < a->n_tasks; i++) {
 		if (a->tasks[i]->keep)
@@ -315,6 +329,8 @@ static void sync_tasks(struct actions *a)
 			task_free(a, a->tasks[i]);
 	}
 	a->n_tasks = n;
+	if (n)
+		qsort(a->tasks, n, sizeof(*a->tasks), compare_tasks);
 }
 
 /* Logs the first failure, and the end of failing. */
