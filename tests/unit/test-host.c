@@ -166,6 +166,36 @@ static void what_is_called_a_counter_never_falls(void **state)
 	spec_set_unref(specs);
 }
 
+/* B8: nothing that sysfs says makes counts vanish. */
+static void cpus_are_counted_without_sysfs(void **state)
+{
+	(void)state;
+	static const char *const online[] = { NULL, "", "\n", "none\n", "-1\n" };
+	struct spec_set *specs = all_of(COLLECTOR_HOST);
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+
+	for (size_t i = 0; i < ARRAY_LEN(online); i++) {
+		struct fixture f;
+
+		fixture_init(&f);
+		fixture_add(&f, "proc/stat",
+			"cpu  4 0 4 4 4 0 0 0 0 0\ncpu0 1 0 1 1 1 0 0 0 0 0\n"
+			"cpu2 1 0 1 1 1 0 0 0 0 0\ncpu11 1 0 1 1 1 0 0 0 0 0\nctxt 9\n");
+		if (online[i])
+			fixture_add(&f, "sys/devices/system/cpu/online", online[i]);
+		struct host *host = host_new(f.fd);
+		struct metric_list *list = host_sample(host, plan);
+
+		assert_u64(list, "host.cpu.count", 3);
+		assert_u64(list, "host.cpu.cores", 3);
+		assert_u64(list, "host.cpu.sockets", 1);
+		metric_list_unref(list);
+		host_free(host);
+		fixture_done(&f);
+	}
+	spec_set_unref(specs);
+}
+
 /* Seen after live migrations: less than nothing, as an unsigned number.  And old kernels. */
 static void times_that_cannot_be_are_unavailable(void **state)
 {
@@ -440,6 +470,7 @@ int main(void)
 		cmocka_unit_test(used_and_free_memory_are_those_of_free),
 		cmocka_unit_test(the_vendor_is_who_makes_the_system),
 		cmocka_unit_test(broken_files_make_figures_unavailable),
+		cmocka_unit_test(cpus_are_counted_without_sysfs),
 		cmocka_unit_test(huge_pages_are_memory_that_vms_use),
 	};
 

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -412,15 +413,33 @@ static void sample_vendor(struct host *host)
 }
 
 /* Walks the topology only when the set of online CPUs changed. */
+/* "cpu<N> ...", a line for each that is online. */
+static void online_by_stat(struct host *host, struct strbuf *out)
+{
+	for (const char *p = read_kept(host, FILE_STAT); *p; p = proc_next_line(p)) {
+		const char *number = p + 3;
+		uint64_t n = 0;
+
+		if (!strncmp(p, "cpu", 3) && parse_u64_at(&number, &n) == 0)
+			strbuf_addf(out, "%s%" PRIu64, out->len ? "," : "", n);
+	}
+}
+
 static void sample_cpus(struct host *host)
 {
 	_cleanup_strbuf_ struct strbuf online = STRBUF_INIT;
-
 	int r = read_file_at(host->root_fd, "sys/devices/system/cpu/online",
 		LIMIT_SYSFS_FILE_BYTES, &online);
 
 	note_failure(host, r);
-	if (r == 0 && (!host->online || strcmp(host->online, strbuf_str(&online)) != 0)) {
+	char first = strbuf_str(&online)[0];
+
+	if (!host->failed && (first < '0' || first > '9')) {
+		strbuf_clear(&online);
+		online_by_stat(host, &online);
+	}
+	if (online.len &&
+		(!host->online || strcmp(host->online, strbuf_str(&online)) != 0)) {
 		unsigned before = open_shortages();
 
 		cpu_topology_count(host->root_fd, strbuf_str(&online), &host->cpus);
