@@ -299,12 +299,12 @@ static bool same_text(const struct value *a, const struct value *b)
 	return !strcmp(strbuf_str(&x), strbuf_str(&y));
 }
 
-/* Those that differ from one sample to the next, or, the session, from one run to the next. */
+/* Those that differ from one sample to the next. */
 static bool may_differ(const char *name)
 {
 	static const char *const some[] = { "host.time", "host.vms.", "host.overcommit.",
 		"host.sample.", "vhostmd.", "sample.", "snapshot.", "net.",
-		"host.page.in.rate", "host.page.fault.rate", "domain.session" };
+		"host.page.in.rate", "host.page.fault.rate" };
 
 	for (size_t i = 0; i < ARRAY_LEN(some); i++)
 		if (strstr(name, some[i]) == name)

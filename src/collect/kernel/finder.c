@@ -116,10 +116,11 @@ static void put_off(struct finder *f, struct run *run, struct fast_search *searc
 		return;
 	}
 	search->not_before_ns = whole ? INT64_MAX : now + SHORTAGE_PAUSE_NS;
-	set_session(f, run, (uint64_t)run->ident.id);
-	if (whole)
-		warn_process(f, run, error);
 	atomic_store(&run->no_process, whole);
+	if (!whole)
+		return; /* the session is the process', which will be found */
+	set_session(f, run, (uint64_t)run->ident.id);
+	warn_process(f, run, error);
 }
 
 /* Return: true if something was handed over. */
