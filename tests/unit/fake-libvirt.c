@@ -287,22 +287,15 @@ static void send_locked(int event, int detail, unsigned vm)
 	fake_changed_locked();
 }
 
-static void start(unsigned vm, bool silently)
+static void set_runs(unsigned vm, bool runs, bool silently)
 {
 	fake_lock();
-	world.vms[vm].runs = true;
-	world.vms[vm].id = ++world.last_id;
+	world.vms[vm].runs = runs;
+	if (runs)
+		world.vms[vm].id = ++world.last_id;
 	if (!silently)
-		send_locked(VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_STARTED, vm);
-	fake_unlock();
-}
-
-static void stop(unsigned vm, bool silently)
-{
-	fake_lock();
-	world.vms[vm].runs = false;
-	if (!silently)
-		send_locked(VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_STOPPED, vm);
+		send_locked(VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+			runs ? VIR_DOMAIN_EVENT_STARTED : VIR_DOMAIN_EVENT_STOPPED, vm);
 	fake_unlock();
 }
 
@@ -318,22 +311,22 @@ static void change(unsigned vm, unsigned kib, int event)
 
 void fake_start_silently(unsigned vm)
 {
-	start(vm, true);
+	set_runs(vm, true, true);
 }
 
 void fake_stop_silently(unsigned vm)
 {
-	stop(vm, true);
+	set_runs(vm, false, true);
 }
 
 void fake_start(unsigned vm)
 {
-	start(vm, false);
+	set_runs(vm, true, false);
 }
 
 void fake_stop(unsigned vm)
 {
-	stop(vm, false);
+	set_runs(vm, false, false);
 }
 
 void fake_set_memory(unsigned vm, unsigned kib)
@@ -719,23 +712,31 @@ char *virDomainGetXMLDesc(virDomainPtr dom, unsigned int flags)
 	return xml;
 }
 
-static virDomainStatsRecordPtr record_locked(virDomainPtr dom)
+static void set_figure(virTypedParameterPtr p, const char *name)
 {
-	static const virTypedParameter all[] = {
-		{ "balloon.unused", VIR_TYPED_PARAM_ULLONG, { .ul = 1000 } },
-		{ "block.0.rd.reqs", VIR_TYPED_PARAM_ULLONG, { .ul = 1000 } },
-		{ "cpu.time", VIR_TYPED_PARAM_ULLONG, { .ul = 1000 } },
-		{ "net.0.rx.bytes", VIR_TYPED_PARAM_ULLONG, { .ul = 1000 } },
-		{ "net.1.rx.bytes", VIR_TYPED_PARAM_ULLONG, { .ul = 1000 } },
-	};
-	int first = world.codes[FAKE_MONITOR][dom->vm] ? 2 : 0;
+	*p = (virTypedParameter){ .type = VIR_TYPED_PARAM_ULLONG, .value.ul = 1000 };
+	snprintf(p->field, sizeof(p->field), "%s", name);
+}
+
+static virDomainStatsRecordPtr record_locked(virDomainPtr dom, unsigned groups)
+{
+	static const struct {
+		const char *name;
+		unsigned group;
+	} all[] = { { "balloon.unused", VIR_DOMAIN_STATS_BALLOON },
+		{ "block.0.rd.reqs", VIR_DOMAIN_STATS_BLOCK },
+		{ "cpu.time", VIR_DOMAIN_STATS_CPU_TOTAL },
+		{ "net.0.rx.bytes", VIR_DOMAIN_STATS_INTERFACE },
+		{ "net.1.rx.bytes", VIR_DOMAIN_STATS_INTERFACE } };
+	unsigned end = world.vms[dom->vm].plugged ? 5 : 3;
 	virDomainStatsRecordPtr record = xcalloc(1, sizeof(*record));
 
 	dom->refs++;
-	record->dom = dom;
-	record->nparams = (world.vms[dom->vm].plugged ? 5 : 3) - first;
-	record->params = xcalloc(1, sizeof(all));
-	memcpy(record->params, all + first, (size_t)record->nparams * sizeof(*all));
+	*record =
+		(virDomainStatsRecord){ dom, xcalloc(end, sizeof(virTypedParameter)), 0 };
+	for (unsigned i = world.codes[FAKE_MONITOR][dom->vm] ? 2 : 0; i < end; i++)
+		if (groups & all[i].group)
+			set_figure(&record->params[record->nparams++], all[i].name);
 	return record;
 }
 
@@ -746,7 +747,6 @@ int virDomainListGetStats(virDomainPtr *doms, unsigned int groups,
 	struct held h = { .call = FAKE_STATS };
 	int n = 0;
 
-	(void)groups;
 	fake_lock();
 	for (virDomainPtr *dom = doms; *dom; dom++) {
 		const struct vm *vm = &world.vms[(*dom)->vm];
@@ -754,7 +754,7 @@ int virDomainListGetStats(virDomainPtr *doms, unsigned int groups,
 		assert((*dom)->conn == doms[0]->conn);
 		h.concerns[(*dom)->vm] = true;
 		if (vm->runs && vm->id == (*dom)->id)
-			records[n++] = record_locked(*dom);
+			records[n++] = record_locked(*dom, groups);
 	}
 	bool failed = play_locked(doms[0]->conn, &h) != VIR_ERR_OK;
 

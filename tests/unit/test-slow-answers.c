@@ -104,7 +104,7 @@ static void what_is_lacking_for_good_is_gone(void **state)
 
 static int setup_seldom(void **state)
 {
-	return setup_with_period(state, LONG_NS);
+	return setup_with(state, all_of(COLLECTOR_LIBVIRT), LONG_NS);
 }
 
 /* What its monitor did not tell may come, or does not apply. */
@@ -191,8 +191,9 @@ static void an_answer_that_was_waited_for_is_whole(void **state)
 	assert_false(is_sought(p, 0));
 	unsigned before = fake_calls(FAKE_STATS, 0);
 
-	fake_advance(LONG_NS / 2);
-	assert_int_equal(fake_calls(FAKE_STATS, 0), before);
+	/* not before it is its turn, whenever in a period that is */
+	fake_advance(LONG_NS);
+	assert_int_equal(fake_calls(FAKE_STATS, 0), before + 1);
 }
 
 /* More is named, but nothing that a monitor alone knows. */
@@ -208,6 +209,41 @@ static void what_is_plugged_in_hides_no_lack(void **state)
 	assert_nothing_lost(p, 1);
 }
 
+/* What the kernel tells, too. */
+static int setup_few(void **state)
+{
+	struct spec_set *specs = spec_set_new(2);
+
+	specs->n = 0;
+	want(specs, "cpu.time", "cpu.time", METRIC_UINT64, NULL);
+	want(specs, "net.*.rx.bytes", "net.*.rx.bytes", METRIC_UINT64, NULL);
+	return setup_with(state, specs, PERIOD_NS);
+}
+
+/* The kernel tells it from now on: an answer that has it no more is no worse. */
+static void what_is_not_asked_for_any_more_is_no_lack(void **state)
+{
+	struct program *p = *state;
+
+	start_vms(2);
+	fake_plug(1, 2048);
+	start_program(p, NULL);
+	_cleanup_run_ struct run *run = run_of(p, 1);
+
+	assert_non_null(run);
+	fake_advance(2 * PERIOD_NS);
+	for (unsigned i = 0; i < 4; i++) {
+		int64_t before = atomic_load(&run->slow_mono_ns);
+		unsigned calls = fake_calls(FAKE_STATS, 1);
+
+		atomic_fetch_xor(&run->known, READS(NICS));
+		while (fake_calls(FAKE_STATS, 1) == calls)
+			fake_advance(10 * NS_PER_MS);
+		fake_settle();
+		assert_true(atomic_load(&run->slow_mono_ns) > before);
+	}
+}
+
 #define TEST_SELDOM(name) cmocka_unit_test_setup_teardown(name, setup_seldom, teardown)
 
 int main(void)
@@ -219,6 +255,8 @@ int main(void)
 		TEST(nor_when_libvirt_is_there_again),
 		TEST(what_is_lacking_for_good_is_gone),
 		TEST(what_is_plugged_in_hides_no_lack),
+		cmocka_unit_test_setup_teardown(
+			what_is_not_asked_for_any_more_is_no_lack, setup_few, teardown),
 		TEST_SELDOM(a_first_answer_that_lacks_something_is_asked_for_again),
 		TEST_SELDOM(nor_does_one_that_appears_wait_for_a_period),
 		TEST_SELDOM(nor_does_one_that_is_busy_for_long),

@@ -51,12 +51,13 @@ static inline void start_program(struct program *p, const char *uri)
 	fake_settle();
 }
 
-static inline int setup_with_period(void **state, int64_t period_ns)
+/* @specs: taken over */
+static inline int setup_with(void **state, struct spec_set *specs, int64_t period_ns)
 {
 	static struct program p;
 
 	fake_libvirt_reset();
-	p.specs = all_of(COLLECTOR_LIBVIRT);
+	p.specs = specs;
 	p.tree = tree_new();
 	p.registry = registry_new();
 	const struct plan_settings settings = { .period_ns = period_ns,
@@ -70,7 +71,7 @@ static inline int setup_with_period(void **state, int64_t period_ns)
 
 static inline int setup(void **state)
 {
-	return setup_with_period(state, PERIOD_NS);
+	return setup_with(state, all_of(COLLECTOR_LIBVIRT), PERIOD_NS);
 }
 
 /* Ends all, and nobody has kept anything. */
