@@ -17,6 +17,9 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$tmp/layers/upper,workdir=$tmp/
 	skip "needs overlayfs"
 DESTDIR=$root meson install -C "$top/build-clang" --no-rebuild >"$tmp/out" 2>&1 || fail "$(tail -n 5 "$tmp/out")"
 rm -f "$root"/etc/{fstab,machine-id,systemd/system/*.wants/*}
+rm -rf "$root"/var/lib/vhostmd
+conf=$root$("$top/build-clang/vhostmd" --help | sed -n 's/.*configuration (\(.*\))$/\1/p')
+sed -i 's|</globals>|&<grants><set name="hashed" host_name="per-host"><metric>*</metric></set><default set="hashed"/></grants>|' "$conf" || fail "no configuration"
 cat >"$root/etc/systemd/system/vhostmd-test.target" <<'EOF'
 [Unit]
 Wants=vhostmd.service vhostmd-test.service
@@ -36,6 +39,7 @@ echo "started: $(show ActiveState) $(show NRestarts)"
 echo "seen by all: $(cat /run/vhostmd/metrics/host/HostName)"
 echo "user: $(stat -c %U "/proc/$(status pid)" "/proc/$(show MainPID)" | xargs)"
 systemctl reload vhostmd && echo "reloaded"
+echo "key: $(stat -c '%a %U %s' /var/lib/vhostmd/host-key)"
 # readers, of whom none may meet an error until it is stopped
 device=$(stat -c %d /run/vhostmd)
 cat >/reader <<'END'
@@ -81,6 +85,7 @@ started: active 0
 seen by all: ${host:-a host}
 user: vhostmd vhostmd
 reloaded
+key: 600 vhostmd 16
 again: active ${host:-a host}
 restarted: active ${host:-a host}
 upgraded: active
