@@ -50,18 +50,19 @@ static bool set_state(struct shared_path *sp, char *state)
 /*
  * Has the path taken, and says how it stands with it: what is in the way each time that
  * somebody asks.  Main thread, or oldfile's.
- * Return: a descriptor of an old file, or -1.
+ * Return: an old file, the caller's.
  */
-static int take(struct shared_path *sp)
+static struct keeper_old_file take(struct shared_path *sp)
 {
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
-	int fd = -1;
-	int r = keeper_place_disk(sp->keeper_fd, sp->mount, sp->path, &fd, &why);
+	struct keeper_old_file old;
+	int r = keeper_place_disk(sp->keeper_fd, sp->mount, sp->path, &old, &why);
+	bool there = old.fd >= 0 && !old.removed;
 	bool news = set_state(sp,
 		!sp->path ? NULL
 			: r < 0
 			? xasprintf("%s: not linked: %s", sp->path, strbuf_str(&why))
-			: fd < 0 ? xasprintf("%s: linked", sp->path)
+			: !there ? xasprintf("%s: linked", sp->path)
 				 : xasprintf("%s: a file of an older vhostmd", sp->path));
 
 	if (r == -EEXIST)
@@ -72,19 +73,34 @@ static int take(struct shared_path *sp)
 	else if (r < 0)
 		log_error("%s cannot be linked to the shared disk: %s",
 			sp->path ? sp->path : "what was linked", strbuf_str(&why));
-	else if (fd >= 0)
+	else if (there)
 		log_warning(
 			"%s is of an older vhostmd: it is written on as it was, until "
 			"it is removed; then new guests get the shared disk by a link",
 			sp->path);
 	else if (sp->path && news)
 		log_info("%s is linked to the shared disk", sp->path);
-	return r < 0 ? -1 : fd;
+	if (old.removed && news)
+		log_info("the old %s was removed, and is written on for who has it open",
+			sp->path);
+	return old;
 }
 
 static int on_removed(void *ctx)
 {
-	return take(ctx);
+	struct keeper_old_file old = take(ctx);
+
+	if (!old.removed)
+		return old.fd;
+	close_p(&old.fd); /* it is the one that we have */
+	return -1;
+}
+
+static void on_over(void *ctx)
+{
+	const struct shared_path *sp = ctx;
+
+	keeper_report_old_over(sp->keeper_fd);
 }
 
 static void start_oldfile(struct shared_path *sp, int fd, int64_t period_ns)
@@ -93,6 +109,7 @@ static void start_oldfile(struct shared_path *sp, int fd, int64_t period_ns)
 		.path = sp->path,
 		.period_ns = period_ns,
 		.removed = on_removed,
+		.over = on_over,
 		.ctx = sp };
 	struct oldfile *oldfile = NULL;
 	int r = oldfile_start(&params, fd, &oldfile);
@@ -142,10 +159,10 @@ void shared_path_set(struct shared_path *sp, const char *path, int64_t period_ns
 	stop_oldfile(sp);
 	free(sp->path);
 	sp->path = path ? xstrdup(path) : NULL;
-	int fd = take(sp);
+	struct keeper_old_file old = take(sp);
 
-	if (fd >= 0)
-		start_oldfile(sp, fd, period_ns);
+	if (old.fd >= 0)
+		start_oldfile(sp, old.fd, period_ns);
 }
 
 void shared_path_status(struct shared_path *sp, struct strbuf *out)

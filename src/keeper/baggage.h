@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a keeper hands on besides its state (state.h), of no fixed size: the channels' connections,
- * whose descriptors it leaves open, and the last good configuration.  Another build may have
- * written it, so no byte is believed; one of which nothing is understood goes on without.  Pure;
- * one thread.
+ * What a keeper hands on besides its state (state.h), of no fixed size: the channels' connections
+ * and the old file, whose descriptors it leaves open, and the last good configuration.  Another
+ * build may have written it, so no byte is believed; one of which nothing is understood goes on
+ * without.  Pure; one thread.
  */
 #pragma once
 
@@ -15,6 +15,13 @@ struct strbuf;
 
 /* Changes with each change of what is written. */
 #define BAGGAGE_VERSION 1u
+
+/*
+ * The old file (keeper/old_file.h) has the least id, so it is the last, and a path that no
+ * channel has.  A program that does not know of it finds no socket there.
+ */
+#define BAGGAGE_OLD_FILE 1u
+#define BAGGAGE_OLD_FILE_PATH "/"
 
 struct baggage_socket {
 	uint64_t id;

@@ -24,6 +24,7 @@
 #include "keeper/manager.h"
 #include "keeper/message.h"
 #include "keeper/mount.h"
+#include "keeper/old_file.h"
 #include "keeper/sockets.h"
 #include "keeper/state.h"
 #include "keeper/upgrade.h"
@@ -62,6 +63,8 @@ static void replace_link(struct keeper *k, const char *link)
 {
 	if (k->link && !strcmp(k->link, link))
 		return;
+	if (k->link)
+		old_file_drop(k);
 	keeper_remove_link(k);
 	free(k->link);
 	k->link = *link ? xstrdup(link) : NULL;
@@ -87,24 +90,16 @@ static int make_link(struct keeper *k, struct strbuf *why)
 
 /* ---- connecting for the worker ---- */
 
-/* @fd: given to the worker if it is one. */
-static void send_answer(int socket, const struct answer *answer, int fd)
+/* @fd: given to the worker if it is one.  @why: NULL, or of an error. */
+static void send_answer(
+	int socket, struct answer *answer, int fd, const struct strbuf *why)
 {
+	if (why)
+		snprintf(answer->why, sizeof(answer->why), "%s", strbuf_str(why));
 	int r = message_send(socket, answer, fd);
 
 	if (r < 0)
 		log_error("answering the worker: %s", strerror(-r));
-}
-
-/* @fd: the same, and closed here.  @why: NULL, or of an error. */
-static void answer(int socket, int result, int fd, const struct strbuf *why)
-{
-	struct answer answer = { .result = result };
-
-	if (why)
-		snprintf(answer.why, sizeof(answer.why), "%s", strbuf_str(why));
-	send_answer(socket, &answer, fd);
-	close_p(&fd);
 }
 
 /* Whoever looks for something there asks the worker, who waits for the keeper's answer. */
@@ -137,7 +132,7 @@ static void answer_connect(struct keeper *k, const char *path)
 		answer.result = sockets_get(k->sockets, path, !channels_run(k), &given);
 	answer.id = given.kept ? given.id : 0;
 	answer.resumed = given.resumed;
-	send_answer(k->socket, &answer, given.fd);
+	send_answer(k->socket, &answer, given.fd, NULL);
 	if (!given.kept)
 		close_p(&given.fd);
 }
@@ -145,11 +140,13 @@ static void answer_connect(struct keeper *k, const char *path)
 static void answer_link(struct keeper *k, const char *link)
 {
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	struct answer answer = { 0 };
 	int fd = -1, r = 0;
 
 	if (is_ours(k, link)) {
 		strbuf_addf(&why, "it is below %s itself", k->params->mount);
-		answer(k->socket, -EINVAL, -1, &why);
+		answer.result = -EINVAL;
+		send_answer(k->socket, &answer, -1, &why);
 		return;
 	}
 	replace_link(k, link);
@@ -157,7 +154,11 @@ static void answer_link(struct keeper *k, const char *link)
 		r = apart_open_old(k->link, &fd, &why);
 	if (r == -ENOENT)
 		r = make_link(k, &why);
-	answer(k->socket, r, fd, &why);
+	if (fd >= 0)
+		old_file_keep(k, fd);
+	answer.result = r;
+	answer.removed = fd < 0 && k->old_file_fd >= 0;
+	send_answer(k->socket, &answer, k->old_file_fd, &why);
 }
 
 /* The worker was asked to end, and none comes after it. */
@@ -225,6 +226,8 @@ static void on_message(void *ctx, uint32_t events)
 		good_conf_note(&k->good_conf, k->params->config_file, msg + 1);
 	else if (msg[0] == MSG_LINK)
 		answer_link(k, msg + 1);
+	else if (msg[0] == MSG_OLD_OVER)
+		old_file_drop(k);
 }
 
 /* ---- the keeper's life ---- */
@@ -626,8 +629,10 @@ static int open_loop(struct keeper *k)
 	if (r < 0)
 		return r;
 	k->sockets = sockets_new(k->loop, !k->mounted);
-	if (k->resumed && k->params->channels)
+	if (k->resumed && k->params->channels) {
 		sockets_adopt_all(k->sockets, k->params->channels);
+		old_file_adopt(k, k->params->channels);
+	}
 	k->next_start = loop_add_timer(k->loop, LOOP_NEVER, on_next_start, k);
 	k->overdue = loop_add_timer(k->loop, LOOP_NEVER, on_overdue, k);
 	k->next_look = loop_add_timer(

@@ -91,13 +91,21 @@ struct keeper_socket {
  */
 int keeper_connect(int keeper_fd, const char *path, struct keeper_socket *ret);
 
+/* The file of an older vhostmd, the caller's to write and to close. */
+struct keeper_old_file {
+	int fd;       /* -1: there is none */
+	bool removed; /* it was at @link before; else it is there, in place of a link */
+};
+
 /*
  * The shared disk is expected at @link from now on, NULL: nowhere.  The keeper removes the
  * link before, unless it is the same, and in the end this one.  It makes a link to the shared
  * disk itself where it was started with, elsewhere we do with our own rights.
- * @ret_old_fd: -1; or an older vhostmd's file is there instead, the caller's to write and to
- * close.
- * Return: 0; -EEXIST if something else is there, or another -errno, with @why.
+ * Return: 0; -EEXIST if something else is there, or another -errno, with @why.  In each case
+ * there may be an old file.
  */
-int keeper_place_disk(int keeper_fd, const char *mount, const char *link, int *ret_old_fd,
-	struct strbuf *why);
+int keeper_place_disk(int keeper_fd, const char *mount, const char *link,
+	struct keeper_old_file *ret, struct strbuf *why);
+
+/* Nobody has the old file open any more. */
+void keeper_report_old_over(int keeper_fd);

@@ -24,17 +24,24 @@
 #define FUSE "fuse"
 #define HANDOVER "handover"
 #define CHANNEL "channel-" /* with its id */
+#define OLD_FILE "old-file"
 #define BARRIER_US (5 * 1000 * 1000)
 
-static void remove_both(void)
+void manager_forget_old_file(void)
 {
+	(void)sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" OLD_FILE);
+}
+
+static void remove_all(void)
+{
+	manager_forget_old_file();
 	(void)sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" HANDOVER);
 	(void)sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" FUSE);
 }
 
 void manager_forget(void)
 {
-	remove_both();
+	remove_all();
 	(void)sd_notify_barrier(0, BARRIER_US);
 }
 
@@ -51,7 +58,7 @@ static int store(const char *message, int fd)
 int manager_store_fuse(int fd)
 {
 	/* of a service that failed, whose file system is gone */
-	remove_both();
+	remove_all();
 	return store("FDSTORE=1\nFDNAME=" FUSE, fd);
 }
 
@@ -67,6 +74,11 @@ void manager_store_channel(uint64_t id, int fd)
 
 	snprintf(message, sizeof(message), "FDSTORE=1\nFDNAME=" CHANNEL "%" PRIu64, id);
 	(void)sd_pid_notify_with_fds(0, 0, message, &fd, 1);
+}
+
+void manager_store_old_file(int fd)
+{
+	(void)sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDNAME=" OLD_FILE, &fd, 1);
 }
 
 /* ---- what comes back ---- */
@@ -100,14 +112,22 @@ static void add_channel(const struct stored_channel *channel, struct strbuf *out
 		out, &(struct baggage_socket){ channel->id, channel->fd, addr.sun_path });
 }
 
-static void add_channels(struct stored_channel *channels, size_t n, struct strbuf *out)
+static void add_all(
+	struct stored_channel *channels, size_t n, int old_file_fd, struct strbuf *out)
 {
-	if (!n)
+	if (!n && old_file_fd < 0)
 		return;
-	qsort(channels, n, sizeof(*channels), compare_channels);
+	if (n)
+		qsort(channels, n, sizeof(*channels), compare_channels);
 	baggage_begin(out, NULL, 0);
 	for (size_t i = 0; i < n; i++)
 		add_channel(&channels[i], out);
+	if (old_file_fd < 0)
+		return;
+	(void)fcntl(old_file_fd, F_SETFD, 0);
+	baggage_add(out,
+		&(struct baggage_socket){
+			BAGGAGE_OLD_FILE, old_file_fd, BAGGAGE_OLD_FILE_PATH });
 }
 
 static bool is_channel(const char *name, uint64_t *ret_id)
@@ -122,7 +142,7 @@ void manager_stored(int *ret_fuse, int *ret_handover, struct strbuf *ret_channel
 	size_t n_channels = 0, cap = 0;
 	uint64_t id = 0;
 	char **names = NULL;
-	int n = sd_listen_fds_with_names(1, &names);
+	int n = sd_listen_fds_with_names(1, &names), old_file_fd = -1;
 
 	*ret_fuse = *ret_handover = -1;
 	for (int i = 0; i < n; i++) {
@@ -132,6 +152,8 @@ void manager_stored(int *ret_fuse, int *ret_handover, struct strbuf *ret_channel
 			*ret_fuse = fd;
 		else if (!strcmp(names[i], HANDOVER) && *ret_handover < 0)
 			*ret_handover = fd;
+		else if (!strcmp(names[i], OLD_FILE) && old_file_fd < 0)
+			old_file_fd = fd;
 		else if (is_channel(names[i], &id)) {
 			channels = xgrow(channels, n_channels, &cap, sizeof(*channels));
 			channels[n_channels++] = (struct stored_channel){ id, fd };
@@ -140,7 +162,7 @@ void manager_stored(int *ret_fuse, int *ret_handover, struct strbuf *ret_channel
 		free(names[i]);
 	}
 	free(names);
-	add_channels(channels, n_channels, ret_channels);
+	add_all(channels, n_channels, old_file_fd, ret_channels);
 }
 
 #else
@@ -161,6 +183,15 @@ void manager_store_channel(uint64_t id, int fd)
 {
 	(void)id;
 	(void)fd;
+}
+
+void manager_store_old_file(int fd)
+{
+	(void)fd;
+}
+
+void manager_forget_old_file(void)
+{
 }
 
 void manager_stored(int *ret_fuse, int *ret_handover, struct strbuf *ret_channels)

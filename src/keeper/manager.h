@@ -27,9 +27,14 @@ int manager_store_handover(int fd);
  */
 void manager_store_channel(uint64_t id, int fd);
 
+/* Stores the old file (keeper/old_file.h), borrowed; or lets it go. */
+void manager_store_old_file(int fd);
+void manager_forget_old_file(void);
+
 /*
  * What we were started with: descriptors, the caller's; -1 for none.  Once.
- * @ret_channels: connections, as baggage (keeper/baggage.h); empty: there are none.
+ * @ret_channels: connections and the old file, as baggage (keeper/baggage.h); empty: there are
+ * none.
  */
 void manager_stored(int *ret_fuse, int *ret_handover, struct strbuf *ret_channels);
 

@@ -154,21 +154,28 @@ int keeper_connect(int keeper_fd, const char *path, struct keeper_socket *ret)
 	return fd < 0 ? -EPROTO : 0;
 }
 
-int keeper_place_disk(int keeper_fd, const char *mount, const char *link, int *ret_old_fd,
-	struct strbuf *why)
+void keeper_report_old_over(int keeper_fd)
+{
+	char msg = MSG_OLD_OVER;
+
+	if (send(keeper_fd, &msg, 1, MSG_NOSIGNAL) < 0)
+		log_error("reporting the end of the old file: %s", strerror(errno));
+}
+
+int keeper_place_disk(int keeper_fd, const char *mount, const char *link,
+	struct keeper_old_file *ret, struct strbuf *why)
 {
 	_cleanup_free_ char *target = message_shared_disk(mount);
 	struct answer answer = { 0 };
 	size_t kept = 0;
-	int fd = -1;
-	int r = request(keeper_fd, MSG_LINK, link ? link : "", &answer, &fd);
 
+	*ret = (struct keeper_old_file){ .fd = -1 };
+	int r = request(keeper_fd, MSG_LINK, link ? link : "", &answer, &ret->fd);
+
+	ret->removed = answer.removed;
 	if (r == -EPERM)
 		return place_link(link, target, &kept, why);
-	if (r < 0) {
+	if (r < 0)
 		strbuf_adds(why, *answer.why ? answer.why : strerror(-r));
-		return r;
-	}
-	*ret_old_fd = fd;
-	return 0;
+	return r;
 }

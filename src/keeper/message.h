@@ -9,14 +9,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MSG_READY 'R'   /* all is up; no answer */
-#define MSG_CONNECT 'C' /* the path of a channel's socket */
-#define MSG_CONF 'F'    /* the hash of the configuration that is in force; no answer */
-#define MSG_LINK 'L'    /* where the shared disk is expected, "" for nowhere */
+#define MSG_READY 'R'    /* all is up; no answer */
+#define MSG_CONNECT 'C'  /* the path of a channel's socket */
+#define MSG_CONF 'F'     /* the hash of the configuration that is in force; no answer */
+#define MSG_LINK 'L'     /* where the shared disk is expected, "" for nowhere */
+#define MSG_OLD_OVER 'O' /* nobody has the old file open; no answer */
 
 struct answer {
-	int result;    /* 0, perhaps with a descriptor, or -errno */
-	bool resumed;  /* of sockets_get() */
+	int result;   /* 0, perhaps with a descriptor, or -errno */
+	bool resumed; /* of sockets_get() */
+	bool removed; /* the descriptor is that of an old file that has another name, or none */
 	uint64_t id;   /* likewise; 0: the connection ends with the worker */
 	size_t kept;   /* of place_link(), where that was done apart */
 	char why[128]; /* "", or what is wrong, for people */

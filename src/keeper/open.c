@@ -58,6 +58,7 @@ void keeper_free(struct keeper *k)
 		free(w);
 	}
 	upgrade_done(k);
+	close_p(&k->old_file_fd);
 	free(k->link);
 	free(k->target);
 	good_conf_done(&k->good_conf);
@@ -192,6 +193,9 @@ static int resume(struct keeper *k)
 	if (!why.len) {
 		k->n_workers = 1;
 		k->resumed = true;
+		/* which the keeper before us may have made */
+		k->link = k->params->link ? xstrdup(k->params->link) : NULL;
+		k->link_kept = SIZE_MAX;
 		return 0;
 	}
 	log_error("what systemd stored: %s", strbuf_str(&why));
@@ -231,6 +235,7 @@ struct keeper *keeper_open(const struct keeper_params *params)
 		.socket = -1,
 		.signal_fd = -1,
 		.mounts_fd = -1,
+		.old_file_fd = -1,
 		.upgrade = UPGRADE_NONE,
 		.target = message_shared_disk(params->mount) };
 	k->upgrade.program =

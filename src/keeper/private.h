@@ -77,6 +77,7 @@ struct keeper {
 	int socket;                              /* to the worker; -1: one end is shut */
 	struct loop *loop;
 	struct sockets *sockets; /* of channels */
+	int old_file_fd;         /* keeper/old_file.h; -1: there is none */
 	uint64_t socket_watch;
 	int signal_fd, mounts_fd;
 	struct good_conf good_conf;

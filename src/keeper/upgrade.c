@@ -16,6 +16,7 @@
 #include "handover/layout.h"
 #include "keeper/baggage.h"
 #include "keeper/manager.h"
+#include "keeper/old_file.h"
 #include "keeper/private.h"
 #include "keeper/sockets.h"
 #include "keeper/state.h"
@@ -258,11 +259,19 @@ static int pack(const struct keeper *k)
 
 	baggage_begin(&out, k->good_conf.text.data, k->good_conf.text.len);
 	sockets_pack(k->sockets, &out);
+	old_file_pack(k, &out);
 	int fd = state_send_more(&out);
 
 	if (fd < 0)
 		log_warning("channels cannot be handed on: %s", strerror(-fd));
 	return fd < 0 ? -1 : fd;
+}
+
+/* Whether the program that is executed has what pack() names. */
+static void inherit_all(const struct keeper *k, bool inherit)
+{
+	sockets_inherit(k->sockets, inherit);
+	old_file_inherit(k, inherit);
 }
 
 /* The worker's clock begins anew with the next keeper. */
@@ -337,9 +346,9 @@ static void give_way(struct keeper *k)
 		handover_mend(k->handover);
 		state.fds[STATE_FD_BEFORE] = self;
 		state.fds[STATE_FD_MORE] = pack(k);
-		sockets_inherit(k->sockets, true);
+		inherit_all(k, true);
 		r = execute(-1, &state, k->params->words);
-		sockets_inherit(k->sockets, false);
+		inherit_all(k, false);
 		close_p(&state.fds[STATE_FD_MORE]);
 	}
 	log_error("%s cannot be executed: %s: vhostmd " VHOSTMD_VERSION " goes on",
@@ -432,6 +441,7 @@ static void unpack(struct keeper *k, int more_fd)
 	if (r == 0) {
 		good_conf_set(&k->good_conf, baggage.conf, baggage.conf_bytes);
 		r = sockets_adopt_all(k->sockets, &bytes);
+		old_file_adopt(k, &bytes);
 	}
 	if (r < 0)
 		log_warning("channels are connected anew: %s", strerror(-r));
@@ -523,9 +533,9 @@ void upgrade_undo(struct keeper *k)
 	state.fds[STATE_FD_SOCKET] = -1;
 	if (r == 0) {
 		state.fds[STATE_FD_MORE] = pack(k);
-		sockets_inherit(k->sockets, true);
+		inherit_all(k, true);
 		r = go_back(k->upgrade.before_fd, &state, k->params->words);
-		sockets_inherit(k->sockets, false);
+		inherit_all(k, false);
 		close_p(&state.fds[STATE_FD_MORE]);
 	}
 	log_error("version %s cannot be executed again: %s", k->params->state->writer,

@@ -46,11 +46,11 @@ struct oldfile {
 	uint64_t watch, timer;
 	uint64_t generation; /* of what was written last; 0: nothing was */
 	uint64_t used;       /* of oldfile_write() */
-	bool lacks;          /* metrics that have no room */
 	bool told;           /* that it was removed */
 
 	struct lock lock; /* guards what status shows */
 	uint64_t writes;
+	size_t left_out; /* metrics that have no room */
 	int error;
 	bool removed, over;
 };
@@ -207,6 +207,7 @@ static void look(struct oldfile *of)
 	if (removed && of->fd >= 0 && is_alone(of->fd)) {
 		log_info("nobody has the old %s open any more", of->params.path);
 		drop_file(of);
+		of->params.over(of->params.ctx);
 	}
 	lock_take(&of->lock);
 	of->removed = removed;
@@ -232,10 +233,14 @@ static void note_result(struct oldfile *of, int r)
 
 static void note_left_out(struct oldfile *of, size_t n)
 {
-	if (n && !of->lacks)
+	lock_take(&of->lock);
+	bool news = n && !of->left_out;
+
+	of->left_out = n;
+	lock_release(&of->lock);
+	if (news)
 		log_error("%s is too small: the last %zu metrics are left out",
 			of->params.path, n);
-	of->lacks = n > 0;
 }
 
 static int write_view(struct oldfile *of, struct view *view)
@@ -369,11 +374,13 @@ void oldfile_kick(struct oldfile *of, int64_t period_ns)
 void oldfile_status(struct oldfile *of, struct strbuf *out)
 {
 	lock_take(&of->lock);
-	strbuf_addf(out, "disk.old_file: %s%s%s\ndisk.old_file.writes: %" PRIu64 "\n",
+	strbuf_addf(out,
+		"disk.old_file: %s%s%s\ndisk.old_file.writes: %" PRIu64
+		"\ndisk.old_file.left_out: %zu\n",
 		of->over              ? "nobody has it open any more"
 			: of->removed ? "removed, written for who has it open"
 				      : "written until it is removed",
 		of->error ? ", failing: " : "", of->error ? strerror(-of->error) : "",
-		of->writes);
+		of->writes, of->left_out);
 	lock_release(&of->lock);
 }

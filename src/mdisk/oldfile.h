@@ -28,6 +28,8 @@ struct oldfile_params {
 	 * taken over; else -1.
 	 */
 	int (*removed)(void *ctx);
+	/* On the thread: nobody has the file open any more, and it is closed. */
+	void (*over)(void *ctx);
 	void *ctx;
 };
 

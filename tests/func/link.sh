@@ -176,6 +176,15 @@ for user in '' daemon; do
 	beats "$pub/a" 0.25
 	kill -HUP "$keeper"
 	python3 "$tmp/old.py" hold /dev/fd/7 2 >"$tmp/held" || fail "the removed file does not live on ('$user')"
+	# also when another worker goes on, or another program
+	for signal in KILL USR2; do
+		worker=$(worker_pid)
+		if [ $signal = KILL ]; then kill -KILL "$worker"; else kill -USR2 "$keeper"; fi
+		wait_for 10 process_gone "$worker" || fail "no other worker"
+		wait_for 5 status_says "^disk.old_file: removed" || fail "after SIG$signal: $(cat "$mnt/status")"
+		python3 "$tmp/old.py" hold /dev/fd/7 1 >"$tmp/held" || fail "the removed file does not live on after SIG$signal"
+		test -L "$pub/a" || fail "no link after SIG$signal"
+	done
 	exec 7<&-
 	wait_for 5 status_says "^disk.old_file: nobody" || fail "a file that nobody has open is written"
 	stop_daemon || exit 1

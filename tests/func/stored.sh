@@ -25,9 +25,40 @@ timeout -k 5 90 python3 "$top/tests/func/survive.py" --keeper "$mnt" "$tmp/pid" 
 	fail "$(cat "$tmp/readers")"
 cat "$tmp/readers"
 assert_eq "file system" "$(stat -c %d "$mnt")" "$device"
-wait_for 10 test -L "$tmp/link" || fail "no link"
+# one that has begun, after the last death, leaves nothing
+has_keeper()
+{
+	local pid=''
+	read -r pid <"$tmp/pid"
+	! process_gone "$pid" && [ "$(awk '/^PPid/ {print $2}' "/proc/$(worker_pid)/status")" = "$pid" ]
+} 2>/dev/null
+wait_for 20 has_keeper || fail "no keeper"
 stop_daemon || exit 1
+[ -L "$tmp/link" ] && fail "the link stays"
 grep -q " $mnt " /proc/mounts || fail "it was unmounted by who is not to do that"
+umount --force --lazy "$mnt" || fail umount
+
+# an older vhostmd's file that was removed, and that somebody has open, is written on
+printf mvbd >"$tmp/link"
+truncate -s 64K "$tmp/link"
+start_service
+exec 6<"$tmp/link"
+rm "$tmp/link"
+wait_for 10 test -L "$tmp/link" || fail "no link in place of the file"
+news() { [ "$(md5sum </dev/fd/6)" != "$content" ]; }
+for i in 1 2; do
+	before=$(cat "$tmp/pid")
+	kill -KILL "$before"
+	there_again() { [ "$(cat "$tmp/pid")" != "$before" ] && grep -q '^disk.old_file: removed' "$mnt/status"; }
+	wait_for 20 there_again || fail "death $i: $(cat "$mnt/status")"
+	content=$(md5sum </dev/fd/6)
+	wait_for 10 news || fail "death $i: the removed file does not live on"
+done
+exec 6<&-
+no_file() { ! grep -q old-file "$tmp/stored"; }
+grep -q old-file "$tmp/stored" || fail "it is not stored"
+wait_for 10 no_file || fail "stored still: $(cat "$tmp/stored")"
+stop_daemon || exit 1
 umount --force --lazy "$mnt" || fail umount
 
 # nor does who asks on a channel

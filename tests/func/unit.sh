@@ -38,7 +38,8 @@ while "BARRIER=1" not in said:
         else:
             os.close(fds[0])
 assert p.wait() == 0 and len(stored) == 1, (stored, said)
-assert said == ["FDSTOREREMOVE=1", "FDNAME=handover", "FDSTOREREMOVE=1", "FDNAME=fuse",
+assert said == ["FDSTOREREMOVE=1", "FDNAME=old-file", "FDSTOREREMOVE=1", "FDNAME=handover",
+    "FDSTOREREMOVE=1", "FDNAME=fuse",
     "FDSTORE=1", "FDNAME=fuse", "BARRIER=1"], said
 s.close()
 if stored[0] == 3:

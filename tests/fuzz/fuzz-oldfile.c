@@ -35,6 +35,11 @@ static int not_removed(void *ctx)
 	return -1;
 }
 
+static void not_over(void *ctx)
+{
+	(void)ctx;
+}
+
 static void wait_written(struct oldfile *of)
 {
 	_cleanup_strbuf_ struct strbuf status = STRBUF_INIT;
@@ -98,7 +103,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct oldfile_params params = { .tree = tree,
 		.path = "/proc/self/none",
 		.period_ns = 60 * NS_PER_S,
-		.removed = not_removed };
+		.removed = not_removed,
+		.over = not_over };
 
 	if (fd < 0 || pwrite(fd, data, size, 0) != (ssize_t)size ||
 		ftruncate(fd, whole) < 0 ||

@@ -101,6 +101,13 @@ guest_start "$guest_prefix-c" "$c" "$(disk '<readonly/><shareable/>')"
 fresh "$a" new "after the file was removed"
 fresh "$b" new "after the file was removed"
 fresh "$c" new "by the link"
+# whoever goes on in the daemon's place
+for signal in KILL USR2; do
+	worker=$(worker_pid)
+	if [ $signal = KILL ]; then kill -KILL "$worker"; else kill -USR2 "$keeper"; fi
+	wait_for 10 process_gone "$worker" || fail "no other worker"
+	for uuid in "$a" "$b" "$c"; do fresh "$uuid" new "after SIG$signal"; done
+done
 qemu=$(pgrep -f "guest=$guest_prefix-c,") || fail "no QEMU"
 find "/proc/$qemu/fd" -lname "*/vhostmd0.img" | grep -q . || fail "the new guest does not have the shared disk"
 guest_stop "$a"
@@ -109,6 +116,11 @@ nobody() { grep -q '^disk.old_file: nobody has it open' "$mnt/status"; }
 wait_for 10 nobody || fail "the old file is kept: $(cat "$mnt/status")"
 fresh "$c" new "alone"
 guest_stop "$c"
+# README: a domain that may write does not start with the link
+guest_xml "$guest_prefix-d" "$b" "$tmp" guest=test "$(disk '<shareable/>')" >"$tmp/$b.xml"
+guest_hold "$b"
+guest_create "$b" "$tmp/$b.xml" 2>"$tmp/refused" && fail "a disk that may be written"
+grep -q 'Read-only file system' "$tmp/refused" || fail "refused otherwise: $(cat "$tmp/refused")"
 stop_daemon || exit 1
 
 # with the disk as README has it a VM starts without us, and without the disk
