@@ -30,6 +30,11 @@ assert_eq "exit status" $r 1
 [ -e "$tmp/pid" ] && fail "a pid file in spite of mistakes"
 "$vhostmd" --check-config "$top/conf/vhostmd.conf" | grep -q 'commands run each period: 0' ||
 	fail "the default configuration runs commands"
+grep -q 'vcpu\.\*\.delay' "$top/conf/vhostmd.conf" && ! grep -q 'vcpu\.\*\.wait' "$top/conf/vhostmd.conf" ||
+	fail "the default configuration shows contention otherwise than once"
+sed 's|<disk>|&<path>/dev/shm/x</path>|' "$top/conf/vhostmd.conf" >"$tmp/shared.conf"
+"$vhostmd" --check-config "$tmp/shared.conf" | grep -qE 'room on the shared disk: about [1-9][0-9]+ VMs of 4 virtual CPUs$' ||
+	fail "--check-config does not say for how many VMs the shared disk is large enough"
 "$vhostmd" --check-config "$top/conf/vhostmd.conf" | grep -q 'room on a private disk: about [0-9]* virtual CPUs' ||
 	fail "--check-config does not say for how many CPUs a disk is large enough"
 "$vhostmd" --check-config "$top/conf/vhostmd.conf" | grep -q 'shared disk: no;.*/dev/shm/vhostmd0' ||

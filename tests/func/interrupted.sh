@@ -125,6 +125,27 @@ if [ -x /usr/bin/qemu-system-x86_64 ] && ! virsh_system list >/dev/null 2>&1; th
 	grep -q "$guest_prefix-other" "$tmp/before" || fail "no VM of somebody else"
 	at 'says starting the guest' TERM scripts/run
 	! tests_are_built || at 'has_guest readers-readers' -HUP scripts/test guest/readers
+
+	# all of it killed at once: the next run takes away what is left, and comes to its end.  What it
+	# says fits on a page, and is no noise.  (Not as a part of this test, whose end would see to it.)
+	alone=(env -u VHOSTMD_RECORD -u TMPDIR scripts/run --once)
+	start "${alone[@]}"
+	killed=$script_pid
+	wait_for 120 has_guest demo || fail "no guest: $(cat "$tmp/out")"
+	# stopped first: none sees another's end; twice for who was just being started
+	for signal in STOP STOP KILL KILL; do
+		processes | sed 's|^/proc/||; s|/.*||' | xargs -r kill -$signal 2>/dev/null
+	done
+	wait $script_pid
+	has_guest demo || fail "the guest went with them"
+	start "${alone[@]}"
+	wait_for 180 process_gone $script_pid || fail "it does not end: $(cat "$tmp/out")"
+	wait $script_pid || fail "status $? after one that was killed: $(cat "$tmp/out")"
+	as_before "a run to its end"
+	ls -d /tmp/vhostmd-"$killed"-* 2>/dev/null && fail "left"
+	[ "$(wc -l <"$tmp/out")" -le 60 ] || fail "more than a page: $(cat "$tmp/out")"
+	! grep -qiE 'error|warning|polkit|no data|no such' "$tmp/out" || fail "noise: $(cat "$tmp/out")"
+	says "the guest saw its host and itself on both transports" || fail "$(cat "$tmp/out")"
 fi
 
 # a package that is being installed is installed; its services do not start

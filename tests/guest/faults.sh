@@ -34,6 +34,9 @@ vm_moves()
 	[ "$(cat "$mnt/metrics/vm/$guest_prefix-a/TotalCPUTime" 2>/dev/null)" != "$before" ]
 }
 
+# D11: who comes is logged
+logged "VM '$guest_prefix-a' runs, id [0-9]" || fail "a VM that runs is not logged"
+
 # throughout; host_goes_on() asks by the channel
 steady_start "$vm_a"
 guest_watch "$a" -b
@@ -130,5 +133,7 @@ wait_for 5 waiting
 start=$SECONDS
 stop_daemon || exit 1
 [ $((SECONDS - start)) -le 8 ] || fail "stopping took $((SECONDS - start)) s"
+logged 'libvirt does not answer: ending without waiting for it' || fail "not said why"
+logged 'somebody keeps a directory' && fail "said of somebody else"
 kill -CONT "$libvirtd"
 exit 0
