@@ -31,9 +31,20 @@ aarch64) guest_packages+=(qemu-system-arm) ;;
 *) guest_packages+=(qemu-system-x86) ;;
 esac
 test_packages=(clang clang-format libcmocka-dev valgrind prometheus attr rsync shellcheck fuse3
-	libxml2-utils python3 systemd-container abigail-tools g++)
+	libxml2-utils python3 systemd-container abigail-tools g++ mmdebstrap)
+packaging_packages=(debhelper dh-python dpkg-dev fakeroot libcmocka-dev lintian)
 # what runs inside Windows guests, as far as that can be tried here
 [ "$(uname -m)" != x86_64 ] || test_packages+=(gcc-mingw-w64-x86-64-win32 wine64 wine)
+
+# The files that the project is made of, each with a zero byte behind it.
+sources()
+{
+	if [ -e .git ]; then
+		git -c safe.directory="$top" ls-files -z --cached --others --exclude-standard
+	else
+		find . -path './build-*' -prune -o \( -type f -o -type l \) -print0
+	fi
+}
 
 # Installs those of the named Debian packages that are missing.  Their scripts may not start
 # services (prometheus would listen on its port, libvirtd would create its network).  No

@@ -30,6 +30,8 @@ EOF2
 
 apt-get()
 {
+	# func/packages installs them
+	[[ $* == 'install ./build-packages/vhostmd_'*.deb ]] && return
 	[ "$1" = install ] && diff <(printf '%s\n' "${@:2}" | sort) \
 		<(printf '%s\n' "${build_packages[@]}" | sort)
 }
@@ -69,7 +71,7 @@ udevadm()
 run_commands()
 {
 	local line
-	sed -e ':a; /\\$/ { N; s/\\\n//; ba }' -e 's/^scripts\/\(run\|test\)/bash & --help/' \
+	sed -e ':a; /\\$/ { N; s/\\\n//; ba }' -e 's/^scripts\/\(run\|test\|package\)/bash & --help/' \
 		-e "s|/etc/vhostmd|$root&|g; s|/run/vhostmd|$mnt|g" "$1" >"$tmp/commands"
 	while read -r line <&3; do
 		eval "$line" >"$tmp/said" 2>&1 || fail "$1: $line: $(tail -n 5 "$tmp/said" "$tmp/out")"

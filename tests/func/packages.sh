@@ -1,0 +1,168 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The Debian packages in a clean system, whose first process is systemd: installed, in the place of
+# the existing vhostmd's, upgraded under readers, removed and purged.
+. "$(dirname "$0")/../lib.sh"
+need_fuse
+command -v systemd-nspawn mmdebstrap lintian >/dev/null || skip "needs systemd-nspawn, mmdebstrap and lintian"
+
+# without an optimizer: what is released is built and tested elsewhere
+DEB_BUILD_OPTIONS='nocheck noopt noautodbgsym' "$top/scripts/package" "$tmp/packages" >"$tmp/out" 2>&1 || fail "$(cat "$tmp/out")"
+depends=$(for deb in "$tmp"/packages/*.deb; do dpkg-deb -f "$deb" Depends; echo; done | tr ',' '\n' |
+	sed 's/|.*//; s/(.*//; s/:any//; s/ //g' | grep -vE '^(|vhostmd.*|libmetrics.*|vm-dump-metrics)$' | sort -u | paste -sd ,)
+root=$tmp/root
+mkdir "$root"
+mount -t tmpfs -o mode=755 tmpfs "$root" || fail "no tmpfs"
+at_exit "umount -l $root"
+# the system that this one is, from where this one has its packages
+. /etc/os-release
+sources=$(find /etc/apt/sources.list /etc/apt/sources.list.d -name 'debian.sources' -o -name sources.list 2>/dev/null | head -n 1)
+[ -n "$sources" ] || skip "nobody says where packages are"
+mmdebstrap -q --variant=minbase --include="systemd-sysv,dbus,procps,$depends" "$VERSION_CODENAME" "$root" "$sources" \
+	>"$tmp/out" 2>&1 || skip "no clean system can be made: $(tail -n 1 "$tmp/out")"
+
+# The existing vhostmd's package, as far as it matters: a configuration, which somebody may have
+# changed, and a daemon that writes its file until it is stopped, and leaves it.
+mkdir -p "$tmp/old"/{DEBIAN,etc/vhostmd,lib/systemd/system,usr/sbin}
+cat >"$tmp/old/DEBIAN/control" <<'EOF'
+Package: vhostmd
+Version: 1.1-5
+Architecture: all
+Maintainer: nobody <nobody@example.org>
+Description: stands for the existing vhostmd
+EOF
+echo /etc/vhostmd/vhostmd.conf >"$tmp/old/DEBIAN/conffiles"
+cat >"$tmp/old/DEBIAN/postinst" <<'EOF'
+#!/bin/sh
+systemctl enable --now vhostmd
+EOF
+cat >"$tmp/old/DEBIAN/prerm" <<'EOF'
+#!/bin/sh
+systemctl stop vhostmd
+EOF
+chmod 755 "$tmp/old/DEBIAN"/{postinst,prerm}
+cat >"$tmp/old/etc/vhostmd/vhostmd.conf" <<'EOF'
+<vhostmd><globals><disk><path>/dev/shm/vhostmd0</path><size unit="k">256</size></disk>
+<update_period>1</update_period></globals><metrics>
+<metric type="string" context="host"><name>Site</name><action>echo of the site</action></metric>
+<metric context="host"><name>Beat</name><source>vhostmd.fast.cycles</source></metric>
+</metrics></vhostmd>
+EOF
+cat >"$tmp/old/usr/sbin/vhostmd" <<'EOF'
+#!/bin/sh
+printf mvbd >/dev/shm/vhostmd0
+truncate -s 256K /dev/shm/vhostmd0
+exec sleep 1000
+EOF
+chmod 755 "$tmp/old/usr/sbin/vhostmd"
+cat >"$tmp/old/lib/systemd/system/vhostmd.service" <<'EOF'
+[Service]
+ExecStart=/usr/sbin/vhostmd
+[Install]
+WantedBy=multi-user.target
+EOF
+dpkg-deb -b "$tmp/old" "$root/old.deb" >/dev/null || fail "no package of the old one"
+cp "$tmp"/packages/*.deb "$root/"
+# a later one, with another program
+dpkg-deb -R "$tmp"/packages/vhostmd_*.deb "$tmp/later" &&
+	sed -i 's/^Version: .*/&+later/' "$tmp/later/DEBIAN/control" &&
+	printf '\0' >>"$tmp/later/usr/sbin/vhostmd" &&
+	dpkg-deb -b "$tmp/later" "$root/later.deb" >/dev/null || fail "no later package"
+
+cat >"$root/etc/systemd/system/vhostmd-test.service" <<'EOF'
+[Service]
+Type=oneshot
+ExecStart=/bin/bash /vhostmd-test
+EOF
+cat >"$root/vhostmd-test" <<'EOF'
+exec >/result 2>/errors
+export DEBIAN_FRONTEND=noninteractive
+show() { systemctl show -P "$1" vhostmd; }
+status() { sed -n "s/^$1: //p" /run/vhostmd/status; }
+host() { cat /run/vhostmd/metrics/host/"$1"; }
+header() { od -An -N 16 -tx1 /proc/self/fd/7 <&7; }
+await() { for _ in $(seq 150); do "$@" && return; sleep 0.1; done; echo "not: $*"; return 1; }
+
+start=$(date +%s%N)
+dpkg -i /vhostmd_*.deb >/log 2>&1 || cat /log
+await test -s /run/vhostmd/metrics/host/HostName
+echo "$((($(date +%s%N) - start) / 1000000))" >/first-metric-ms
+echo "installed: $(show ActiveState) $(show UnitFileState) $(stat -c %U "/proc/$(status pid)")"
+dpkg --purge vhostmd >/log 2>&1 || cat /log
+echo "purged: $(ls -d /etc/vhostmd /var/lib/vhostmd /run/vhostmd/* 2>/dev/null) $(grep -c vhostmd /proc/mounts)"
+
+dpkg -i /old.deb >/log 2>&1 || cat /log
+await test -s /dev/shm/vhostmd0
+exec 7</dev/shm/vhostmd0 # as a QEMU has it
+sum=$(md5sum </etc/vhostmd/vhostmd.conf)
+dpkg -i /vhostmd_*.deb >/log 2>&1 || cat /log
+echo "in its place: $(show ActiveState) $(host Site)"
+[ "$(md5sum </etc/vhostmd/vhostmd.conf)" = "$sum" ] && echo "the configuration is the site's"
+before=$(header)
+news() { [ "$(header)" != "$before" ]; }
+await news && echo "who has the old file open sees news"
+
+cat >/reader <<'END'
+import os, time
+name, reads = "/run/vhostmd/metrics/host/Site", 0
+kept = os.open(name, os.O_RDONLY)
+while not os.path.exists("/enough"):
+    try:
+        assert open(name).read() == "of the site\n" == os.pread(kept, 100, 0).decode(), "torn"
+        open("/run/vhostmd/status").read()
+    except Exception as e:
+        print("error:", e, flush=True)
+    reads += 1
+    time.sleep(0.001)
+print("readers' errors:" if reads > 10 else "too few reads")
+END
+python3 /reader >/reader-says 2>&1 &
+device=$(stat -c %d /run/vhostmd) main=$(show MainPID) worker=$(status pid)
+dpkg -i /later.deb >/log 2>&1 || cat /log
+[ "$(status pid)" != "$worker" ] && [ "$(show MainPID)" = "$main" ] &&
+	[ "/proc/$main/exe" -ef /usr/sbin/vhostmd ] && echo "upgraded: $(show ActiveState)"
+worker=$(status pid)
+/etc/needrestart/restart.d/vhostmd.service && [ "$(status pid)" != "$worker" ] && echo "as needrestart does"
+[ "$(stat -c %d /run/vhostmd)" = "$device" ] && echo "it is the same file system"
+[ "$(md5sum </etc/vhostmd/vhostmd.conf)" = "$sum" ] && echo "the configuration is the site's still"
+touch /enough
+wait
+cat /reader-says
+
+dpkg -i /libmetrics*.deb /vm-dump-metrics_*.deb /vhostmd-guestfs_*.deb /python3-vhostmd-metrics_*.deb >/log 2>&1 || cat /log
+vm-dump-metrics --source /run/vhostmd/disk/vhostmd0.img --metric host:Site
+python3 -c 'import vhostmd_metrics; print("a module for Python")'
+grep -o '^vhostmd-guest:' /etc/group
+vhostmd-guestfs --help | grep -o '^Usage: vhostmd-guestfs'
+
+dpkg --remove vhostmd >/log 2>&1 || cat /log
+echo "removed: $(systemctl is-active vhostmd) $(grep -c ' /run/vhostmd ' /proc/mounts) $(md5sum </etc/vhostmd/vhostmd.conf | grep -c "${sum% *}")"
+dpkg --purge vhostmd >/log 2>&1 || cat /log
+echo "purged: $(ls -d /etc/vhostmd /var/lib/vhostmd 2>/dev/null) $(dpkg -l vhostmd 2>/dev/null | grep -c ^.[^n] )"
+journalctl --no-pager -u vhostmd >/journal
+systemctl poweroff --force
+EOF
+timeout -k 5 120 systemd-nspawn -q -b -D "$root" --register=no --keep-unit --private-network \
+	--bind=/dev/fuse --machine="vhostmd-packages-$$" --console=pipe systemd.unit=vhostmd-test.service \
+	</dev/null >"$tmp/console" 2>&1
+[ -s "$root/result" ] || skip "systemd does not start in a container here: $(tail -n 1 "$tmp/console")"
+diff "$root/result" - <<EOF || fail "$(cat "$root/errors" "$root/journal")"
+installed: active enabled vhostmd
+purged:  0
+in its place: active of the site
+the configuration is the site's
+who has the old file open sees news
+upgraded: active
+as needrestart does
+it is the same file system
+the configuration is the site's still
+readers' errors:
+of the site
+a module for Python
+vhostmd-guest:
+Usage: vhostmd-guestfs
+removed: inactive 0 1
+purged:  0
+EOF
+echo "from nothing to the first metric: $(cat "$root/first-metric-ms") ms; packages: $(du -ch "$tmp"/packages/*.deb | tail -n 1)"
+exit 0
