@@ -15,7 +15,7 @@
 /* Of more than that those go that nobody has used for a moment; of still more the oldest. */
 #define ENOUGH_BYTES (2u << 20)
 #define ENOUGH_NS (2 * NS_PER_S)
-#define MAX_BYTES (5u << 20)
+#define MAX_BYTES (4u << 20)
 #define MAX_COUNT 256u
 #define MIN_KEPT 8u /* whatever their size */
 
