@@ -463,10 +463,8 @@ static int start_exports(struct worker *w, const struct keeper_parcel *parcel)
 	if (!w->serve)
 		return -EIO;
 	/* what was left to us is served; what is missing yet comes as on any other day */
-	if (!w->first) {
+	if (!w->first)
 		keeper_report_ready(w->keeper_fd);
-		place_disk(w);
-	}
 	w->channels = channels_start(w->tree, &chc, connect_channel, w);
 	w->actions = actions_start(&ap);
 	if (!w->channels || !w->actions)
@@ -509,6 +507,9 @@ static int start_collectors(struct worker *w)
 
 	if (r < 0)
 		return r;
+	/* which is there, if those before us had it */
+	if (!w->first)
+		place_disk(w);
 	w->sampling = true;
 	registry_subscribe(w->registry, (struct registry_listener){ on_registry, w });
 	struct virt *virt = NULL;

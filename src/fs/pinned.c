@@ -21,7 +21,8 @@
 
 struct pin {
 	uint64_t id;
-	struct blob *blob;
+	struct blob *blob;       /* NULL: nobody has used it since it was left to us */
+	struct arena_bytes left; /* then; in the arena */
 	int64_t used_ns;
 	uint64_t kept; /* in the arena */
 };
@@ -62,6 +63,11 @@ void pinned_free(struct pinned *p)
 	free(p);
 }
 
+static size_t size_of(const struct pin *pin)
+{
+	return pin->blob ? pin->blob->size : pin->left.bytes;
+}
+
 /* Return: NULL, or the pin, which was used now and stands last. */
 static struct pin *use_locked(struct pinned *p, uint64_t id, int64_t now_ns)
 {
@@ -77,6 +83,10 @@ static struct pin *use_locked(struct pinned *p, uint64_t id, int64_t now_ns)
 
 	memmove(&p->pins[i - 1], &p->pins[i], (p->n - i) * sizeof(pin));
 	pin.used_ns = now_ns;
+	/* most of them nobody asks for again, and copying all takes milliseconds */
+	if (!pin.blob)
+		pin.blob = blob_new(pin.left.data, pin.left.bytes,
+			pin.left.note.generation, pin.left.note.time_ns);
 	*last = pin;
 	return last;
 }
@@ -88,7 +98,7 @@ static void drop_locked(struct pinned *p, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const struct pin *pin = &p->pins[i];
 
-		p->bytes -= pin->blob->size;
+		p->bytes -= size_of(pin);
 		blob_unref(pin->blob);
 		p->gone = xgrow(p->gone, p->n_gone, &p->cap_gone, sizeof(*p->gone));
 		p->gone[p->n_gone++] = (struct gone){ pin->id, pin->kept };
@@ -112,7 +122,7 @@ static void add_locked(struct pinned *p, const struct pin *pin)
 	assert_locked(&p->lock);
 	p->pins = xgrow(p->pins, p->n, &p->cap, sizeof(*p->pins));
 	p->pins[p->n++] = *pin;
-	p->bytes += pin->blob->size;
+	p->bytes += size_of(pin);
 }
 
 /* Ids of the arena grow: who was put there later was probably used later. */
@@ -132,12 +142,11 @@ void pinned_inherit(struct pinned *p, struct arena *arena, int64_t now_ns)
 	for (uint32_t at = 0; arena_next(arena, &at, &bytes);) {
 		if (bytes.note.kind != ARENA_DOCUMENT)
 			continue;
-		const struct pin pin = { bytes.note.name,
-			blob_new(bytes.data, bytes.bytes, bytes.note.generation,
-				bytes.note.time_ns),
-			now_ns, bytes.id };
-
-		add_locked(p, &pin);
+		add_locked(p,
+			&(struct pin){ .id = bytes.note.name,
+				.left = bytes,
+				.used_ns = now_ns,
+				.kept = bytes.id });
 	}
 	if (p->n)
 		qsort(p->pins, p->n, sizeof(*p->pins), compare_pins);
@@ -156,9 +165,11 @@ void pinned_add(struct pinned *p, uint64_t id, struct blob *blob, int64_t now_ns
 {
 	lock_take(&p->lock);
 	if (!use_locked(p, id, now_ns)) {
-		const struct pin pin = { id, blob_ref(blob), now_ns, keep(p, id, blob) };
-
-		add_locked(p, &pin);
+		add_locked(p,
+			&(struct pin){ .id = id,
+				.blob = blob_ref(blob),
+				.used_ns = now_ns,
+				.kept = keep(p, id, blob) });
 	}
 	while (is_crowded_locked(p, now_ns))
 		drop_locked(p, 1);
