@@ -52,3 +52,29 @@ fi
 echo own >"$tmp/root$conf"
 install_to_root
 assert_eq "the site's own configuration" "$(cat "$tmp/root$conf")" own
+
+# completions know each option, and what may follow
+for program in vhostmd vm-dump-metrics; do
+	binary=$build/$program
+	[ -x "$binary" ] || binary=$build/guest/$program
+	"$binary" --help | grep -oE '^ +(-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort -u >"$tmp/options"
+	for file in "bash-completion/completions/$program" "zsh/site-functions/_$program"; do
+		file=$(find "$tmp/root" -path "*/share/$file")
+		[ "$file" != "" ] || fail "no completions of $program"
+		while read -r option; do
+			grep -qE -- "$option([^a-z-]|\$)" "$file" || fail "$file does not know $option"
+		done <"$tmp/options"
+	done
+done
+completed() # WORD...: what is offered for the last one
+{
+	bash --norc -c 'for f in "$0"/*; do . "$f"; done
+		COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+		"$(complete -p "$1" | sed "s/.* -F \([^ ]*\) .*/\1/")" && printf "%s " "${COMPREPLY[@]}"' \
+		"$(find "$tmp/root" -path '*/share/bash-completion/completions')" "$@"
+}
+assert_eq "vhostmd --mou" "$(completed vhostmd --mou)" "--mount --mount-only "
+assert_eq "vhostmd -u roo" "$(completed vhostmd -d -u roo)" "root "
+assert_eq "a file" "$(completed vhostmd --check-config "$tmp/root/")" "$(compgen -f "$tmp/root/" | xargs) "
+assert_eq "a format" "$(completed vm-dump-metrics --format j)" "json "
+assert_eq "another name" "$(completed vm_dump_metrics --te)" "--textfile "
