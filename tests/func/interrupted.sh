@@ -128,17 +128,18 @@ if [ -x /usr/bin/qemu-system-x86_64 ] && ! virsh_system list >/dev/null 2>&1; th
 
 	# all of it killed at once: the next run takes away what is left, and comes to its end.  What it
 	# says fits on a page, and is no noise.  (Not as a part of this test, whose end would see to it.)
-	alone=(env -u VHOSTMD_RECORD -u TMPDIR scripts/run --once)
+	alone=(env -u VHOSTMD_RECORD -u TMPDIR scripts/run)
 	start "${alone[@]}"
 	killed=$script_pid
-	wait_for 120 has_guest demo || fail "no guest: $(cat "$tmp/out")"
+	# when it is up: one that is about to open its disk goes with the daemon
+	wait_for 120 says 'Ctrl-C ends the guest' || fail "no guest: $(cat "$tmp/out")"
 	# stopped first: none sees another's end; twice for who was just being started
 	for signal in STOP STOP KILL KILL; do
 		processes | sed 's|^/proc/||; s|/.*||' | xargs -r kill -$signal 2>/dev/null
 	done
 	wait $script_pid
 	has_guest demo || fail "the guest went with them"
-	start "${alone[@]}"
+	start "${alone[@]}" --once
 	wait_for 180 process_gone $script_pid || fail "it does not end: $(cat "$tmp/out")"
 	wait $script_pid || fail "status $? after one that was killed: $(cat "$tmp/out")"
 	as_before "a run to its end"
