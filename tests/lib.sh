@@ -72,6 +72,13 @@ has_value()
 	for f; do { IFS= read -r line <"$f" && [ -n "$line" ]; } 2>/dev/null || return 1; done
 }
 
+# One systemd at a time: in a container it has the same control groups as any other there.
+only_systemd()
+{
+	local lock
+	exec {lock}<"$top/tests/func/systemd.sh" && flock "$lock"
+}
+
 worker_pid() { sed -n 's/^pid: //p' "$mnt/status"; }
 generation() { sed -n 's/^generation: //p' "$mnt/status"; }
 logged() { grep -q -- "$1" "$tmp/log"; }

@@ -142,6 +142,7 @@ echo "purged: $(ls -d /etc/vhostmd /var/lib/vhostmd 2>/dev/null) $(dpkg -l vhost
 journalctl --no-pager -u vhostmd >/journal
 systemctl poweroff --force
 EOF
+only_systemd
 timeout -k 5 120 systemd-nspawn -q -b -D "$root" --register=no --keep-unit --private-network \
 	--bind=/dev/fuse --machine="vhostmd-packages-$$" --console=pipe systemd.unit=vhostmd-test.service \
 	</dev/null >"$tmp/console" 2>&1
