@@ -142,11 +142,7 @@ echo "purged: $(ls -d /etc/vhostmd /var/lib/vhostmd 2>/dev/null) $(dpkg -l vhost
 journalctl --no-pager -u vhostmd >/journal
 systemctl poweroff --force
 EOF
-only_systemd
-timeout -k 5 120 systemd-nspawn -q -b -D "$root" --register=no --keep-unit --private-network \
-	--bind=/dev/fuse --machine="vhostmd-packages-$$" --console=pipe systemd.unit=vhostmd-test.service \
-	</dev/null >"$tmp/console" 2>&1
-[ -s "$root/result" ] || skip "systemd does not start in a container here: $(tail -n 1 "$tmp/console")"
+container "$root" 120 vhostmd-test.service
 diff "$root/result" - <<EOF || fail "$(cat "$root/errors" "$root/journal")"
 installed: active enabled vhostmd
 purged:  0

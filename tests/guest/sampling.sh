@@ -49,9 +49,13 @@ agrees()
 		        return None if e.errno == 61 else f"errno {e.errno}"
 
 		def sampled_since(when):
-		    """both lanes; the fast one samples ten times a second"""
-		    elapsed = time.time() - when
-		    return elapsed > 0.5 and float(ours("sample.slow.age")) < elapsed - 0.2
+		    """both lanes; the fast one samples ten times a second, and tells the other's age as it was then"""
+		    path = os.path.join(folder, "sample.slow.age")
+		    told = os.stat(path).st_mtime
+		    age = float(ours("sample.slow.age"))
+		    if os.stat(path).st_mtime != told:
+		        return False
+		    return time.time() > when + 0.5 and told > when and told - age > when
 
 		before, now = domstats(), time.time()
 		end = now + 10

@@ -4,8 +4,8 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -412,7 +412,6 @@ static void sample_vendor(struct host *host)
 		set(host, HOST_VIRT_VENDOR, value_string(host->vendor));
 }
 
-/* Walks the topology only when the set of online CPUs changed. */
 /* "cpu<N> ...", a line for each that is online. */
 static void online_by_stat(struct host *host, struct strbuf *out)
 {
@@ -425,6 +424,7 @@ static void online_by_stat(struct host *host, struct strbuf *out)
 	}
 }
 
+/* Walks the topology only when the set of online CPUs changed. */
 static void sample_cpus(struct host *host)
 {
 	_cleanup_strbuf_ struct strbuf online = STRBUF_INIT;
