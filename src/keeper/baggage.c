@@ -54,7 +54,7 @@ static size_t take(const char *at, size_t size, struct baggage_socket *ret)
 	size -= sizeof(item);
 	at += sizeof(item);
 	/* 0 to 2 are everybody's */
-	if (!item.id || item.fd < 3 || item.path_bytes > PATH_MAX ||
+	if (!item.id || item.fd < 3 || !item.path_bytes || item.path_bytes > PATH_MAX ||
 		item.path_bytes > size || *at != '/' ||
 		strnlen(at, item.path_bytes) + 1 != item.path_bytes)
 		return 0;

@@ -494,6 +494,12 @@ static void baggage_is_not_believed(void **state)
 		baggage_add(&out, &bad[i]);
 		assert_int_equal(open_baggage(&out, out.len), -EINVAL);
 	}
+	/* a path of no bytes, and nothing behind */
+	strbuf_clear(&out);
+	baggage_begin(&out, NULL, 0);
+	baggage_add(&out, &bad[ARRAY_LEN(bad) - 1]);
+	memset(out.data + out.len - 1 - sizeof(uint32_t), 0, sizeof(uint32_t));
+	assert_int_equal(open_baggage(&out, out.len - 1), -EINVAL);
 	/* each bit of it */
 	pack_two(&out);
 	for (size_t i = 0; i < 8 * out.len; i++) {
