@@ -2,6 +2,7 @@
 #include "handover/halves.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 /* Finds what a stray write did; who means to deceive is found by whoever reads the text. */
 static uint64_t checksum(const char *data, size_t bytes)
@@ -38,6 +39,13 @@ void *halves_begin(struct halves *h, size_t *ret_size)
 	return h->memory[next];
 }
 
+/* What is of no use any more is memory that others can have, if it is shared memory. */
+static void give_back(struct halves *h, unsigned i)
+{
+	if (h->half[i].bytes <= HALF_BYTES)
+		(void)madvise(h->memory[i], (size_t)h->half[i].bytes, MADV_REMOVE);
+}
+
 void halves_commit(struct halves *h, size_t bytes)
 {
 	unsigned old = newest(h), next = !old;
@@ -45,6 +53,7 @@ void halves_commit(struct halves *h, size_t bytes)
 	h->half[next].bytes = bytes;
 	h->half[next].sum = checksum(h->memory[next], bytes);
 	atomic_store(&h->half[next].sequence, atomic_load(&h->half[old].sequence) + 1);
+	give_back(h, old);
 }
 
 const void *halves_get(const struct halves *h, size_t *ret_bytes)

@@ -25,11 +25,11 @@ struct halves {
 /* Where the next is to be written; room for *@ret_size bytes. */
 void *halves_begin(struct halves *halves, size_t *ret_size);
 
-/* It is written; now it is in force. */
+/* It is written; now it is in force, and what was is gone. */
 void halves_commit(struct halves *halves, size_t bytes);
 
 /*
- * The one in force, which stays until the second halves_begin() from here.
+ * The one in force, which stays until the next halves_commit().
  * Return: NULL if there is none, or it is not what was written.
  */
 const void *halves_get(const struct halves *halves, size_t *ret_bytes);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -341,6 +342,20 @@ static void a_text_is_replaced_as_a_whole(void **state)
 		assert_int_equal(n, 1001);
 		assert_int_equal(now[1000], c);
 	}
+	/* what was before takes no memory any more */
+	struct stat small, large;
+
+	fstat(m->fd, &small);
+	memset(halves_begin(h, &size), 'y', 1 << 20);
+	halves_commit(h, 1 << 20);
+	fstat(m->fd, &large);
+	memset(halves_begin(h, &size), 'z', 1001);
+	halves_commit(h, 1001);
+	struct stat again;
+
+	fstat(m->fd, &again);
+	assert_true(large.st_blocks >= small.st_blocks + (1 << 20) / 512 - 8);
+	assert_int_equal(again.st_blocks, small.st_blocks);
 	/* one that was begun and not finished */
 	memset(halves_begin(h, &size), '?', 1001);
 	assert_int_equal(((const char *)halves_get(h, &n))[0], 'z');
