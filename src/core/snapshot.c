@@ -38,6 +38,11 @@ static size_t skip_slot(const struct metric_list *list, size_t at, uint32_t slot
 	return at;
 }
 
+static size_t places_size(size_t n)
+{
+	return sizeof(struct metric_places) + n * sizeof(struct metric_place);
+}
+
 /* By slot; where several lists have a slot, the first serves it, and be it with nothing. */
 static void merge_lists(struct snapshot *s)
 {
@@ -46,7 +51,8 @@ static void merge_lists(struct snapshot *s)
 
 	for (size_t l = 0; l < s->n_lists; l++)
 		all += s->lists[l]->n;
-	s->places = xcalloc(all, sizeof(*s->places));
+	s->places = xmalloc(places_size(all));
+	atomic_init(&s->places->refs, 1);
 	for (;;) {
 		size_t best = s->n_lists;
 		uint32_t slot = UINT32_MAX;
@@ -68,7 +74,7 @@ static void merge_lists(struct snapshot *s)
 
 			for (size_t i = next[l]; l == best && i < end; i++)
 				if (!list->metrics[i].absent)
-					s->places[s->n++] = place(l, i);
+					s->places->at[s->n++] = place(l, i);
 			next[l] = end;
 		}
 	}
@@ -81,15 +87,15 @@ static void insert_own(struct snapshot *s, struct metric_list *own)
 	size_t n = s->n, n_own = own->n, l = s->n_lists;
 
 	s->lists[s->n_lists++] = own;
-	s->places = xreallocarray(s->places, n + n_own, sizeof(*s->places));
+	s->places = xreallocarray(s->places, 1, places_size(n + n_own));
 	s->n += n_own;
 	for (size_t i = s->n; n_own;) {
 		uint32_t slot = own->metrics[n_own - 1].label->slot;
 
 		if (n && snapshot_metric(s, n - 1)->label->slot > slot)
-			s->places[--i] = s->places[--n];
+			s->places->at[--i] = s->places->at[--n];
 		else
-			s->places[--i] = place(l, --n_own);
+			s->places->at[--i] = place(l, --n_own);
 	}
 }
 
@@ -180,6 +186,12 @@ struct snapshot *snapshot_ref(struct snapshot *s)
 	return s;
 }
 
+static void places_unref(struct metric_places *places)
+{
+	if (atomic_fetch_sub_explicit(&places->refs, 1, memory_order_acq_rel) == 1)
+		free(places);
+}
+
 void snapshot_unref(struct snapshot *s)
 {
 	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
@@ -192,8 +204,19 @@ void snapshot_unref(struct snapshot *s)
 	free(s->audiences);
 	grants_unref(s->grants);
 	free(s->lists);
-	free(s->places);
+	places_unref(s->places);
 	free(s);
+}
+
+void snapshot_share_places(struct snapshot *s, const struct snapshot *like)
+{
+	if (!like || like->n != s->n || like->places == s->places ||
+		memcmp(like->places->at, s->places->at, s->n * sizeof(*s->places->at)) !=
+			0)
+		return;
+	places_unref(s->places);
+	s->places = like->places;
+	atomic_fetch_add_explicit(&s->places->refs, 1, memory_order_relaxed);
 }
 
 void snapshot_grant(struct snapshot *s, struct grants *grants)

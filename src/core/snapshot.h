@@ -29,6 +29,12 @@ struct metric_place {
 	uint32_t list : 13, at : 19;
 };
 
+/* Most VMs have the same metrics, moment after moment, in the same places. */
+struct metric_places {
+	_Atomic unsigned refs;
+	struct metric_place at[];
+};
+
 struct snapshot {
 	_Atomic unsigned refs;
 	bool is_host;
@@ -44,8 +50,9 @@ struct snapshot {
 	int64_t updated_mono_ns; /* monotonic time of the last update; 0: none yet */
 	bool collected;          /* anything was sampled at all */
 	size_t n;
-	struct metric_place *places; /* in the configuration's order: snapshot_metric() */
-	struct metric_list **lists;  /* references that keep the metrics */
+	struct metric_places
+		*places;            /* in the configuration's order: snapshot_metric() */
+	struct metric_list **lists; /* references that keep the metrics */
 	size_t n_lists;
 	struct blob *_Atomic xml; /* cache of render_xml_fragment() */
 	/* the host's: snapshot_grant() */
@@ -67,6 +74,12 @@ struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s); /* NULL is accepted */
 
 /*
+ * One memory for where the metrics of both are, if that is the same.  @s: before anybody else
+ * sees it; @like: any other, or NULL.
+ */
+void snapshot_share_places(struct snapshot *s, const struct snapshot *like);
+
+/*
  * Guests see of the host what is granted.  @s: the host's, before anybody else sees it;
  * @grants: a reference is taken; NULL: all.
  */
@@ -75,7 +88,9 @@ void snapshot_grant(struct snapshot *s, struct grants *grants);
 /* Of @s->n, in the configuration's order.  Borrowed from the snapshot. */
 static inline const struct metric *snapshot_metric(const struct snapshot *s, size_t i)
 {
-	return &s->lists[s->places[i].list]->metrics[s->places[i].at];
+	const struct metric_place place = s->places->at[i];
+
+	return &s->lists[place.list]->metrics[place.at];
 }
 
 /* The first metric of that name, or NULL.  Borrowed from the snapshot. */

@@ -152,14 +152,16 @@ void board_follow(struct board *board, _Atomic uint64_t *generation)
 	lock_release(&board->lock);
 }
 
-static struct snapshot *scope_snapshot(
-	struct board *board, const struct run *run, struct scope *scope)
+/* @like: what its metrics may be like, or NULL. */
+static struct snapshot *scope_snapshot(struct board *board, const struct run *run,
+	struct scope *scope, const struct snapshot *like)
 {
 	if (!scope->current) {
 		struct snapshot *s =
 			snapshot_new(run ? &run->ident : NULL, board->generation,
 				scope->lanes, scope->n_lanes, scope->updated_mono_ns);
 
+		snapshot_share_places(s, like);
 		if (run)
 			s->started_mono_ns = atomic_load(&run->started_mono_ns);
 		if (s->shape == scope->shape && scope->shape_ns)
@@ -254,12 +256,14 @@ static void publish_locked(struct board *board)
 	for (size_t i = 0; i < roster->n; i++) {
 		struct run *run = roster->runs[i];
 
-		if (!atomic_load(&run->ended_mono_ns))
-			vms[n++] =
-				scope_snapshot(board, run, scope_of_locked(board, run));
+		if (atomic_load(&run->ended_mono_ns))
+			continue;
+		vms[n] = scope_snapshot(
+			board, run, scope_of_locked(board, run), n ? vms[n - 1] : NULL);
+		n++;
 	}
 	struct view *view = tree_prepare(board->tree, board->generation,
-		scope_snapshot(board, NULL, &board->host), vms, n);
+		scope_snapshot(board, NULL, &board->host, NULL), vms, n);
 
 	if (board->sink.begin)
 		hand_on_locked(board, view, roster);

@@ -269,6 +269,32 @@ static void lists_merge_in_slot_order(void **state)
 	spec_set_unref(specs);
 }
 
+static void snapshots_share_where_their_metrics_are(void **state)
+{
+	(void)state;
+	struct spec_set *specs = make_specs();
+	struct snapshot *a = make_vm(specs, 1, "a", UUID_A);
+	struct snapshot *b = make_vm(specs, 1, "b", UUID_B);
+	struct snapshot *host = make_host(specs, 1, "x");
+
+	snapshot_share_places(b, NULL);
+	assert_ptr_not_equal(a->places, b->places);
+	snapshot_share_places(b, a);
+	assert_ptr_equal(a->places, b->places);
+	snapshot_share_places(b, b);
+	/* the one of them may go */
+	snapshot_unref(a);
+	assert_int_equal(b->n, 3);
+	assert_string_equal(snapshot_metric(b, 1)->label->index, "1");
+	/* others have others */
+	snapshot_share_places(host, b);
+	assert_ptr_not_equal(host->places, b->places);
+	assert_string_equal(snapshot_metric(host, 0)->label->name, "TotalCPUTime");
+	snapshot_unref(host);
+	snapshot_unref(b);
+	spec_set_unref(specs);
+}
+
 static void catalogue_finds_numbered_sources(void **state)
 {
 	(void)state;
@@ -429,6 +455,7 @@ int main(void)
 		cmocka_unit_test(prom_labels_devices_by_name),
 		cmocka_unit_test(prom_names_are_snake_case),
 		cmocka_unit_test(lists_merge_in_slot_order),
+		cmocka_unit_test(snapshots_share_where_their_metrics_are),
 		cmocka_unit_test(catalogue_finds_numbered_sources),
 		cmocka_unit_test(each_key_has_one_entry),
 		cmocka_unit_test(labels_are_no_more_than_there_is_room_for),
