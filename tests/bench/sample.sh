@@ -94,12 +94,17 @@ EOF2
 resident_once()
 {
 	CONF=$tmp/conf60 start_daemon
-	all_there() { reached vms "$1" && ! grep -q 'slow_age_ms: -1' "$mnt/status"; }
+	# status is not read, whose renderings are kept for half a minute
+	all_there()
+	{
+		cat "$mnt"/metrics/vm/*/state.state >"$tmp/there" 2>/dev/null
+		[ "$(wc -l <"$tmp/there")" -ge "$1" ]
+	}
 	wait_for 120 all_there "$1" || fail "not all guests are there"
-	# steady, and nobody reads status meanwhile, whose renderings are kept for a while
-	local end=$(($(line fast.cycles) + 10))
-	cycled() { [ "$(cat "$mnt/metrics/host/vhostmd.fast.cycles")" -ge $end ]; }
-	wait_for 60 cycled
+	local cycles=$mnt/metrics/host/vhostmd.fast.cycles
+	local end=$(($(cat "$cycles") + 10))
+	cycled() { [ "$(cat "$cycles")" -ge $end ]; }
+	wait_for 60 cycled || fail "no cycles"
 	awk '/^Rss(Anon|Shmem)/ {n += $2} END {print n}' "/proc/$(worker_pid)/status" >>"$tmp/rss"
 	metrics=$(find "$mnt/metrics/vm/$guest_prefix-bench-1" -type f | wc -l)
 	stop_daemon || exit 1
