@@ -11,6 +11,7 @@
 #include "util/mem.h"
 #include "told.h"
 #include "util/strbuf.h"
+#include "util/text.h"
 #include "vhostmd/metrics.h"
 
 static const char *context_name(const struct vhostmd_metric *m)
@@ -110,22 +111,6 @@ void dump_changes(const struct vhostmd_snapshot *before,
 
 /* ---- JSON ---- */
 
-void dump_json_text(const char *text, struct strbuf *out)
-{
-	strbuf_addc(out, '"');
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c == '"' || c == '\\')
-			strbuf_addf(out, "\\%c", c);
-		else if (c < 0x20 || c == 0x7f)
-			strbuf_addf(out, "\\u%04x", c);
-		else
-			strbuf_addc(out, *text);
-	}
-	strbuf_addc(out, '"');
-}
-
 void dump_json_real(double real, struct strbuf *out)
 {
 	char text[40];
@@ -161,7 +146,7 @@ static void add_json_value(const struct vhostmd_metric *m, struct strbuf *out)
 		dump_json_real(real, out);
 		break;
 	case M_STRING:
-		dump_json_text(vhostmd_metric_text(m), out);
+		text_add_json(vhostmd_metric_text(m), out);
 		break;
 	}
 }
@@ -172,12 +157,12 @@ static void add_json_metric(const struct vhostmd_snapshot *s,
 	const char *unit = vhostmd_metric_unit(m);
 
 	strbuf_addf(out, "    {\"context\": \"%s\", \"name\": ", context_name(m));
-	dump_json_text(vhostmd_metric_name(m), out);
+	text_add_json(vhostmd_metric_name(m), out);
 	strbuf_adds(out, ", \"value\": ");
 	add_json_value(m, out);
 	if (*unit) {
 		strbuf_adds(out, ", \"unit\": ");
-		dump_json_text(unit, out);
+		text_add_json(unit, out);
 	}
 	strbuf_addf(out, ", \"age\": %.3f}", vhostmd_metric_age(s, m));
 }
@@ -194,12 +179,12 @@ void dump_json(const struct vhostmd_snapshot *s, struct strbuf *out)
 
 	strbuf_addf(out, "{\n  \"transport\": \"%s\",\n  \"path\": ",
 		vhostmd_snapshot_is_channel(s) ? "channel" : "disk");
-	dump_json_text(vhostmd_snapshot_path(s), out);
+	text_add_json(vhostmd_snapshot_path(s), out);
 	strbuf_addf(out, ",\n  \"freshness\": \"%s\",\n  \"age\": %.3f",
 		freshness[vhostmd_snapshot_freshness(s)], vhostmd_snapshot_age(s));
 	if (uuid) {
 		strbuf_adds(out, ",\n  \"uuid\": ");
-		dump_json_text(uuid, out);
+		text_add_json(uuid, out);
 	}
 	/* a text: it has more digits than many readers' numbers */
 	if (vhostmd_snapshot_session(s, &session) == 0)

@@ -16,8 +16,7 @@ struct vhostmd_snapshot;
 /* Text of the host's: line breaks and the like would look like other lines. */
 void dump_printable(const char *text, struct strbuf *out);
 
-/* The same as a string of JSON's, in quotes; a number of it, the shortest that is the same. */
-void dump_json_text(const char *text, struct strbuf *out);
+/* A number of JSON's, the shortest that is the same. */
 void dump_json_real(double real, struct strbuf *out);
 
 /* A line for each metric: context, name, value, unit, in columns. */

@@ -8,6 +8,7 @@
 #include "dump.h"
 #include "util/cleanup.h"
 #include "util/strbuf.h"
+#include "util/text.h"
 #include "vhostmd/metrics.h"
 #include "why.h"
 
@@ -351,7 +352,7 @@ static void add_json_subject(const struct why_entry *e, struct strbuf *out)
 			e->cause == WHY_STEAL ? "vcpu" : "block", e->number);
 	if (*e->device) {
 		strbuf_adds(out, ", \"device\": ");
-		dump_json_text(e->device, out);
+		text_add_json(e->device, out);
 	}
 	if (e->kind)
 		strbuf_addf(out, ", \"kind\": \"%s\"", e->kind);
@@ -359,7 +360,7 @@ static void add_json_subject(const struct why_entry *e, struct strbuf *out)
 		strbuf_addf(out, ", \"limited\": \"%s\"", e->limit);
 	if (*e->metric) {
 		strbuf_adds(out, ", \"metric\": ");
-		dump_json_text(e->metric, out);
+		text_add_json(e->metric, out);
 	}
 }
 
@@ -378,7 +379,7 @@ static void add_json_entry(const struct why_entry *e, struct strbuf *out)
 	}
 	add_sentence(e, &text);
 	strbuf_adds(out, ", \"text\": ");
-	dump_json_text(strbuf_str(&text), out);
+	text_add_json(strbuf_str(&text), out);
 	strbuf_addc(out, '}');
 }
 
@@ -388,7 +389,7 @@ void dump_why_json(const struct why_report *r, struct strbuf *out)
 		r->error ? degree_names[WHY_UNKNOWN] : degree_names[why_verdict(r)]);
 	if (r->error) {
 		strbuf_adds(out, ",\n  \"error\": ");
-		dump_json_text(vhostmd_strerror(r->error), out);
+		text_add_json(vhostmd_strerror(r->error), out);
 	} else {
 		strbuf_addf(out, ",\n  \"seconds\": %.3f", r->seconds);
 	}

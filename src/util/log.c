@@ -10,6 +10,7 @@
 
 #include "util/cleanup.h"
 #include "util/strbuf.h"
+#include "util/text.h"
 
 /* Immutable after log_init(). */
 static bool log_verbose;
@@ -21,18 +22,6 @@ void log_init(bool verbose, bool to_syslog)
 	log_to_syslog = to_syslog;
 	if (to_syslog)
 		openlog("vhostmd", LOG_PID, LOG_DAEMON);
-}
-
-static void add_printable(struct strbuf *out, const char *s)
-{
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
-
-		if (c < 0x20 || c == 0x7f)
-			strbuf_addf(out, "\\x%02x", c);
-		else
-			strbuf_addc(out, *s);
-	}
 }
 
 void log_write(enum log_level level, const char *fmt, ...)
@@ -57,7 +46,7 @@ void log_write(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	strbuf_vaddf(&raw, fmt, ap);
 	va_end(ap);
-	add_printable(&line, strbuf_str(&raw));
+	text_add_printable(strbuf_str(&raw), &line);
 	if (log_to_syslog) {
 		syslog(priority[level], "%s%s", word[level], strbuf_str(&line));
 		return;

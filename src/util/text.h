@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Text of others' on a terminal, in a log or in JSON: no control character of it gets there.
+ * @text: as it came, usually UTF-8.  Appended to @out.  Any thread.
+ */
+#pragma once
+
+struct strbuf;
+
+/* Control characters as \xNN. */
+void text_add_printable(const char *text, struct strbuf *out);
+
+/* A string of JSON's (RFC 8259, 7), in quotes. */
+void text_add_json(const char *text, struct strbuf *out);
