@@ -56,6 +56,9 @@ struct worker {
 	const struct worker_params *params;
 	struct conf *conf; /* main thread only */
 	bool mistaken; /* the one that we begin with, of which another was there before */
+	/* for status */
+	_Atomic unsigned conf_reads, conf_mistakes;
+	_Atomic bool conf_refused; /* what stands in the file by now */
 	int keeper_fd;
 	int root_fd;
 	int64_t start_mono_ns;
@@ -335,6 +338,15 @@ static void status_vms(struct worker *w, const struct view *view, struct strbuf 
 	strbuf_addf(out, "vms: %zu\nvms.stale: %u\n", view->n_vms, stale);
 }
 
+static void status_conf(const struct worker *w, struct strbuf *out)
+{
+	strbuf_addf(out, "conf.file: %s\nconf.reads: %u\nconf.mistakes: %u\n",
+		w->params->config_file, atomic_load(&w->conf_reads),
+		atomic_load(&w->conf_mistakes));
+	if (atomic_load(&w->conf_refused))
+		strbuf_adds(out, "conf.refused: what stands there by now\n");
+}
+
 static void status_self(struct strbuf *out)
 {
 	struct rusage usage;
@@ -359,6 +371,7 @@ static void status(void *ctx, struct strbuf *out)
 		out, "period_ms: %" PRId64 "\n", atomic_load(&w->period_ns) / NS_PER_MS);
 	strbuf_addf(out, "host.age_ms: %" PRId64 "\n",
 		age_ms(now, view->host->updated_mono_ns));
+	status_conf(w, out);
 	if (!atomic_load(&w->up))
 		return;
 	status_self(out);
@@ -410,6 +423,14 @@ static void apply(struct worker *w, struct conf *conf)
 	place_disk(w);
 }
 
+/* For status: what became of the file, when all of it is done. */
+static void note_conf(struct worker *w, bool refused)
+{
+	atomic_store(&w->conf_mistakes, w->conf->mistakes);
+	atomic_store(&w->conf_refused, refused);
+	atomic_fetch_add(&w->conf_reads, 1);
+}
+
 static void reload(struct worker *w)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
@@ -424,12 +445,14 @@ static void reload(struct worker *w)
 	if (r < 0) {
 		log_error("%s is not used: the configuration in force stays",
 			w->params->config_file);
+		note_conf(w, true);
 		return;
 	}
 	take_host_key(w, conf, w->conf);
 	apply(w, conf);
 	if (!report.errors)
 		keeper_report_conf(w->keeper_fd, conf->hash);
+	note_conf(w, false);
 	log_info("%s is in force", w->params->config_file);
 }
 
@@ -613,6 +636,7 @@ static struct conf *first_conf(struct worker *w, const struct keeper_parcel *par
 	}
 	log_error("%s is not used: the configuration before it stays in force",
 		w->params->config_file);
+	atomic_store(&w->conf_refused, true);
 	conf_unref(conf);
 	return last;
 }
@@ -701,6 +725,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	if (open_handover(&w, parcel) < 0)
 		return EXIT_FAILURE;
 	w.conf = first_conf(&w, parcel);
+	note_conf(&w, atomic_load(&w.conf_refused));
 	atomic_store(&w.period_ns, w.conf->period_ns);
 	take_host_key(&w, w.conf, NULL); /* root's alone */
 	w.change_user =

@@ -559,6 +559,7 @@ int conf_parse(const char *text, size_t len, const char *file, struct conf_repor
 {
 	_cleanup_(conf_unref_p) struct conf *conf = conf_new();
 	struct conf_reader rd = { .file = file, .report = report };
+	unsigned errors = report->errors;
 	xmlDoc *doc = conf_reader_open(&rd, text, len);
 	bool ok = doc && conf_reader_check_entities(&rd, doc) &&
 		read_root(&rd, xmlDocGetRootElement(doc), conf);
@@ -568,6 +569,7 @@ int conf_parse(const char *text, size_t len, const char *file, struct conf_repor
 	if (!ok)
 		return -EINVAL;
 	conf->hash = siphash24(text, len);
+	conf->mistakes = report->errors - errors;
 	*ret = TAKE_PTR(conf);
 	return 0;
 }

@@ -24,6 +24,7 @@ enum conf_transport {
 struct conf {
 	_Atomic unsigned refs;
 	uint64_t hash;       /* of its text */
+	unsigned mistakes;   /* in it, and it is without what they stand in */
 	unsigned transports; /* of enum conf_transport */
 	int64_t period_ns;
 	int64_t slow_period_ns; /* of what needs VMs' monitors; at least period_ns */
