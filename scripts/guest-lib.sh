@@ -391,6 +391,25 @@ guest_create()
 	return $r
 }
 
+# Defines a domain, which the end of the script takes away, too: guest_define UUID XML_FILE.  It is
+# started by virsh_system start UUID.
+guest_define()
+{
+	echo "${1:?}" | tee -a "$record/defined" >>"$record/guests"
+	virsh_system define "$2" >/dev/null
+}
+
+# What is still running of them runs on until it is destroyed.
+guests_undefine()
+{
+	[ -s "$record/defined" ] || return 0
+	sed 's/^/undefine /' "$record/defined" |
+		XDG_CACHE_HOME=/dev/null timeout -k 1 60 virsh -q -c qemu:///system >/dev/null 2>&1
+	# where libvirt is gone
+	grep -lsFf "$record/defined" /etc/libvirt/qemu/*.xml | while read -r xml; do rm -f "$xml"; done
+	rm -f "$record/defined"
+}
+
 # Pids of QEMU of the guests that were started here.
 guests_qemu()
 {
@@ -425,6 +444,7 @@ guests_destroy()
 	local few=50
 	[ -s "$record/guests" ] || return 0
 	pkill -CONT -x libvirtd # a test stops it
+	guests_undefine
 	if [ "$(guests_qemu | wc -l)" -le $few ]; then
 		sed 's/^/destroy /' "$record/guests" |
 			XDG_CACHE_HOME=/dev/null timeout -k 1 60 virsh -q -c qemu:///system >/dev/null 2>&1

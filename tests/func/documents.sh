@@ -53,6 +53,7 @@ vhostmd()
 	*) false ;;
 	esac
 }
+vhostmdctl() { [ "$*" = status ] && "$root/usr/bin/vhostmdctl" status --mount "$mnt" | grep -q '^vhostmd'; }
 # no SELinux here: that there are such commands with such options is all that is known
 setsebool() { [ "$1" = -P ] && [ $# = 3 ]; }
 semanage() { [ "$1 $2 $3 $4 $5" = "fcontext -a -t bin_t /usr/sbin/vhostmd" ]; }

@@ -54,9 +54,8 @@ install_to_root
 assert_eq "the site's own configuration" "$(cat "$tmp/root$conf")" own
 
 # completions know each option, and what may follow
-for program in vhostmd vm-dump-metrics; do
-	binary=$build/$program
-	[ -x "$binary" ] || binary=$build/guest/$program
+for program in vhostmd ctl/vhostmdctl guest/vm-dump-metrics; do
+	binary=$build/$program program=${program##*/}
 	"$binary" --help | grep -oE '^ +(-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort -u >"$tmp/options"
 	for file in "bash-completion/completions/$program" "zsh/site-functions/_$program"; do
 		file=$(find "$tmp/root" -path "*/share/$file")
@@ -75,6 +74,8 @@ completed() # WORD...: what is offered for the last one
 }
 assert_eq "vhostmd --mou" "$(completed vhostmd --mou)" "--mount --mount-only "
 assert_eq "vhostmd -u roo" "$(completed vhostmd -d -u roo)" "root "
+assert_eq "a verb" "$(completed vhostmdctl rel)" "reload "
+assert_eq "a bus" "$(completed vhostmdctl attach --bus sa)" "sata "
 assert_eq "a file" "$(completed vhostmd --check-config "$tmp/root/")" "$(compgen -f "$tmp/root/" | xargs) "
 assert_eq "a format" "$(completed vm-dump-metrics --format j)" "json "
 assert_eq "another name" "$(completed vm_dump_metrics --te)" "--textfile "

@@ -28,6 +28,10 @@ for folder in $(find src -name '*.c' -printf '%h\n' | sort -u); do
 		[[ " ${allowed[$layer]} " == *" $used "* ]] || fail "$folder includes $used/"
 	done
 done
+# the administrator's tool reads what the daemon shows, and has none of it inside
+for used in $(sed -n 's/^#include "\(.*\)\/[^/]*"$/\1/p' ctl/*.[ch] | sort -u); do
+	[[ " util core foreign " == *" $used "* ]] || fail "ctl includes $used/"
+done
 outside() { find src -name '*.[ch]' -exec grep -l "^#include <$1" {} + | grep -v "$2"; }
 outside fuse '^src/fs/' && fail "FUSE outside src/fs"
 outside libvirt '^src/collect/libvirt/' && fail "libvirt outside src/collect/libvirt"
@@ -37,11 +41,11 @@ outside libxml '^src/conf/\|^src/foreign/\|^src/collect/actions/output_xml\|^src
 mkdir "$tmp/alone"
 while read -r header; do
 	echo "#include \"$header\"" >"$tmp/alone/${header//\//-}.c"
-done < <(find src guest -name '*.h')
+done < <(find src guest ctl -name '*.h')
 flags=$(pkg-config --cflags libvirt libxml-2.0)
 # shellcheck disable=SC2086 # flags are words
 find "$tmp/alone" -name '*.c' -print0 | xargs -0 -n 20 -P "$(nproc)" \
-	cc -std=gnu17 -D_GNU_SOURCE -Wall -Werror -fsyntax-only -I. -Isrc -Iguest $flags 2>"$tmp/err" ||
+	cc -std=gnu17 -D_GNU_SOURCE -Wall -Werror -fsyntax-only -I. -Isrc -Iguest -Ictl $flags 2>"$tmp/err" ||
 	fail "a header does not compile alone: $(head -n 6 "$tmp/err")"
 
 # what they source is read along where that tells more: it takes ten times as long
@@ -57,7 +61,7 @@ if [ $r != 0 ] || [ -s "$tmp/remarks" ]; then
 fi
 
 # shellcheck disable=SC2046 # our own file names
-clang-format --dry-run -Werror $(find src guest tests -name '*.[ch]') 2>"$tmp/err" ||
+clang-format --dry-run -Werror $(find src guest ctl tests -name '*.[ch]') 2>"$tmp/err" ||
 	fail "clang-format: $(grep -c error "$tmp/err") places, first $(head -n 1 "$tmp/err")"
 
 # what is generated from tables is up to date
@@ -81,18 +85,18 @@ sed -n '/^## Locks/,/^## Identity/p' docs/architecture.md | grep -o '`[a-z_.]*`'
 	grep 'lock$\|\.reports$' | sort -u | diff "$tmp/locks" - ||
 	fail "the locks of docs/architecture.md are not those of src"
 # nothing writes text of any length, nor takes what is no number for one
-unbounded=$(find src guest -name '*.c' -exec grep -nE \
+unbounded=$(find src guest ctl -name '*.c' -exec grep -nE \
 	'\<(strcpy|stpcpy|strcat|v?sprintf|gets|ato[ifl]|atoll)\(' {} +)
 [ "$unbounded" = "" ] || fail "functions without a bound: $unbounded"
 # who reads outside bytes has a fuzz target
 while read -r file; do
 	grep -q -F "\`$file\`" tests/fuzz/README.md || fail "$file is not in tests/fuzz/README.md"
-done < <(find src guest -name '*.c' -exec grep -lE \
+done < <(find src guest ctl -name '*.c' -exec grep -lE \
 	'\<(\w*parse\w*|strtok_r|sscanf|getopt\w*|recv|pread_text|read_file_at|read_all)\(|xmlNode' {} +)
 for target in tests/fuzz/fuzz-*.c; do
 	name=${target##*/fuzz-}
 	grep -q -F "\`${name%.c}\`" tests/fuzz/README.md || fail "$target is not in tests/fuzz/README.md"
 done
-[ "$(find src guest tests -name '*.[ch]' -print0 | xargs -0 wc -l | awk '$2 != "total" && $1 > 800')" = "" ] ||
+[ "$(find src guest ctl tests -name '*.[ch]' -print0 | xargs -0 wc -l | awk '$2 != "total" && $1 > 800')" = "" ] ||
 	fail "a file is longer than 800 lines"
 exit 0

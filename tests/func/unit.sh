@@ -13,6 +13,14 @@ grep -q 'Overall exposure' "$tmp/exposure" || fail "not analysed: $(cat "$tmp/ex
 sed "s|/[^ ]*/vhostmd --|$build/vhostmd --|" "$unit" >"$tmp/vhostmd.service"
 systemd-analyze verify --man=no "$tmp/vhostmd.service" 2>&1 | grep "vhostmd.service" && fail "systemd-analyze verify"
 
+# the one that attaches VMs
+attach=$build/vhostmd-attach.service
+systemd-analyze security --offline=true --threshold=20 "$attach" --no-pager >"$tmp/exposure" 2>&1 ||
+	fail "too much exposure: $(grep '✗\|→' "$tmp/exposure" || cat "$tmp/exposure")"
+sed "s|/[^ ]*/vhostmdctl |$build/ctl/vhostmdctl |" "$attach" >"$tmp/vhostmd-attach.service"
+systemd-analyze verify --man=no "$tmp/vhostmd-attach.service" 2>&1 | grep "vhostmd-attach.service" &&
+	fail "systemd-analyze verify"
+
 # what systemd would do
 setting() { sed -n "s/^$1=//p" "$unit"; }
 caps=$(setting AmbientCapabilities | tr '[:upper:]' '[:lower:]' | sed 's/cap_/+/g; s/ /,/g')

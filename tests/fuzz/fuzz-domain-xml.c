@@ -1,19 +1,36 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A live domain's XML. */
+/* A domain's XML, for the daemon and for vhostmdctl. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "collect/libvirt/domain_xml.h"
+#include "devices.h"
 #include "fuzz.h"
 #include "util/cleanup.h"
 #include "util/limits.h"
 #include "util/mem.h"
+
+/* What it has to be given, it has then. */
+static void look_for_devices(const char *text, size_t size)
+{
+	static const char uuid[] = "6be3fdb8-bef5-6fec-b1b7-e61bbceab708";
+	_cleanup_devices_ struct devices d = { 0 };
+
+	if (devices_find(text, size, "/run/vhostmd", uuid, "virtio", &d) < 0)
+		return;
+	_cleanup_free_ char *more =
+		devices_disk_xml("/run/vhostmd", uuid, "virtio", &d, NULL);
+
+	if (d.taken >> 26 || (!more && d.taken != (1u << 26) - 1))
+		abort();
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	_cleanup_free_ char *text = xstrndup((const char *)data, size);
 	_cleanup_description_ struct description *domain = description_new();
 
+	look_for_devices(text, strlen(text));
 	if (domain_xml_parse(text, "org.github.vhostmd.1", domain) < 0)
 		return 0;
 	if (domain->n_nics > LIMIT_DOMAIN_DEVICES ||

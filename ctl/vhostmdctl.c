@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* vhostmdctl(1): for administrators of hosts that run vhostmd.  One table of verbs. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "attach.h"
+#include "ctl.h"
+#include "daemon.h"
+#include "options.h"
+#include "status.h"
+#include "tree.h"
+#include "util/cleanup.h"
+#include "util/glob.h"
+#include "util/mem.h"
+#include "util/parse.h"
+
+/* What is given behind a verb, whichever takes it. */
+struct arguments {
+	struct attach_options attach;
+	bool all;            /* status: each line; attach, detach: each VM */
+	const char *match;   /* with it: names alone */
+	unsigned long count; /* watch */
+	char **words;
+	size_t n;
+};
+
+enum option_id {
+	OPTION_HELP = 1,
+	OPTION_VERSION,
+	OPTION_MOUNT,
+	OPTION_CONNECT,
+	OPTION_PROGRAM,
+	OPTION_JSON,
+	OPTION_ALL,
+	OPTION_COUNT_CHANGES,
+	OPTION_DISK,
+	OPTION_CHANNEL,
+	OPTION_LIVE,
+	OPTION_CONFIG,
+	OPTION_BUS,
+	OPTION_MATCH,
+	OPTION_DRY_RUN,
+	OPTION_FOLLOW,
+};
+
+#define BIT(option) (1u << (option))
+#define ATTACH_OPTIONS                                                                   \
+	(BIT(OPTION_CONNECT) | BIT(OPTION_DISK) | BIT(OPTION_CHANNEL) |                  \
+		BIT(OPTION_LIVE) | BIT(OPTION_CONFIG) | BIT(OPTION_ALL) |                \
+		BIT(OPTION_MATCH) | BIT(OPTION_DRY_RUN))
+#define EVERYWHERE (BIT(OPTION_HELP) | BIT(OPTION_VERSION) | BIT(OPTION_MOUNT))
+
+static const struct {
+	enum option_id id;
+	const char *name;
+	const char *arg; /* NULL: none */
+	const char *help;
+} options[] = {
+	{ OPTION_MOUNT, "mount", "DIR",
+		"where vhostmd's file system is (" OPTIONS_DEFAULT_MOUNT ")" },
+	{ OPTION_CONNECT, "connect", "URI",
+		"libvirt's URI (the hypervisor of this host)" },
+	{ OPTION_PROGRAM, "program", "FILE", "the daemon (" VHOSTMD_PROGRAM ")" },
+	{ OPTION_JSON, "json", NULL, "print JSON" },
+	{ OPTION_ALL, "all", NULL, "status: each line; attach, detach: each VM" },
+	{ OPTION_MATCH, "match", "PATTERN",
+		"with --all: those of such a name, '*' and '?'" },
+	{ OPTION_COUNT_CHANGES, "count", "N", "end after so many changes" },
+	{ OPTION_DISK, "disk", NULL, "the disk (disk and channel)" },
+	{ OPTION_CHANNEL, "channel", NULL, "the channel (disk and channel)" },
+	{ OPTION_LIVE, "live", NULL, "while it runs (both)" },
+	{ OPTION_CONFIG, "config", NULL, "from its next start on (both)" },
+	{ OPTION_BUS, "bus", "BUS", "of the disk: virtio, scsi, sata or usb (virtio)" },
+	{ OPTION_DRY_RUN, "dry-run", NULL, "print the XML, and change nothing" },
+	{ OPTION_FOLLOW, "follow", NULL, "attach, with --all: and each VM that starts" },
+	{ OPTION_VERSION, "version", NULL, "print the version" },
+	{ OPTION_HELP, "help", NULL, "print this" },
+};
+
+static int run_status(const struct ctl *ctl, const struct arguments *a)
+{
+	_cleanup_status_ struct status status = { 0 };
+
+	if (status_read(ctl->mount, &status) < 0)
+		return CTL_FAILED;
+	status_print(&status, a->all, ctl->json);
+	return CTL_OK;
+}
+
+static int run_list(const struct ctl *ctl, const struct arguments *a)
+{
+	(void)a;
+	return tree_list(ctl);
+}
+
+static int run_get(const struct ctl *ctl, const struct arguments *a)
+{
+	return tree_get(ctl, a->words[0], a->words + 1, a->n - 1);
+}
+
+static int run_watch(const struct ctl *ctl, const struct arguments *a)
+{
+	return tree_watch(ctl, a->words[0], a->words + 1, a->n - 1, a->count);
+}
+
+/* Whom `attach` and `detach` are for has to be said. */
+static bool is_said_whom(const struct arguments *a)
+{
+	if ((a->n > 0) != a->all && (a->all || (!a->match && !a->attach.follow)))
+		return true;
+	ctl_error("name VMs, or all of them with --all");
+	return false;
+}
+
+static int run_attach(const struct ctl *ctl, const struct arguments *a)
+{
+	if (!is_said_whom(a))
+		return CTL_USAGE;
+	return attach(ctl, &a->attach, a->words, a->n, a->match ? a->match : "*");
+}
+
+static int run_detach(const struct ctl *ctl, const struct arguments *a)
+{
+	if (!is_said_whom(a))
+		return CTL_USAGE;
+	return detach(ctl, &a->attach, a->words, a->n, a->match ? a->match : "*");
+}
+
+static int run_check_config(const struct ctl *ctl, const struct arguments *a)
+{
+	return daemon_check_config(ctl, a->n ? a->words[0] : NULL);
+}
+
+static int run_reload(const struct ctl *ctl, const struct arguments *a)
+{
+	(void)a;
+	return daemon_reload(ctl);
+}
+
+static int run_upgrade(const struct ctl *ctl, const struct arguments *a)
+{
+	(void)a;
+	return daemon_upgrade(ctl);
+}
+
+static const struct verb {
+	const char *name, *words, *help;
+	unsigned options; /* bits, besides those that all take */
+	size_t min, max;  /* words */
+	int (*run)(const struct ctl *ctl, const struct arguments *arguments);
+} verbs[] = {
+	{ "status", "", "how the daemon does", BIT(OPTION_JSON) | BIT(OPTION_ALL), 0, 0,
+		run_status },
+	{ "list", "", "the VMs that run here", BIT(OPTION_JSON), 0, 0, run_list },
+	{ "get", "host|VM [METRIC]...", "print metrics; of one, the value alone",
+		BIT(OPTION_JSON), 1, SIZE_MAX, run_get },
+	{ "watch", "host|VM [METRIC]...", "print metrics, and each change as it comes",
+		BIT(OPTION_JSON) | BIT(OPTION_COUNT_CHANGES), 1, SIZE_MAX, run_watch },
+	{ "attach", "VM...|--all", "give VMs the devices that they read metrics by",
+		ATTACH_OPTIONS | BIT(OPTION_BUS) | BIT(OPTION_FOLLOW), 0, SIZE_MAX,
+		run_attach },
+	{ "detach", "VM...|--all", "take them away", ATTACH_OPTIONS, 0, SIZE_MAX,
+		run_detach },
+	{ "check-config", "[FILE]", "what a configuration does, or what is wrong with it",
+		BIT(OPTION_PROGRAM), 0, 1, run_check_config },
+	{ "reload", "", "have the daemon read its configuration again", 0, 0, 0,
+		run_reload },
+	{ "upgrade", "", "replace the daemon by the program that is installed, unseen",
+		BIT(OPTION_PROGRAM), 0, 0, run_upgrade },
+};
+
+static void help(void)
+{
+	printf("Usage: vhostmdctl VERB [OPTION]... [WORD]...\n"
+	       "Looks after vhostmd, which shows virtual machines the metrics of their host.\n\n");
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+		printf("  %-13s %-20s %s\n", verbs[i].name, verbs[i].words,
+			verbs[i].help);
+	printf("\nA VM is its name, uuid or id.\n\n");
+	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+		_cleanup_free_ char *word = xasprintf(
+			"--%s %s", options[i].name, options[i].arg ? options[i].arg : "");
+
+		printf("  %-18s %s\n", word, options[i].help);
+	}
+	printf("\nExit status: 0 success, 1 failure, 2 wrong usage, 3 no such VM or metric,\n"
+	       "4 a metric that cannot be had now.\n");
+}
+
+static const struct verb *find_verb(const char *word)
+{
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+		if (!strcmp(verbs[i].name, word))
+			return &verbs[i];
+	return NULL;
+}
+
+static bool set_count(const char *text, struct arguments *a)
+{
+	uint64_t n;
+
+	if (parse_u64(text, &n) < 0 || n < 1 || n > UINT32_MAX) {
+		ctl_error("--count '%s' is no number of changes", text);
+		return false;
+	}
+	a->count = (unsigned long)n;
+	return true;
+}
+
+static bool set_bus(const char *text, struct arguments *a)
+{
+	a->attach.bus = text;
+	if (devices_prefix(text))
+		return true;
+	ctl_error("--bus '%s' is none of virtio, scsi, sata, usb", text);
+	return false;
+}
+
+static bool set_match(const char *text, struct arguments *a)
+{
+	a->match = text;
+	if (glob_valid(text))
+		return true;
+	ctl_error("--match '%s' is no pattern: '*' is any text, '?' one character", text);
+	return false;
+}
+
+static bool set_mount(const char *text, struct ctl *ctl)
+{
+	ctl->mount = text;
+	if (*text == '/')
+		return true;
+	ctl_error("--mount '%s' is not an absolute path", text);
+	return false;
+}
+
+/* Return: false after saying what is wrong. */
+static bool set_option(
+	enum option_id id, const char *value, struct ctl *ctl, struct arguments *a)
+{
+	switch (id) {
+	case OPTION_HELP:
+		help();
+		exit(CTL_OK);
+	case OPTION_VERSION:
+		printf("vhostmdctl %s\n", VHOSTMD_VERSION);
+		exit(CTL_OK);
+	case OPTION_MOUNT:
+		return set_mount(value, ctl);
+	case OPTION_CONNECT:
+		ctl->uri = value;
+		return true;
+	case OPTION_PROGRAM:
+		ctl->program = value;
+		return true;
+	case OPTION_JSON:
+		ctl->json = true;
+		return true;
+	case OPTION_ALL:
+		a->all = true;
+		return true;
+	case OPTION_COUNT_CHANGES:
+		return set_count(value, a);
+	case OPTION_DISK:
+		a->attach.device[DEVICE_DISK] = true;
+		return true;
+	case OPTION_CHANNEL:
+		a->attach.device[DEVICE_CHANNEL] = true;
+		return true;
+	case OPTION_LIVE:
+		a->attach.live = true;
+		return true;
+	case OPTION_CONFIG:
+		a->attach.config = true;
+		return true;
+	case OPTION_BUS:
+		return set_bus(value, a);
+	case OPTION_MATCH:
+		return set_match(value, a);
+	case OPTION_DRY_RUN:
+		a->attach.dry_run = true;
+		return true;
+	case OPTION_FOLLOW:
+		a->attach.follow = true;
+		return true;
+	}
+	return false;
+}
+
+/* Options may stand before, between and behind words.  Return: false after saying what is wrong. */
+static bool read_command(int argc, char **argv, struct ctl *ctl, struct arguments *a,
+	const struct verb **ret)
+{
+	struct option longs[ARRAY_LEN(options) + 1] = { 0 };
+	unsigned given = 0;
+	int id;
+
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		longs[i] = (struct option){ options[i].name,
+			options[i].arg ? required_argument : no_argument, NULL,
+			(int)options[i].id };
+	while ((id = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (id == '?' || !set_option((enum option_id)id, optarg, ctl, a))
+			return false;
+		given |= BIT(id);
+	}
+	if (optind == argc) {
+		ctl_error("say what to do");
+		return false;
+	}
+	const struct verb *verb = find_verb(argv[optind]);
+
+	if (!verb) {
+		ctl_error("there is no verb '%s'", argv[optind]);
+		return false;
+	}
+	a->words = argv + optind + 1;
+	a->n = (size_t)(argc - optind - 1);
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		if (given & BIT(options[i].id) & ~(verb->options | EVERYWHERE)) {
+			ctl_error("'%s' takes no --%s", verb->name, options[i].name);
+			return false;
+		}
+	if (a->n < verb->min || a->n > verb->max) {
+		ctl_error("usage: vhostmdctl %s %s", verb->name, verb->words);
+		return false;
+	}
+	*ret = verb;
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl ctl = { .mount = OPTIONS_DEFAULT_MOUNT, .program = VHOSTMD_PROGRAM };
+	struct arguments arguments = { .attach = { .bus = "virtio" } };
+	const struct verb *verb = NULL;
+
+	if (!read_command(argc, argv, &ctl, &arguments, &verb)) {
+		ctl_hint("vhostmdctl --help");
+		return CTL_USAGE;
+	}
+	int r = verb->run(&ctl, &arguments);
+
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		ctl_error("standard output: %s", strerror(errno));
+		return r == CTL_OK ? CTL_FAILED : r;
+	}
+	return r;
+}
