@@ -25,7 +25,7 @@ void dump_table(const struct vhostmd_snapshot *s, struct strbuf *out);
 /* One object: where it is from, and all metrics in the host's order. */
 void dump_json(const struct vhostmd_snapshot *s, struct strbuf *out);
 
-/* Prometheus' text format, with the names that the host's metrics.prom has. */
+/* Prometheus' text format, with the names that the host's metrics.prom has where they are known. */
 void dump_prometheus(const struct vhostmd_snapshot *s, struct strbuf *out);
 
 /*

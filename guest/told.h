@@ -42,6 +42,7 @@ struct tree *told_tree_readers(const struct told_tree *told);
 void told_tree_show(struct told_tree *told, const struct told_metric *metrics, size_t n,
 	const char *uuid, int64_t time_ns);
 
-/* Prometheus' text of what is shown, with the names that the host's metrics.prom has. */
+/* Prometheus' text of what is shown, with the names that the host's metrics.prom has where they
+ * are known. */
 struct strbuf;
 void told_tree_prometheus(const struct told_tree *told, struct strbuf *out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Names, units, types and help are those of the catalogue, so that a figure is called the same on
- * both sides.  What the document does not tell (where a metric is from) is told by its name: it is
+ * Names, units, types and help are those of the catalogue where a figure is known by its name and
+ * unit, so that it is called the same on both sides.  What the document does not tell (where a metric is from) is told by its name: it is
  * a source's, or one that the default configuration gives to a source.
  */
 #include <stdlib.h>
@@ -95,8 +95,12 @@ static void describe(
 	spec->name = xstrdup(e && has_stars ? e->name : m->name);
 	spec->entry = e;
 	/* a figure without a unit may be in any that the host's configuration converts to */
-	if (e && native &&
-		(shown ? shown->dimension == native->dimension : !strcmp(e->unit, "1"))) {
+	bool known = e &&
+		(native ? (shown ? shown->dimension == native->dimension
+				 : !strcmp(e->unit, "1"))
+			: spec->type == METRIC_STRING);
+
+	if (known) {
 		spec->kind = SPEC_SOURCE;
 		spec->source = xstrdup(e->name);
 		spec->convert = shown;
@@ -146,6 +150,10 @@ struct told_tree *told_tree_new(void)
 	struct told_tree *t = xcalloc(1, sizeof(*t));
 
 	t->tree = tree_new();
+	/* nobody else has it yet */
+	_cleanup_view_ struct view *empty = tree_view(t->tree);
+
+	empty->second_hand = true;
 	return t;
 }
 
@@ -292,7 +300,10 @@ void told_tree_show(struct told_tree *t, const struct told_metric *metrics, size
 	else
 		scope_done(&t->vm);
 	host = snapshot_of(t, &t->host, metrics, n, NULL, time_ns);
-	tree_publish(t->tree, t->generation, host, &vm, has_vm);
+	struct view *view = tree_prepare(t->tree, t->generation, host, &vm, has_vm);
+
+	view->second_hand = true;
+	tree_set(t->tree, view);
 }
 
 void told_tree_prometheus(const struct told_tree *t, struct strbuf *out)

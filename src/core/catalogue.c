@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "core/prom_name.h"
 #include "util/cleanup.h"
 #include "util/strbuf.h"
 
@@ -373,13 +374,24 @@ static const char *collector_title(enum catalogue_collector collector)
 	return "";
 }
 
+static void print_prom_name(const struct catalogue_entry *e, struct strbuf *out)
+{
+	_cleanup_strbuf_ struct strbuf name = STRBUF_INIT;
+
+	prom_name_print(e, &name);
+	if (name.len)
+		strbuf_addf(out, " `%s` |\n", strbuf_str(&name));
+	else
+		strbuf_adds(out, " - |\n");
+}
+
 static void print_section(
 	enum catalogue_collector collector, struct strbuf *out, bool markdown)
 {
 	if (markdown)
 		strbuf_addf(out,
-			"\n## %s\n\n| source | context | type | unit | how | meaning |\n"
-			"| --- | --- | --- | --- | --- | --- |\n",
+			"\n## %s\n\n| source | context | type | unit | how | meaning | "
+			"metrics.prom |\n| --- | --- | --- | --- | --- | --- | --- |\n",
 			collector_title(collector));
 	else
 		strbuf_addf(out, "\n%s:\n", collector_title(collector));
@@ -389,11 +401,13 @@ static void print_section(
 		if (e->collector != collector)
 			continue;
 		strbuf_addf(out,
-			markdown ? "| `%s` | %s | %s | %s | %s | %s |\n"
+			markdown ? "| `%s` | %s | %s | %s | %s | %s |"
 				 : "  %-44s %-4s %-6s %-4s %s; %s\n",
 			e->name, e->context == CONTEXT_HOST ? "host" : "vm",
 			metric_type_name(e->type), e->unit ? e->unit : "-",
 			markdown ? e->how : e->help, markdown ? e->help : e->how);
+		if (markdown)
+			print_prom_name(e, out);
 	}
 }
 

@@ -5,7 +5,7 @@
  * docs/sources.md all walk this table.  Immutable data.
  *
  * To add a figure: one line in the table of its collector, which says what must be read for
- * it, and the code there that sets it.  The order of lines is that of the documentation and
+ * it, and the code there that sets it; a text also by what core/prom_name.c says of texts.  The order of lines is that of the documentation and
  * means nothing else, but that in USAGE_SOURCES rates stand last (model/vm_sample.c).  To add one of libvirt's: one line in catalogue.c; it is matched by
  * name.
  */

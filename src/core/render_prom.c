@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/render_prom.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -8,307 +9,349 @@
 
 #include "core/blob.h"
 #include "core/catalogue.h"
+#include "core/prom_samples.h"
 #include "core/snapshot.h"
-#include "core/unit.h"
 #include "util/cleanup.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
 
-/* One line to be: a metric of a scope under its family's name. */
-struct sample {
-	char *family; /* owned */
-	const struct snapshot *s;
-	const struct metric *m;
-	size_t order;
+/* Integers up to here are doubles, too. */
+#define EXACT_MAX (UINT64_C(1) << 53)
+
+struct rendering {
+	const struct view *view;
+	struct prom_samples samples;
+	struct strbuf vms; /* what all labels of a VM begin with, one VM after another */
+	size_t *vms_at;    /* where each VM's start; one more than VMs */
+	struct strbuf value; /* scratch */
 };
 
-static bool is_upper(char c)
+/* ---- lines ---- */
+
+static void add_escaped(const char *text, size_t len, bool quoted, struct strbuf *out)
 {
-	return c >= 'A' && c <= 'Z';
-}
-
-static bool is_lower(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
-
-/* A new word starts at an upper-case letter after a lower-case one or before one. */
-static bool word_starts(const char *name, const char *p)
-{
-	return p > name && is_upper(*p) &&
-		(is_lower(p[-1]) ||
-			(is_upper(p[-1]) && p[1] >= 'a' && p[1] <= 'z' && p[1] != 's'));
-}
-
-/* Words that the naming rules take for abbreviated units or for types, or reserve as a
- * name's last word. */
-static const struct {
-	const char *word, *instead;
-	bool last_only;
-} reworded[] = {
-	{ "count", "number", true },
-	{ "sum", "all", true },
-	{ "bucket", "group", true },
-	{ "total", "all", true },
-	{ "info", "text", true },
-	{ "s", "second", false },
-	{ "ms", "millisecond", false },
-	{ "us", "microsecond", false },
-	{ "ns", "nanosecond", false },
-	{ "sec", "second", false },
-	{ "b", "byte", false },
-	{ "kb", "kilobyte", false },
-	{ "mb", "megabyte", false },
-	{ "gb", "gigabyte", false },
-	{ "tb", "terabyte", false },
-	{ "pb", "petabyte", false },
-	{ "m", "minute", false },
-	{ "h", "hour", false },
-	{ "d", "day", false },
-	{ "gauge", "value", false },
-	{ "counter", "value", false },
-	{ "histogram", "value", false },
-	{ "summary", "value", false },
-	{ "untyped", "value", false },
-};
-
-static void add_word(const char *word, bool last, struct strbuf *out)
-{
-	if (!*word)
-		return;
-	for (size_t i = 0; i < ARRAY_LEN(reworded); i++)
-		if (!strcmp(word, reworded[i].word) && (last || !reworded[i].last_only))
-			word = reworded[i].instead;
-	if (out->len)
-		strbuf_addc(out, '_');
-	strbuf_adds(out, word);
-}
-
-void render_prom_name(const char *name, struct strbuf *out)
-{
-	_cleanup_strbuf_ struct strbuf word = STRBUF_INIT;
-
-	for (const char *p = name; *p; p++) {
-		bool keep = is_upper(*p) || is_lower(*p);
-
-		if (!keep || word_starts(name, p)) {
-			add_word(strbuf_str(&word), false, out);
-			strbuf_clear(&word);
-		}
-		if (keep)
-			strbuf_addc(&word, is_upper(*p) ? (char)(*p - 'A' + 'a') : *p);
-	}
-	add_word(strbuf_str(&word), true, out);
-}
-
-/* The unit that the value is in: what a source was converted to, else what is shown. */
-static const struct unit *value_unit(const struct metric *m)
-{
-	if (m->label->spec->kind == SPEC_SOURCE)
-		return m->label->spec->convert ? m->label->spec->convert
-			: m->label->spec->entry->unit
-			? unit_find(m->label->spec->entry->unit)
-			: NULL;
-	return m->label->unit ? unit_find(m->label->unit) : NULL;
-}
-
-static bool is_counter(const struct metric *m)
-{
-	return m->label->spec->entry && m->label->spec->entry->kind == KIND_COUNTER;
-}
-
-static char *family_name(const struct snapshot *s, const struct metric *m)
-{
-	const struct unit *unit = value_unit(m);
-	/* The pattern, so that all of vcpu.*.delay are one family. */
-	const char *name = m->label->index ? m->label->spec->name : m->label->name;
-	_cleanup_strbuf_ struct strbuf plain = STRBUF_INIT;
-	struct strbuf out = STRBUF_INIT;
-
-	render_prom_name(name, &plain);
-	/* vhostmd's own figures are not the host's */
-	if (s->is_host && !strncmp(strbuf_str(&plain), "vhostmd_", 8))
-		strbuf_adds(&out, strbuf_str(&plain));
-	else
-		strbuf_addf(&out, "vhostmd_%s_%s", s->is_host ? "host" : "vm",
-			strbuf_str(&plain));
-	if (m->value.type == METRIC_STRING) {
-		strbuf_adds(&out, "_info");
-		return strbuf_steal(&out);
-	}
-	if (unit && *unit->prom_base) {
-		size_t n = strlen(unit->prom_base);
-
-		/* rd.bytes is already named for its unit */
-		if (out.len < n || strcmp(out.data + out.len - n, unit->prom_base))
-			strbuf_addf(&out, "_%s", unit->prom_base);
-	}
-	if (is_counter(m))
-		strbuf_adds(&out, "_total");
-	return strbuf_steal(&out);
-}
-
-static void add_label(
-	const char *name, const char *value, bool *first, struct strbuf *out)
-{
-	strbuf_addf(out, "%s%s=\"", *first ? "{" : ",", name);
-	*first = false;
-	for (; *value; value++) {
-		if (*value == '\\' || *value == '"')
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '\\' || (quoted && text[i] == '"'))
 			strbuf_addc(out, '\\');
-		if (*value == '\n')
+		if (text[i] == '\n')
 			strbuf_adds(out, "\\n");
 		else
-			strbuf_addc(out, *value);
+			strbuf_addc(out, text[i]);
 	}
+}
+
+/* @separator: in front of it; ',' afterwards. */
+static void add_label(const char *name, const char *value, size_t len, char *separator,
+	struct strbuf *out)
+{
+	strbuf_addc(out, *separator);
+	*separator = ',';
+	strbuf_adds(out, name);
+	strbuf_adds(out, "=\"");
+	add_escaped(value, len, true, out);
 	strbuf_addc(out, '"');
 }
 
-/* Which of the metrics of its name it is; NULL: the only one.  A device's number may change. */
-static const char *place_of(const struct metric *m)
+static void add_vm_labels(struct rendering *r)
 {
-	return m->device_at ? metric_device(m) : m->label->index;
+	const struct view *view = r->view;
+
+	r->vms_at = xcalloc(view->n_vms + 1, sizeof(*r->vms_at));
+	for (size_t i = 0; i < view->n_vms; i++) {
+		const struct snapshot *vm = view->vms[i];
+		char separator = '{';
+
+		add_label("uuid", vm->uuid_text, strlen(vm->uuid_text), &separator,
+			&r->vms);
+		add_label("name", vm->vm.name, strlen(vm->vm.name), &separator, &r->vms);
+		r->vms_at[i + 1] = r->vms.len;
+	}
 }
 
-static void add_labels(const struct sample *sample, struct strbuf *out)
+/* Whose it is, and which one of several. */
+static void add_labels(struct rendering *r, const struct prom_sample *sample,
+	char *separator, struct strbuf *out)
 {
+	const struct prom_figure *f = sample->figure;
 	const struct metric *m = sample->m;
-	bool first = true;
 
-	if (!sample->s->is_host) {
-		_cleanup_free_ char *id = xasprintf("%d", sample->s->vm.id);
+	*separator = '{';
+	if (sample->scope) {
+		size_t at = r->vms_at[sample->scope - 1];
 
-		add_label("name", sample->s->vm.name, &first, out);
-		add_label("uuid", sample->s->uuid_text, &first, out);
-		add_label("id", id, &first, out);
+		strbuf_add(out, r->vms.data + at, r->vms_at[sample->scope] - at);
+		*separator = ',';
 	}
-	if (place_of(m))
-		add_label(m->device_at ? "device" : "index", place_of(m), &first, out);
-	if (m->value.type == METRIC_STRING) {
-		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	if (!m)
+		return;
+	if (f->is_custom) {
+		const char *place = NULL;
+		size_t len = prom_place(sample, &place);
 
-		value_format(&m->value, &text);
-		add_label("value", strbuf_str(&text), &first, out);
+		if (len)
+			add_label(PROM_INDEX, place, len, separator, out);
+		return;
 	}
-	if (!first)
-		strbuf_addc(out, '}');
-}
+	const char *pattern = m->label->spec->entry->name, *at = m->label->source;
+	size_t len = 0;
 
-static void add_value(const struct metric *m, struct strbuf *out)
-{
-	const struct unit *unit = value_unit(m);
-	struct value real;
+	for (size_t i = 0; prom_next_place(&pattern, &at, &len); at += len, i++) {
+		const char *device = metric_device(m);
 
-	if (m->value.type == METRIC_STRING) {
-		strbuf_addc(out, '1');
-	} else if (!unit || unit->factor == unit->prom_divisor) {
-		value_format(&m->value, out);
-	} else {
-		value_cast(&m->value, METRIC_REAL64, &real);
-		strbuf_addf(out, "%.17g",
-			real.real * (double)unit->factor / (double)unit->prom_divisor);
+		if (!f->name.by_device || i + 1 < f->name.n_places)
+			add_label(f->name.places[i], at, len, separator, out);
+		else if (device)
+			add_label(f->name.places[i], device, strlen(device), separator,
+				out);
+		else
+			add_label(PROM_INDEX, at, len, separator, out);
 	}
 }
 
-static void add_header(const struct sample *sample, struct strbuf *out)
+static void add_u64(uint64_t u, int min_digits, struct strbuf *out)
 {
-	const struct catalogue_entry *e = sample->m->label->spec->entry;
+	char digits[24], *at = digits + sizeof(digits);
 
-	strbuf_addf(out, "# HELP %s ", sample->family);
-	if (e)
-		strbuf_adds(out, e->help);
+	while (u || min_digits > 0) {
+		*--at = (char)('0' + u % 10);
+		u /= 10;
+		min_digits--;
+	}
+	strbuf_add(out, at, (size_t)(digits + sizeof(digits) - at));
+}
+
+/*
+ * Return: false if nothing is to be written.  What never falls must not fall by rounding,
+ * either: fifteen digits hold every integer that is less than 10^15.
+ */
+static bool add_real(const struct prom_figure *f, double real, struct strbuf *out)
+{
+	double v = real * (double)f->mul / (double)f->div, size = fabs(v);
+
+	if (!isfinite(v) || (size > (double)EXACT_MAX && !f->name.is_counter))
+		return false;
+	if (size <= (double)EXACT_MAX && size - floor(size) <= 0)
+		strbuf_addf(out, "%.0f", v);
 	else
-		strbuf_adds(out, "Printed by an action of the configuration");
-	strbuf_addf(out, ".\n# TYPE %s %s\n", sample->family,
-		is_counter(sample->m) ? "counter" : "gauge");
+		strbuf_addf(out, size < 1e15 ? "%.15g" : "%.17g", v);
+	return true;
 }
 
-static int compare_samples(const void *a, const void *b)
+static bool add_integer(
+	const struct prom_figure *f, bool negative, uint64_t size, struct strbuf *out)
 {
-	const struct sample *x = a, *y = b;
-	int c = strcmp(x->family, y->family);
+	bool is_exact = size <= EXACT_MAX / f->mul;
 
-	if (c)
-		return c;
-	return x->order < y->order ? -1 : x->order > y->order;
+	if (!is_exact && !f->name.is_counter)
+		return false;
+	/* a counter goes on, rounded; in seconds all digits are written */
+	if (f->div == 1 ? !is_exact : f->decimals < 0)
+		return add_real(f, negative ? -(double)size : (double)size, out);
+	if (negative)
+		strbuf_addc(out, '-');
+	add_u64(f->div > 1 ? size / f->div : size * f->mul, 1, out);
+	if (f->div > 1 && size % f->div) {
+		strbuf_addc(out, '.');
+		add_u64(size % f->div, f->decimals, out);
+		while (out->data[out->len - 1] == '0')
+			out->data[--out->len] = '\0';
+	}
+	return true;
 }
 
-struct samples {
-	struct sample *at;
-	size_t n, cap;
-};
-
-static void collect(const struct snapshot *s, struct samples *all)
+/* Return: false if it is not to be written: no limit, or more than a double holds. */
+static bool add_value(
+	const struct prom_figure *f, const struct value *v, struct strbuf *out)
 {
-	for (size_t i = 0; i < s->n; i++) {
-		if (!snapshot_metric(s, i)->available)
-			continue;
-		all->at = xgrow(all->at, all->n, &all->cap, sizeof(*all->at));
-		all->at[all->n] =
-			(struct sample){ .family = family_name(s, snapshot_metric(s, i)),
-				.s = s,
-				.m = snapshot_metric(s, i),
-				.order = all->n };
-		all->n++;
+	switch (v->type) {
+	case METRIC_INT32:
+	case METRIC_INT64:
+		return add_integer(
+			f, v->i < 0, v->i < 0 ? 0 - (uint64_t)v->i : (uint64_t)v->i, out);
+	case METRIC_UINT32:
+	case METRIC_UINT64:
+		return add_integer(f, false, v->u, out);
+	case METRIC_REAL32:
+	case METRIC_REAL64:
+		return add_real(f, v->real, out);
+	default:
+		return false;
 	}
 }
 
-/* Metrics that differ only in what the names here drop must not come out twice. */
-static bool is_duplicate(const struct sample *a, const struct sample *b)
+static void add_type(const char *family, const char *type, struct strbuf *out)
 {
-	const char *pa = place_of(a->m), *pb = place_of(b->m);
-
-	return a->s == b->s && !strcmp(pa ? pa : "", pb ? pb : "");
+	strbuf_addf(out, "# TYPE %s %s\n", family, type);
 }
 
-static void add_samples(const struct samples *all, struct strbuf *out)
+static void add_header(const struct prom_figure *f, struct strbuf *out)
 {
-	const char *family = "";
-	size_t first = 0;
+	const char *help = f->name.help;
 
-	for (size_t i = 0; i < all->n; i++) {
-		const struct sample *sample = &all->at[i];
-		bool duplicate = false;
+	strbuf_addf(out, "# HELP %s ", f->name.family);
+	if (!help) {
+		add_escaped(f->label->name, strlen(f->label->name), false, out);
+		help = ", as the configuration calls it";
+	}
+	add_escaped(help, strlen(help), false, out);
+	strbuf_adds(out, ".\n");
+	add_type(f->name.family, f->name.is_counter ? "counter" : "gauge", out);
+}
 
-		if (strcmp(family, sample->family) != 0) {
-			family = sample->family;
-			first = i;
-			add_header(sample, out);
-		}
-		/* One scope's samples of a family stand together. */
-		for (size_t k = i; k > first && all->at[k - 1].s == sample->s; k--)
-			duplicate |= is_duplicate(&all->at[k - 1], sample);
-		if (duplicate)
+/* Samples of one scope and family, each thing once. */
+static void add_samples(struct rendering *r, const struct prom_sample *at, size_t n,
+	bool *has_header, struct strbuf *out)
+{
+	char separator = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct prom_figure *f = at[i].figure;
+
+		strbuf_clear(&r->value);
+		if (!add_value(f, &at[i].m->value, &r->value))
 			continue;
-		strbuf_adds(out, sample->family);
-		add_labels(sample, out);
+		if (!*has_header)
+			add_header(f, out);
+		*has_header = true;
+		strbuf_adds(out, f->name.family);
+		add_labels(r, &at[i], &separator, out);
+		if (separator == ',')
+			strbuf_addc(out, '}');
 		strbuf_addc(out, ' ');
-		add_value(sample->m, out);
+		strbuf_add(out, r->value.data, r->value.len);
 		strbuf_addc(out, '\n');
 	}
+}
+
+static bool has_label_before(const struct prom_sample *at, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (at[k].m &&
+			!strcmp(at[k].figure->name.info_label,
+				at[i].figure->name.info_label))
+			return true;
+	return false;
+}
+
+/* One line of an info: all labels of one thing. */
+static void add_info(struct rendering *r, const struct prom_sample *at, size_t n,
+	bool *has_header, struct strbuf *out)
+{
+	const struct view *view = r->view;
+	char separator = 0;
+
+	if (!*has_header)
+		add_header(at->figure, out);
+	*has_header = true;
+	strbuf_adds(out, at->figure->name.family);
+	add_labels(r, at, &separator, out);
+	if (!at->m) {
+		int id = view->vms[at->scope - 1]->vm.id;
+
+		strbuf_clear(&r->value);
+		strbuf_addf(&r->value, "%d", id);
+		/* a guest may not know it */
+		if (id || !view->second_hand)
+			add_label("id", strbuf_str(&r->value), r->value.len, &separator,
+				out);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!at[i].m || has_label_before(at, i))
+			continue;
+		strbuf_clear(&r->value);
+		value_format(&at[i].m->value, &r->value);
+		add_label(at[i].figure->name.info_label, strbuf_str(&r->value),
+			r->value.len, &separator, out);
+	}
+	strbuf_adds(out, "} 1\n");
+}
+
+/* How many from @at on are the same thing. */
+static size_t same_place(const struct prom_sample *at, size_t n)
+{
+	size_t k = 1;
+
+	while (k < n && prom_compare_places(at, &at[k]) == 0)
+		k++;
+	return k;
+}
+
+/* All of one scope and family. */
+static void add_scope(struct rendering *r, struct prom_sample *at, size_t n,
+	bool *has_header, struct strbuf *out)
+{
+	const struct prom_figure *f = at->figure;
+	bool is_info = f->name.role == PROM_INFO;
+
+	/* one spec's own metrics differ, but for disks that share a name */
+	if (!is_info &&
+		(n == 1 ||
+			(f->family->n_figures == 1 && !f->is_custom &&
+				!f->name.by_device))) {
+		add_samples(r, at, n, has_header, out);
+		return;
+	}
+	prom_sort_places(at, n);
+	for (size_t i = 0; i < n;) {
+		size_t k = same_place(&at[i], n - i);
+
+		if (is_info)
+			add_info(r, &at[i], k, has_header, out);
+		else
+			add_samples(r, &at[i], 1, has_header, out);
+		i += k;
+	}
+}
+
+static void add_families(struct rendering *r, struct strbuf *out)
+{
+	for (size_t i = 0; i < r->samples.n_families; i++) {
+		const struct prom_family *family = r->samples.families[i];
+		struct prom_sample *at = &r->samples.at[family->at];
+		bool has_header = false;
+
+		for (size_t first = 0, k = 0; first < family->n; first = k) {
+			for (k = first + 1; k < family->n; k++)
+				if (at[k].scope != at[first].scope)
+					break;
+			add_scope(r, &at[first], k - first, &has_header, out);
+		}
+	}
+}
+
+/* About vhostmd itself: who only repeats what it told cannot say that. */
+static void add_self(struct strbuf *out)
+{
+	strbuf_adds(out, "# HELP vhostmd_up 1: vhostmd serves this.\n");
+	add_type("vhostmd_up", "gauge", out);
+	strbuf_adds(out,
+		"vhostmd_up 1\n"
+		"# HELP vhostmd_build_info Version of vhostmd, as a label.\n");
+	add_type("vhostmd_build_info", "gauge", out);
+	strbuf_adds(out, "vhostmd_build_info{version=\"" VHOSTMD_VERSION "\"} 1\n");
 }
 
 struct blob *render_prom_view(struct view *view)
 {
 	struct blob *cached = atomic_load_explicit(&view->prom, memory_order_acquire);
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
-	struct samples all = { 0 };
+	struct rendering r = { .view = view };
 	int64_t time_ns = view->host->time_ns;
 
 	if (cached)
 		return cached;
-	collect(view->host, &all);
-	for (size_t i = 0; i < view->n_vms; i++) {
-		collect(view->vms[i], &all);
+	for (size_t i = 0; i < view->n_vms; i++)
 		if (view->vms[i]->time_ns > time_ns)
 			time_ns = view->vms[i]->time_ns;
-	}
-	if (all.n)
-		qsort(all.at, all.n, sizeof(*all.at), compare_samples);
-	add_samples(&all, &out);
-	for (size_t i = 0; i < all.n; i++)
-		free(all.at[i].family);
-	free(all.at);
+	if (!view->second_hand)
+		add_self(&out);
+	add_vm_labels(&r);
+	r.samples = prom_samples_collect(view);
+	add_families(&r, &out);
+	prom_samples_done(&r.samples);
+	free(r.vms_at);
+	strbuf_done(&r.vms);
+	strbuf_done(&r.value);
 	return blob_cache_set(
 		&view->prom, blob_new(out.data, out.len, view->generation, time_ns));
 }

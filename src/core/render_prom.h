@@ -2,19 +2,16 @@
 /*
  * The tree in Prometheus' text exposition format 0.0.4.  Any thread.
  *
- * A metric becomes vhostmd_host_<name> or vhostmd_vm_<name>{name=,uuid=,id=}: in snake
- * case, in base units (bytes, seconds, ratio), with _total for counters; what replaced '*'
- * is the label "index", or of disks and interfaces "device", their name on the host, which
- * stays theirs whatever is plugged in; text becomes <name>_info{value=} 1.
+ * Families are called as core/prom_name has it.  A VM's samples have the labels uuid and name,
+ * and one for each thing that there are several of: vcpu, iothread, or of disks and interfaces
+ * device, their name on the host, which stays theirs whatever is plugged in.  Texts that hardly
+ * ever change are labels of vhostmd_host_info, vhostmd_vm_info and the like, whose value is 1;
+ * other texts are left out.  So is a gauge beyond 2^53, which a double does not hold.
  */
 #pragma once
 
 struct blob;
-struct strbuf;
 struct view;
 
 /* All metrics that are available.  Rendered once for each view; borrowed from it. */
 struct blob *render_prom_view(struct view *view);
-
-/* Appends @name in snake case, parts that Prometheus' naming rules object to spelled out. */
-void render_prom_name(const char *name, struct strbuf *out);

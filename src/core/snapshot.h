@@ -102,9 +102,10 @@ struct view {
 	struct snapshot *host;
 	struct snapshot **vms; /* sorted by key */
 	size_t n_vms;
-	uint64_t vms_shape;        /* hash of the VMs' uuids, ids and names */
-	uint64_t vms_generation;   /* since when that is so */
-	int64_t vms_ns;            /* the same in real time */
+	uint64_t vms_shape;      /* hash of the VMs' uuids, ids and names */
+	uint64_t vms_generation; /* since when that is so */
+	int64_t vms_ns;          /* the same in real time */
+	bool second_hand; /* what a host told its guest; set by the maker before it is current */
 	struct blob *_Atomic xml;  /* cache of render_xml_view() */
 	struct blob *_Atomic prom; /* cache of render_prom_view() */
 	/* cache of render_xml_shared(), where it differs */

@@ -12,12 +12,13 @@ cat >"$tmp/conf" <<'EOF'
 <metric type="uint64" context="host"><name>Time</name><source>host.time</source></metric>
 <metric type="string" context="host"><name>a/b %</name><action>echo x</action></metric>
 <metric type="int32" context="host"><name>Never</name><action>exit 3</action></metric>
+<metric type="uint32" context="host" guest="no"><name>OpenToHost</name><action>echo 42</action></metric>
 <metric type="string" context="host" guest="no"><name>Secret</name><action>echo s3cret</action></metric>
 </metrics></vhostmd>
 EOF
 CONF=$tmp/conf start_daemon --connect test:///default
 host=$mnt/metrics/host
-wait_for 10 has_value "$host/Secret" || fail "no action result"
+wait_for 10 has_value "$host/Secret" && wait_for 10 has_value "$host/OpenToHost" || fail "no action result"
 wait_for 10 test -e "$mnt/metrics/vm/test" || fail "the test driver's domain is missing"
 
 # reading, with each of the usual tools
@@ -75,9 +76,12 @@ setpriv --reuid 65534 --clear-groups cat "$host/Time" >/dev/null || fail "others
 
 # documents
 xmllint --noout "$mnt/metrics.xml" || fail "metrics.xml is not XML"
-grep -q s3cret "$mnt/metrics.xml" && fail "a metric with guest=no is shown to guests"
-grep -q s3cret "$mnt/metrics.prom" || fail "the host does not see it in metrics.prom"
+grep -q 's3cret\|OpenToHost' "$mnt/metrics.xml" && fail "a metric with guest=no is shown to guests"
+grep -qx 'vhostmd_host_custom_open_to_host 42' "$mnt/metrics.prom" || fail "the host does not see it in metrics.prom"
+grep -q s3cret "$mnt/metrics.prom" && fail "the text of an action is in metrics.prom"
 promtool check metrics <"$mnt/metrics.prom" || fail "promtool"
+grep -q '^vhostmd_host_mem_total_bytes [0-9]*$' "$mnt/metrics.prom" || fail "TotalPhyMem's source: $(cat "$mnt/metrics.prom")"
+grep -q '^vhostmd_host_info{name="'"$(uname -n)"'"} 1$' "$mnt/metrics.prom" || fail "HostName as a label"
 wait_for 5 grep -q '^libvirt.state: connected' "$mnt/status" || fail status
 
 # a value is whole, however fast it changes: time never goes back, never lacks its newline
@@ -135,4 +139,40 @@ stop_daemon || exit 1
 mountpoint -q "$mnt" && fail "still mounted"
 [ -e "$mnt" ] && fail "the mount point that it made is still there"
 [ -e "$tmp/pid" ] && fail "the pid file is still there"
+
+# ---- names for Prometheus, whatever is configured ----
+
+checked() # FILE: promtool has nothing to say
+{
+	promtool check metrics <"$1" >"$tmp/out" 2>&1 && [ ! -s "$tmp/out" ] ||
+		fail "promtool, $2: $(cat "$tmp/out")"
+}
+# each name that there may be
+"$build/vhostmd" --list-sources=markdown | awk -F' [|] ' '$7 ~ /^`/ {
+	gsub(/[`{}|]/, " ", $7)
+	split($7, word, " ")
+	if (!seen[word[1]]++)
+		printf "# HELP %s %s.\n# TYPE %s %s\n%s 1\n", word[1], $6, word[1],
+			word[1] ~ /_total$/ ? "counter" : "gauge", word[1]}' >"$tmp/names"
+[ "$(grep -c '^# TYPE' "$tmp/names")" -ge 200 ] || fail "names: $(cat "$tmp/names")"
+checked "$tmp/names" "every name"
+
+every_source 0.2 0.5 >"$tmp/every"
+for conf in "$top/conf/vhostmd.conf" "$tmp/every"; do
+	CONF=$conf start_daemon --connect test:///default
+	all_there() { grep -q '^vhostmd_vm_info{.*name="test",id="1"' "$mnt/metrics.prom" &&
+		grep -q '^vhostmd_host_cpu_time_seconds_total ' "$mnt/metrics.prom"; }
+	wait_for 20 all_there || fail "$conf: $(cat "$mnt/metrics.prom")"
+	cp "$mnt/metrics.prom" "$tmp/prom"
+	checked "$tmp/prom" "$conf"
+	assert_eq "vhostmd_up" "$(grep '^vhostmd_up' "$tmp/prom")" "vhostmd_up 1"
+	assert_eq "its version" "$(grep '^vhostmd_build_info' "$tmp/prom")" \
+		"vhostmd_build_info{version=\"$("$build/vhostmd" --version | cut -d' ' -f2)\"} 1"
+	assert_eq "series that are there twice" "$(sed -n 's/ [^ ]*$//; /^[^#]/p' "$tmp/prom" | sort | uniq -d)" ""
+	# all of them are the list's, but vhostmd's own two
+	comm -23 <(sed -n 's/^# TYPE \([^ ]*\) .*/\1/p' "$tmp/prom" | sort) \
+		<(sed -n 's/^# TYPE \([^ ]*\) .*/\1/p' "$tmp/names" | sort) >"$tmp/others"
+	assert_eq "names of no source" "$(tr '\n' ' ' <"$tmp/others")" "vhostmd_build_info vhostmd_up "
+	stop_daemon || exit 1
+done
 exit 0

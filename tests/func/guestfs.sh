@@ -54,7 +54,8 @@ read -r first <&"$kept"
 moved() { [ "$(file host/TotalCPUTime)" != "$first" ]; }
 wait_for 20 moved || fail "the host's CPU time stands still"
 exec {kept}<&-
-grep -q "^vhostmd_host_cpu_time_seconds_total\|^vhostmd_host_" "$inside/metrics.prom" || fail "metrics.prom: $(head "$inside/metrics.prom")"
+grep -q "^vhostmd_host_cpu_time_seconds_total [0-9]" "$inside/metrics.prom" || fail "metrics.prom: $(head "$inside/metrics.prom")"
+grep -q '^vhostmd_\(up\|build_info\)' "$inside/metrics.prom" && fail "a guest speaks for vhostmd"
 grep -q "<name>HostName</name>" "$inside/metrics.xml" || fail "metrics.xml"
 touch "$inside/metrics/host/HostName" 2>/dev/null && fail "it can be written"
 # somebody unmounts it

@@ -250,7 +250,7 @@ python3 - "$tmp/said" <<-'EOF' || fail "json: $(cat "$tmp/said")"
 	assert len(m) == 8 and d["transport"] == "disk" and d["freshness"] == "unknown", d
 EOF
 tool_says 0 "${of_disk[@]}" --format prometheus
-grep -q "^vhostmd_vm_vcpu_delay_seconds_total{.*index=\"0\"} 5.25" "$tmp/said" ||
+grep -q "^vhostmd_vm_vcpu_delay_seconds_total{.*vcpu=\"0\"} 5.25" "$tmp/said" ||
 	fail "prometheus: $(cat "$tmp/said")"
 if command -v promtool >/dev/null; then
 	promtool check metrics <"$tmp/said" >"$tmp/err" 2>&1 || fail "promtool: $(cat "$tmp/err")"

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/fname.h"
-#include "core/render_prom.h"
+#include "core/prom_name.h"
 #include "core/render_xml.h"
 #include "core/value.h"
 #include "fuzz.h"
@@ -39,6 +39,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fname_escape(raw, &name);
 	if (!name.len || name.len > 255 || strchr(strbuf_str(&name), '/'))
 		abort();
-	render_prom_name(raw, &prom);
+	prom_name_plain(raw, &prom);
 	return 0;
 }

@@ -24,6 +24,19 @@ wait_for 20 is balloon.current 163840 || fail "balloon.current is $(cat "$dir/ba
 work="(while :; do :; done) & (while :; do :; done) & (while :; do dd if=/dev/vda of=/dev/null bs=64k; done) >/dev/null 2>&1 &"
 guest_run "$a" "$work"
 
+# all of it for Prometheus, too: each series once, and each by what it is of
+wait_for 20 grep -q "^vhostmd_vm_block_rd_bytes_total{uuid=\"$a\",name=\"$name\",device=\"vd[a-z]*\"} [1-9]" \
+	"$mnt/metrics.prom" || fail "no disk: $(grep vm_block "$mnt/metrics.prom")"
+cp "$mnt/metrics.prom" "$tmp/prom"
+promtool check metrics <"$tmp/prom" >"$tmp/said" 2>&1 && [ ! -s "$tmp/said" ] || fail "promtool: $(cat "$tmp/said")"
+assert_eq "series that are there twice" "$(sed -n 's/ [^ ]*$//; /^[^#]/p' "$tmp/prom" | sort | uniq -d)" ""
+assert_eq vCPUs "$(grep -o '^vhostmd_vm_vcpu_time_seconds_total{.*vcpu="[0-9]*"' "$tmp/prom" | grep -o '[0-9]*"$' | tr '\n' ' ')" '0" 1" '
+for series in 'net_rx_bytes_total{.*,device="[^"]*"} ' 'block_info{.*,device="[^"]*",path="/.*"} 1$' \
+	'info{.*,id="[0-9]*",session="[0-9]*".*} 1$' 'memory_bytes{uuid="[^"]*",name="[^"]*"} 201326592$'; do
+	grep -q "^vhostmd_vm_$series" "$tmp/prom" || fail "no $series: $(cat "$tmp/prom")"
+done
+grep -E 'index=|[0-9]e[+]' "$tmp/prom" && fail "places, or numbers that no double holds"
+
 # agrees WHAT [NOT]: counters lie between two of libvirt's answers, gauges equal one of them
 agrees()
 {

@@ -156,94 +156,6 @@ static void missing_parts_are_named_on_channels(void **state)
 	tree_free(tree);
 }
 
-static void prom_has_families_and_base_units(void **state)
-{
-	(void)state;
-	struct spec_set *specs = make_specs();
-	struct tree *tree = make_tree(specs, "node\\1");
-	struct view *view = tree_view(tree);
-	struct blob *prom = render_prom_view(view);
-	_cleanup_free_ char *text = xstrndup(prom->data, prom->size);
-
-	assert_ptr_equal(prom, render_prom_view(view));
-	assert_non_null(strstr(text, "vhostmd_host_total_cpu_time_seconds_total 846.6"));
-	assert_non_null(
-		strstr(text, "vhostmd_host_host_name_info{value=\"node\\\\1\"} 1\n"));
-	assert_non_null(strstr(text,
-		"vhostmd_vm_vcpu_delay_seconds_total{name=\"a \\\"vm\\\"\",uuid=\"" UUID_A
-		"\",id=\"2\",index=\"0\"} 0.005"));
-	assert_null(strstr(text, "index=\"1\"")); /* unavailable */
-	view_unref(view);
-	tree_free(tree);
-	spec_set_unref(specs);
-}
-
-/* A disk's number is its place among those that there are just now; its name is its own. */
-static void prom_labels_devices_by_name(void **state)
-{
-	(void)state;
-	struct spec_set *specs = make_specs();
-	struct metric_list_builder *b = metric_list_builder_new(specs, 1);
-	static const char *const devices[] = { "vdb", "vdz" },
-				 *const numbers[] = { "0", "1" };
-	struct value v = value_u64(1000000000), text_v = value_string("x");
-
-	/* the figures of each, one after another */
-	for (size_t i = 0; i < 4; i++) {
-		metric_list_builder_set_device(b, devices[i % 2]);
-		metric_list_builder_add_source(b, i < 2 ? VM_DELAY : VM_SECRET,
-			numbers[i % 2], i < 2 ? &v : &text_v);
-	}
-	metric_list_builder_set_device(b, NULL);
-	metric_list_builder_add_source(b, VM_DELAY, "3", &v);
-	metric_list_builder_set_device(b, "");
-	metric_list_builder_add_source(b, VM_DELAY, "4", &v);
-	struct metric_list *list = metric_list_builder_finish(b),
-			   *rebased = metric_list_rebase(list, specs);
-	struct snapshot *vm = snapshot_new(
-		&(struct vm_ident){ .id = 2, .name = "a" }, 1, &rebased, 1, 1);
-	struct tree *tree = tree_new();
-
-	metric_list_unref(list);
-	tree_publish(tree, 1, make_host(specs, 1, "x"), &vm, 1);
-	struct view *view = tree_view(tree);
-	struct blob *prom = render_prom_view(view);
-	_cleanup_free_ char *text = xstrndup(prom->data, prom->size);
-	struct blob *xml = render_xml_view(view);
-	_cleanup_free_ char *document = xstrndup(xml->data, xml->size);
-
-	assert_non_null(strstr(text, "id=\"2\",device=\"vdb\"} 1"));
-	assert_non_null(strstr(text, "id=\"2\",device=\"vdz\"} 1"));
-	assert_non_null(strstr(text, "id=\"2\",device=\"vdz\",value=\"x\"} 1"));
-	assert_non_null(strstr(text, "id=\"2\",index=\"3\"} 1"));
-	assert_non_null(strstr(text, "id=\"2\",index=\"4\"} 1"));
-	assert_null(strstr(text, "index=\"0\""));
-	/* documents have libvirt's names */
-	assert_non_null(strstr(document, "<name>vcpu.0.delay</name>"));
-	assert_null(strstr(document, "vdb"));
-	metric_list_unref(rebased);
-	view_unref(view);
-	tree_free(tree);
-	spec_set_unref(specs);
-}
-
-static void prom_names_are_snake_case(void **state)
-{
-	(void)state;
-	static const char *const pairs[][2] = { { "TotalCPUTime", "total_cpu_time" },
-		{ "NumCPUs", "num_cpus" }, { "vcpu.*.delay", "vcpu_delay" },
-		{ "net.count", "net_number" }, { "PagedInMemory", "paged_in_memory" },
-		{ "iothread.*.poll-max-ns", "iothread_poll_max_nanosecond" },
-		{ "my metric", "my_metric" } };
-
-	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
-		_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
-
-		render_prom_name(pairs[i][0], &out);
-		assert_string_equal(strbuf_str(&out), pairs[i][1]);
-	}
-}
-
 static void lists_merge_in_slot_order(void **state)
 {
 	(void)state;
@@ -451,9 +363,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(document_is_as_guests_expect),
 		cmocka_unit_test(missing_parts_are_named_on_channels),
-		cmocka_unit_test(prom_has_families_and_base_units),
-		cmocka_unit_test(prom_labels_devices_by_name),
-		cmocka_unit_test(prom_names_are_snake_case),
 		cmocka_unit_test(lists_merge_in_slot_order),
 		cmocka_unit_test(snapshots_share_where_their_metrics_are),
 		cmocka_unit_test(catalogue_finds_numbered_sources),

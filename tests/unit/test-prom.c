@@ -1,0 +1,703 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What figures are called for Prometheus, and the text that it reads. */
+#include "samples.h"
+
+#include <math.h>
+#include <regex.h>
+#include <stdio.h>
+
+#include "core/blob.h"
+#include "core/prom_name.h"
+#include "core/render_prom.h"
+#include "core/snapshot.h"
+#include "util/cleanup.h"
+#include "util/strbuf.h"
+
+/* ---- names ---- */
+
+static bool matches(const char *pattern, const char *text)
+{
+	regex_t re;
+
+	assert_int_equal(regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB), 0);
+	bool found = regexec(&re, text, 0, NULL, 0) == 0;
+
+	regfree(&re);
+	return found;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), k = strlen(end);
+
+	return n >= k && !strcmp(text + n - k, end);
+}
+
+/* What the naming rules have against a name; NULL: nothing. */
+static const char *fault_of(const char *family, bool is_counter, bool is_info)
+{
+	if (!matches("^vhostmd(_[a-z][a-z0-9]*)+$", family))
+		return "form";
+	if (matches("_(counter|gauge|histogram|summary|untyped)(_|$)", family))
+		return "a type";
+	if (matches("_(count|sum|bucket|created|gcount|gsum)$", family))
+		return "a reserved word";
+	if (ends_with(family, "_info") != is_info)
+		return "info";
+	if (ends_with(family, "_total") != is_counter)
+		return "total";
+	if (matches("_(s|ms|us|ns|sec|[kmgtp]?b|m|h|d|min_.*seconds)(_|$)", family) ||
+		matches("_(kilo|mega|giga|milli|micro|nano)[a-z]*", family) ||
+		matches("_(minutes|hours|days|percent|bits)(_|$)", family))
+		return "a unit that is not a base one";
+	/* each unit once, and nothing but "total" behind it */
+	if (matches("_(bytes|seconds|ratio|hertz)_", family) &&
+		!matches(
+			"_((bytes|seconds|ratio|hertz)_total|bytes_per_second)$", family))
+		return "a unit within";
+	return NULL;
+}
+
+static bool has_double(const char *family)
+{
+	_cleanup_free_ char *copy = xstrdup(family);
+	const char *before = "";
+	char *rest = NULL;
+
+	for (char *word = strtok_r(copy, "_", &rest); word;
+		word = strtok_r(NULL, "_", &rest)) {
+		if (!strcmp(word, before))
+			return true;
+		before = word;
+	}
+	return false;
+}
+
+static void every_source_is_called_by_the_rules(void **state)
+{
+	(void)state;
+	for (size_t i = 0; catalogue_at(i); i++) {
+		const struct catalogue_entry *e = catalogue_at(i);
+		_cleanup_prom_name_ struct prom_name name = prom_name_source(e);
+		const char *base = e->unit ? unit_find(e->unit)->prom_base : "";
+
+		if (!name.family) {
+			assert_int_equal(name.role, PROM_LEFT_OUT);
+			continue;
+		}
+		bool is_info = name.role == PROM_INFO;
+		const char *fault = fault_of(
+			name.family, !is_info && e->kind == KIND_COUNTER, is_info);
+
+		if (fault || has_double(name.family))
+			fail_msg("%s is %s: %s", e->name, name.family,
+				fault ? fault : "a word twice");
+		const char *scope = strncmp(e->name, "vhostmd.", 8) == 0 ? "vhostmd_"
+			: e->context == CONTEXT_HOST                     ? "vhostmd_host_"
+									 : "vhostmd_vm_";
+
+		if (strncmp(name.family, scope, strlen(scope)) != 0)
+			fail_msg("%s is %s", e->name, name.family);
+		_cleanup_free_ char *unit =
+			xasprintf("_%s(_per_second)?(_total)?$", base);
+
+		if (!is_info && *base && !matches(unit, name.family))
+			fail_msg("%s is %s, not in %s", e->name, name.family, base);
+		assert_true(name.help && *name.help);
+		/* what is no number is never a sample */
+		assert_true(e->type != METRIC_STRING || is_info);
+	}
+}
+
+/* One name, one source: but an info has as many labels as it likes, each of one source. */
+static void no_two_sources_are_called_the_same(void **state)
+{
+	(void)state;
+	static const char *const given[] = { "vhostmd_up", "vhostmd_build_info" };
+
+	for (size_t i = 0; catalogue_at(i); i++) {
+		_cleanup_prom_name_ struct prom_name a =
+			prom_name_source(catalogue_at(i));
+
+		for (size_t k = 0; a.family && k < ARRAY_LEN(given); k++)
+			assert_string_not_equal(a.family, given[k]);
+		for (size_t k = 0; a.family && k < i; k++) {
+			_cleanup_prom_name_ struct prom_name b =
+				prom_name_source(catalogue_at(k));
+
+			if (!b.family || strcmp(a.family, b.family) != 0)
+				continue;
+			if (a.role != PROM_INFO || b.role != PROM_INFO ||
+				!strcmp(a.info_label, b.info_label) ||
+				a.n_places != b.n_places)
+				fail_msg("%s and %s are both %s", catalogue_at(i)->name,
+					catalogue_at(k)->name, a.family);
+		}
+	}
+}
+
+static void labels_of_a_source_differ(void **state)
+{
+	(void)state;
+	for (size_t i = 0; catalogue_at(i); i++) {
+		const struct catalogue_entry *e = catalogue_at(i);
+		_cleanup_prom_name_ struct prom_name name = prom_name_source(e);
+		const char *labels[PROM_MAX_PLACES + 4];
+		size_t n = 0, stars = 0;
+
+		for (const char *p = e->name; *p; p++)
+			stars += *p == '*';
+		assert_int_equal(name.n_places, stars);
+		if (e->context == CONTEXT_VM) {
+			labels[n++] = "uuid";
+			labels[n++] = "name";
+			labels[n++] = "id";
+		}
+		for (size_t k = 0; k < name.n_places; k++) {
+			/* the catalogue says of each star what it is */
+			assert_string_not_equal(name.places[k], PROM_INDEX);
+			labels[n++] = name.places[k];
+		}
+		if (name.info_label)
+			labels[n++] = name.info_label;
+		for (size_t k = 0; k < n; k++) {
+			assert_true(matches("^[a-z][a-z0-9_]*$", labels[k]));
+			for (size_t j = 0; j < k; j++)
+				if (!strcmp(labels[j], labels[k]))
+					fail_msg("%s has %s twice", e->name, labels[k]);
+		}
+	}
+}
+
+static void some_names_are_known_by_heart(void **state)
+{
+	(void)state;
+	static const char *const pairs[][2] = {
+		{ "host.cpu.time", "vhostmd_host_cpu_time_seconds_total" },
+		{ "host.cpu.count", "vhostmd_host_cpus" },
+		{ "host.mem.total", "vhostmd_host_mem_total_bytes" },
+		{ "host.hugepages.total", "vhostmd_host_hugepages" },
+		{ "host.load.15", "vhostmd_host_load15" },
+		{ "host.page.in.rate", "vhostmd_host_page_in_bytes_per_second" },
+		{ "host.pressure.io.full.avg10",
+			"vhostmd_host_pressure_io_full_avg10_ratio" },
+		{ "host.pressure.io.full.total",
+			"vhostmd_host_pressure_io_full_seconds_total" },
+		{ "host.name.short", "vhostmd_host_info{name_short}" },
+		{ "vhostmd.rss", "vhostmd_rss_bytes" },
+		{ "cpu.time", "vhostmd_vm_cpu_time_seconds_total" },
+		{ "domain.vcpu.time", "vhostmd_vm_domain_vcpu_time_seconds_total" },
+		{ "domain.memory", "vhostmd_vm_memory_bytes" },
+		{ "domain.session", "vhostmd_vm_info{session}" },
+		{ "domain.unlimited", "" },
+		{ "state.state", "vhostmd_vm_state" },
+		{ "vcpu.*.delay", "vhostmd_vm_vcpu_delay_seconds_total{vcpu}" },
+		{ "vcpu.*.*.sum", "vhostmd_vm_vcpu_hypervisor_total{vcpu,stat}" },
+		{ "vm.*.max", "vhostmd_vm_hypervisor_peak{stat}" },
+		{ "net.*.rx.bytes", "vhostmd_vm_net_rx_bytes_total{device}" },
+		{ "block.*.rd.times", "vhostmd_vm_block_rd_time_seconds_total{device}" },
+		{ "block.*.path", "vhostmd_vm_block_info{device,path}" },
+		{ "block.*.backingIndex", "vhostmd_vm_block_backing_index{device}" },
+		{ "iothread.*.poll-max-ns",
+			"vhostmd_vm_iothread_poll_max_seconds{iothread}" },
+		{ "cpu.cache.monitor.*.name",
+			"vhostmd_vm_cpu_cache_monitor_info{monitor,monitor_name}" },
+		{ "cpu.cache.monitor.*.bank.*.bytes",
+			"vhostmd_vm_cpu_cache_monitor_bank_bytes{monitor,bank}" },
+		{ "memory.bandwidth.monitor.*.node.*.bytes.local",
+			"vhostmd_vm_memory_bandwidth_monitor_node_local_bytes_total{"
+			"monitor,node}" },
+		{ "usage.steal", "vhostmd_vm_usage_steal_ratio" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+		_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+
+		prom_name_print(catalogue_find(pairs[i][0]), &out);
+		assert_string_equal(strbuf_str(&out), pairs[i][1]);
+	}
+}
+
+static void display_names_are_snake_case(void **state)
+{
+	(void)state;
+	static const char *const pairs[][2] = { { "TotalCPUTime", "total_cpu_time" },
+		{ "NumCPUs", "num_cpus" }, { "vcpu.*.delay", "vcpu_delay" },
+		{ "net.count", "net_number" }, { "PagedInMemory", "paged_in_memory" },
+		{ "iothread.*.poll-max-ns", "iothread_poll_max_nanosecond" },
+		{ "my metric", "my_metric" }, { "x  y", "x_y" }, { "%", "" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+		_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+
+		prom_name_plain(pairs[i][0], &out);
+		assert_string_equal(strbuf_str(&out), pairs[i][1]);
+	}
+}
+
+/* Whatever the configuration calls it: an action's name is no source's. */
+static void no_action_is_called_as_a_source(void **state)
+{
+	(void)state;
+	static const char *const names[] = { "custom", "up", "build.info", "info",
+		"cpu.time", "%", "Count", "x_total", "x_bytes", "1" };
+
+	for (size_t i = 0; catalogue_at(i); i++) {
+		_cleanup_prom_name_ struct prom_name name =
+			prom_name_source(catalogue_at(i));
+
+		if (name.family && matches("^vhostmd_(host|vm)_custom(_|$)", name.family))
+			fail_msg("%s", name.family);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		for (int is_host = 0; is_host < 2; is_host++) {
+			_cleanup_prom_name_ struct prom_name name = prom_name_custom(
+				is_host, names[i], unit_find("KiB"), false, NULL);
+
+			assert_true(matches(is_host ? "^vhostmd_host_custom(_|$)"
+						    : "^vhostmd_vm_custom(_|$)",
+				name.family));
+			assert_true(ends_with(name.family, "_bytes"));
+			assert_null(strstr(name.family, "bytes_bytes"));
+		}
+}
+
+/* ---- the text ---- */
+
+#define UUID_A "6be3fdb8-bef5-6fec-b1b7-e61bbceab708"
+#define UUID_B "00000000-0000-0000-0000-000000000001"
+
+/* A configuration, and samples of it: the host's, and those of one VM or two. */
+struct text {
+	struct spec_set *specs;
+	struct metric_list_builder *of_host, *of_vm;
+	const char *vm_name;
+	bool second_hand;
+};
+
+static struct text begin(void)
+{
+	struct text t = { .specs = spec_set_new(64), .vm_name = "a \"vm\"\\\n" };
+
+	t.specs->n = 0;
+	return t;
+}
+
+static uint32_t add_action(
+	struct text *t, const char *name, bool is_host, enum metric_type type)
+{
+	t->specs->specs[t->specs->n] = (struct metric_spec){ .name = xstrdup(name),
+		.context = is_host ? CONTEXT_HOST : CONTEXT_VM,
+		.kind = SPEC_ACTION,
+		.type = type,
+		.action = xstrdup("x") };
+	return (uint32_t)t->specs->n++;
+}
+
+/* Adds a source under another name: that is none of its. */
+static uint32_t add_wanted(
+	struct text *t, const char *source, enum metric_type type, const char *unit)
+{
+	want(t->specs, "Some Name", source, type, unit);
+	return (uint32_t)t->specs->n - 1;
+}
+
+static struct metric_list_builder *builder_of(struct text *t, uint32_t slot)
+{
+	struct metric_list_builder **b =
+		t->specs->specs[slot].context == CONTEXT_HOST ? &t->of_host : &t->of_vm;
+
+	if (!*b)
+		*b = metric_list_builder_new(t->specs, 1000);
+	return *b;
+}
+
+static void set_u64(struct text *t, uint32_t slot, const char *index, uint64_t u)
+{
+	struct value v = value_u64(u);
+
+	metric_list_builder_add_source(builder_of(t, slot), slot, index, &v);
+}
+
+static void set_text(struct text *t, uint32_t slot, const char *index, const char *s)
+{
+	struct value v = value_string(s);
+
+	metric_list_builder_add_source(builder_of(t, slot), slot, index, &v);
+}
+
+static void set_real(struct text *t, uint32_t slot, double real)
+{
+	struct value v = value_real(real);
+
+	metric_list_builder_add(builder_of(t, slot), slot, NULL, &v);
+}
+
+static void name_device(struct text *t, uint32_t slot, const char *device)
+{
+	metric_list_builder_set_device(builder_of(t, slot), device);
+}
+
+static struct snapshot *snapshot_of(
+	const char *name, const char *uuid, struct metric_list *list)
+{
+	struct vm_ident vm = { .id = 2, .name = name };
+
+	if (uuid)
+		assert_int_equal(uuid_parse(uuid, &vm.uuid), 0);
+	return snapshot_new(uuid ? &vm : NULL, 1, &list, list ? 1 : 0, 1);
+}
+
+/* The text with two VMs of the same samples; frees all but that, which the caller does. */
+static char *end(struct text *t)
+{
+	struct metric_list *of_host =
+		t->of_host ? metric_list_builder_finish(t->of_host) : NULL;
+	struct metric_list *of_vm =
+		t->of_vm ? metric_list_builder_finish(t->of_vm) : NULL;
+	struct tree *tree = tree_new();
+	struct snapshot *vms[] = { snapshot_of(t->vm_name, UUID_A, of_vm),
+		snapshot_of("b", UUID_B, of_vm) };
+	struct view *view =
+		tree_prepare(tree, 1, snapshot_of(NULL, NULL, of_host), vms, 2);
+
+	view->second_hand = t->second_hand;
+	tree_set(tree, view);
+	view = tree_view(tree);
+	struct blob *prom = render_prom_view(view);
+	char *text = xstrndup(prom->data, prom->size);
+
+	assert_ptr_equal(prom, render_prom_view(view)); /* kept */
+	view_unref(view);
+	tree_free(tree);
+	metric_list_unref(of_host);
+	metric_list_unref(of_vm);
+	spec_set_unref(t->specs);
+	return text;
+}
+
+static unsigned count(const char *text, const char *part)
+{
+	unsigned n = 0;
+
+	for (const char *at = text; (at = strstr(at, part)); at += strlen(part))
+		n++;
+	return n;
+}
+
+static void assert_has(const char *text, const char *part)
+{
+	if (!strstr(text, part))
+		fail_msg("no %s in\n%s", part, text);
+}
+
+static void assert_lacks(const char *text, const char *part)
+{
+	if (strstr(text, part))
+		fail_msg("%s in\n%s", part, text);
+}
+
+#define OF_A "{uuid=\"" UUID_A "\",name=\"a \\\"vm\\\"\\\\\\n\""
+
+static void names_are_the_catalogues(void **state)
+{
+	(void)state;
+	struct text t = begin();
+	uint32_t cpu = add_wanted(&t, "host.cpu.time", METRIC_REAL64, "s");
+	uint32_t delay = add_wanted(&t, "vcpu.*.delay", METRIC_UINT64, NULL);
+	uint32_t limit = add_wanted(&t, "domain.memory", METRIC_UINT64, "MiB");
+	uint32_t fixed = add_wanted(&t, "vcpu.7.state", METRIC_INT32, NULL);
+	uint32_t stat = add_wanted(&t, "vcpu.*.*.sum", METRIC_UINT64, NULL);
+	uint32_t steal = add_wanted(&t, "usage.steal", METRIC_REAL64, NULL);
+
+	set_u64(&t, cpu, NULL, UINT64_C(846600000000));
+	set_u64(&t, delay, "0", 5000001);
+	set_u64(&t, delay, "1", UINT64_C(3000000000));
+	metric_list_builder_add_source(t.of_vm, delay, "2", NULL);
+	set_u64(&t, limit, NULL, 3 << 10);
+	set_u64(&t, fixed, NULL, 1);
+	set_u64(&t, stat, "3.halt_exits", 9);
+	set_real(&t, steal, 12.5);
+	_cleanup_free_ char *text = end(&t);
+
+	assert_has(text,
+		"# HELP vhostmd_host_cpu_time_seconds_total Time that all CPUs worked, in user "
+		"and system mode.\n# TYPE vhostmd_host_cpu_time_seconds_total counter\n"
+		"vhostmd_host_cpu_time_seconds_total 846.6\n");
+	assert_has(text,
+		"vhostmd_vm_vcpu_delay_seconds_total" OF_A ",vcpu=\"0\"} 0.005000001\n");
+	assert_has(text, "vhostmd_vm_vcpu_delay_seconds_total" OF_A ",vcpu=\"1\"} 3\n");
+	assert_lacks(text, "vcpu=\"2\""); /* unavailable */
+	assert_has(text, "vhostmd_vm_memory_bytes" OF_A "} 3145728\n");
+	assert_has(text, "vhostmd_vm_vcpu_state" OF_A ",vcpu=\"7\"} 1\n");
+	assert_has(text, "# TYPE vhostmd_vm_vcpu_state gauge\n");
+	assert_has(text,
+		"vhostmd_vm_vcpu_hypervisor_total" OF_A
+		",vcpu=\"3\",stat=\"halt_exits\"} 9\n");
+	assert_has(text, "vhostmd_vm_usage_steal_ratio" OF_A "} 0.125\n");
+	/* both VMs', behind one head */
+	assert_int_equal(count(text, "# TYPE vhostmd_vm_memory_bytes "), 1);
+	assert_int_equal(count(text, "\nvhostmd_vm_memory_bytes{"), 2);
+	assert_lacks(text, "some_name");
+}
+
+/* A disk's number is its place among those that there are just now; its name is its own. */
+static void devices_are_known_by_name(void **state)
+{
+	(void)state;
+	struct text t = begin();
+	uint32_t reads = add_wanted(&t, "block.*.rd.reqs", METRIC_UINT64, NULL);
+	uint32_t path = add_wanted(&t, "block.*.path", METRIC_STRING, NULL);
+	uint32_t name = add_wanted(&t, "block.*.name", METRIC_STRING, NULL);
+	static const char *const devices[] = { "vdz", "vdb" },
+				 *const numbers[] = { "0", "1" };
+
+	for (size_t i = 0; i < 2; i++) {
+		name_device(&t, reads, devices[i]);
+		set_u64(&t, reads, numbers[i], 10 + i);
+		set_text(&t, path, numbers[i], i ? "/b" : "/z\\");
+		set_text(&t, name, numbers[i], devices[i]);
+	}
+	name_device(&t, reads, NULL);
+	set_u64(&t, reads, "3", 13);
+	name_device(&t, reads, "");
+	set_u64(&t, reads, "4", 14);
+	_cleanup_free_ char *text = end(&t);
+
+	assert_has(text, "vhostmd_vm_block_rd_reqs_total" OF_A ",device=\"vdz\"} 10\n");
+	assert_has(text, "vhostmd_vm_block_rd_reqs_total" OF_A ",device=\"vdb\"} 11\n");
+	assert_has(text, "vhostmd_vm_block_rd_reqs_total" OF_A ",index=\"3\"} 13\n");
+	assert_has(text, "vhostmd_vm_block_rd_reqs_total" OF_A ",index=\"4\"} 14\n");
+	assert_lacks(text, "index=\"0\"");
+	/* a line for each, in a family of their own */
+	assert_has(text,
+		"vhostmd_vm_block_info" OF_A ",device=\"vdb\",path=\"/b\"} 1\n"
+		"vhostmd_vm_block_info" OF_A ",device=\"vdz\",path=\"/z\\\\\"} 1\n");
+	assert_int_equal(count(text, "\nvhostmd_vm_block_info{"), 4);
+}
+
+static void what_hardly_changes_is_a_label(void **state)
+{
+	(void)state;
+	struct text t = begin();
+	uint32_t host = add_wanted(&t, "host.name", METRIC_STRING, NULL);
+	uint32_t again = add_wanted(&t, "host.name", METRIC_STRING, NULL);
+	uint32_t os = add_wanted(&t, "host.os.name", METRIC_STRING, NULL);
+	uint32_t lacking = add_wanted(&t, "host.sample.unavailable", METRIC_STRING, NULL);
+	uint32_t session = add_wanted(&t, "domain.session", METRIC_UINT64, NULL);
+	uint32_t id = add_wanted(&t, "domain.id", METRIC_INT32, NULL);
+	uint32_t name = add_wanted(&t, "domain.name", METRIC_STRING, NULL);
+	uint32_t unlimited = add_wanted(&t, "domain.unlimited", METRIC_STRING, NULL);
+	uint32_t monitor =
+		add_wanted(&t, "cpu.cache.monitor.*.name", METRIC_STRING, NULL);
+	uint32_t first = add_wanted(&t, "cpu.cache.monitor.0.name", METRIC_STRING, NULL);
+	uint32_t printed = add_action(&t, "printed", false, METRIC_STRING);
+
+	set_text(&t, host, NULL, "node\\1");
+	set_text(&t, again, NULL, "node\\1");
+	set_text(&t, os, NULL, "linux");
+	set_text(&t, lacking, NULL, "secret.list");
+	set_u64(&t, session, NULL, UINT64_C(18446744073709551557));
+	set_u64(&t, id, NULL, 2);
+	set_text(&t, name, NULL, "vm");
+	set_text(&t, unlimited, NULL, "secret.list");
+	set_text(&t, monitor, "0", "one");
+	set_text(&t, monitor, "1", "two");
+	set_text(&t, first, NULL, "one");
+	set_text(&t, printed, NULL, "secret.list");
+	_cleanup_free_ char *text = end(&t);
+
+	assert_has(text,
+		"# TYPE vhostmd_host_info gauge\n"
+		"vhostmd_host_info{name=\"node\\\\1\",os_name=\"linux\"} 1\n");
+	assert_has(text,
+		"vhostmd_vm_info" OF_A ",id=\"2\",session=\"18446744073709551557\"} 1\n");
+	assert_has(text,
+		"vhostmd_vm_cpu_cache_monitor_info" OF_A
+		",monitor=\"0\",monitor_name=\"one\"} 1\n");
+	assert_has(text,
+		"vhostmd_vm_cpu_cache_monitor_info" OF_A
+		",monitor=\"1\",monitor_name=\"two\"} 1\n");
+	assert_int_equal(count(text, "\nvhostmd_vm_cpu_cache_monitor_info{"), 4);
+	assert_int_equal(count(text, "\nvhostmd_vm_info{"), 2);
+	assert_int_equal(count(text, "\nvhostmd_host_info{"), 1);
+	assert_lacks(text, "secret.list");
+	assert_lacks(text, "vhostmd_vm_id");
+}
+
+static void actions_keep_the_configurations_names(void **state)
+{
+	(void)state;
+	struct text t = begin();
+	uint32_t one = add_action(&t, "My\\Figure\nX", true, METRIC_UINT64);
+	uint32_t same = add_action(&t, "my figure x", true, METRIC_UINT64);
+	uint32_t vm = add_action(&t, "up", false, METRIC_REAL64);
+	uint32_t xml = add_action(&t, "xml", false, METRIC_UINT64);
+
+	t.specs->specs[vm].unit = xstrdup("ms");
+	t.specs->specs[xml].kind = SPEC_XML;
+	struct value v = value_u64(5);
+
+	metric_list_builder_add(builder_of(&t, one), one, NULL, &v);
+	v = value_u64(6);
+	metric_list_builder_add(builder_of(&t, same), same, NULL, &v);
+	set_real(&t, vm, 1500);
+	for (size_t i = 0; i < 2; i++)
+		metric_list_builder_add_named(
+			t.of_vm, xml, i ? "two" : "one", "KiB", METRIC_UINT64, &v);
+	_cleanup_free_ char *text = end(&t);
+
+	assert_has(text,
+		"# HELP vhostmd_host_custom_my_figure_x My\\\\Figure\\nX, as the "
+		"configuration calls it.\n"
+		"# TYPE vhostmd_host_custom_my_figure_x gauge\n"
+		"vhostmd_host_custom_my_figure_x 5\n#");
+	assert_has(text, "vhostmd_vm_custom_up_seconds" OF_A "} 1.5\n");
+	assert_has(text, "vhostmd_vm_custom_one_bytes" OF_A "} 6144\n");
+	assert_has(text, "vhostmd_vm_custom_two_bytes" OF_A "} 6144\n");
+	/* of each VM, by one head */
+	assert_int_equal(count(text, "\nvhostmd_vm_custom_one_bytes{"), 2);
+	assert_int_equal(count(text, "# TYPE vhostmd_vm_custom_one_bytes "), 1);
+}
+
+/* "No limit", and what a double does not hold, is no figure. */
+static void gauges_too_large_are_left_out(void **state)
+{
+	(void)state;
+	static const struct {
+		uint64_t u;
+		const char *source, *expected; /* NULL: no line */
+	} cases[] = {
+		{ UINT64_MAX, "cputune.shares", NULL },
+		{ (UINT64_C(1) << 53) + 1, "cputune.shares", NULL },
+		{ UINT64_C(1) << 53, "cputune.shares", "9007199254740992" },
+		{ 0, "cputune.shares", "0" },
+		{ UINT64_MAX, "memtune.hard_limit", NULL },
+		/* libvirt's VIR_DOMAIN_MEMORY_PARAM_UNLIMITED, in KiB */
+		{ UINT64_C(9007199254740991), "memtune.hard_limit", NULL },
+		{ UINT64_MAX, "cputune.quota", NULL },
+		{ UINT64_C(17592186044415), "cputune.quota", "17592186.044415" },
+		{ UINT64_MAX, "vhostmd.fast.duration", NULL },
+		/* in seconds it is one, and a counter goes on in any case */
+		{ (UINT64_C(1) << 53) + 1, "cpu.time", "9007199.254740993" },
+		{ (UINT64_C(1) << 53) + 1, "perf.cpu_cycles", "9007199254740992" },
+		{ (UINT64_C(1) << 53) + 3, "perf.cpu_cycles", "9007199254740996" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct text t = begin();
+		_cleanup_prom_name_ struct prom_name name =
+			prom_name_source(catalogue_find(cases[i].source));
+
+		set_u64(&t, add_wanted(&t, cases[i].source, METRIC_UINT64, NULL), NULL,
+			cases[i].u);
+		_cleanup_free_ char *text = end(&t);
+
+		if (!cases[i].expected) {
+			assert_lacks(text, name.family); /* no head, either */
+			continue;
+		}
+		_cleanup_free_ char *line = xasprintf("} %s\n", cases[i].expected);
+		const char *at = strstr(text, name.family);
+
+		assert_non_null(at);
+		assert_has(at, line);
+	}
+}
+
+static void reals_are_written_as_they_are(void **state)
+{
+	(void)state;
+	static const struct {
+		double real;
+		const char *expected; /* NULL: no line */
+	} cases[] = { { 0.1, "0.1" }, { -2.5, "-2.5" }, { 1e15, "1000000000000000" },
+		{ 846.6, "846.6" }, { 123456789.123456, "123456789.123456" },
+		{ 1e17, NULL }, { -1e17, NULL }, { INFINITY, NULL }, { NAN, NULL } };
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct text t = begin();
+
+		set_real(&t, add_action(&t, "x", true, METRIC_REAL64), cases[i].real);
+		_cleanup_free_ char *text = end(&t);
+		_cleanup_free_ char *line = xasprintf("vhostmd_host_custom_x %s\n",
+			cases[i].expected ? cases[i].expected : "");
+
+		if (cases[i].expected)
+			assert_has(text, line);
+		else
+			assert_lacks(text, "custom");
+	}
+}
+
+/* Of one source there is one sample, however often it is configured. */
+static void what_is_configured_twice_is_there_once(void **state)
+{
+	(void)state;
+	struct text t = begin();
+	uint32_t count_a = add_wanted(&t, "host.cpu.count", METRIC_UINT32, NULL);
+	uint32_t count_b = add_wanted(&t, "host.cpu.count", METRIC_REAL64, NULL);
+	uint32_t all = add_wanted(&t, "vcpu.*.state", METRIC_INT32, NULL);
+	uint32_t first = add_wanted(&t, "vcpu.0.state", METRIC_INT32, NULL);
+	uint32_t reads = add_wanted(&t, "block.*.rd.reqs", METRIC_UINT64, NULL);
+	static const char *const numbers[] = { "0", "1", "2" };
+
+	set_u64(&t, count_a, NULL, 8);
+	set_u64(&t, count_b, NULL, 8);
+	for (size_t i = 0; i < 3; i++)
+		set_u64(&t, all, numbers[i], 1);
+	set_u64(&t, first, NULL, 1);
+	for (size_t i = 0; i < 3; i++) {
+		name_device(&t, reads, i < 2 ? "vda" : "vdb");
+		set_u64(&t, reads, numbers[i], 4);
+	}
+	_cleanup_free_ char *text = end(&t);
+
+	assert_int_equal(count(text, "\nvhostmd_host_cpus "), 1);
+	assert_int_equal(count(text, "\nvhostmd_vm_vcpu_state{"), 2 * 3);
+	assert_int_equal(count(text, "\nvhostmd_vm_block_rd_reqs_total{"), 2 * 2);
+}
+
+/* Who repeats what a host told cannot say how that is. */
+static void vhostmd_tells_about_itself(void **state)
+{
+	(void)state;
+	static const char self[] = "# TYPE vhostmd_up gauge\nvhostmd_up 1\n",
+			  build[] = "\nvhostmd_build_info{version=\"" VHOSTMD_VERSION
+				    "\"} 1\n";
+	struct text t = begin();
+	_cleanup_free_ char *text = end(&t);
+
+	assert_has(text, self);
+	assert_has(text, build);
+	assert_has(text, "vhostmd_vm_info" OF_A ",id=\"2\"} 1\n");
+	t = begin();
+	t.second_hand = true;
+	_cleanup_free_ char *repeated = end(&t);
+
+	assert_lacks(repeated, "vhostmd_up");
+	assert_lacks(repeated, "vhostmd_build_info");
+	assert_has(repeated, "vhostmd_vm_info" OF_A ",id=\"2\"} 1\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_source_is_called_by_the_rules),
+		cmocka_unit_test(no_two_sources_are_called_the_same),
+		cmocka_unit_test(labels_of_a_source_differ),
+		cmocka_unit_test(some_names_are_known_by_heart),
+		cmocka_unit_test(display_names_are_snake_case),
+		cmocka_unit_test(no_action_is_called_as_a_source),
+		cmocka_unit_test(names_are_the_catalogues),
+		cmocka_unit_test(devices_are_known_by_name),
+		cmocka_unit_test(what_hardly_changes_is_a_label),
+		cmocka_unit_test(actions_keep_the_configurations_names),
+		cmocka_unit_test(gauges_too_large_are_left_out),
+		cmocka_unit_test(reals_are_written_as_they_are),
+		cmocka_unit_test(what_is_configured_twice_is_there_once),
+		cmocka_unit_test(vhostmd_tells_about_itself),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
