@@ -13,6 +13,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/glob.h"
+#include "util/hypervisor.h"
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/parse.h"
@@ -69,10 +70,7 @@ static bool may_not(void)
 /* @say: what is wrong. */
 static virConnect *connect_to(const struct ctl *ctl, bool say)
 {
-	const char *uri = ctl->uri                            ? ctl->uri
-		: getenv("LIBVIRT_DEFAULT_URI")               ? NULL
-		: access("/proc/xen/capabilities", F_OK) == 0 ? "xen:///system"
-							      : "qemu:///system";
+	const char *uri = ctl->uri ? ctl->uri : hypervisor_uri();
 
 	virSetErrorFunc(NULL, no_word);
 	virConnect *conn = virConnectOpen(uri);
@@ -116,11 +114,13 @@ static int read_side(const struct ctl *ctl, const struct attach_options *o, stru
 		ctl_error("%s: %s", vm->name, last_error());
 		return CTL_FAILED;
 	}
+	const struct devices_of of = {
+		.mount = ctl->mount, .uuid = vm->uuid, .bus = o->bus
+	};
 	size_t len = strlen(xml);
 	int r = len > LIMIT_DOMAIN_XML_BYTES
 		? -1
-		: devices_find(
-			  xml, len, ctl->mount, vm->uuid, o->bus, &vm->devices[side]);
+		: devices_find(xml, len, &of, &vm->devices[side]);
 
 	free(xml);
 	if (r < 0)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/render_xml.h"
 #include "foreign/foreign.h"
 #include "util/cleanup.h"
 #include "util/hash.h"
@@ -52,29 +53,31 @@ static void take_device(
 	d->target[device] = target;
 }
 
-static void look_at_disk(struct devices *d, xmlDoc *doc, xmlNode *disk, const char *mount,
-	const char *uuid, const char *prefix)
+static void look_at_disk(
+	struct devices *d, xmlDoc *doc, xmlNode *disk, const struct devices_of *of)
 {
-	_cleanup_free_ char *own = xasprintf("%s/disk/%s.img", mount, uuid);
-	_cleanup_free_ char *disks = xasprintf("%s/disk/", mount);
+	_cleanup_free_ char *own = xasprintf("%s/disk/%s.img", of->mount, of->uuid);
+	_cleanup_free_ char *disks = xasprintf("%s/disk/", of->mount);
 	_cleanup_free_ char *file =
 		foreign_attribute(foreign_find_child(disk, "source"), "file");
 	char *target = foreign_attribute(foreign_find_child(disk, "target"), "dev");
+	const char *prefix = devices_prefix(of->bus);
 	size_t n = strlen(prefix);
 
 	if (target && !strncmp(target, prefix, n) && target[n] >= 'a' &&
 		target[n] <= 'z' && !target[n + 1])
 		d->taken |= 1u << (target[n] - 'a');
-	if (file && !strcasecmp(file, own)) {
+	if (file && !strcasecmp(file, own))
 		take_device(d, DEVICE_DISK, doc, disk, TAKE_PTR(target));
-	} else if (file && !strncmp(file, disks, strlen(disks)) && !d->image) {
+	else if (file && !d->image &&
+		(!strncmp(file, disks, strlen(disks)) ||
+			(of->shared && !strcmp(file, of->shared))))
 		d->image = TAKE_PTR(file);
-	}
 	free(target);
 }
 
-int devices_find(const char *xml, size_t len, const char *mount, const char *uuid,
-	const char *bus, struct devices *ret)
+int devices_find(
+	const char *xml, size_t len, const struct devices_of *of, struct devices *ret)
 {
 	_cleanup_doc_ xmlDoc *doc = foreign_doc_parse(xml, len);
 	xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
@@ -85,7 +88,7 @@ int devices_find(const char *xml, size_t len, const char *mount, const char *uui
 		return -EINVAL;
 	for (xmlNode *node = all ? all->children : NULL; node; node = node->next) {
 		if (foreign_is_element(node, "disk"))
-			look_at_disk(ret, doc, node, mount, uuid, devices_prefix(bus));
+			look_at_disk(ret, doc, node, of);
 		if (!foreign_is_element(node, "channel"))
 			continue;
 		char *name =
@@ -108,20 +111,6 @@ void devices_done(struct devices *d)
 	*d = (struct devices){ 0 };
 }
 
-static void add_escaped(const char *text, struct strbuf *out)
-{
-	for (; *text; text++) {
-		if (*text == '&')
-			strbuf_adds(out, "&amp;");
-		else if (*text == '<')
-			strbuf_adds(out, "&lt;");
-		else if (*text == '\'')
-			strbuf_adds(out, "&apos;");
-		else
-			strbuf_addc(out, *text);
-	}
-}
-
 char *devices_disk_xml(const char *mount, const char *uuid, const char *bus,
 	const struct devices *a, const struct devices *b)
 {
@@ -139,7 +128,7 @@ char *devices_disk_xml(const char *mount, const char *uuid, const char *bus,
 		"  <driver name='qemu' type='raw' cache='none' io='threads' error_policy='report' "
 		"rerror_policy='report'/>\n"
 		"  <source file='");
-	add_escaped(mount, &out);
+	render_xml_escape(mount, &out);
 	strbuf_addf(&out,
 		"/disk/%s.img' startupPolicy='optional'/>\n"
 		"  <target dev='%s%c' bus='%s'/>\n"

@@ -26,13 +26,21 @@ struct devices {
 	unsigned taken; /* letters of targets that are in use: bit 0 is the 'a' of @bus */
 };
 
+/* Whose devices are looked for. */
+struct devices_of {
+	const char *mount; /* of vhostmd's file system */
+	const char *
+		shared; /* the path of the shared disk, NULL: none, or it does not matter */
+	const char *uuid; /* the VM's, as text */
+	const char *bus;  /* of a disk to come: one that devices_prefix() knows */
+};
+
 /*
- * Looks at a description.  @xml, @len: libvirt's; @mount: of vhostmd's file system; @uuid: the VM's, as
- * text; @bus: of a disk to come.
+ * Looks at a description.  @xml, @len: libvirt's.
  * Return: 0, and *@ret, for devices_done(); -EINVAL if it is no description of a domain.
  */
-int devices_find(const char *xml, size_t len, const char *mount, const char *uuid,
-	const char *bus, struct devices *ret);
+int devices_find(
+	const char *xml, size_t len, const struct devices_of *of, struct devices *ret);
 void devices_done(struct devices *devices);
 #define _cleanup_devices_ _cleanup_(devices_done)
 

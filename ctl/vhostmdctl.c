@@ -10,11 +10,13 @@
 #include "attach.h"
 #include "ctl.h"
 #include "daemon.h"
+#include "doctor.h"
 #include "options.h"
 #include "status.h"
 #include "tree.h"
 #include "util/cleanup.h"
 #include "util/glob.h"
+#include "util/hypervisor.h"
 #include "util/mem.h"
 #include "util/parse.h"
 
@@ -24,6 +26,9 @@ struct arguments {
 	bool all;            /* status: each line; attach, detach: each VM */
 	const char *match;   /* with it: names alone */
 	unsigned long count; /* watch */
+	/* doctor */
+	bool verbose;
+	const char *file, *pid_file, *color;
 	char **words;
 	size_t n;
 };
@@ -45,6 +50,10 @@ enum option_id {
 	OPTION_MATCH,
 	OPTION_DRY_RUN,
 	OPTION_FOLLOW,
+	OPTION_VERBOSE,
+	OPTION_FILE,
+	OPTION_PID_FILE,
+	OPTION_COLOR,
 };
 
 #define BIT(option) (1u << (option))
@@ -77,6 +86,13 @@ static const struct {
 	{ OPTION_BUS, "bus", "BUS", "of the disk: virtio, scsi, sata or usb (virtio)" },
 	{ OPTION_DRY_RUN, "dry-run", NULL, "print the XML, and change nothing" },
 	{ OPTION_FOLLOW, "follow", NULL, "attach, with --all: and each VM that starts" },
+	{ OPTION_VERBOSE, "verbose", NULL, "doctor: also what is well" },
+	{ OPTION_FILE, "file", "FILE",
+		"doctor: the configuration (" VHOSTMD_CONF_FILE ")" },
+	{ OPTION_PID_FILE, "pid-file", "FILE",
+		"doctor: the daemon's (" OPTIONS_DEFAULT_PIDFILE ")" },
+	{ OPTION_COLOR, "color", "WHEN",
+		"doctor: always, never or auto (auto: on a terminal)" },
 	{ OPTION_VERSION, "version", NULL, "print the version" },
 	{ OPTION_HELP, "help", NULL, "print this" },
 };
@@ -147,6 +163,32 @@ static int run_upgrade(const struct ctl *ctl, const struct arguments *a)
 	return daemon_upgrade(ctl);
 }
 
+/* https://no-color.org */
+static bool is_coloured(const char *when)
+{
+	const char *no_color = getenv("NO_COLOR");
+
+	if (strcmp(when, "auto") != 0)
+		return !strcmp(when, "always");
+	return isatty(STDOUT_FILENO) && !(no_color && *no_color);
+}
+
+static int run_doctor(const struct ctl *ctl, const struct arguments *a)
+{
+	const char *uri = ctl->uri ? ctl->uri : hypervisor_uri();
+	const struct doctor_options asked = { .root = "/",
+		.mount = ctl->mount,
+		.conf_file = a->file,
+		.pid_file = a->pid_file,
+		.uri = uri ? uri : getenv("LIBVIRT_DEFAULT_URI"),
+		.daemon = ctl->program,
+		.json = ctl->json,
+		.colour = is_coloured(a->color),
+		.verbose = a->verbose };
+
+	return doctor_run(&asked, stdout);
+}
+
 static const struct verb {
 	const char *name, *words, *help;
 	unsigned options; /* bits, besides those that all take */
@@ -171,6 +213,11 @@ static const struct verb {
 		run_reload },
 	{ "upgrade", "", "replace the daemon by the program that is installed, unseen",
 		BIT(OPTION_PROGRAM), 0, 0, run_upgrade },
+	{ "doctor", "", "what is wrong on this host, and how to mend it",
+		BIT(OPTION_CONNECT) | BIT(OPTION_PROGRAM) | BIT(OPTION_JSON) |
+			BIT(OPTION_VERBOSE) | BIT(OPTION_FILE) | BIT(OPTION_PID_FILE) |
+			BIT(OPTION_COLOR),
+		0, 0, run_doctor },
 };
 
 static void help(void)
@@ -188,7 +235,7 @@ static void help(void)
 		printf("  %-18s %s\n", word, options[i].help);
 	}
 	printf("\nExit status: 0 success, 1 failure, 2 wrong usage, 3 no such VM or metric,\n"
-	       "4 a metric that cannot be had now.\n");
+	       "4 a metric that cannot be had now; of doctor 1 warnings, 2 faults.\n");
 }
 
 static const struct verb *find_verb(const char *word)
@@ -226,6 +273,15 @@ static bool set_match(const char *text, struct arguments *a)
 	if (glob_valid(text))
 		return true;
 	ctl_error("--match '%s' is no pattern: '*' is any text, '?' one character", text);
+	return false;
+}
+
+static bool set_color(const char *text, struct arguments *a)
+{
+	a->color = text;
+	if (!strcmp(text, "always") || !strcmp(text, "never") || !strcmp(text, "auto"))
+		return true;
+	ctl_error("--color '%s' is none of always, never, auto", text);
 	return false;
 }
 
@@ -287,6 +343,17 @@ static bool set_option(
 	case OPTION_FOLLOW:
 		a->attach.follow = true;
 		return true;
+	case OPTION_VERBOSE:
+		a->verbose = true;
+		return true;
+	case OPTION_FILE:
+		a->file = value;
+		return true;
+	case OPTION_PID_FILE:
+		a->pid_file = value;
+		return true;
+	case OPTION_COLOR:
+		return set_color(value, a);
 	}
 	return false;
 }
@@ -336,7 +403,10 @@ static bool read_command(int argc, char **argv, struct ctl *ctl, struct argument
 int main(int argc, char **argv)
 {
 	struct ctl ctl = { .mount = OPTIONS_DEFAULT_MOUNT, .program = VHOSTMD_PROGRAM };
-	struct arguments arguments = { .attach = { .bus = "virtio" } };
+	struct arguments arguments = { .attach = { .bus = "virtio" },
+		.file = VHOSTMD_CONF_FILE,
+		.pid_file = OPTIONS_DEFAULT_PIDFILE,
+		.color = "auto" };
 	const struct verb *verb = NULL;
 
 	if (!read_command(argc, argv, &ctl, &arguments, &verb)) {

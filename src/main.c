@@ -25,6 +25,7 @@
 #include "options.h"
 #include "util/cleanup.h"
 #include "util/fileio.h"
+#include "util/hypervisor.h"
 #include "util/log.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
@@ -155,18 +156,6 @@ static int check_config(const char *file, const char *worker)
 	}
 	conf_unref(conf);
 	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
-/*
- * libvirt itself would choose by the user's rights, which the worker may have dropped.
- * Return: NULL to leave the choice to libvirt.
- */
-static const char *default_uri(void)
-{
-	if (getenv("LIBVIRT_DEFAULT_URI"))
-		return NULL;
-	return access("/proc/xen/capabilities", F_OK) == 0 ? "xen:///system"
-							   : "qemu:///system";
 }
 
 /*
@@ -326,7 +315,7 @@ static int prepare(const struct options *o, struct conf *conf,
 	d->worker = (struct worker_params){ .disk_access = &d->access,
 		.config_file = o->config_file,
 		.user_is_for_all = o->user != NULL,
-		.uri = o->uri ? o->uri : default_uri(),
+		.uri = o->uri ? o->uri : hypervisor_uri(),
 		.connect = o->uri,
 		.conf = conf };
 	d->keeper = (struct keeper_params){ .pid_file = o->pid_file,

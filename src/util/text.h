@@ -7,7 +7,7 @@
 
 struct strbuf;
 
-/* Control characters as \xNN. */
+/* What is no character, ends a line, or changes the direction of text, as \xNN for each byte. */
 void text_add_printable(const char *text, struct strbuf *out);
 
 /* A string of JSON's (RFC 8259, 7), in quotes. */

@@ -33,6 +33,7 @@ says 2 "'0' is no number of changes" watch host --count 0
 says 2 'not an absolute path' status --mount run
 says 2 'none of virtio' attach x --bus ide
 says 2 'is no pattern' attach --all --match '[a]'
+says 2 'none of always, never, auto' doctor --color blue
 says 2 'name VMs, or all of them' attach
 says 2 'name VMs, or all of them' detach x --all
 says 0 '' --help
@@ -159,6 +160,31 @@ on '' upgrade --program "$build/vhostmd"
 assert_eq upgraded "$(cat "$tmp/out")" "vhostmd $("$build/vhostmd" --version | sed 's/.* //') runs"
 [ "$(worker_pid)" != "$worker" ] || fail "the worker is the one before"
 
+# the doctor finds nothing wrong with it, or with a configuration that is well
+cure() { # STATUS CHECK SEVERITY...: what it ends with, and that it says these, or '' instead of one
+	ctl doctor --json --mount "$mnt" --pid-file "$tmp/pid" --file "$tmp/conf" --program "$build/vhostmd" \
+		--connect test:///default >"$tmp/out" 2>"$tmp/err"
+	local r=$?
+	python3 - "$tmp/out" "$@" <<-'EOF' && { [ "$1" != 2 ] || [ $r = 2 ]; } || fail "doctor: $r $(cat "$tmp/out" "$tmp/err")"
+		import json, sys
+		found = json.load(open(sys.argv[1]))
+		for check, severity in zip(sys.argv[3::2], sys.argv[4::2]):
+		    said = [f["severity"] for f in found if f["check"] == check]
+		    assert severity in said if severity else "fault" not in said, (check, severity, said)
+		assert all(f["remedy"] for f in found if f["severity"] == "fault"), found
+	EOF
+}
+cure any kernel '' fuse '' daemon '' mount '' worker '' configuration '' libvirt '' figures ''
+sed 's/host.name</host.nam</' "$tmp/good" >"$tmp/conf"
+cure any configuration warning daemon ''
+echo '<vhostmd>' >"$tmp/conf"
+cure 2 configuration fault
+cp "$tmp/good" "$tmp/conf"
+ctl doctor --mount "$mnt" --pid-file "$tmp/pid" --file "$tmp/conf" --color always >"$tmp/out"
+grep -q "$(printf '\033')" "$tmp/out" || fail "no colour: $(cat "$tmp/out")"
+NO_COLOR=1 ctl doctor --mount "$mnt" --pid-file "$tmp/pid" --file "$tmp/conf" >"$tmp/out"
+grep -q "$(printf '\033')" "$tmp/out" && fail "colour, though nobody wants it"
+
 # who is nobody reads, and may not change anything
 chmod 711 "$tmp"
 cp "$build/ctl/vhostmdctl" "$tmp/ctl"
@@ -169,4 +195,17 @@ for verb in reload 'upgrade --program /bin/true'; do
 	as_nobody $verb >"$tmp/out" 2>"$tmp/err" && fail "nobody may $verb"
 	grep -q 'run it as root' "$tmp/err" || fail "nobody, $verb: $(cat "$tmp/err")"
 done
+
+# both processes are killed: what they leave is found, and goes as the doctor says
+worker=$(worker_pid)
+kill -KILL "$keeper" "$worker"
+wait "$keeper" 2>/dev/null
+keeper=''
+wait_for 10 process_gone "$worker"
+cure 2 daemon fault mount fault
+remedy=$(python3 -c 'import json, sys
+print(*(f["remedy"] for f in json.load(open(sys.argv[1])) if f["check"] == "mount"))' "$tmp/out")
+[[ $remedy == *"umount -l $mnt"* ]] || fail "the remedy of a dead mount: $remedy"
+umount -l "$mnt" || fail "the remedy fails"
+cure any mount ''
 exit 0

@@ -14,9 +14,13 @@
 static void look_for_devices(const char *text, size_t size)
 {
 	static const char uuid[] = "6be3fdb8-bef5-6fec-b1b7-e61bbceab708";
+	static const struct devices_of of = { .mount = "/run/vhostmd",
+		.shared = "/dev/shm/vhostmd0",
+		.uuid = uuid,
+		.bus = "virtio" };
 	_cleanup_devices_ struct devices d = { 0 };
 
-	if (devices_find(text, size, "/run/vhostmd", uuid, "virtio", &d) < 0)
+	if (devices_find(text, size, &of, &d) < 0)
 		return;
 	_cleanup_free_ char *more =
 		devices_disk_xml("/run/vhostmd", uuid, "virtio", &d, NULL);

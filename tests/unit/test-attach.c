@@ -20,7 +20,12 @@ static int find(const char *devices, const char *bus, struct devices *ret)
 	_cleanup_free_ char *xml =
 		xasprintf("<domain><devices>%s</devices></domain>", devices);
 
-	return devices_find(xml, strlen(xml), "/run/vhostmd", UUID, bus, ret);
+	const struct devices_of of = { .mount = "/run/vhostmd",
+		.shared = "/dev/shm/vhostmd0",
+		.uuid = UUID,
+		.bus = bus };
+
+	return devices_find(xml, strlen(xml), &of, ret);
 }
 
 static char *disk(const char *file, const char *target)
@@ -58,7 +63,7 @@ static void others_disks_are_not_its_own(void **state)
 {
 	(void)state;
 	static const char *const files[] = { "/run/vhostmd/disk/" OTHER ".img",
-		"/run/vhostmd/disk/vhostmd0.img" };
+		"/run/vhostmd/disk/vhostmd0.img", "/dev/shm/vhostmd0" };
 
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
 		_cleanup_free_ char *xml = disk(files[i], "vdb");
@@ -75,15 +80,16 @@ static void what_is_no_domain_is_refused(void **state)
 	(void)state;
 	static const char *const texts[] = { "", "<", "<network/>", "<domain>",
 		"<!DOCTYPE domain [<!ENTITY a 'b'>]><domain>&a;</domain>" };
+	static const struct devices_of any = {
+		.mount = "/run/vhostmd", .uuid = UUID, .bus = "virtio"
+	};
 	_cleanup_devices_ struct devices d = { 0 };
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-		assert_int_equal(devices_find(texts[i], strlen(texts[i]), "/run/vhostmd",
-					 UUID, "virtio", &d),
-			-EINVAL);
+		assert_int_equal(
+			devices_find(texts[i], strlen(texts[i]), &any, &d), -EINVAL);
 	/* and one without anything is one without devices */
-	assert_int_equal(
-		devices_find("<domain/>", 9, "/run/vhostmd", UUID, "virtio", &d), 0);
+	assert_int_equal(devices_find("<domain/>", 9, &any, &d), 0);
 	devices_done(&d);
 	assert_int_equal(
 		find("<disk/><channel/><disk><source/><target/></disk>", "virtio", &d),
@@ -136,7 +142,9 @@ static void what_is_added_is_found(void **state)
 		xasprintf("<domain><devices>%s%s</devices></domain>", text, channel);
 	_cleanup_devices_ struct devices d = { 0 };
 
-	assert_int_equal(devices_find(xml, strlen(xml), mount, UUID, "sata", &d), 0);
+	const struct devices_of of = { .mount = mount, .uuid = UUID, .bus = "sata" };
+
+	assert_int_equal(devices_find(xml, strlen(xml), &of, &d), 0);
 	assert_string_equal(d.target[DEVICE_DISK], "sdz");
 	assert_non_null(d.xml[DEVICE_CHANNEL]);
 }
