@@ -19,6 +19,10 @@ struct disk {
 	struct device device;
 	int64_t bytes;   /* that it has, at least: it was asked when more was needed */
 	size_t expected; /* header and content, as they were; 0: not known yet */
+	/* what was compared to its end and found to be the same, by its header; NULL: nothing */
+	const char *same;
+	uint32_t checksum, length;
+	int64_t compared_ns;
 };
 
 #define DISK_CLOSED ((struct disk){ .device = DEVICE_CLOSED })
@@ -41,9 +45,17 @@ bool disk_is_at(const struct disk *d, const char *path);
 int disk_probe(struct disk *d);
 
 /*
+ * Whether a content says that it is for one VM alone, by a carriage return in the white space behind
+ * the document, where it says nothing to anybody else.  Hosts that know of that give no two of a
+ * disk's contents the same sum within minutes (mdisk/image.h).
+ */
+bool disk_is_marked_own(const struct buf *content);
+
+/*
  * Reads the content, whole and of one moment, or until @deadline_ns.
  * @known: what was read here before; NULL: nothing.  Changes are seen by comparing all bytes,
- * since hosts may give two contents in a row the same sum.
+ * since hosts may give two contents in a row the same sum; of one that is marked, and was the same
+ * less than a second ago, by comparing the header and what is read with it.
  * Return: 0 with the content in @out, which was empty; 1: it is @known still; or an error.
  */
 int disk_read(

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "disk.h"
 #include "reading.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -385,23 +386,10 @@ static int read_other_values(
 	return r;
 }
 
-/*
- * A host that makes a disk for one VM alone says so by a carriage return in the white space
- * behind the document, where it says nothing to anybody else.
- */
-static bool is_marked_own(const struct buf *xml)
-{
-	size_t end = xml->len;
-
-	while (end && slice_is_space(xml->data[end - 1]) && xml->data[end - 1] != '\r')
-		end--;
-	return end && xml->data[end - 1] == '\r';
-}
-
 int document_new(struct buf *xml, const struct identity *own, bool is_own,
 	const struct document *like, struct document **ret)
 {
-	bool is_really_own = is_own || is_marked_own(xml);
+	bool is_really_own = is_own || disk_is_marked_own(xml);
 	struct document *d = NULL;
 	int r = 1;
 

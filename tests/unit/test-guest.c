@@ -423,6 +423,57 @@ static void long_documents_are_compared_to_the_end(void **state)
 	vhostmd_close(s);
 }
 
+/* No host does that: what changes behind what is read with the header, and not in it. */
+static void who_asks_often_goes_by_the_header(void **state)
+{
+	(void)state;
+	enum { BYTES = 20000 };
+	static const char mark[] = "</metrics>\r  \n";
+	_cleanup_free_ char *content = malloc(BYTES + sizeof(mark));
+
+	for (int marked = 0; marked < 2; marked++) {
+		memset(content, ' ', BYTES);
+		memcpy(content, "<metrics>", 9);
+		memcpy(content + BYTES, mark, sizeof(mark));
+		if (!marked)
+			content[BYTES + 10] = ' ';
+		content[10000] = '\t';
+		put_image("/dev/one", content, 0);
+		struct vhostmd_source *s = open_source(below("/dev/one"));
+		struct vhostmd_snapshot *now;
+
+		/* the first one reads, the second compares all of it */
+		vhostmd_snapshot_free(read_source(s));
+		vhostmd_snapshot_free(read_source(s));
+		content[10000] = ' ';
+		content[10001] = '\t';
+		put_image("/dev/one", content, 0);
+		now = read_source(s);
+		assert_true((vhostmd_snapshot_xml(now, NULL)[10001] == '\t') == !marked);
+		vhostmd_snapshot_free(now);
+		/* all of it again after a second */
+		clock_offset_s++;
+		now = read_source(s);
+		assert_string_equal(vhostmd_snapshot_xml(now, NULL), content);
+		vhostmd_snapshot_free(now);
+		vhostmd_snapshot_free(read_source(s));
+		/* what the header tells is noticed at once, and what is behind it */
+		content[20] = '\t';
+		put_image("/dev/one", content, 0);
+		now = read_source(s);
+		assert_string_equal(vhostmd_snapshot_xml(now, NULL), content);
+		vhostmd_snapshot_free(now);
+		vhostmd_snapshot_free(read_source(s));
+		content[20] = ' ';
+		content[21] = '\t';
+		put_image("/dev/one", content, 0);
+		now = read_source(s);
+		assert_string_equal(vhostmd_snapshot_xml(now, NULL), content);
+		vhostmd_snapshot_free(now);
+		vhostmd_close(s);
+	}
+}
+
 static void a_source_that_stands_still_is_called_stopped(void **state)
 {
 	(void)state;
@@ -557,6 +608,7 @@ int main(void)
 		T(what_is_missing_is_named),
 		T(every_change_is_noticed),
 		T(long_documents_are_compared_to_the_end),
+		T(who_asks_often_goes_by_the_header),
 		T(a_source_that_stands_still_is_called_stopped),
 		T(a_disk_that_stays_busy_is_given_up),
 		T(rates_are_of_valid_deltas_alone),
