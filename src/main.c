@@ -16,6 +16,7 @@
 #include "conf/host_key.h"
 #include "core/catalogue.h"
 #include "core/spec.h"
+#include "journal.h"
 #include "keeper/keeper.h"
 #include "keeper/manager.h"
 #include "keeper/mount.h"
@@ -46,17 +47,31 @@ static int list_sources(bool markdown)
 	return EXIT_SUCCESS;
 }
 
+static void start_log(const struct options *o, bool to_syslog)
+{
+	log_init(o->verbose, to_syslog);
+	journal_start();
+}
+
 /* Reads the configuration; mistakes and warnings are added to @report. */
 static struct conf *load(const char *file, struct conf_report *report)
 {
+	_cleanup_strbuf_ struct strbuf sum = STRBUF_INIT;
 	struct conf *conf = NULL;
 
 	conf_load(file, report, &conf);
-	fputs(strbuf_str(report->text), stderr);
 	if (report->errors)
-		fprintf(stderr, "vhostmd: %s: %u mistake%s%s\n", file, report->errors,
+		strbuf_addf(&sum, "%s: %u mistake%s%s", file, report->errors,
 			report->errors == 1 ? "" : "s",
 			conf && report->tolerant ? "; the rest is used" : "");
+	if (log_has_journal()) {
+		log_lines(LOG_LEVEL_WARNING, strbuf_str(report->text));
+		log_lines(LOG_LEVEL_WARNING, strbuf_str(&sum));
+		return conf;
+	}
+	fputs(strbuf_str(report->text), stderr);
+	if (sum.len)
+		fprintf(stderr, "vhostmd: %s\n", strbuf_str(&sum));
 	return conf;
 }
 
@@ -340,7 +355,6 @@ static int prepare(const struct options *o, struct conf *conf,
 			o->mount);
 		return EXIT_FAILURE;
 	}
-	log_init(o->verbose, state && !o->foreground);
 	umask(022); /* directories that we make are for QEMU, too */
 	d->mount = canonical_mount(o->mount);
 	if (!find_user(o->user, &d->worker.user, &d->keeper.worker_uid) || !d->mount)
@@ -372,10 +386,10 @@ static int run(const struct options *o, struct conf *conf, const char *warnings,
 	warn_of_root(d.worker.user);
 	if (!o->foreground && !state) {
 		ready_fd = daemonize();
-		log_init(o->verbose, true);
+		start_log(o, true);
 		warn_of_root(d.worker.user);
 	}
-	if (!o->foreground)
+	if (!o->foreground && !log_has_journal())
 		log_lines(LOG_LEVEL_WARNING, warnings);
 	return keeper_run(k, ready_fd);
 }
@@ -391,7 +405,6 @@ static int receive(const struct options *o, struct keeper_state *state,
 
 	if (o->state_fd < 0)
 		return 0;
-	log_init(o->verbose, !o->foreground);
 	int r = state_receive(o->state_fd, state, &why);
 
 	if (r < 0)
@@ -440,6 +453,7 @@ static int run_anywhere(const struct options *o, const char *name)
 	const struct keeper_state *state = NULL;
 	struct keeper_state handed_on;
 
+	start_log(o, o->state_fd >= 0 && !o->foreground);
 	if (receive(o, &handed_on, &state) < 0)
 		return EXIT_FAILURE;
 	struct conf *conf = load_patiently(o->config_file, &report, state);
@@ -468,6 +482,7 @@ static int can_take_over(const struct options *o)
 	_cleanup_(daemon_done) struct daemon d = { 0 };
 	static const struct keeper_state state;
 
+	start_log(o, false);
 	if (upgrade_can(o->versions, &why) < 0) {
 		fprintf(stderr, "vhostmd: %s\n", strbuf_str(&why));
 		return EXIT_FAILURE;

@@ -62,6 +62,9 @@ static const char *whose(const struct disks_place *place)
 	return place->vm ? place->vm->vm.name : "a VM that does not run here";
 }
 
+/* Which VM a line of the log is about, NULL: none that is known. */
+#define ABOUT(place) (!(place)->shared && (place)->vm ? LOG_VM((place)->vm->vm) : NULL)
+
 static struct lacking *find_locked(struct lack *lack, uint64_t key)
 {
 	assert_locked(&lack->lock);
@@ -130,8 +133,9 @@ static bool note_room_locked(
 
 static void log_lack(const struct disks_place *place, const struct room *room)
 {
-	log_error("the disk of %s is too small: its %" PRIu64
-		  " bytes leave out the last %zu metrics; %s",
+	log_write(LOG_LEVEL_ERROR, ABOUT(place),
+		"the disk of %s is too small: its %" PRIu64
+		" bytes leave out the last %zu metrics; %s",
 		whose(place), room->bytes, room->left_out,
 		!room->old ? "raise <size>"
 			: place->shared
@@ -151,7 +155,8 @@ void lack_note(struct lack *lack, const struct disks_place *place, struct room r
 	if (news && room.left_out)
 		log_lack(place, &room);
 	else if (news)
-		log_info("the disk of %s has room for all metrics again", whose(place));
+		log_write(LOG_LEVEL_INFO, ABOUT(place),
+			"the disk of %s has room for all metrics again", whose(place));
 }
 
 void lack_forget(struct lack *lack)

@@ -420,7 +420,8 @@ static void outgrow_locked(struct board *board, struct scope *scope, struct run 
 /* Once for each scope: a QEMU that invents names invents them again and again. */
 static void say_cut(const struct run *run, size_t n)
 {
-	log_warning("%s%s%s has figures of too many names, and %zu of them are left out",
+	log_write(LOG_LEVEL_WARNING, run ? LOG_VM(run->ident) : NULL,
+		"%s%s%s has figures of too many names, and %zu of them are left out",
 		run ? "VM '" : "the host", run ? run->ident.name : "", run ? "'" : "", n);
 }
 

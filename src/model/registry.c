@@ -114,14 +114,15 @@ static void tell(struct registry *registry, enum registry_event event, struct ru
 static void tell_gone(struct registry *registry, struct run *run)
 {
 	atomic_store(&run->gone, true);
-	log_info("VM '%s' is gone", run->ident.name);
+	log_write(LOG_LEVEL_INFO, LOG_VM(run->ident), "VM '%s' is gone", run->ident.name);
 	tell(registry, RUN_GONE, run);
 }
 
 static void tell_appeared(struct registry *registry, struct run *run, bool inherited)
 {
 	if (!inherited)
-		log_info("VM '%s' runs, id %d", run->ident.name, run->ident.id);
+		log_write(LOG_LEVEL_INFO, LOG_VM(run->ident), "VM '%s' runs, id %d",
+			run->ident.name, run->ident.id);
 	tell(registry, RUN_APPEARED, run);
 }
 

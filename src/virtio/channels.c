@@ -223,6 +223,10 @@ static void channel_free(struct channels *cs, struct channel *c)
 	free(c);
 }
 
+/* By uuid: a channel does not know its VM's name, which changes. */
+#define say(c, level, ...)                                                               \
+	log_write(level, &(const struct log_about){ NULL, &(c)->uuid, NULL }, __VA_ARGS__)
+
 /* ---- what guests do to their channels ---- */
 
 static void log_strain(struct channels *cs, struct channel *c)
@@ -232,8 +236,9 @@ static void log_strain(struct channels *cs, struct channel *c)
 	char uuid[UUID_TEXT_LEN + 1];
 
 	uuid_format(&c->uuid, uuid);
-	log_warning("VM %s (%s) strains its channel: %u times over <max_requests> %u a "
-		    "second, %u requests refused, %u replies not fetched",
+	say(c, LOG_LEVEL_WARNING,
+		"VM %s (%s) strains its channel: %u times over <max_requests> %u a "
+		"second, %u requests refused, %u replies not fetched",
 		vm ? vm->vm.name : "?", uuid, c->strains[STRAIN_DELAYED],
 		cs->config.max_requests, c->strains[STRAIN_REFUSED],
 		c->strains[STRAIN_UNFETCHED]);
@@ -389,7 +394,7 @@ static int take_turn(struct channels *cs, struct channel *c)
 
 static void lose(struct channels *cs, struct channel *c, int r)
 {
-	log_debug("channel %s: %s", c->path, strerror(-r));
+	say(c, LOG_LEVEL_DEBUG, "channel %s: %s", c->path, strerror(-r));
 	disconnect(cs, c);
 	if (clock_mono_ns() - c->connected_ns >= STEADY_NS)
 		c->pause_ns = RETRY_MIN_NS;
@@ -440,7 +445,8 @@ static void note_failure(struct channel *c, int r)
 {
 	/* between a VM's start and QEMU's listening, and at its end, this is usual */
 	if (!c->failing && c->pause_ns > 5 * NS_PER_S) {
-		log_warning("channel %s cannot be connected: %s", c->path, strerror(-r));
+		say(c, LOG_LEVEL_WARNING, "channel %s cannot be connected: %s", c->path,
+			strerror(-r));
 		c->failing = true;
 	}
 }
@@ -506,7 +512,7 @@ static void try_connect(struct channels *cs, struct channel *c)
 		return;
 	}
 	if (c->failing)
-		log_info("channel %s is connected", c->path);
+		say(c, LOG_LEVEL_INFO, "channel %s is connected", c->path);
 	/* what QEMU does not fetch costs memory */
 	setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &(int){ LIMIT_UNFETCHED_BYTES },
 		sizeof(int));
@@ -591,11 +597,12 @@ static void check_expiration(struct channels *cs, struct channel *c, bool expire
 		return;
 	c->expired = expired;
 	if (expired) {
-		log_warning("channel %s is detached: its VM got no update for too long",
+		say(c, LOG_LEVEL_WARNING,
+			"channel %s is detached: its VM got no update for too long",
 			c->path);
 		detach(cs, c);
 	} else {
-		log_info("channel %s is attached again", c->path);
+		say(c, LOG_LEVEL_INFO, "channel %s is attached again", c->path);
 		connect_soon(cs, c);
 	}
 }

@@ -58,6 +58,8 @@ vhostmdctl() { [ "$*" = status ] && "$root/usr/bin/vhostmdctl" status --mount "$
 setsebool() { [ "$1" = -P ] && [ $# = 3 ]; }
 semanage() { [ "$1 $2 $3 $4 $5" = "fcontext -a -t bin_t /usr/sbin/vhostmd" ]; }
 restorecon() { [ -e "$root$1" ]; }
+# tests/func/systemd.sh has such fields in a journal
+journalctl() { [[ "$1 $2" = "-u vhostmd" && ("$3" = VM_NAME=* || "$3 $4" = "-p warning") ]]; }
 # in guests: tests/guest/udev.sh
 systemd-sysusers() { [ $# = 0 ] && [ -e "$root/usr/lib/sysusers.d/vhostmd-guest.conf" ]; }
 usermod() { [ "$1 $3" = "-aG USER" ] && grep -q "^g  *$2 " "$root/usr/lib/sysusers.d/vhostmd-guest.conf"; }
@@ -189,7 +191,7 @@ for block in "$tmp"/blocks/*; do
 	*"README.md:"*\ "/run/vhostmd/ "*) quick_daemon; tree "$block" ;;
 	*"vhostmd.8.scd:"*"python3 "*) quick_daemon; live "$block" ;;
 	*"vhostmd.8.scd:"*"printf mvbd "*) by_hand "$block" ;;
-	*"vhostmd.8.scd:"*"setsebool "* | *"vm-dump-metrics.1.scd:"*"usermod "*) run_commands "$block" ;;
+	*"vhostmd.8.scd:"*"setsebool "* | *"vhostmd.8.scd:"*"journalctl "* | *"vm-dump-metrics.1.scd:"*"usermod "*) run_commands "$block" ;;
 	*"vm-dump-metrics.1.scd:"*"held back"*) quick_daemon; reasons "$block" ;;
 	*"libmetrics.3.scd:"*) ;; # tests/func/libmetrics.sh
 	*) fail "nobody runs the block $block: $(cat "$block")" ;;

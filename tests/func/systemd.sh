@@ -18,8 +18,12 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$tmp/layers/upper,workdir=$tmp/
 DESTDIR=$root meson install -C "$top/build-clang" --no-rebuild >"$tmp/out" 2>&1 || fail "$(tail -n 5 "$tmp/out")"
 rm -f "$root"/etc/{fstab,machine-id,systemd/system/*.wants/*}
 rm -rf "$root"/var/lib/vhostmd
+# for the journal: a VM, a metric that fails, and a mistake
+mkdir -p "$root/etc/systemd/system/vhostmd.service.d"
+printf "[Service]\nEnvironment=LIBVIRT_DEFAULT_URI=test:///default\n" >"$root/etc/systemd/system/vhostmd.service.d/test.conf"
 conf=$root$("$top/build-clang/vhostmd" --help | sed -n 's/.*configuration (\(.*\))$/\1/p')
-sed -i 's|</globals>|&<grants><set name="hashed" host_name="per-host"><metric>*</metric></set><default set="hashed"/></grants>|' "$conf" || fail "no configuration"
+sed -i 's|</globals>|&<grants><set name="hashed" host_name="per-host"><metric>*</metric></set><default set="hashed"/></grants>|
+	s|<metrics>|&<metric type="string" context="host"><name>Broken</name><action>false</action></metric><metric context="host"><name>Mistaken</name><source>host.nam</source></metric>|' "$conf" || fail "no configuration"
 cat >"$root/etc/systemd/system/vhostmd-test.target" <<'EOF'
 [Unit]
 Wants=vhostmd.service vhostmd-test.service
@@ -39,6 +43,19 @@ echo "started: $(show ActiveState) $(show NRestarts)"
 echo "seen by all: $(cat /run/vhostmd/metrics/host/HostName)"
 echo "user: $(stat -c %U "/proc/$(status pid)" "/proc/$(show MainPID)" | xargs)"
 systemctl reload vhostmd && echo "reloaded"
+cat >/fields <<'END'
+import json, sys
+for line in sys.stdin:
+    entry = json.loads(line)
+    if entry["_TRANSPORT"] == "journal":
+        print("journal:", *(entry.get(f, "-") for f in ("PRIORITY", "VM_NAME", "VM_UUID", "METRIC", "MESSAGE")))
+END
+journal() { journalctl -o json --no-pager _SYSTEMD_UNIT=vhostmd.service "$1" | python3 /fields | sort -u; }
+for field in VM_NAME=test METRIC=Broken; do
+	for _ in $(seq 100); do journal $field | grep -q journal && break; sleep 0.1; done
+	journal $field
+done
+journal PRIORITY=4 | grep "1 mistake"
 echo "key: $(stat -c '%a %U %s' /var/lib/vhostmd/host-key)"
 # readers, of whom none may meet an error until it is stopped
 device=$(stat -c %d /run/vhostmd)
@@ -82,6 +99,9 @@ started: active 0
 seen by all: ${host:-a host}
 user: vhostmd vhostmd
 reloaded
+journal: 6 test 6695eb01-f6a4-8304-79aa-97f2502e193f - VM 'test' runs, id 1
+journal: 4 - - Broken metric Broken is unavailable: the action ended with status 1 (run as uid 65534)
+journal: 4 - - - ${conf#"$root"}: 1 mistake; the rest is used
 key: 600 vhostmd 16
 again: active ${host:-a host}
 restarted: active ${host:-a host}

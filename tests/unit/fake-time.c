@@ -68,8 +68,8 @@ int __wrap_pthread_cond_timedwait(
 int __wrap_pthread_cond_signal(pthread_cond_t *cond);
 int __wrap_pthread_cond_broadcast(pthread_cond_t *cond);
 int __wrap_clock_gettime(clockid_t id, struct timespec *ret);
-void __wrap_log_write(enum log_level level, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+void __wrap_log_write(enum log_level level, const struct log_about *about,
+	const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 void fake_lock(void)
 {
@@ -314,12 +314,14 @@ int __wrap_pthread_timedjoin_np(pthread_t id, void **ret, const struct timespec 
 
 /* ---- the log ---- */
 
-void __wrap_log_write(enum log_level level, const char *fmt, ...)
+void __wrap_log_write(
+	enum log_level level, const struct log_about *about, const char *fmt, ...)
 {
 	char *line = NULL;
 	va_list args;
 
 	(void)level;
+	(void)about;
 	va_start(args, fmt);
 	assert(vasprintf(&line, fmt, args) >= 0);
 	va_end(args);

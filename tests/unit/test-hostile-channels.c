@@ -50,12 +50,14 @@ int __wrap_epoll_wait(int set, struct epoll_event *events, int n, int timeout_ms
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static char log_lines_seen[1 << 16]; /* guarded by log_lock */
 
-void __wrap_log_write(enum log_level level, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-void __wrap_log_write(enum log_level level, const char *fmt, ...)
+void __wrap_log_write(enum log_level level, const struct log_about *about,
+	const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void __wrap_log_write(
+	enum log_level level, const struct log_about *about, const char *fmt, ...)
 {
 	va_list ap;
 
+	(void)about;
 	if (level == LOG_LEVEL_DEBUG)
 		return;
 	pthread_mutex_lock(&log_lock);

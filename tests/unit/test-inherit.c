@@ -496,9 +496,12 @@ static void what_is_inherited_can_be_left_again(void **state)
 
 static unsigned n_warnings;
 
-void __wrap_log_write(enum log_level level, const char *fmt, ...);
-void __wrap_log_write(enum log_level level, const char *fmt, ...)
+void __wrap_log_write(
+	enum log_level level, const struct log_about *about, const char *fmt, ...);
+void __wrap_log_write(
+	enum log_level level, const struct log_about *about, const char *fmt, ...)
 {
+	(void)about;
 	(void)fmt;
 	n_warnings += level <= LOG_LEVEL_WARNING;
 }

@@ -79,10 +79,13 @@ static unsigned below(struct privacy *p, unsigned n)
 }
 
 /* Each VM that comes or goes is a line of the log. */
-void __wrap_log_write(enum log_level level, const char *fmt, ...);
-void __wrap_log_write(enum log_level level, const char *fmt, ...)
+void __wrap_log_write(
+	enum log_level level, const struct log_about *about, const char *fmt, ...);
+void __wrap_log_write(
+	enum log_level level, const struct log_about *about, const char *fmt, ...)
 {
 	(void)level;
+	(void)about;
 	(void)fmt;
 }
 

@@ -149,7 +149,8 @@ static void note_stuck(struct remains *r)
 	if (r->of_vm)
 		uuid_format(&r->uuid, uuid);
 	r->stuck = true;
-	log_warning(
+	log_write(LOG_LEVEL_WARNING,
+		&(const struct log_about){ NULL, r->of_vm ? &r->uuid : NULL, r->metric },
 		"metric %s%s%s: process %d, or what it started, does not end although "
 		"it was killed; the action does not run again before it does",
 		r->metric, r->of_vm ? " of VM " : "", uuid, (int)r->process->pid);
@@ -333,6 +334,13 @@ static void sync_tasks(struct actions *a)
 		qsort(a->tasks, n, sizeof(*a->tasks), compare_tasks);
 }
 
+static struct log_about about_task(const struct actions *a, const struct task *task)
+{
+	return (struct log_about){ .vm = task->run ? task->run->ident.name : NULL,
+		.uuid = task->run ? &task->run->ident.uuid : NULL,
+		.metric = a->plan->specs->specs[task->slot].name };
+}
+
 /* Logs the first failure, and the end of failing. */
 static void note_outcome(struct actions *a, struct task *task, const char *why)
 {
@@ -340,10 +348,14 @@ static void note_outcome(struct actions *a, struct task *task, const char *why)
 	const char *of = task->run ? " of VM " : "",
 		   *vm = task->run ? task->run->ident.name : "";
 
+	const struct log_about about = about_task(a, task);
+
 	if (why && !task->failing)
-		log_warning("metric %s%s%s is unavailable: %s", spec->name, of, vm, why);
+		log_write(LOG_LEVEL_WARNING, &about, "metric %s%s%s is unavailable: %s",
+			spec->name, of, vm, why);
 	else if (!why && task->failing)
-		log_info("metric %s%s%s is available again", spec->name, of, vm);
+		log_write(LOG_LEVEL_INFO, &about, "metric %s%s%s is available again",
+			spec->name, of, vm);
 	task->failing = why != NULL;
 }
 
@@ -352,9 +364,11 @@ static void note_complaint(struct actions *a, struct task *task, bool failed)
 {
 	_cleanup_strbuf_ struct strbuf said = STRBUF_INIT;
 	bool complains = !failed && action_result_complaint(task->process, &said);
+	const struct log_about about = about_task(a, task);
 
 	if (complains && !task->complained)
-		log_warning("metric %s%s%s has a value, but its action said %s",
+		log_write(LOG_LEVEL_WARNING, &about,
+			"metric %s%s%s has a value, but its action said %s",
 			a->plan->specs->specs[task->slot].name,
 			task->run ? " of VM " : "",
 			task->run ? task->run->ident.name : "", strbuf_str(&said));

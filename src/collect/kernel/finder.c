@@ -76,7 +76,8 @@ static void warn_process(struct finder *f, const struct run *run, int error)
 	if (f->warned)
 		return;
 	f->warned = true;
-	log_warning("VM '%s': its process cannot be read: %s; libvirt's figures are used",
+	log_write(LOG_LEVEL_WARNING, LOG_VM(run->ident),
+		"VM '%s': its process cannot be read: %s; libvirt's figures are used",
 		run->ident.name,
 		error == -ENOENT          ? "/run/libvirt/qemu names none that is there"
 			: error == -ESRCH ? "/run/libvirt/qemu names another one"

@@ -190,7 +190,8 @@ static int describe_run(
 		registry_describe(d->registry, run, TAKE_PTR(description));
 	else if (r != -ENOENT && !failed &&
 		virConnectIsAlive(virDomainGetConnect(dom)) == 1)
-		log_warning("VM '%s': its description cannot be read", run->ident.name);
+		log_write(LOG_LEVEL_WARNING, LOG_VM(run->ident),
+			"VM '%s': its description cannot be read", run->ident.name);
 	return r;
 }
 

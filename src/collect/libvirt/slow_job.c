@@ -57,7 +57,8 @@ void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
 static void set_silent(struct run *run)
 {
 	if (!atomic_exchange(&run->silent, true))
-		log_warning("VM '%s' does not answer its monitor", run->ident.name);
+		log_write(LOG_LEVEL_WARNING, LOG_VM(run->ident),
+			"VM '%s' does not answer its monitor", run->ident.name);
 }
 
 /* ---- a call ---- */
@@ -184,7 +185,8 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 			job->asked_real_ns, job->asked_mono_ns));
 	atomic_store(&run->slow_mono_ns, job->asked_mono_ns);
 	if (atomic_exchange(&run->silent, false))
-		log_info("VM '%s' answers again", run->ident.name);
+		log_write(LOG_LEVEL_INFO, LOG_VM(run->ident), "VM '%s' answers again",
+			run->ident.name);
 }
 
 void slow_job_store(struct slow_job *job, struct board *board)
@@ -205,8 +207,8 @@ static void fail_alone(struct slow_job *job, struct slow_item *item)
 
 	/* a VM that ended just now is no news */
 	if (!ended && !item->memory.failed)
-		log_warning("VM '%s': libvirt has no statistics: %s",
-			item->run->ident.name,
+		log_write(LOG_LEVEL_WARNING, LOG_VM(item->run->ident),
+			"VM '%s': libvirt has no statistics: %s", item->run->ident.name,
 			job->error ? job->error->message : "unknown error");
 	item->memory.failed = !ended;
 }
