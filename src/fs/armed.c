@@ -260,6 +260,18 @@ static enum state told_state(const struct record *r, int64_t version)
 	return r->state == TOLD && r->version != version ? MIXED : TOLD;
 }
 
+/* Before it can be told with so few. */
+static void set_least_locked(const struct armed *a, struct record *r, size_t bytes)
+{
+	assert_locked(&a->lock);
+	r->least = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+	if (r->row == LEDGER_NONE || !a->ledger)
+		return;
+	struct told_row *row = ledger_at(a->ledger, r->row);
+
+	atomic_store(&row->least, r->least);
+}
+
 /* For who comes after us; at no moment a text that was not told. */
 static void keep_text_locked(const struct armed *a, const struct record *r)
 {
@@ -287,7 +299,7 @@ static struct blob *tell_locked(
 	size_t size = node->told ? node->told->size : 0;
 
 	if (size < r->least)
-		r->least = (uint32_t)size;
+		set_least_locked(a, r, size);
 	if (r->names && (node->moved || r->version != node->version))
 		r->doubted = true;
 	/* a newer answer may have overtaken this one */
@@ -321,8 +333,8 @@ bool armed_set(struct armed *a, const struct armed_node *node, bool *ret_entry)
 	if (!r) {
 		r = add_locked(a, node->ino, node->group, LEDGER_NONE);
 		/* without an entry it is one that was known before, of any size */
-		if (r && node->entered)
-			r->least = UINT32_MAX;
+		if (r)
+			set_least_locked(a, r, node->entered ? UINT32_MAX : 0);
 	}
 	if (r) {
 		old = tell_locked(a, r, node);
@@ -361,6 +373,7 @@ static void add_heir_locked(struct armed *a, uint32_t row, const struct armed_he
 	r->state = MIXED;
 	r->told = told_text(there);
 	r->unknown = !r->told;
+	r->least = atomic_load(&there->least);
 	r->inherited = r->set = true;
 	if (heir->parent)
 		(void)add_name_locked(a, r, heir->parent, heir->name);
@@ -588,7 +601,7 @@ int64_t armed_taken(struct armed *a, uint64_t ino, bool known, int64_t now_ns)
 	if (r) {
 		again_ns = again_locked(a, r, known, now_ns);
 		if (!known && !again_ns)
-			r->least = UINT32_MAX;
+			set_least_locked(a, r, UINT32_MAX);
 		if (again_ns)
 			r->state = MIXED;
 		else if (r->state == TAKING)
@@ -613,8 +626,7 @@ bool armed_outgrown(struct armed *a, uint64_t ino, const struct armed_question *
 		outgrown = false;
 	}
 	if (outgrown)
-		r->least = question->size < UINT32_MAX ? (uint32_t)question->size
-						       : UINT32_MAX;
+		set_least_locked(a, r, question->size);
 	lock_release(&a->lock);
 	return outgrown;
 }

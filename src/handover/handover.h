@@ -40,7 +40,7 @@ struct strbuf;
  * (handover/layout.c), where another build finds it.  (Some test has a build of another one.)
  */
 #ifndef HANDOVER_VERSION
-#define HANDOVER_VERSION 6u
+#define HANDOVER_VERSION 7u
 #endif
 #define HANDOVER_MAGIC "vhostmd"
 
@@ -68,6 +68,7 @@ struct told_row {
 	_Atomic uint64_t lookups;
 	_Atomic uint32_t bytes; /* of the text; 0: it is not known, or longer */
 	char text[TOLD_TEXT];
+	_Atomic uint32_t least; /* bytes that the kernel may take for its size */
 	int64_t time_ns;
 };
 

@@ -446,14 +446,14 @@ static enum armed_verdict all_changed(
 	return ARMED_CHANGED;
 }
 
-/* What a read gets: the old text, or what is new (NULL). */
-static const char *read_at(struct armed *a, int64_t now_ns)
+/* What a read gets: the old text, or what is new (NULL), of @size. */
+static const char *read_at(struct armed *a, size_t size, int64_t now_ns)
 {
 	static char text[16];
 	_cleanup_blob_ struct blob *told = NULL;
 
 	const struct armed_question question = {
-		.size = sizeof(text), .reading = true, .ns = now_ns
+		.size = size, .reading = true, .ns = now_ns
 	};
 
 	if (!armed_recall(a, 1, &question, &told))
@@ -499,20 +499,73 @@ static void who_waited_for_the_next_process_reads_what_he_was_told(void **state)
 	armed_inherit(next, ledger_new(rows, sizeof(rows[0]), 4, &top), no_entry, NULL);
 	take_all_back(next, NS_PER_S);
 	for (unsigned i = 1; i < 5; i++) {
-		assert_string_equal(read_at(next, i * NS_PER_S), "99\n");
+		assert_string_equal(read_at(next, 4, i * NS_PER_S), "99\n");
 		/* what it gets is taken back again */
 		take_all_back(next, i * NS_PER_S);
 	}
 	armed_caught_up(next, 5 * NS_PER_S);
-	assert_string_equal(read_at(next, 5 * NS_PER_S), "99\n");
+	assert_string_equal(read_at(next, 4, 5 * NS_PER_S), "99\n");
 	take_all_back(next, 5 * NS_PER_S);
-	assert_null(read_at(next, 6 * NS_PER_S));
+	assert_null(read_at(next, 4, 6 * NS_PER_S));
+	armed_free(next);
+}
+
+/* @text: what @ino is told. */
+static void tell(struct armed *a, uint64_t ino, int64_t version, const char *text)
+{
+	_cleanup_blob_ struct blob *blob = blob_new(text, strlen(text), 1, version);
+	const struct armed_node node = { .ino = ino,
+		.group = ARMED_TREE,
+		.version = version,
+		.generation = 1,
+		.told = blob,
+		.entered = true };
+	bool entry;
+
+	assert_true(armed_set(a, &node, &entry));
+}
+
+/* He would read what is old for as long as processes die before all have caught up. */
+static void who_waited_reads_what_is_new_if_its_size_is_known(void **state)
+{
+	(void)state;
+	_Alignas(64) struct told_row rows[4] = { 0 };
+	_Atomic uint64_t top = 0;
+	struct armed *first = armed_new(), *next = armed_new();
+
+	armed_inherit(first, ledger_new(rows, sizeof(rows[0]), 4, &top), no_entry, NULL);
+	tell(first, 1, 1, "99\n");
+	tell(first, 1, 2, "98\n");
+	armed_free(first);
+
+	armed_inherit(next, ledger_new(rows, sizeof(rows[0]), 4, &top), no_entry, NULL);
+	/* until it is taken back the kernel may have the rest of it */
+	assert_string_equal(read_at(next, 3, NS_PER_S), "98\n");
+	take_all_back(next, NS_PER_S);
+	assert_null(read_at(next, 3, NS_PER_S));
+	assert_null(read_at(next, 2, NS_PER_S));
+	/* whose size was another one before */
+	assert_string_equal(read_at(next, 4, NS_PER_S), "98\n");
+	armed_free(next);
+
+	/* nobody has forgotten by then that it was smaller */
+	next = armed_new();
+	rows[0] = rows[1] = (struct told_row){ 0 };
+	armed_inherit(next, ledger_new(rows, sizeof(rows[0]), 4, &top), no_entry, NULL);
+	tell(next, 1, 1, "9\n");
+	tell(next, 1, 2, "99\n");
+	armed_free(next);
+	next = armed_new();
+	armed_inherit(next, ledger_new(rows, sizeof(rows[0]), 4, &top), no_entry, NULL);
+	take_all_back(next, NS_PER_S);
+	assert_string_equal(read_at(next, 3, NS_PER_S), "99\n");
 	armed_free(next);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_waited_reads_what_is_new_if_its_size_is_known),
 		cmocka_unit_test(who_waited_for_the_next_process_reads_what_he_was_told),
 		cmocka_unit_test(nothing_old_stays_in_the_kernel),
 	};
