@@ -247,7 +247,6 @@ int tree_list(const struct ctl *ctl)
 struct watched {
 	char *name; /* of its file */
 	int fd;     /* kept open by `watch`; -1: it is not */
-	bool again; /* it is said to have changed, and did not show it */
 	bool gone;
 	char *value; /* what was told last; NULL: it could not be had */
 };
@@ -509,11 +508,8 @@ static int raise_limit(size_t n)
 	return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
 }
 
-/*
- * One that cannot be had may not be open, and so not be waited for; one of another length may be
- * shown a quarter of a second after who polls was woken.
- */
-#define RETRY_MS 300
+/* One that cannot be had cannot be opened, and so not waited for. */
+#define RETRY_MS 500
 
 static int follow(
 	const struct ctl *ctl, int dirfd, struct watcheds *all, unsigned long count)
@@ -524,13 +520,13 @@ static int follow(
 	bool first = true;
 
 	while (!ferror(stdout)) {
-		size_t left = 0, late = 0;
+		size_t left = 0, closed = 0;
 
 		for (size_t i = 0; i < all->n && !(count && changes >= count); i++) {
 			struct watched *w = &all->at[i];
-			bool woken = !first && fds[i].revents;
-			bool due = first || woken || w->again || w->fd < 0;
-			int r = due && !w->gone ? look(ctl, dirfd, w, width, first) : 0;
+			int r = w->gone || (w->fd >= 0 && !fds[i].revents && !first)
+				? 0
+				: look(ctl, dirfd, w, width, first);
 
 			changes += r > 0 && !first;
 			if (r < 0) {
@@ -538,13 +534,12 @@ static int follow(
 				fprintf(stderr, "%s is gone\n", w->name);
 			}
 			fds[i] = (struct pollfd){ w->gone ? -1 : w->fd, POLLPRI, 0 };
-			w->again = woken && r == 0;
 			left += !w->gone;
-			late += !w->gone && (w->fd < 0 || w->again);
+			closed += !w->gone && w->fd < 0;
 		}
 		first = false;
 		if (!left || (count && changes >= count) ||
-			poll(fds, all->n, late ? RETRY_MS : -1) < 0)
+			poll(fds, all->n, closed ? RETRY_MS : -1) < 0)
 			break;
 	}
 	free(fds);

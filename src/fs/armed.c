@@ -54,7 +54,6 @@ struct record {
 	enum state state;
 	int64_t taken_ns; /* what was told by armed_set() was taken back last */
 	bool set;         /* it was, since then */
-	bool watched;     /* armed_watch() */
 	bool doubted;     /* was told since it had its names: they may be old */
 	bool gone;        /* when it was looked at last */
 	unsigned missed;  /* how often the kernel did not know it, one after another */
@@ -405,16 +404,6 @@ void armed_caught_up(struct armed *a, int64_t now_ns)
 	lock_release(&a->lock);
 }
 
-void armed_watch(struct armed *a, uint64_t ino)
-{
-	lock_take(&a->lock);
-	struct record *r = *place_locked(a, ino);
-
-	if (r)
-		r->watched = true;
-	lock_release(&a->lock);
-}
-
 static void remove_locked(struct armed *a, struct record *r)
 {
 	assert_locked(&a->lock);
@@ -483,13 +472,36 @@ static bool stays_locked(const struct armed *a, const struct record *r,
 	return question->moved && (r->names || question->ns < r->moved_until_ns);
 }
 
-/* It was taken back early, for who watched or reads @late; now it is to be again. */
+/* It was taken back early, or is read @late; now it is to be again. */
 static void tell_again_locked(const struct armed *a, struct record *r, bool late)
 {
 	assert_locked(&a->lock);
 	r->state = TOLD;
 	r->group->again_ns =
 		ns_earlier(r->group->again_ns, late ? DUE : r->moved_until_ns + DUE);
+}
+
+bool armed_version(struct armed *a, uint64_t ino, int64_t *ret)
+{
+	lock_take(&a->lock);
+	const struct record *r = *place_locked(a, ino);
+
+	if (r)
+		*ret = r->version;
+	lock_release(&a->lock);
+	return r;
+}
+
+bool armed_shows_told(
+	struct armed *a, uint64_t ino, const struct armed_question *question)
+{
+	lock_take(&a->lock);
+	const struct record *r = *place_locked(a, ino);
+	bool told =
+		r && !r->unknown && (r->state != IDLE || stays_locked(a, r, question));
+
+	lock_release(&a->lock);
+	return told;
 }
 
 bool armed_recall(struct armed *a, uint64_t ino, const struct armed_question *question,
@@ -533,7 +545,6 @@ static void take_node(struct collection *c, struct record *r)
 		return;
 	add_change(c, r)->node = true;
 	r->state = TAKING;
-	r->watched = false; /* who goes on watching says so again */
 }
 
 /* Those that do not stand for it any more.  Return: whether there were any. */
@@ -643,7 +654,7 @@ static int64_t collect_record(struct record *r, enum armed_verdict verdict,
 	/* what moved before our time has moved long ago */
 	if (verdict == ARMED_MOVED && names && !r->inherited)
 		r->moved_until_ns = now->ns + MOVED_NS;
-	if (verdict == ARMED_MOVED && !r->watched && now->ns < r->moved_until_ns) {
+	if (verdict == ARMED_MOVED && now->ns < r->moved_until_ns) {
 		/* by then it may look as it did: a change of the configuration is said once */
 		if (r->state == TOLD)
 			r->state = MIXED;

@@ -115,12 +115,6 @@ bool armed_set(struct armed *armed, const struct armed_node *node, bool *ret_ent
  */
 void armed_forgotten(struct armed *armed, uint64_t ino, uint64_t n);
 
-/*
- * Somebody watches the node: from now on he is not shown its old bytes for a moment longer
- * than others.
- */
-void armed_watch(struct armed *armed, uint64_t ino);
-
 /* What is asked about a node. */
 struct armed_question {
 	size_t size; /* of its newest bytes */
@@ -136,6 +130,13 @@ struct armed_question {
  */
 bool armed_recall(struct armed *armed, uint64_t ino,
 	const struct armed_question *question, struct blob **ret_told);
+
+/* The version that was told of a node last.  Return: false if nothing is known of it. */
+bool armed_version(struct armed *armed, uint64_t ino, int64_t *ret);
+
+/* Whether armed_recall() would find what was told, but for reads that are late; changes nothing. */
+bool armed_shows_told(
+	struct armed *armed, uint64_t ino, const struct armed_question *question);
 
 /* Something to be taken back from the kernel. */
 struct armed_change {

@@ -588,20 +588,28 @@ int content_listxattr(struct content *c, uint64_t id, struct strbuf *out)
 
 /* ---- what the kernel must forget ---- */
 
+/* Of the bytes that who reads a metric gets now: those that were told, until they are taken back. */
+static int64_t shown_version(struct content *c, const struct place *at)
+{
+	int64_t newest_ns = attr_version(at->view, &at->node), told_ns;
+
+	if (!armed_version(c->armed, at->node.id, &told_ns) || told_ns == newest_ns)
+		return newest_ns;
+	_cleanup_blob_ struct blob *blob = newest(c, at->view, &at->node);
+	const struct armed_question question = question_of(&at->node, blob, false);
+
+	return armed_shows_told(c->armed, at->node.id, &question) ? told_ns : newest_ns;
+}
+
 int content_version(struct content *c, uint64_t id, int64_t *ret)
 {
 	_cleanup_place_ struct place at = { 0 };
 	int r = find_file(c, id, &at);
 
 	if (r == 0)
-		*ret = at.node.metric ? at.node.metric->changed_ns
+		*ret = at.node.metric ? shown_version(c, &at)
 				      : (int64_t)at.view->generation;
 	return r;
-}
-
-void content_watch(struct content *c, uint64_t id)
-{
-	armed_watch(c->armed, id);
 }
 
 struct comparison {

@@ -129,11 +129,11 @@ int content_getxattr(
 /* Appends the names, each with a NUL. */
 int content_listxattr(struct content *content, uint64_t id, struct strbuf *out);
 
-/* A number that differs after the file's content changed; -ENOENT. */
+/*
+ * A number that differs after the content changed that who reads the file gets, which may be a moment
+ * later than the metric; -ENOENT.
+ */
 int content_version(struct content *content, uint64_t id, int64_t *ret);
-
-/* Who has the file open watches it, and must see the next value as soon as it is there. */
-void content_watch(struct content *content, uint64_t id);
 
 /*
  * Waits for something to change, but not for longer than about a second, and tells what the

@@ -365,7 +365,6 @@ static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 		fuse_reply_err(req, -r);
 		return;
 	}
-	content_watch(serve->content, ino);
 	int64_t seen = version;
 	bool changed = watch_poll(serve->watch, polled_file, ino, version, ph);
 

@@ -362,7 +362,6 @@ static inline void read_direct(struct model *m, uint64_t ino, unsigned page)
 
 static inline void use(struct model *m, struct inode *node)
 {
-	int64_t version;
 	unsigned page = random_below(&m->w, 4);
 
 	/* to open, to stat, or to read past the known end */
@@ -381,9 +380,6 @@ static inline void use(struct model *m, struct inode *node)
 		read_direct(m, node->ino, page);
 	else if (!node->pages[page].cached)
 		send_request(m, OP_READ, node->ino, "", page);
-	if (S_ISREG(node->st.st_mode) && random_below(&m->w, 8) == 0 &&
-		content_version(m->c, node->ino, &version) == 0)
-		content_watch(m->c, node->ino);
 }
 
 /* Walks as far as names are known, and asks for the next one. */

@@ -277,6 +277,13 @@ static void check_node(struct model *m, struct content *fresh, struct inode *nod
 		node->ino, (intmax_t)node->st.st_size, node->st.st_mode,
 		node->st.st_mtim.tv_sec, node->st.st_mtim.tv_nsec, (intmax_t)a.st.st_size,
 		a.st.st_mode, a.st.st_mtim.tv_sec, a.st.st_mtim.tv_nsec);
+	int64_t newest = 0, told = 0;
+
+	/* who watches was woken for what there is to be read */
+	CHECK(content_version(fresh, node->ino, &newest) == 0 &&
+			content_version(m->c, node->ino, &told) == 0 && newest == told,
+		"node %lx: a watcher has seen %jd, not %jd", node->ino, (intmax_t)told,
+		(intmax_t)newest);
 	if (S_ISDIR(a.st.st_mode))
 		check_listing(m, fresh, node, &a.st);
 	else
