@@ -131,7 +131,8 @@ every_source()
 		<transport>vbd</transport></globals><metrics>
 	EOF
 	"$build/vhostmd" --list-sources | awk '$2 == "host" || $2 == "vm" {
-		print "<metric context=\"" $2 "\"><name>" $1 "</name><source>" $1 "</source></metric>"}'
+		which = $1 == "domain.metadata" ? " namespace=\"urn:vhostmd-test\" element=\"about/owner\"" : ""
+		print "<metric context=\"" $2 "\"><name>" $1 "</name><source" which ">" $1 "</source></metric>"}'
 	echo "</metrics></vhostmd>"
 }
 

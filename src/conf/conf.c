@@ -629,6 +629,8 @@ static void describe_metric(const struct metric_spec *spec, struct strbuf *out)
 		typed ? metric_type_name(spec->type) : "-", kinds[spec->kind]);
 	if (spec->source)
 		strbuf_addf(out, " %s", spec->source);
+	if (spec->element)
+		strbuf_addf(out, " %s", spec->element);
 	if (spec->unit)
 		strbuf_addf(out, ", shown in %s", spec->unit);
 	if (!spec->guest)

@@ -121,9 +121,35 @@ static void read_source_unit(
 		spec->convert = unit;
 }
 
+/* Which part of the metadata it is: an element below <metadata>, by its names, or an attribute. */
+static void read_element(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
+{
+	_cleanup_free_ char *namespace = conf_reader_attribute(node, "namespace");
+	_cleanup_free_ char *element = conf_reader_attribute(node, "element");
+	bool wanted = spec->entry->key == DOMAIN_METADATA &&
+		spec->entry->collector == COLLECTOR_DOMAIN;
+
+	free(TAKE_PTR(spec->element));
+	if (!wanted && (namespace || element))
+		conf_reader_odd(rd, node,
+			"namespace and element belong to the source 'domain.metadata'");
+	if (!wanted)
+		return;
+	if (!namespace || !*namespace || !element || !*element)
+		conf_reader_error(rd, node,
+			"'domain.metadata' needs namespace=\"URI\" and "
+			"element=\"name/name\" or \"name/@attribute\"");
+	else if (strlen(namespace) + strlen(element) > LIMIT_METADATA_KEY_BYTES)
+		conf_reader_error(rd, node,
+			"namespace and element have more than %u bytes",
+			LIMIT_METADATA_KEY_BYTES);
+	else
+		spec->element = xasprintf("{%s}%s", namespace, element);
+}
+
 static void read_source(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
 {
-	static const char *const attributes[] = { "unit", NULL };
+	static const char *const attributes[] = { "unit", "namespace", "element", NULL };
 
 	conf_reader_check_attributes(rd, node, attributes);
 	free(spec->source);
@@ -133,6 +159,7 @@ static void read_source(struct conf_reader *rd, xmlNode *node, struct metric_spe
 	spec->entry = catalogue_find(spec->source);
 	if (spec->entry) {
 		read_source_unit(rd, node, spec);
+		read_element(rd, node, spec);
 		return;
 	}
 	const char *suggestion = catalogue_suggest(spec->source);

@@ -306,6 +306,9 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 	X(SESSION, "domain.session", UINT64, "1", GAUGE, READS(PROCESS),                 \
 		"hash of the host's boot id, the VM's uuid and its process' start time", \
 		"Changes when the VM starts, is restored or migrates in")                \
+	X(METADATA, "domain.metadata", STRING, NULL, TEXT, READS(DESCRIPTION),           \
+		"domain XML: metadata, where <source> says",                             \
+		"What the management says of the VM: vhostmd.conf(5), METADATA")         \
 	X(MEMORY, "domain.memory", UINT64, "KiB", GAUGE, READS(DESCRIPTION),             \
 		"domain XML: memory", "Most memory the VM may have")                     \
 	X(CPU_LIMIT, "domain.cpu.limit", REAL64, "1", GAUGE,                             \

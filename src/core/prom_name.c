@@ -394,6 +394,16 @@ struct prom_name prom_name_custom(bool is_host, const char *shown,
 		.factor = 1 };
 }
 
+void prom_name_tell_apart(struct prom_name *name, const char *shown)
+{
+	_cleanup_strbuf_ struct strbuf plain = STRBUF_INIT;
+	_cleanup_free_ char *label = TAKE_PTR(name->info_label);
+
+	prom_name_plain(shown, &plain);
+	name->info_label =
+		xasprintf("%s%s%s", label, plain.len ? "_" : "", strbuf_str(&plain));
+}
+
 void prom_name_done(struct prom_name *name)
 {
 	free(name->family);

@@ -57,6 +57,9 @@ struct prom_name prom_name_source(const struct catalogue_entry *e);
 struct prom_name prom_name_custom(bool is_host, const char *shown,
 	const struct unit *unit, bool is_counter, const char *help);
 
+/* The same source may stand for several things: the label says which, after the name @shown. */
+void prom_name_tell_apart(struct prom_name *name, const char *shown);
+
 void prom_name_done(struct prom_name *name);
 #define _cleanup_prom_name_ _cleanup_(prom_name_done)
 

@@ -112,6 +112,8 @@ static struct prom_figure *figure_of_label(
 				    e && e->kind == KIND_COUNTER, e ? e->help : NULL)
 			  : prom_name_source(e));
 
+	if (spec->element)
+		prom_name_tell_apart(&f->name, shown);
 	f->label = label;
 	f->is_host = is_host;
 	f->is_custom = is_custom;

@@ -308,6 +308,7 @@ void spec_done(struct metric_spec *spec)
 	free(spec->name);
 	free(spec->unit);
 	free(spec->source);
+	free(spec->element);
 	free(spec->action);
 }
 
@@ -330,7 +331,8 @@ static bool same_text(const char *a, const char *b)
 bool spec_equal(const struct metric_spec *a, const struct metric_spec *b)
 {
 	if (!same_text(a->name, b->name) || !same_text(a->unit, b->unit) ||
-		!same_text(a->source, b->source) || !same_text(a->action, b->action))
+		!same_text(a->source, b->source) || !same_text(a->element, b->element) ||
+		!same_text(a->action, b->action))
 		return false;
 	if (a->context != b->context || a->kind != b->kind || a->type != b->type ||
 		a->guest != b->guest || a->any_name != b->any_name ||
@@ -347,12 +349,13 @@ bool spec_equal(const struct metric_spec *a, const struct metric_spec *b)
 /* What spec_equal() compares, and nothing else. */
 uint64_t spec_fingerprint(const struct metric_spec *spec)
 {
-	size_t n = 9 + 3 * spec->n_variables, at = 0;
+	size_t n = 10 + 3 * spec->n_variables, at = 0;
 	_cleanup_free_ uint64_t *parts = xcalloc(n, sizeof(*parts));
 
 	parts[at++] = text_hash(spec->name);
 	parts[at++] = text_hash(spec->unit);
 	parts[at++] = text_hash(spec->source);
+	parts[at++] = text_hash(spec->element);
 	parts[at++] = text_hash(spec->action);
 	parts[at++] = (uint64_t)spec->context;
 	parts[at++] = (uint64_t)spec->kind;

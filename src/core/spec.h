@@ -43,6 +43,8 @@ struct metric_spec {
 	char *source; /* the catalogue's name, or one with numbers in place of '*' */
 	const struct catalogue_entry *entry;
 	const struct unit *convert; /* the unit to convert to; NULL: as it comes */
+	/* domain.metadata: "{namespace}element/element" or ".../@attribute"; else NULL */
+	char *element;
 
 	/* the others */
 	char *action;

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "util/mem.h"
 
@@ -37,6 +38,19 @@ void description_unref(struct description *d)
 	for (size_t i = 0; i < d->n_disks; i++)
 		free(d->disks[i].target);
 	free(d->disks);
+	for (size_t i = 0; i < d->n_metadata; i++) {
+		free(d->metadata[i].key);
+		free(d->metadata[i].value);
+	}
+	free(d->metadata);
 	free(d->channel_path);
 	free(d);
+}
+
+const char *description_metadata(const struct description *d, const char *key)
+{
+	for (size_t i = 0; i < d->n_metadata; i++)
+		if (!strcmp(d->metadata[i].key, key))
+			return d->metadata[i].value;
+	return NULL;
 }

@@ -21,11 +21,22 @@ struct description {
 		uint64_t iotune[IOTUNE_KEY_COUNT]; /* 0: no limit */
 	} * disks;
 	size_t n_disks;
+	/*
+	 * What <metadata> says, each element with text alone and each attribute: "{namespace}a/b" or
+	 * "{namespace}a/b/@c".  Of several that are called alike the first; bounded (util/limits.h).
+	 */
+	struct description_metadata {
+		char *key, *value;
+	} * metadata;
+	size_t n_metadata;
 	uint64_t vcpus_max;      /* 0: not said */
 	uint64_t memory_now_kib; /* what the balloon leaves; 0: not said */
 	/* DOMAIN_MEMORY, DOMAIN_CPUTUNE_* and DOMAIN_MEMTUNE_*; 0: no limit is set */
 	uint64_t limits[DOMAIN_SCALAR_COUNT];
 };
+
+/* The value, borrowed; NULL: it does not say. */
+const char *description_metadata(const struct description *d, const char *key);
 
 /* An empty one; the caller owns the one reference. */
 struct description *description_new(void);

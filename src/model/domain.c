@@ -160,6 +160,20 @@ static void add_iotune(struct metric_list_builder *b, const struct plan *plan,
 			b, item->slot, NULL, &(struct fact){ .absent = d != NULL });
 }
 
+/* Each item has an element of its own. */
+static struct fact metadata_fact(
+	const struct plan_item *item, const struct description *d)
+{
+	const char *value = d && item->spec->element
+		? description_metadata(d, item->spec->element)
+		: NULL;
+	struct fact fact = { .absent = d != NULL };
+
+	if (value)
+		fact_set(&fact, value_string(value));
+	return fact;
+}
+
 struct metric_list *domain_list(const struct plan *plan, const struct run *run,
 	const struct description *domain, uint64_t host_mhz, int64_t time_ns)
 {
@@ -179,6 +193,8 @@ struct metric_list *domain_list(const struct plan *plan, const struct run *run,
 			add_iotune(b, plan, item, domain, &unlimited);
 			continue;
 		}
+		if (item->key == DOMAIN_METADATA)
+			facts[item->key] = metadata_fact(item, domain);
 		if (facts[item->key].absent)
 			add_unlimited(plan, item, NULL, &unlimited);
 		if (item->key != DOMAIN_UNLIMITED)

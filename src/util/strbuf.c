@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "util/strbuf.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,14 @@ void strbuf_clear(struct strbuf *sb)
 	sb->len = 0;
 	if (sb->data)
 		sb->data[0] = '\0';
+}
+
+void strbuf_cut(struct strbuf *sb, size_t len)
+{
+	assert(len <= sb->len);
+	sb->len = len;
+	if (sb->data)
+		sb->data[len] = '\0';
 }
 
 char *strbuf_reserve(struct strbuf *sb, size_t extra)

@@ -20,6 +20,9 @@ struct strbuf {
 void strbuf_done(struct strbuf *sb);
 void strbuf_clear(struct strbuf *sb);
 
+/* Leaves the first @len bytes, of no fewer. */
+void strbuf_cut(struct strbuf *sb, size_t len);
+
 /* Makes room for @extra more bytes and returns where they start. */
 char *strbuf_reserve(struct strbuf *sb, size_t extra);
 void strbuf_add(struct strbuf *sb, const void *bytes, size_t n);

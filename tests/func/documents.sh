@@ -103,6 +103,13 @@ grants() # of vhostmd.conf(5), with the default configuration around: each set s
 	assert_eq "who has a set by $1" "$(grep -c ': set ' "$tmp/grants")" "$(grep -c '<vm \|<default ' "$1")"
 }
 
+metadata() # of vhostmd.conf(5), in a file around it: all of it is used
+{
+	{ echo "<vhostmd><globals/><metrics>"; cat "$1"; echo "</metrics></vhostmd>"; } >"$tmp/around"
+	config "$tmp/around"
+	assert_eq "metrics of $1" "$(grep -c ' domain.metadata {http' "$tmp/described")" "$(grep -c '<metric ' "$1")"
+}
+
 devices() # FILE: libvirt knows them, each with what was meant
 {
 	command -v virsh >/dev/null || return 0
@@ -187,6 +194,7 @@ for block in "$tmp"/blocks/*; do
 	*.xml\ *"<devices>"* | *.xml\ *"<disk type"*) devices "$block" ;;
 	*"vhostmd.conf.5.scd:"*\ "<disk> "*) shared_disk "$block" ;;
 	*"vhostmd.conf.5.scd:"*\ "<grants> "*) grants "$block" ;;
+	*"vhostmd.conf.5.scd:"*"domain.metadata"*) metadata "$block" ;;
 	*"README.md:"*\ *"--> "*"QEMU"*) ;; # a picture
 	*"README.md:"*\ "/run/vhostmd/ "*) quick_daemon; tree "$block" ;;
 	*"vhostmd.8.scd:"*"python3 "*) quick_daemon; live "$block" ;;

@@ -38,7 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (domain_xml_parse(text, "org.github.vhostmd.1", domain) < 0)
 		return 0;
 	if (domain->n_nics > LIMIT_DOMAIN_DEVICES ||
-		domain->n_disks > LIMIT_DOMAIN_DEVICES)
+		domain->n_disks > LIMIT_DOMAIN_DEVICES ||
+		domain->n_metadata > LIMIT_METADATA_ENTRIES)
 		abort();
 	return 0;
 }

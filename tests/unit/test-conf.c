@@ -309,6 +309,18 @@ static void what_cannot_be_used_costs_nothing_else(void **state)
 			"<metric type='group' context='host'><name>A</name><action>a</action>"
 			"<variable name='a' type='int32'/><variable name='b'/></metric>",
 			3, 1 },
+		{ "",
+			"<metric context='vm'><name>A</name><source>domain.metadata</source>"
+			"</metric>",
+			3, 1 },
+		{ "",
+			"<metric context='vm'><name>A</name><source namespace='u' "
+			"element=''>domain.metadata</source></metric>",
+			3, 1 },
+		{ "",
+			"<metric context='vm'><name>A</name><source namespace='u' "
+			"element='a'>domain.name</source></metric>",
+			3, 2 },
 		{ "", "<gauge/>", 3, 1 },
 		{ "",
 			"</metrics><metrics><metric type='int32' context='host'><name>A</name>"

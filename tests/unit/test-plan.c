@@ -30,6 +30,7 @@
 /* The shares are the cgroup's. */
 static const char domain_xml[] =
 	"<domain type='kvm'><name>a b</name><memory>2048</memory>"
+	"<metadata><x:a xmlns:x='urn:x'><x:b c='d'/></x:a></metadata>"
 	"<currentMemory>1024</currentMemory><vcpu>8</vcpu>"
 	"<cputune><period>100000</period><quota>50000</quota>"
 	"<global_period>100000</global_period><global_quota>150000</global_quota>"
@@ -85,6 +86,8 @@ static struct spec_set *only(const struct catalogue_entry *e)
 
 	specs->n = 0;
 	want(specs, e->name, e->name, e->type, NULL);
+	if (!strcmp(e->name, "domain.metadata"))
+		specs->specs[0].element = xstrdup("{urn:x}a/b/@c");
 	return specs;
 }
 

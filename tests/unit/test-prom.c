@@ -492,7 +492,13 @@ static void what_hardly_changes_is_a_label(void **state)
 		add_wanted(&t, "cpu.cache.monitor.*.name", METRIC_STRING, NULL);
 	uint32_t first = add_wanted(&t, "cpu.cache.monitor.0.name", METRIC_STRING, NULL);
 	uint32_t printed = add_action(&t, "printed", false, METRIC_STRING);
+	uint32_t project = add_wanted(&t, "domain.metadata", METRIC_STRING, NULL);
+	uint32_t flavor = add_wanted(&t, "domain.metadata", METRIC_STRING, NULL);
 
+	t.specs->specs[project].element = xstrdup("{urn:x}project");
+	t.specs->specs[flavor].element = xstrdup("{urn:x}flavor");
+	free(t.specs->specs[flavor].name);
+	t.specs->specs[flavor].name = xstrdup("uuid");
 	set_text(&t, host, NULL, "node\\1");
 	set_text(&t, again, NULL, "node\\1");
 	set_text(&t, os, NULL, "linux");
@@ -505,13 +511,17 @@ static void what_hardly_changes_is_a_label(void **state)
 	set_text(&t, monitor, "1", "two");
 	set_text(&t, first, NULL, "one");
 	set_text(&t, printed, NULL, "secret.list");
+	set_text(&t, project, NULL, "blue");
+	set_text(&t, flavor, NULL, "m1\"small");
 	_cleanup_free_ char *text = end(&t);
 
 	assert_has(text,
 		"# TYPE vhostmd_host_info gauge\n"
 		"vhostmd_host_info{name=\"node\\\\1\",os_name=\"linux\"} 1\n");
 	assert_has(text,
-		"vhostmd_vm_info" OF_A ",id=\"2\",session=\"18446744073709551557\"} 1\n");
+		"vhostmd_vm_info" OF_A ",id=\"2\",session=\"18446744073709551557\","
+		"metadata_some_name=\"blue\","
+		"metadata_uuid=\"m1\\\"small\"} 1\n");
 	assert_has(text,
 		"vhostmd_vm_cpu_cache_monitor_info" OF_A
 		",monitor=\"0\",monitor_name=\"one\"} 1\n");

@@ -48,6 +48,7 @@ enum {
 	ON_DEVICE_REMOVED,
 	ON_TUNABLE,
 	ON_BALLOON,
+	ON_METADATA,
 	N_EVENTS
 };
 
@@ -186,6 +187,15 @@ static void on_balloon(
 	look_again(dom, data, false);
 }
 
+static void on_metadata(
+	virConnectPtr conn, virDomainPtr dom, int type, const char *namespace, void *data)
+{
+	(void)conn;
+	(void)type;
+	(void)namespace;
+	look_again(dom, data, false);
+}
+
 /* Whoever finds that @conn is dead, late perhaps: nothing if it is not in force any more. */
 static void conn_lost(struct virt *virt, virConnectPtr conn)
 {
@@ -308,6 +318,8 @@ static void register_events(struct virt *virt, virConnectPtr conn)
 			VIR_DOMAIN_EVENT_CALLBACK(on_tunable) },
 		[ON_BALLOON] = { VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE,
 			VIR_DOMAIN_EVENT_CALLBACK(on_balloon) },
+		[ON_METADATA] = { VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
+			VIR_DOMAIN_EVENT_CALLBACK(on_metadata) },
 	};
 
 	for (size_t i = 0; i < N_EVENTS; i++)

@@ -12,6 +12,7 @@
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/parse.h"
+#include "util/strbuf.h"
 
 /* The number in an element's text, 0 if there is none; libvirt's "-1" is no limit, too. */
 static uint64_t element_u64(xmlNode *node)
@@ -118,6 +119,97 @@ static void read_channel(xmlNode *node, const char *wanted, struct description *
 		ret->channel_path = foreign_attribute(source, "path");
 }
 
+/* ---- metadata ---- */
+
+static bool is_of_namespace(const xmlNode *node, const xmlNs *ns)
+{
+	return node->type == XML_ELEMENT_NODE && node->ns && ns &&
+		xmlStrEqual(node->ns->href, ns->href);
+}
+
+/* A line: white space of any length is one space, and none at the ends. */
+static void add_line(const char *text, struct strbuf *out)
+{
+	for (bool gap = false; *text; text++) {
+		if (strchr(" \t\r\n", *text)) {
+			gap = out->len > 0;
+			continue;
+		}
+		if (gap)
+			strbuf_addc(out, ' ');
+		gap = false;
+		strbuf_addc(out, *text);
+	}
+}
+
+struct metadata {
+	struct description *ret;
+	struct strbuf key;
+	size_t bytes; /* that are kept so far */
+};
+
+static void add_metadata(struct metadata *m, xmlChar *text)
+{
+	_cleanup_strbuf_ struct strbuf value = STRBUF_INIT;
+	struct description *d = m->ret;
+
+	add_line(text ? (const char *)text : "", &value);
+	xmlFree(text);
+	size_t bytes = m->bytes + m->key.len + value.len;
+
+	if (d->n_metadata == LIMIT_METADATA_ENTRIES || bytes > LIMIT_METADATA_BYTES ||
+		description_metadata(d, strbuf_str(&m->key)))
+		return;
+	m->bytes = bytes;
+	d->metadata = xreallocarray(d->metadata, d->n_metadata + 1, sizeof(*d->metadata));
+	d->metadata[d->n_metadata++] =
+		(struct description_metadata){ xstrdup(strbuf_str(&m->key)),
+			strbuf_steal(&value) };
+}
+
+/* What @node adds to the key is taken away again. */
+static void read_metadata(struct metadata *m, xmlNode *node, unsigned depth)
+{
+	size_t len = m->key.len;
+	bool is_leaf = true;
+
+	if (depth == LIMIT_METADATA_DEPTH)
+		return;
+	strbuf_addf(&m->key, "%s%s", depth ? "/" : "", (const char *)node->name);
+	for (xmlNode *child = node->children; child; child = child->next) {
+		is_leaf &= child->type != XML_ELEMENT_NODE;
+		if (is_of_namespace(child, node->ns))
+			read_metadata(m, child, depth + 1);
+	}
+	if (is_leaf)
+		add_metadata(m, xmlNodeGetContent(node));
+	for (xmlAttr *a = node->properties; a; a = a->next) {
+		size_t before = m->key.len;
+
+		if (a->ns)
+			continue;
+		strbuf_addf(&m->key, "/@%s", (const char *)a->name);
+		add_metadata(m, xmlNodeListGetString(node->doc, a->children, 1));
+		strbuf_cut(&m->key, before);
+	}
+	strbuf_cut(&m->key, len);
+}
+
+/* <metadata><nova:instance xmlns:nova=''><nova:flavor name=''/></nova:instance></metadata> */
+static void read_all_metadata(xmlNode *parent, struct description *ret)
+{
+	struct metadata m = { .ret = ret };
+
+	for (xmlNode *node = parent ? parent->children : NULL; node; node = node->next) {
+		if (node->type != XML_ELEMENT_NODE || !node->ns)
+			continue;
+		strbuf_addf(&m.key, "{%s}", (const char *)node->ns->href);
+		read_metadata(&m, node, 0);
+		strbuf_clear(&m.key);
+	}
+	strbuf_done(&m.key);
+}
+
 int domain_xml_parse(const char *xml, const char *channel, struct description *ret)
 {
 	_cleanup_doc_ xmlDoc *doc = foreign_doc_parse(xml, strlen(xml));
@@ -127,6 +219,7 @@ int domain_xml_parse(const char *xml, const char *channel, struct description *r
 	if (!root)
 		return -EINVAL;
 	read_limits(root, ret);
+	read_all_metadata(foreign_find_child(root, "metadata"), ret);
 	for (xmlNode *node = devices ? devices->children : NULL; node;
 		node = node->next) {
 		if (foreign_is_element(node, "interface"))
