@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# contrib/prometheus: the rules say what they are to say, of metrics that the default configuration has.
+# contrib/prometheus, contrib/grafana: the rules say what they are to say, the dashboard's queries are
+# some, and all is of metrics that the default configuration has.
 . "$(dirname "$0")/../lib.sh"
 command -v promtool >/dev/null || skip "needs promtool"
 cd "$top/contrib/prometheus" || exit 1
@@ -12,14 +13,43 @@ for rule in $(sed -n 's/^ *- \(alert\|record\): //p' vhostmd.rules.yml); do
 	[[ $rule == *:* ]] || [ "$(grep -c "alertname: $rule\$" vhostmd.test.yml)" -ge 2 ] ||
 		fail "$rule is not tried both ways"
 done
+
+# The dashboard: its queries as rules, of which promtool says whether they are any.
+python3 - ../grafana/vhostmd.json >"$tmp/dashboard.yml" <<'EOF' || fail "the dashboard"
+import json, sys
+dashboard = json.load(open(sys.argv[1]))
+names = {v["name"] for v in dashboard["templating"]["list"]}
+assert names == {"datasource", "instance", "vm"}, names
+rules, ids, titles = [], set(), set()
+for panel in dashboard["panels"]:
+    at = panel["gridPos"]
+    assert panel["id"] not in ids and at["x"] + at["w"] <= 24, panel
+    ids.add(panel["id"])
+    if panel["type"] == "row":
+        continue
+    assert panel["title"] and panel["description"] and panel["targets"], panel["id"]
+    for target in panel["targets"]:
+        assert target["datasource"]["uid"] == "${datasource}", target
+        expr = target["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*").replace("$vm", ".*")
+        assert "$" not in expr, expr
+        rules.append({"record": "panel:%d:%s" % (panel["id"], target["refId"].lower()), "expr": expr})
+assert len(rules) > 20
+json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, sys.stdout)
+EOF
+promtool check rules "$tmp/dashboard.yml" >"$tmp/out" 2>&1 || fail "$(cat "$tmp/out")"
+grep -o 'vhostmd:[a-z0-9_:]*' ../grafana/vhostmd.json | sort -u >"$tmp/recorded"
+for rule in $(cat "$tmp/recorded"); do
+	grep -q "record: $rule\$" vhostmd.rules.yml || fail "the dashboard has $rule, and there is no such rule"
+done
+
 # vhostmd_up is always there
 {
 	echo vhostmd_up
 	sed -n 's|.*<source[^>]*>\(.*\)</source>.*|`\1`|p' "$top/conf/vhostmd.conf" >"$tmp/sources"
 	grep -F -f "$tmp/sources" "$top/docs/sources.md" | grep -o 'vhostmd_[a-z0-9_]*'
 } | sort -u >"$tmp/there"
-sed 's/#.*//' vhostmd.rules.yml | grep -o 'vhostmd_[a-z0-9_]*' | sort -u >"$tmp/used"
-[ "$(wc -l <"$tmp/used")" -ge 8 ] || fail "the rules use nothing: $(cat "$tmp/used")"
+sed 's/#.*//' vhostmd.rules.yml ../grafana/vhostmd.json | grep -o 'vhostmd_[a-z0-9_]*' | sort -u >"$tmp/used"
+[ "$(wc -l <"$tmp/used")" -ge 20 ] || fail "the rules use nothing: $(cat "$tmp/used")"
 comm -13 "$tmp/there" "$tmp/used" >"$tmp/lacking"
 [ ! -s "$tmp/lacking" ] || fail "not in the default configuration: $(cat "$tmp/lacking")"
 exit 0
