@@ -171,6 +171,25 @@ reasons() # FILE: the causes of which the tool speaks are those of the manual
 		fail "causes of $1"
 }
 
+wire() # FILE: a request or a reply with its empty line
+{
+	grep -qF "\"$(head -n 1 "$1")\n\n\"" src/util/wire.h && [ "$(sed -n '2,$p' "$1")" = "" ] || fail "$1"
+}
+
+document() # FILE: a guest understands it
+{
+	image "$tmp/document.img" "$(cat "$1")"
+	"$root/usr/bin/vm-dump-metrics" --source "$tmp/document.img" --metric host:TotalCPUTime >"$tmp/out" || fail "$1"
+	assert_eq "TotalCPUTime of $1" "$(cat "$tmp/out")" 846.600000
+}
+
+content() # FILE: a command that prints a disk's content
+{
+	sed "s|FILE\$|$mnt/disk/vhostmd0.img|" "$1" >"$tmp/command"
+	bash -e "$tmp/command" >"$tmp/printed" || fail "$1"
+	diff <(disk_content "$mnt/disk/vhostmd0.img" | head -n 3) <(head -n 3 "$tmp/printed") || fail "$1"
+}
+
 # ---- the documents, in order: what is installed is what is started then ----
 
 quick=''
@@ -190,6 +209,9 @@ for block in "$tmp"/blocks/README.md:*.sh; do run_commands "$block"; done
 for block in "$tmp"/blocks/*; do
 	case "$block $(tr -s ' \n' '  ' <"$block")" in
 	*.sh\ *) ;; # done
+	*"mvbd.5.scd:"*"GET "* | *"mvbd.5.scd:"*"INVALID "*) wire "$block" ;;
+	*"mvbd.5.scd:"*"<metrics>"*) document "$block" ;;
+	*"mvbd.5.scd:"*"python3 "*) quick_daemon; content "$block" ;;
 	*.xml\ *"<vhostmd>"*) config "$block" ;;
 	*.xml\ *"<devices>"* | *.xml\ *"<disk type"*) devices "$block" ;;
 	*"vhostmd.conf.5.scd:"*\ "<disk> "*) shared_disk "$block" ;;
