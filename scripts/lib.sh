@@ -31,7 +31,8 @@ aarch64) guest_packages+=(qemu-system-arm) ;;
 *) guest_packages+=(qemu-system-x86) ;;
 esac
 test_packages=(clang clang-format libcmocka-dev valgrind prometheus attr rsync shellcheck fuse3
-	libxml2-utils python3 systemd-container abigail-tools g++ mmdebstrap)
+	libxml2-utils python3 systemd-container abigail-tools g++ mmdebstrap rpm checkpolicy
+	semodule-utils)
 packaging_packages=(debhelper dh-python dpkg-dev fakeroot libcmocka-dev lintian)
 # what runs inside Windows guests, as far as that can be tried here
 [ "$(uname -m)" != x86_64 ] || test_packages+=(gcc-mingw-w64-x86-64-win32 wine64 wine)

@@ -18,12 +18,12 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$tmp/layers/upper,workdir=$tmp/
 DESTDIR=$root meson install -C "$top/build-clang" --no-rebuild >"$tmp/out" 2>&1 || fail "$(tail -n 5 "$tmp/out")"
 rm -f "$root"/etc/{fstab,machine-id,systemd/system/*.wants/*}
 rm -rf "$root"/var/lib/vhostmd
-# for the journal: a VM, a metric that fails, and a mistake
-mkdir -p "$root/etc/systemd/system/vhostmd.service.d"
-printf "[Service]\nEnvironment=LIBVIRT_DEFAULT_URI=test:///default\n" >"$root/etc/systemd/system/vhostmd.service.d/test.conf"
 conf=$root$("$top/build-clang/vhostmd" --help | sed -n 's/.*configuration (\(.*\))$/\1/p')
+# for the journal: a VM, a metric that fails, and a mistake
 sed -i 's|</globals>|&<grants><set name="hashed" host_name="per-host"><metric>*</metric></set><default set="hashed"/></grants>|
 	s|<metrics>|&<metric type="string" context="host"><name>Broken</name><action>false</action></metric><metric context="host"><name>Mistaken</name><source>host.nam</source></metric>|' "$conf" || fail "no configuration"
+rm -f "$root/etc/sysconfig/vhostmd"
+echo 'VHOSTMD_OPTIONS="--verbose --connect test:///default"' >"$root/etc/default/vhostmd"
 cat >"$root/etc/systemd/system/vhostmd-test.target" <<'EOF'
 [Unit]
 Wants=vhostmd.service vhostmd-test.service
@@ -42,6 +42,7 @@ status() { sed -n "s/^$1: //p" /run/vhostmd/status; }
 echo "started: $(show ActiveState) $(show NRestarts)"
 echo "seen by all: $(cat /run/vhostmd/metrics/host/HostName)"
 echo "user: $(stat -c %U "/proc/$(status pid)" "/proc/$(show MainPID)" | xargs)"
+echo "options: $(tr '\0' ' ' <"/proc/$(show MainPID)/cmdline" | sed "s/.*daemon.pid //; s/ $//")"
 systemctl reload vhostmd && echo "reloaded"
 cat >/fields <<'END'
 import json, sys
@@ -98,6 +99,7 @@ diff "$root/result" - <<EOF || fail "$(cat "$root/journal")"
 started: active 0
 seen by all: ${host:-a host}
 user: vhostmd vhostmd
+options: --verbose --connect test:///default
 reloaded
 journal: 6 test 6695eb01-f6a4-8304-79aa-97f2502e193f - VM 'test' runs, id 1
 journal: 4 - - Broken metric Broken is unavailable: the action ended with status 1 (run as uid 65534)
