@@ -1,30 +1,37 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What README and the manual pages tell people to write, they can write: every code block is run,
-# what would change the host in a place of our own.
+# What README, docs and the manual pages tell people to write, they can write: every code block is run,
+# what would change the host in a place of our own.  Links and names of pages lead somewhere.
 . "$(dirname "$0")/../lib.sh"
 need_fuse
 uri=test:///default
 root=$tmp/root            # where things are installed
 release=$top/build-clang  # what is installed; the guests' tests need it, too
+# of a command that ended the shell
+at_exit "[ \$r = 0 ] || tail -n 3 '$tmp/said'"
 
-# Each block is a file: DOCUMENT:LINE.LANGUAGE
+pages=(README.md docs/*.md docs/man/*.scd)
+python3 "$top/tests/func/links.py" "${pages[@]}" CHANGELOG.md CONTRIBUTING.md tests/fuzz/README.md >"$tmp/links" || fail "$(cat "$tmp/links")"
+
+# Each block is a file: DOCUMENT:LINE.LANGUAGE, where docs/a.md is docs-a.md
 mkdir "$tmp/blocks"
-python3 - "$tmp/blocks" README.md docs/man/*.scd <<'EOF2'
-import os, sys
+python3 - "$tmp/blocks" "${pages[@]}" <<'EOF2'
+import sys, textwrap
 for path in sys.argv[2:]:
     block = None
     for number, line in enumerate(open(path), 1):
-        if not line.startswith("```"):
+        if not line.lstrip(" ").startswith("```"):
             if block is not None:
                 block.append(line)
         elif block is None:
-            block, name = [], f"{os.path.basename(path)}:{number:03}.{line[3:].strip()}"
+            name = path.replace("docs/man/", "").replace("/", "-")
+            block, name = [], f"{name}:{number:03}.{line.strip()[3:].strip()}"
         else:
-            open(f"{sys.argv[1]}/{name}", "w").writelines(block)
+            with open(f"{sys.argv[1]}/{name}", "w") as f:
+                f.write(textwrap.dedent("".join(block)) if line[0] == " " else "".join(block))
             block = None
 EOF2
-[ "$(ls "$tmp/blocks" | wc -l)" -ge 12 ] || fail "blocks: $(ls "$tmp/blocks")"
+[ "$(ls "$tmp/blocks" | wc -l)" -ge 45 ] || fail "blocks: $(ls "$tmp/blocks")"
 
 # ---- what commands are here ----
 
@@ -37,14 +44,22 @@ apt-get()
 }
 meson()
 {
-	case "$1 $2 $3" in
+	case "$1 $2 ${3-}" in
 	"setup build "*) (unset -f meson ninja && CC=clang build "$release" -Dwerror=true "${@:3}") &&
 		command meson configure "$release" "${@:3}" ;;
+	"setup --cross-file data/windows-x86_64.ini") [ "$4" = build-windows ] ;; # func/windows
 	"install -C build") DESTDIR=$root command meson install -C "$release" --no-rebuild ;;
 	*) false ;;
 	esac >"$tmp/out" 2>&1
 }
-ninja() { [ "$*" = "-C build" ] && command ninja -C "$release" >"$tmp/out"; }
+ninja()
+{
+	case $* in
+	"-C build-windows") ;;
+	"-C build") command ninja -C "$release" >"$tmp/out" ;;
+	*) false ;;
+	esac
+}
 vhostmd()
 {
 	case $* in
@@ -53,7 +68,66 @@ vhostmd()
 	*) false ;;
 	esac
 }
-vhostmdctl() { [ "$*" = status ] && "$root/usr/bin/vhostmdctl" status --mount "$mnt" | grep -q '^vhostmd'; }
+# VERB [OPTION...]: the real one, which attaches web01 to nothing
+vhostmdctl()
+{
+	local words=("${@/#web01/test}") verb=$1 status=0
+	case $verb in
+	attach | detach) words+=(--dry-run --connect "$uri") ;;
+	upgrade) words+=(--program "$root/usr/sbin/vhostmd") ;;
+	doctor)
+		[ -x "$root/usr/bin/vhostmdctl" ] || return 0 # README, where packages are installed
+		words+=(--pid-file "$tmp/pid" --file "$root/etc/vhostmd/vhostmd.conf" --connect "$uri") ;;
+	esac
+	"$root/usr/bin/vhostmdctl" "${words[@]}" --mount "$mnt" >"$tmp/out" 2>&1 || status=$?
+	case $verb:$status in
+	detach:0) ;; # there is nothing
+	doctor:[12] | *:0) [ -s "$tmp/out" ] ;;
+	*) false ;;
+	esac
+}
+# in a guest whose disk is that of the test driver's VM; of which libvirt tells next to nothing
+vm-dump-metrics()
+{
+	local vm
+	vm=$(find "$mnt/metrics/vm-by-uuid" -mindepth 1 -printf '%f\n' | head -n 1)
+	case $* in
+	--why) return ;; # it takes two periods; below
+	"--metric vm:"*) grep -q "<name>${2#vm:}</name>" "$root/etc/vhostmd/vhostmd.conf"; return ;;
+	"--source channel") return ;; # guest/guest
+	esac
+	"$root/usr/bin/vm-dump-metrics" --source "$mnt/disk/$vm.img" "$@" >"$tmp/out" && [ -s "$tmp/out" ]
+}
+unit() { [ -e "data/$1.service.in" ]; }
+systemctl()
+{
+	case "$1 ${2-}" in
+	daemon-reload\ ) [ $# = 1 ] ;;
+	"enable --now") [ $# = 3 ] && unit "$3" ;;
+	"stop "* | "restart "*) [ $# = 2 ] && unit "$2" ;;
+	*) false ;;
+	esac
+}
+journalctl() { [ "$1" = -u ] && unit "$2"; }
+# scripts/package, func/packages and func/rpm do what these do
+git() { [ "$1 $2" = "archive --prefix=vhostmd-$version/" ] && [ "$3 $4" = "--output=vhostmd-$version.tar.gz HEAD" ]; }
+rpmbuild() { [ "$*" = "-ta vhostmd-$version.tar.gz" ] && [ -e packaging/rpm/vhostmd.spec ]; }
+version=$(sed -n "s/^ *version: '\(.*\)',/\1/p" meson.build)
+# Proxmox' program: the options are QEMU's
+qm()
+{
+	[ "$*" = "config 100" ] && return
+	[ "$1 $2 $3 $#" = "set 100 --args 4" ] || return
+	command -v qemu-system-x86_64 >/dev/null || return 0
+	local words
+	read -ra words <<<"${4/UUID/$(cat /proc/sys/kernel/random/uuid)}"
+	printf 'info block\nquit\n' | qemu-system-x86_64 -nodefaults -display none -S -monitor stdio "${words[@]}" >"$tmp/out" 2>&1 &&
+		grep -q '^vhostmd.*(raw, read-only)' "$tmp/out"
+}
+# SELinux' module: func/rpm
+checkmodule() { [ "$*" = "-M -m -o vhostmd_disks.mod contrib/selinux/vhostmd_disks.te" ] && [ -e "$5" ]; }
+semodule_package() { [ "$*" = "-o vhostmd_disks.pp -m vhostmd_disks.mod" ]; }
+semodule() { [ "$*" = "-i vhostmd_disks.pp" ]; }
 # no SELinux here: that there are such commands with such options is all that is known
 setsebool() { [ "$1" = -P ] && [ $# = 3 ]; }
 semanage() { [ "$1 $2 $3 $4 $5" = "fcontext -a -t bin_t /usr/sbin/vhostmd" ]; }
@@ -75,10 +149,34 @@ run_commands()
 {
 	local line
 	sed -e ':a; /\\$/ { N; s/\\\n//; ba }' -e 's/^scripts\/\(run\|test\|package\)/bash & --help/' \
-		-e "s|/etc/vhostmd|$root&|g; s|/run/vhostmd|$mnt|g" "$1" >"$tmp/commands"
+		-e 's/^scripts\/bench\>/benchmark/' -e "s|/etc/vhostmd|$root&|g; s|/usr/libexec/vdsm|$root&|g; s|/run/vhostmd|$mnt|g" \
+		"$1" >"$tmp/commands"
 	while read -r line <&3; do
 		eval "$line" >"$tmp/said" 2>&1 || fail "$1: $line: $(tail -n 5 "$tmp/said" "$tmp/out")"
 	done 3<"$tmp/commands"
+}
+
+benchmark() # [NAME] [OPTION...]
+{
+	[ $# = 0 ] && return
+	[ -e "tests/bench/$1.sh" ] && { [ $# = 1 ] || grep -q -- "$2" "tests/bench/$1.sh"; }
+}
+
+options() # FILE: a drop-in of the attaching unit, or the options of the service
+{
+	local line
+	while read -r line; do
+		case $line in
+		"[Service]") ;;
+		Environment=MATCH=*) grep -q '^Environment=MATCH=' data/vhostmd-attach.service.in || return ;;
+		VHOSTMD_OPTIONS=*)
+			eval "$line"
+			# shellcheck disable=SC2086 # options are words
+			"$root/usr/sbin/vhostmd" $VHOSTMD_OPTIONS --version >/dev/null &&
+				grep -q '^ExecStart=.* \$VHOSTMD_OPTIONS$' data/vhostmd.service.in || return ;;
+		*) return 1 ;;
+		esac
+	done <"$1"
 }
 
 config() # FILE: describes a whole configuration
@@ -205,10 +303,15 @@ quick_daemon() # with everything that the documents speak of
 	CONF=$tmp/quick.conf start_daemon -c $uri
 	wait_for 10 has_value "$mnt/metrics/host/Uptime" || fail "no value"
 }
-for block in "$tmp"/blocks/README.md:*.sh; do run_commands "$block"; done
+for block in "$tmp"/blocks/{docs-install.md,README.md,docs-replace.md,docs-*}:*.sh; do
+	[ -e "$block.done" ] || run_commands "$block"
+	touch "$block.done"
+done
+rm "$tmp"/blocks/*.done
 for block in "$tmp"/blocks/*; do
 	case "$block $(tr -s ' \n' '  ' <"$block")" in
 	*.sh\ *) ;; # done
+	*.ini\ *) options "$block" || fail "$block" ;;
 	*"mvbd.5.scd:"*"GET "* | *"mvbd.5.scd:"*"INVALID "*) wire "$block" ;;
 	*"mvbd.5.scd:"*"<metrics>"*) document "$block" ;;
 	*"mvbd.5.scd:"*"python3 "*) quick_daemon; content "$block" ;;
@@ -217,7 +320,7 @@ for block in "$tmp"/blocks/*; do
 	*"vhostmd.conf.5.scd:"*\ "<disk> "*) shared_disk "$block" ;;
 	*"vhostmd.conf.5.scd:"*\ "<grants> "*) grants "$block" ;;
 	*"vhostmd.conf.5.scd:"*"domain.metadata"*) metadata "$block" ;;
-	*"README.md:"*\ *"--> "*"QEMU"*) ;; # a picture
+	*"README.md:"*\ *"--> "*"QEMU"* | *"docs-architecture.md:"*"--> "*) ;; # pictures
 	*"README.md:"*\ "/run/vhostmd/ "*) quick_daemon; tree "$block" ;;
 	*"vhostmd.8.scd:"*"python3 "*) quick_daemon; live "$block" ;;
 	*"vhostmd.8.scd:"*"printf mvbd "*) by_hand "$block" ;;
@@ -232,6 +335,9 @@ done
 [ -e "$root/etc/vhostmd/vhostmd.conf" ] && [ -e "$root/usr/bin/vm-dump-metrics" ] ||
 	fail "what is installed: $(find "$root" -type f)"
 "$root/usr/sbin/vhostmd" --help | grep -q '(/etc/vhostmd/vhostmd.conf)' || fail "where the installed one looks"
+for program in "$root"/usr/{bin,sbin}/*; do
+	[ -L "$program" ] || find "$root/usr/share/man" -name "${program##*/}.[18]" | grep -q . || fail "$program has no manual page"
+done
 for script in run test; do
 	bash "scripts/$script" --help | grep -q 'Installs what is missing' || fail "scripts/$script --help"
 done
