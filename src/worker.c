@@ -81,6 +81,7 @@ struct worker {
 	struct content *content;
 	struct serve *serve;
 	struct channels *channels;
+	struct listeners listeners;
 	struct runner *runner;
 	struct actions *actions;
 	struct virt
@@ -717,6 +718,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 {
 	struct worker w = { .params = params,
 		.keeper_fd = parcel->keeper_fd,
+		.listeners = parcel->listeners,
 		.start_mono_ns = clock_mono_ns() };
 	sigset_t signals;
 
@@ -772,6 +774,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	runner_stop(w.runner);
 	conf_unref(w.conf);
 	handover_unmap(w.handover);
+	listeners_close(&w.listeners, false);
 	close_p(&w.root_fd);
 	close_p(&w.keeper_fd);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -23,6 +23,13 @@ struct strbuf;
 #define BAGGAGE_OLD_FILE 1u
 #define BAGGAGE_OLD_FILE_PATH "/"
 
+/*
+ * Sockets that clients connect to (keeper/listeners.h) are before that, with ids up to here and
+ * paths that no channel has: a program that does not know of them keeps them as channels that
+ * nobody asks for, and ends them.
+ */
+#define BAGGAGE_LISTENERS 15u
+
 struct baggage_socket {
 	uint64_t id;
 	int fd;

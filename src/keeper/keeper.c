@@ -239,6 +239,7 @@ static void run_worker(struct keeper *k, int socket, bool distrust)
 	const struct keeper_parcel parcel = { .keeper_fd = socket,
 		.fuse_fd = TAKE_FD(k->fuse_fd),
 		.handover_fd = TAKE_FD(k->handover_fd),
+		.listeners = TAKE_VALUE(k->listeners, (struct listeners){ .n = 0 }),
 		.number = k->n_workers,
 		.distrust = distrust,
 		.good_conf = good.text.len ? &good : NULL };
@@ -646,6 +647,8 @@ static int open_loop(struct keeper *k)
 		loop_add_fd(
 			k->loop, k->mounts_fd, EPOLLPRI, on_mounts_changed, k, &watch);
 	upgrade_watch(k);
+	if (k->params->state)
+		keeper_listen_again(k);
 	return r;
 }
 

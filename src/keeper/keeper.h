@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "keeper/listeners.h"
+
 struct good_conf;
 struct keeper;
 struct keeper_state;
@@ -19,11 +21,12 @@ struct strbuf;
 
 /* What a worker is given; the descriptors are taken over. */
 struct keeper_parcel {
-	int keeper_fd;   /* to talk to the keeper */
-	int fuse_fd;     /* the mounted /dev/fuse */
-	int handover_fd; /* of handover_create() */
-	unsigned number; /* of workers before this one */
-	bool distrust;   /* do not believe what was left of values */
+	int keeper_fd;              /* to talk to the keeper */
+	int fuse_fd;                /* the mounted /dev/fuse */
+	int handover_fd;            /* of handover_create() */
+	struct listeners listeners; /* where clients connect */
+	unsigned number;            /* of workers before this one */
+	bool distrust;              /* do not believe what was left of values */
 	/* the text of the last that a worker came up with; borrowed; NULL: there is none */
 	const struct good_conf *good_conf;
 };
@@ -37,8 +40,12 @@ struct keeper_params {
 	int fuse_fd; /* of what is mounted already, and unmounted by others; taken over; or -1 */
 	int handover_fd; /* of who served that before, and has died; taken over; or -1 */
 
-	/* and its channels' connections (keeper/baggage.h), which were inherited; NULL: none */
+	/*
+	 * and its channels' connections (keeper/baggage.h), which were inherited, as were sockets
+	 * that clients connect to, of whomever; NULL: none
+	 */
 	const struct strbuf *channels;
+	struct listen_wish listen[LISTENER_KINDS]; /* what else clients connect to */
 
 	/* What the keeper executes in its place when it is told to (keeper/upgrade.h). */
 	const char *program;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "keeper/baggage.h"
+#include "keeper/listeners.h"
 #include "util/cleanup.h"
 #include "util/mem.h"
 #include "util/parse.h"
@@ -25,6 +26,8 @@
 #define HANDOVER "handover"
 #define CHANNEL "channel-" /* with its id */
 #define OLD_FILE "old-file"
+#define OWN                                                                              \
+	"own-" /* with the name of a listener; one of a socket unit has the name alone */
 #define BARRIER_US (5 * 1000 * 1000)
 
 void manager_forget_old_file(void)
@@ -81,11 +84,39 @@ void manager_store_old_file(int fd)
 	(void)sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDNAME=" OLD_FILE, &fd, 1);
 }
 
+void manager_store_listener(const char *name, int fd)
+{
+	_cleanup_free_ char *message = xasprintf("FDSTORE=1\nFDNAME=" OWN "%s", name);
+
+	manager_forget_listener(name);
+	(void)sd_pid_notify_with_fds(0, 0, message, &fd, 1);
+}
+
+void manager_forget_listener(const char *name)
+{
+	_cleanup_free_ char *message =
+		xasprintf("FDSTOREREMOVE=1\nFDNAME=" OWN "%s", name);
+
+	(void)sd_notify(0, message);
+}
+
 /* ---- what comes back ---- */
 
 struct stored_channel {
 	uint64_t id;
 	int fd;
+};
+
+struct started_with {
+	struct stored_channel *channels;
+	size_t n_channels, cap;
+	struct {
+		enum listener_kind kind;
+		int fd;
+		bool own;
+	} listeners[LISTENERS_MAX];
+	size_t n_listeners;
+	int old_file_fd; /* -1: none */
 };
 
 static int compare_channels(const void *a, const void *b)
@@ -112,22 +143,26 @@ static void add_channel(const struct stored_channel *channel, struct strbuf *out
 		out, &(struct baggage_socket){ channel->id, channel->fd, addr.sun_path });
 }
 
-static void add_all(
-	struct stored_channel *channels, size_t n, int old_file_fd, struct strbuf *out)
+static void add_all(struct started_with *s, struct strbuf *out)
 {
-	if (!n && old_file_fd < 0)
+	if (!s->n_channels && !s->n_listeners && s->old_file_fd < 0)
 		return;
-	if (n)
-		qsort(channels, n, sizeof(*channels), compare_channels);
+	if (s->n_channels)
+		qsort(s->channels, s->n_channels, sizeof(*s->channels), compare_channels);
 	baggage_begin(out, NULL, 0);
-	for (size_t i = 0; i < n; i++)
-		add_channel(&channels[i], out);
-	if (old_file_fd < 0)
+	for (size_t i = 0; i < s->n_channels; i++)
+		add_channel(&s->channels[i], out);
+	for (size_t i = 0; i < s->n_listeners; i++) {
+		(void)fcntl(s->listeners[i].fd, F_SETFD, 0);
+		listener_pack(s->listeners[i].kind, s->listeners[i].fd,
+			s->listeners[i].own, (unsigned)(LISTENERS_MAX - i), out);
+	}
+	if (s->old_file_fd < 0)
 		return;
-	(void)fcntl(old_file_fd, F_SETFD, 0);
+	(void)fcntl(s->old_file_fd, F_SETFD, 0);
 	baggage_add(out,
 		&(struct baggage_socket){
-			BAGGAGE_OLD_FILE, old_file_fd, BAGGAGE_OLD_FILE_PATH });
+			BAGGAGE_OLD_FILE, s->old_file_fd, BAGGAGE_OLD_FILE_PATH });
 }
 
 static bool is_channel(const char *name, uint64_t *ret_id)
@@ -136,13 +171,40 @@ static bool is_channel(const char *name, uint64_t *ret_id)
 		parse_u64(name + strlen(CHANNEL), ret_id) == 0;
 }
 
+static bool is_listener(const char *name, bool *ret_own, enum listener_kind *ret_kind)
+{
+	*ret_own = !strncmp(name, OWN, strlen(OWN));
+	return listener_kind_of(*ret_own ? name + strlen(OWN) : name, ret_kind);
+}
+
+/* Return: false: it is nothing that we know, or there is no room for it. */
+static bool take(struct started_with *s, const char *name, int fd)
+{
+	enum listener_kind kind;
+	uint64_t id = 0;
+	bool own;
+
+	if (!strcmp(name, OLD_FILE) && s->old_file_fd < 0) {
+		s->old_file_fd = fd;
+	} else if (is_channel(name, &id)) {
+		s->channels =
+			xgrow(s->channels, s->n_channels, &s->cap, sizeof(*s->channels));
+		s->channels[s->n_channels++] = (struct stored_channel){ id, fd };
+	} else if (s->n_listeners < LISTENERS_MAX && is_listener(name, &own, &kind)) {
+		s->listeners[s->n_listeners].kind = kind;
+		s->listeners[s->n_listeners].fd = fd;
+		s->listeners[s->n_listeners++].own = own;
+	} else {
+		return false;
+	}
+	return true;
+}
+
 void manager_stored(int *ret_fuse, int *ret_handover, struct strbuf *ret_channels)
 {
-	_cleanup_free_ struct stored_channel *channels = NULL;
-	size_t n_channels = 0, cap = 0;
-	uint64_t id = 0;
+	struct started_with s = { .old_file_fd = -1 };
 	char **names = NULL;
-	int n = sd_listen_fds_with_names(1, &names), old_file_fd = -1;
+	int n = sd_listen_fds_with_names(1, &names);
 
 	*ret_fuse = *ret_handover = -1;
 	for (int i = 0; i < n; i++) {
@@ -152,17 +214,13 @@ void manager_stored(int *ret_fuse, int *ret_handover, struct strbuf *ret_channel
 			*ret_fuse = fd;
 		else if (!strcmp(names[i], HANDOVER) && *ret_handover < 0)
 			*ret_handover = fd;
-		else if (!strcmp(names[i], OLD_FILE) && old_file_fd < 0)
-			old_file_fd = fd;
-		else if (is_channel(names[i], &id)) {
-			channels = xgrow(channels, n_channels, &cap, sizeof(*channels));
-			channels[n_channels++] = (struct stored_channel){ id, fd };
-		} else
+		else if (!take(&s, names[i], fd))
 			close(fd);
 		free(names[i]);
 	}
 	free(names);
-	add_all(channels, n_channels, old_file_fd, ret_channels);
+	add_all(&s, ret_channels);
+	free(s.channels);
 }
 
 #else
@@ -192,6 +250,17 @@ void manager_store_old_file(int fd)
 
 void manager_forget_old_file(void)
 {
+}
+
+void manager_store_listener(const char *name, int fd)
+{
+	(void)name;
+	(void)fd;
+}
+
+void manager_forget_listener(const char *name)
+{
+	(void)name;
 }
 
 void manager_stored(int *ret_fuse, int *ret_handover, struct strbuf *ret_channels)

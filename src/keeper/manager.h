@@ -32,9 +32,16 @@ void manager_store_old_file(int fd);
 void manager_forget_old_file(void);
 
 /*
+ * Stores a socket that clients connect to and that the keeper opened (keeper/listeners.h),
+ * borrowed; or lets it go.  @name: listener_name().
+ */
+void manager_store_listener(const char *name, int fd);
+void manager_forget_listener(const char *name);
+
+/*
  * What we were started with: descriptors, the caller's; -1 for none.  Once.
- * @ret_channels: connections and the old file, as baggage (keeper/baggage.h); empty: there are
- * none.
+ * @ret_channels: connections, sockets that clients connect to, which may be those of a socket
+ * unit, and the old file, as baggage (keeper/baggage.h); empty: there are none.
  */
 void manager_stored(int *ret_fuse, int *ret_handover, struct strbuf *ret_channels);
 

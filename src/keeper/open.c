@@ -86,6 +86,8 @@ void keeper_close(struct keeper *k)
 		log_error("%s cannot be unmounted: %s", params->mount, strerror(-r));
 	if (k->created_dir)
 		rmdir(params->mount);
+	/* systemd has them for the next one, as the file system: it may be a restart */
+	listeners_close(&k->listeners, k->mounted || !k->stopping);
 	pidfile_release(params->pid_file, k->pid_fd);
 	keeper_close_loop(k);
 	close_p(&k->fuse_fd);
@@ -127,6 +129,29 @@ static int take_mount(struct keeper *k)
 		log_error("%s", strbuf_str(&why));
 	k->mounted = r == 0;
 	return r;
+}
+
+static int take_listeners(struct keeper *k)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	if (k->params->channels)
+		listeners_adopt(&k->listeners, k->params->channels);
+	listeners_drop_unwished(&k->listeners, k->params->listen);
+	int r = listeners_open(
+		&k->listeners, k->params->listen, k->params->fuse_fd >= 0, &why);
+
+	if (r < 0)
+		log_error("%s", strbuf_str(&why));
+	return r;
+}
+
+void keeper_listen_again(struct keeper *k)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	if (listeners_open(&k->listeners, k->params->listen, !k->mounted, &why) < 0)
+		log_error("%s", strbuf_str(&why));
 }
 
 static int make_handover(struct keeper *k)
@@ -244,7 +269,8 @@ struct keeper *keeper_open(const struct keeper_params *params)
 		return take_over(k);
 	bool stored = params->fuse_fd >= 0 && params->handover_fd >= 0;
 
-	if (take_pid_file(k) < 0 || (stored ? resume(k) : begin(k)) < 0) {
+	if (take_pid_file(k) < 0 || take_listeners(k) < 0 ||
+		(stored ? resume(k) : begin(k)) < 0) {
 		keeper_close(k);
 		return NULL;
 	}

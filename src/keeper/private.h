@@ -15,6 +15,7 @@
 #include "handover/handover.h"
 #include "keeper/good_conf.h"
 #include "keeper/keeper.h"
+#include "keeper/listeners.h"
 #include "keeper/restart.h"
 #include "keeper/watchdog.h"
 #include "keeper/worker_clock.h"
@@ -79,6 +80,7 @@ struct keeper {
 	struct sockets *sockets; /* of channels */
 	int old_file_fd;         /* keeper/old_file.h; -1: there is none */
 	uint64_t socket_watch;
+	struct listeners listeners;
 	int signal_fd, mounts_fd;
 	struct good_conf good_conf;
 	bool stopping;
@@ -89,6 +91,9 @@ struct keeper {
 
 /* The signals that are waited for. */
 sigset_t keeper_signals(void);
+
+/* Opens what of the listening sockets was not handed on; what cannot be is missing. */
+void keeper_listen_again(struct keeper *k);
 
 /* Removes the link that is there, if it is ours. */
 void keeper_remove_link(struct keeper *k);

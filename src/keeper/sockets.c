@@ -274,6 +274,7 @@ int sockets_adopt_all(struct sockets *s, const struct strbuf *bytes)
 	int r = baggage_open(bytes->data, bytes->len, clock_mono_ns(), &baggage);
 
 	while (r == 0 && baggage_next(&baggage, &socket))
-		adopt(s, &socket);
+		if (socket.id > BAGGAGE_LISTENERS)
+			adopt(s, &socket);
 	return r;
 }

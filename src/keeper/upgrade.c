@@ -259,6 +259,7 @@ static int pack(const struct keeper *k)
 
 	baggage_begin(&out, k->good_conf.text.data, k->good_conf.text.len);
 	sockets_pack(k->sockets, &out);
+	listeners_pack(&k->listeners, &out);
 	old_file_pack(k, &out);
 	int fd = state_send_more(&out);
 
@@ -271,6 +272,7 @@ static int pack(const struct keeper *k)
 static void inherit_all(const struct keeper *k, bool inherit)
 {
 	sockets_inherit(k->sockets, inherit);
+	listeners_inherit(&k->listeners, inherit);
 	old_file_inherit(k, inherit);
 }
 
@@ -441,6 +443,7 @@ static void unpack(struct keeper *k, int more_fd)
 	if (r == 0) {
 		good_conf_set(&k->good_conf, baggage.conf, baggage.conf_bytes);
 		r = sockets_adopt_all(k->sockets, &bytes);
+		listeners_adopt(&k->listeners, &bytes);
 		old_file_adopt(k, &bytes);
 	}
 	if (r < 0)
@@ -471,6 +474,7 @@ void upgrade_watch(struct keeper *k)
 		close(s->fds[STATE_FD_MORE]);
 	}
 	sockets_end_left();
+	listeners_end_left();
 	if (s && s->back)
 		log_warning("vhostmd " VHOSTMD_VERSION " goes on: version %s has failed",
 			s->writer);
