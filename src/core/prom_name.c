@@ -352,6 +352,7 @@ struct prom_name prom_name_source(const struct catalogue_entry *e)
 	struct prom_name name = { .role = exception->role,
 		.is_counter = e->kind == KIND_COUNTER,
 		.help = exception->help ? exception->help : e->help,
+		.unit = exception->role == PROM_SAMPLE ? unit : "",
 		.factor = exception->factor ? exception->factor : 1 };
 	struct strbuf family = STRBUF_INIT;
 
@@ -383,14 +384,17 @@ struct prom_name prom_name_custom(bool is_host, const char *shown,
 	strbuf_adds(&family, is_host ? "vhostmd_host_custom" : "vhostmd_vm_custom");
 	if (plain.len)
 		add_word(strbuf_str(&plain), &family);
-	if (unit && *unit->prom_base && !ends_with_word(&family, unit->prom_base))
-		add_word(unit->prom_base, &family);
+	const char *base = unit ? unit->prom_base : "";
+
+	if (*base && !ends_with_word(&family, base))
+		add_word(base, &family);
 	if (is_counter)
 		add_word("total", &family);
 	return (struct prom_name){ .role = PROM_SAMPLE,
 		.is_counter = is_counter,
 		.family = strbuf_steal(&family),
 		.help = help,
+		.unit = base,
 		.factor = 1 };
 }
 

@@ -34,7 +34,9 @@ struct prom_name {
 	char *family;     /* owned; NULL: it is left out */
 	char *info_label; /* owned; of PROM_INFO */
 	const char *help; /* without a full stop at its end; not owned; NULL: not known */
-	uint64_t factor;  /* of the family's unit in one of the source's base unit */
+	const char
+		*unit; /* in which the family ends, but for _total; static; "": in none */
+	uint64_t factor; /* of the family's unit in one of the source's base unit */
 	/* the labels of what replaces each '*' of the source; static */
 	const char *places[PROM_MAX_PLACES];
 	size_t n_places;

@@ -209,7 +209,8 @@ static void collect_all(struct collecting *r, const struct view *view)
 			vm_info = figure_new(r,
 				(struct prom_name){ .role = PROM_INFO,
 					.family = xstrdup("vhostmd_vm_info"),
-					.help = PROM_INFO_HELP });
+					.help = PROM_INFO_HELP,
+					.unit = "" });
 		add_sample(r, vm_info, NULL, (uint32_t)i + 1);
 		collect(r, view->vms[i], (uint32_t)i + 1);
 	}

@@ -24,6 +24,7 @@ struct rendering {
 	struct strbuf vms; /* what all labels of a VM begin with, one VM after another */
 	size_t *vms_at;    /* where each VM's start; one more than VMs */
 	struct strbuf value; /* scratch */
+	bool is_open;        /* OpenMetrics */
 };
 
 /* ---- lines ---- */
@@ -179,24 +180,43 @@ static bool add_value(
 	}
 }
 
-static void add_type(const char *family, const char *type, struct strbuf *out)
+/* ---- what is said of a family ---- */
+
+/*
+ * What OpenMetrics has in front of the suffix that it asks the samples of a type for.  No other
+ * family is called so: test-prom walks the catalogue, and what has no source is a gauge.
+ */
+static int stem_length(const struct prom_name *name)
 {
-	strbuf_addf(out, "# TYPE %s %s\n", family, type);
+	const char *suffix = name->role == PROM_INFO ? "_info"
+		: name->is_counter                   ? "_total"
+						     : "";
+
+	return (int)(strlen(name->family) - strlen(suffix));
 }
 
-static void add_header(const struct prom_figure *f, struct strbuf *out)
+static void add_header(
+	const struct rendering *r, const struct prom_figure *f, struct strbuf *out)
 {
-	const char *help = f->name.help;
+	const struct prom_name *name = &f->name;
+	const char *help = name->help, *family = name->family;
+	const char *type = name->is_counter             ? "counter"
+		: r->is_open && name->role == PROM_INFO ? "info"
+							: "gauge";
+	int n = r->is_open ? stem_length(name) : (int)strlen(family);
 
-	strbuf_addf(out, "# HELP %s ", f->name.family);
+	strbuf_addf(out, "# HELP %.*s ", n, family);
 	if (!help) {
-		add_escaped(f->label->name, strlen(f->label->name), false, out);
+		add_escaped(f->label->name, strlen(f->label->name), r->is_open, out);
 		help = ", as the configuration calls it";
 	}
-	add_escaped(help, strlen(help), false, out);
-	strbuf_adds(out, ".\n");
-	add_type(f->name.family, f->name.is_counter ? "counter" : "gauge", out);
+	add_escaped(help, strlen(help), r->is_open, out);
+	strbuf_addf(out, ".\n# TYPE %.*s %s\n", n, family, type);
+	if (r->is_open && *name->unit)
+		strbuf_addf(out, "# UNIT %.*s %s\n", n, family, name->unit);
 }
+
+/* ---- samples ---- */
 
 /* Samples of one scope and family, each thing once. */
 static void add_samples(struct rendering *r, const struct prom_sample *at, size_t n,
@@ -211,7 +231,7 @@ static void add_samples(struct rendering *r, const struct prom_sample *at, size_
 		if (!add_value(f, &at[i].m->value, &r->value))
 			continue;
 		if (!*has_header)
-			add_header(f, out);
+			add_header(r, f, out);
 		*has_header = true;
 		strbuf_adds(out, f->name.family);
 		add_labels(r, &at[i], &separator, out);
@@ -241,7 +261,7 @@ static void add_info(struct rendering *r, const struct prom_sample *at, size_t n
 	char separator = 0;
 
 	if (!*has_header)
-		add_header(at->figure, out);
+		add_header(r, at->figure, out);
 	*has_header = true;
 	strbuf_adds(out, at->figure->name.family);
 	add_labels(r, at, &separator, out);
@@ -320,22 +340,26 @@ static void add_families(struct rendering *r, struct strbuf *out)
 }
 
 /* About vhostmd itself: who only repeats what it told cannot say that. */
-static void add_self(struct strbuf *out)
+static void add_self(bool is_open, struct strbuf *out)
 {
-	strbuf_adds(out, "# HELP vhostmd_up 1: vhostmd serves this.\n");
-	add_type("vhostmd_up", "gauge", out);
+	const char *build = is_open ? "vhostmd_build" : "vhostmd_build_info";
+
 	strbuf_adds(out,
-		"vhostmd_up 1\n"
-		"# HELP vhostmd_build_info Version of vhostmd, as a label.\n");
-	add_type("vhostmd_build_info", "gauge", out);
-	strbuf_adds(out, "vhostmd_build_info{version=\"" VHOSTMD_VERSION "\"} 1\n");
+		"# HELP vhostmd_up 1: vhostmd serves this.\n"
+		"# TYPE vhostmd_up gauge\n"
+		"vhostmd_up 1\n");
+	strbuf_addf(out,
+		"# HELP %s Version of vhostmd, as a label.\n"
+		"# TYPE %s %s\n"
+		"vhostmd_build_info{version=\"" VHOSTMD_VERSION "\"} 1\n",
+		build, build, is_open ? "info" : "gauge");
 }
 
-struct blob *render_prom_view(struct view *view)
+static struct blob *render(struct view *view, bool is_open, struct blob *_Atomic *cache)
 {
-	struct blob *cached = atomic_load_explicit(&view->prom, memory_order_acquire);
+	struct blob *cached = atomic_load_explicit(cache, memory_order_acquire);
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
-	struct rendering r = { .view = view };
+	struct rendering r = { .view = view, .is_open = is_open };
 	int64_t time_ns = view->host->time_ns;
 
 	if (cached)
@@ -344,14 +368,26 @@ struct blob *render_prom_view(struct view *view)
 		if (view->vms[i]->time_ns > time_ns)
 			time_ns = view->vms[i]->time_ns;
 	if (!view->second_hand)
-		add_self(&out);
+		add_self(is_open, &out);
 	add_vm_labels(&r);
 	r.samples = prom_samples_collect(view);
 	add_families(&r, &out);
+	if (is_open)
+		strbuf_adds(&out, "# EOF\n");
 	prom_samples_done(&r.samples);
 	free(r.vms_at);
 	strbuf_done(&r.vms);
 	strbuf_done(&r.value);
 	return blob_cache_set(
-		&view->prom, blob_new(out.data, out.len, view->generation, time_ns));
+		cache, blob_new(out.data, out.len, view->generation, time_ns));
+}
+
+struct blob *render_prom_view(struct view *view)
+{
+	return render(view, false, &view->prom);
+}
+
+struct blob *render_openmetrics_view(struct view *view)
+{
+	return render(view, true, &view->openmetrics);
 }

@@ -280,6 +280,7 @@ void view_unref(struct view *view)
 	blob_unref(view->xml);
 	blob_unref(view->shared_xml);
 	blob_unref(view->prom);
+	blob_unref(view->openmetrics);
 	free(view->vms);
 	free(view);
 }

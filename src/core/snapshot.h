@@ -106,8 +106,9 @@ struct view {
 	uint64_t vms_generation; /* since when that is so */
 	int64_t vms_ns;          /* the same in real time */
 	bool second_hand; /* what a host told its guest; set by the maker before it is current */
-	struct blob *_Atomic xml;  /* cache of render_xml_view() */
-	struct blob *_Atomic prom; /* cache of render_prom_view() */
+	struct blob *_Atomic xml;         /* cache of render_xml_view() */
+	struct blob *_Atomic prom;        /* cache of render_prom_view() */
+	struct blob *_Atomic openmetrics; /* cache of render_openmetrics_view() */
 	/* cache of render_xml_shared(), where it differs */
 	struct blob *_Atomic shared_xml;
 };

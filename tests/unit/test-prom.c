@@ -273,6 +273,7 @@ struct text {
 	struct metric_list_builder *of_host, *of_vm;
 	const char *vm_name;
 	bool second_hand;
+	bool is_open; /* OpenMetrics is what is looked at */
 };
 
 static struct text begin(void)
@@ -348,6 +349,32 @@ static struct snapshot *snapshot_of(
 	return snapshot_new(uuid ? &vm : NULL, 1, &list, list ? 1 : 0, 1);
 }
 
+/* Moves *@at behind the next line that is no comment.  Return: it; NULL: there is none. */
+static const char *next_sample(const char **at, size_t *ret_len)
+{
+	while (**at == '#')
+		*at += strcspn(*at, "\n") + 1;
+	const char *line = *at;
+
+	*ret_len = strcspn(line, "\n");
+	*at += *ret_len + 1;
+	return *ret_len ? line : NULL;
+}
+
+/* Both forms say the same. */
+static void assert_same_samples(const char *a, const char *b)
+{
+	const char *x = NULL, *y = NULL;
+	size_t n = 0, k = 0;
+
+	do {
+		x = next_sample(&a, &n);
+		y = next_sample(&b, &k);
+		assert_int_equal(n, k);
+		assert_true(!x || !memcmp(x, y, n));
+	} while (x);
+}
+
 /* The text with two VMs of the same samples; frees all but that, which the caller does. */
 static char *end(struct text *t)
 {
@@ -364,10 +391,13 @@ static char *end(struct text *t)
 	view->second_hand = t->second_hand;
 	tree_set(tree, view);
 	view = tree_view(tree);
-	struct blob *prom = render_prom_view(view);
-	char *text = xstrndup(prom->data, prom->size);
+	struct blob *prom = render_prom_view(view), *open = render_openmetrics_view(view);
+	const struct blob *wanted = t->is_open ? open : prom;
+	char *text = xstrndup(wanted->data, wanted->size);
 
 	assert_ptr_equal(prom, render_prom_view(view)); /* kept */
+	assert_ptr_equal(open, render_openmetrics_view(view));
+	assert_same_samples(prom->data, open->data);
 	view_unref(view);
 	tree_free(tree);
 	metric_list_unref(of_host);
@@ -690,6 +720,71 @@ static void vhostmd_tells_about_itself(void **state)
 	assert_has(repeated, "vhostmd_vm_info" OF_A ",id=\"2\"} 1\n");
 }
 
+/* ---- OpenMetrics ---- */
+
+/* Each is told of by its name without the suffix. */
+static void no_two_families_are_called_the_same_in_openmetrics(void **state)
+{
+	(void)state;
+	for (size_t i = 0; catalogue_at(i); i++) {
+		_cleanup_prom_name_ struct prom_name a =
+			prom_name_source(catalogue_at(i));
+		bool has_suffix = a.role == PROM_INFO || a.is_counter;
+		const char *last = a.family && has_suffix ? strrchr(a.family, '_') : NULL;
+
+		for (size_t k = 0; last && catalogue_at(k); k++) {
+			_cleanup_prom_name_ struct prom_name b =
+				prom_name_source(catalogue_at(k));
+
+			if (b.family && strlen(b.family) == (size_t)(last - a.family) &&
+				!strncmp(a.family, b.family, strlen(b.family)))
+				fail_msg("%s and %s", a.family, b.family);
+		}
+	}
+}
+
+static void openmetrics_tells_types_and_units(void **state)
+{
+	(void)state;
+	struct text t = begin();
+	uint32_t cpu = add_wanted(&t, "host.cpu.time", METRIC_REAL64, "s");
+	uint32_t page = add_wanted(&t, "host.page.in.rate", METRIC_REAL64, NULL);
+	uint32_t load = add_wanted(&t, "host.load.1", METRIC_REAL64, NULL);
+	uint32_t name = add_wanted(&t, "host.name", METRIC_STRING, NULL);
+	uint32_t limit = add_wanted(&t, "domain.memory", METRIC_UINT64, "MiB");
+	uint32_t own = add_action(&t, "My \"own\" \\ figure", true, METRIC_UINT64);
+
+	t.is_open = true;
+	set_u64(&t, cpu, NULL, UINT64_C(846600000000));
+	set_real(&t, page, 1);
+	set_real(&t, load, 2.5);
+	set_text(&t, name, NULL, "host");
+	set_u64(&t, limit, NULL, 3 << 10);
+	set_u64(&t, own, NULL, 3);
+	_cleanup_free_ char *text = end(&t);
+
+	assert_has(text,
+		"# TYPE vhostmd_host_cpu_time_seconds counter\n"
+		"# UNIT vhostmd_host_cpu_time_seconds seconds\n"
+		"vhostmd_host_cpu_time_seconds_total 846.6\n");
+	assert_has(text,
+		"# TYPE vhostmd_host_page_in_bytes_per_second gauge\n"
+		"# UNIT vhostmd_host_page_in_bytes_per_second bytes_per_second\n"
+		"vhostmd_host_page_in_bytes_per_second 1024\n");
+	assert_has(text, "# TYPE vhostmd_host_load1 gauge\nvhostmd_host_load1 2.5\n");
+	assert_has(
+		text, "# TYPE vhostmd_host info\nvhostmd_host_info{name=\"host\"} 1\n");
+	assert_has(text, "# TYPE vhostmd_vm info\nvhostmd_vm_info{");
+	assert_has(text, "# UNIT vhostmd_vm_memory_bytes bytes\n");
+	assert_has(text,
+		"# HELP vhostmd_host_custom_my_own_figure My \\\"own\\\" \\\\ figure, as the "
+		"configuration calls it.\n");
+	assert_has(text,
+		"# TYPE vhostmd_build info\nvhostmd_build_info{version=\"" VHOSTMD_VERSION
+		"\"} 1\n");
+	assert_string_equal(strstr(text, "\n# EOF\n"), "\n# EOF\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -707,6 +802,8 @@ int main(void)
 		cmocka_unit_test(reals_are_written_as_they_are),
 		cmocka_unit_test(what_is_configured_twice_is_there_once),
 		cmocka_unit_test(vhostmd_tells_about_itself),
+		cmocka_unit_test(no_two_families_are_called_the_same_in_openmetrics),
+		cmocka_unit_test(openmetrics_tells_types_and_units),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
