@@ -2,6 +2,7 @@
 /* The daemon's entry: options, configuration, becoming a daemon; then keeper.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,9 @@
 #include "conf/host_key.h"
 #include "core/catalogue.h"
 #include "core/spec.h"
+#include "http/http.h"
 #include "journal.h"
+#include "keeper/address.h"
 #include "keeper/keeper.h"
 #include "keeper/manager.h"
 #include "keeper/mount.h"
@@ -318,6 +321,39 @@ static void daemon_done(struct daemon *d)
 	strbuf_done(&d->channels);
 }
 
+/* Return: 0, or the exit status after saying what is wrong. */
+static int wish_http(const struct options *o, struct listen_wish *ret)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	struct listen_wish wish = { .address = o->http, .any = o->http_any };
+	struct address address;
+
+	if (o->http && !http_is_built_in()) {
+		fprintf(stderr,
+			"vhostmd: --http: this vhostmd was built without libmicrohttpd\n");
+		return EXIT_USAGE;
+	}
+	if (o->http && address_parse(o->http, &address, &why) < 0) {
+		fprintf(stderr, "vhostmd: --http: %s\n", strbuf_str(&why));
+		return EXIT_USAGE;
+	}
+	if (o->http_group) {
+		const struct group *group = getgrnam(o->http_group);
+
+		if (!group || !o->http || address.any.sa_family != AF_UNIX) {
+			fprintf(stderr, "vhostmd: --http-group: %s '%s'\n",
+				group ? "--http has no UNIX socket for"
+				      : "there is no group",
+				o->http_group);
+			return EXIT_USAGE;
+		}
+		wish.has_gid = true;
+		wish.gid = group->gr_gid;
+	}
+	*ret = wish;
+	return 0;
+}
+
 /*
  * @conf: NULL: it is of no use.  @state: what we go on with, NULL: nothing.
  * Return: 0, or the exit status after saying what is wrong.
@@ -348,6 +384,10 @@ static int prepare(const struct options *o, struct conf *conf,
 		fprintf(stderr, "vhostmd: --connect: '%s' is no URI\n", d->worker.uri);
 		return EXIT_USAGE;
 	}
+	int r = wish_http(o, &d->keeper.listen[LISTENER_HTTP]);
+
+	if (r != 0)
+		return r;
 	if (geteuid() != 0 && d->keeper.fuse_fd < 0 && !state) {
 		fprintf(stderr,
 			"vhostmd: must be started as root, to mount %s; --user USER "

@@ -21,6 +21,9 @@ enum option_id {
 	OPTION_CONNECT,
 	OPTION_MOUNT,
 	OPTION_MOUNT_ONLY,
+	OPTION_HTTP,
+	OPTION_HTTP_GROUP,
+	OPTION_HTTP_ANY,
 	OPTION_CHECK,
 	OPTION_LIST,
 	OPTION_VERSION,
@@ -51,6 +54,12 @@ static const struct {
 		"where the file system appears (" OPTIONS_DEFAULT_MOUNT ")" },
 	[OPTION_MOUNT_ONLY] = { 0, "mount-only", NULL,
 		"mount, leave the rest to a service that systemd starts, and exit" },
+	[OPTION_HTTP] = { 0, "http", "ADDRESS",
+		"serve figures by HTTP at unix:PATH or LOOPBACK:PORT" },
+	[OPTION_HTTP_GROUP] = { 0, "http-group", "GROUP",
+		"who may connect to that UNIX socket" },
+	[OPTION_HTTP_ANY] = { 0, "http-any", NULL,
+		"serve HTTP where other hosts can connect, too" },
 	[OPTION_CHECK] = { 0, "check-config", "FILE",
 		"say what FILE would do, or what is wrong with it" },
 	[OPTION_LIST] = { 0, "list-sources", "[=markdown]",
@@ -177,6 +186,15 @@ static void set_option(struct options *o, enum option_id id, int *r)
 	case OPTION_MOUNT_ONLY:
 		o->action = ACTION_MOUNT_ONLY;
 		break;
+	case OPTION_HTTP:
+		o->http = optarg;
+		break;
+	case OPTION_HTTP_GROUP:
+		o->http_group = optarg;
+		break;
+	case OPTION_HTTP_ANY:
+		o->http_any = true;
+		break;
 	case OPTION_CHECK:
 		o->action = ACTION_CHECK_CONFIG;
 		o->config_file = optarg;
@@ -269,5 +287,9 @@ char **options_words(const struct options *o)
 	add_option(words, "--user", o->user);
 	add_option(words, "--connect", o->uri);
 	add_option(words, "--mount", o->mount);
+	add_option(words, "--http", o->http);
+	add_option(words, "--http-group", o->http_group);
+	if (o->http_any)
+		add_word(words, "--http-any");
 	return words;
 }

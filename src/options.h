@@ -30,6 +30,9 @@ struct options {
 	const char *user; /* NULL: stay */
 	const char *uri;  /* NULL: the hypervisor of this host */
 	const char *mount;
+	const char *http;       /* where that is served; NULL: nowhere */
+	const char *http_group; /* who may connect; NULL: that of the process */
+	bool http_any;          /* and if other hosts can */
 
 	/* What a keeper says to its successor (keeper/upgrade.h); in no help. */
 	const char *versions; /* of what it would hand on; NULL: not said */

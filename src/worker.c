@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "collect/actions/actions.h"
@@ -28,6 +29,7 @@
 #include "fs/content.h"
 #include "fs/serve.h"
 #include "handover/handover.h"
+#include "http/http.h"
 #include "keeper/good_conf.h"
 #include "keeper/keeper.h"
 #include "mdisk/disks.h"
@@ -82,6 +84,7 @@ struct worker {
 	struct serve *serve;
 	struct channels *channels;
 	struct listeners listeners;
+	struct http *http;
 	struct runner *runner;
 	struct actions *actions;
 	struct virt
@@ -382,6 +385,7 @@ static void status(void *ctx, struct strbuf *out)
 	actions_status(w->actions, out);
 	channels_status(w->channels, out);
 	disks_status(w->disks, view, out);
+	http_status(w->http, out);
 	shared_path_status(w->shared_path, out);
 	status_vms(w, view, out);
 }
@@ -407,6 +411,7 @@ static void on_plan(void *ctx, const struct plan *plan)
 	disks_set_size(w->disks, w->conf->disk_size_bytes, clock_mono_ns());
 	content_set_config(w->content, &cc);
 	channels_set_config(w->channels, &chc);
+	http_set_everybody(w->http, w->conf->file_mode & S_IROTH);
 }
 
 static void apply(struct worker *w, struct conf *conf)
@@ -460,6 +465,14 @@ static void reload(struct worker *w)
 
 /* ---- life ---- */
 
+static void start_http(struct worker *w)
+{
+	int fds[LISTENERS_MAX];
+	size_t n = listeners_of(&w->listeners, LISTENER_HTTP, fds);
+
+	w->http = http_start(w->tree, fds, n, w->conf->file_mode & S_IROTH);
+}
+
 /* What serves; then what is there is served. */
 static int start_exports(struct worker *w, const struct keeper_parcel *parcel)
 {
@@ -490,6 +503,7 @@ static int start_exports(struct worker *w, const struct keeper_parcel *parcel)
 	/* what was left to us is served; what is missing yet comes as on any other day */
 	if (!w->first)
 		keeper_report_ready(w->keeper_fd);
+	start_http(w);
 	w->channels = channels_start(w->tree, &chc, connect_channel, w);
 	w->actions = actions_start(&ap);
 	if (!w->channels || !w->actions)
@@ -566,6 +580,7 @@ static bool stop(struct worker *w)
 	virt_free(w->virt);
 	actions_stop(w->actions);
 	channels_stop(w->channels);
+	http_stop(w->http);
 	content_free(w->content);
 	sampler_free(w->sampler);
 	shared_path_free(w->shared_path);

@@ -67,6 +67,13 @@
 #define LIMIT_UNFETCHED_BYTES                                                            \
 	(32 << 10) /* of a reply, in a socket; the kernel takes twice */
 
+/* HTTP. */
+#define LIMIT_HTTP_SOCKETS 8u  /* that listen */
+#define LIMIT_HTTP_CLIENTS 64u /* connected at once */
+#define LIMIT_HTTP_REQUEST_BYTES                                                         \
+	8192u                    /* a request's headers, with what is told of them */
+#define LIMIT_HTTP_RENDERINGS 8u /* different ones that are being sent */
+
 /* Files under /proc and /sys, read in one piece. */
 #define LIMIT_PROC_FILE_BYTES (8u << 20)   /* stat: 100 bytes a CPU, 2 an interrupt */
 #define LIMIT_SYSFS_FILE_BYTES (64u << 10) /* a list of CPUs at most */

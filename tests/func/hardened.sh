@@ -4,7 +4,7 @@
 # relinked, stacks and buffers checked; by both compilers, with and without sanitizers.
 . "$(dirname "$0")/../lib.sh"
 CC=clang build "$top/build-clang" -Dbuildtype=release -Dwerror=true
-build "$top/build-nolibvirt" -Dlibvirt=disabled -Dtests=disabled -Dwerror=true
+build "$top/build-nolibvirt" -Dlibvirt=disabled -Dhttp=disabled -Dtests=disabled -Dwerror=true
 build=${BUILD:-$top/build-dev}
 
 # hard FILE

@@ -18,6 +18,7 @@ declare -A allowed=(
 	[mdisk]="mdisk handover core util"
 	[fs]="fs mdisk handover core util"
 	[virtio]="virtio core handover util"
+	[http]="http core util"
 	[keeper]="keeper handover util"
 )
 for folder in $(find src -name '*.c' -printf '%h\n' | sort -u); do
@@ -35,6 +36,8 @@ done
 outside() { find src -name '*.[ch]' -exec grep -l "^#include <$1" {} + | grep -v "$2"; }
 outside fuse '^src/fs/' && fail "FUSE outside src/fs"
 outside libvirt '^src/collect/libvirt/' && fail "libvirt outside src/collect/libvirt"
+outside microhttpd '^src/http/' && fail "libmicrohttpd outside src/http"
+outside zlib '^src/http/' && fail "zlib outside src/http"
 outside libxml '^src/conf/\|^src/foreign/\|^src/collect/actions/output_xml\|^src/collect/libvirt/domain_xml' &&
 	fail "libxml2 in other places"
 

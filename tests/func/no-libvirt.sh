@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# A build without libvirt serves the host: its metrics, documents and disks.
+# A build without libvirt serves the host: its metrics, documents and disks.  Without libmicrohttpd it
+# says that it serves no HTTP.
 . "$(dirname "$0")/../lib.sh"
 need_fuse
-build "$top/build-nolibvirt" -Dlibvirt=disabled -Dtests=disabled -Dwerror=true
+build "$top/build-nolibvirt" -Dlibvirt=disabled -Dhttp=disabled -Dtests=disabled -Dwerror=true
 build=$top/build-nolibvirt
 
+"$build/vhostmd" -d -f "$top/conf/vhostmd.conf" --http 127.0.0.1:9 2>"$tmp/err" && fail "it starts without what --http needs"
+grep -q -- '--http: this vhostmd was built without libmicrohttpd' "$tmp/err" || fail "$(cat "$tmp/err")"
+ldd "$build/vhostmd" | grep -q microhttpd && fail "it is linked with libmicrohttpd all the same"
 ldd "$build/vhostmd" | grep -q libvirt && fail "it is linked with libvirt all the same"
 start_daemon
 wait_for 10 has_value "$mnt/metrics/host/TotalCPUTime" || fail "no figure of the host"

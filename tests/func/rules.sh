@@ -52,4 +52,29 @@ sed 's/#.*//' vhostmd.rules.yml ../grafana/vhostmd.json | grep -o 'vhostmd_[a-z0
 [ "$(wc -l <"$tmp/used")" -ge 20 ] || fail "the rules use nothing: $(cat "$tmp/used")"
 comm -13 "$tmp/there" "$tmp/used" >"$tmp/lacking"
 [ ! -s "$tmp/lacking" ] || fail "not in the default configuration: $(cat "$tmp/lacking")"
+
+# how many series the default configuration has, as the documents say
+python3 - "$top/conf/vhostmd.conf" "$top/docs/sources.md" >"$tmp/formula" <<'END' || fail "no formula"
+import collections, re, sys
+import xml.etree.ElementTree as xml
+called = dict(re.findall(r"^\| `([^`]+)` .* `(vhostmd_[^`{]+)(?:{[^`]*)?` \|$", open(sys.argv[2]).read(), re.M))
+sets = collections.defaultdict(set)
+for metric in xml.parse(sys.argv[1]).iter("metric"):
+    source = metric.findtext("source")
+    if source in called: # else it stands in a label
+        scope = source.split(".*")[0] if "*" in source else ""
+        sets[metric.get("context"), scope].add(called[source])
+n = {key: len(names) for key, names in sets.items()}
+assert n.pop(("vm", "iothread"), 0) == 0
+# the daemon's two, and what each VM has by itself
+n["host", ""] += 2
+sets["vm", ""].add("vhostmd_vm_info")
+print("%d + VMs x (%d + %d x vCPUs + %d x disks + %d x interfaces)" % (n.pop(("host", "")), len(sets["vm", ""]),
+      n.pop(("vm", "vcpu")), n.pop(("vm", "block")), n.pop(("vm", "net"))))
+n.pop(("vm", ""))
+assert not n, n
+END
+for file in docs/monitoring.md docs/man/vhostmd.8.scd; do
+	tr -s '\n\t ' ' ' <"$top/$file" | grep -qF "$(cat "$tmp/formula")" || fail "$file does not say $(cat "$tmp/formula")"
+done
 exit 0

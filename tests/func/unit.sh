@@ -13,6 +13,11 @@ grep -q 'Overall exposure' "$tmp/exposure" || fail "not analysed: $(cat "$tmp/ex
 sed "s|/[^ ]*/vhostmd --|$build/vhostmd --|" "$unit" >"$tmp/vhostmd.service"
 systemd-analyze verify --man=no "$tmp/vhostmd.service" 2>&1 | grep "vhostmd.service" && fail "systemd-analyze verify"
 
+# the socket, which is the service's
+cp "$top/data/vhostmd-http.socket" "$tmp/"
+systemd-analyze verify --man=no "$tmp/vhostmd-http.socket" "$tmp/vhostmd.service" 2>&1 | grep "vhostmd-http.socket" &&
+	fail "systemd-analyze verify"
+
 # the one that attaches VMs
 attach=$build/vhostmd-attach.service
 systemd-analyze security --offline=true --threshold=20 "$attach" --no-pager >"$tmp/exposure" 2>&1 ||
@@ -97,12 +102,18 @@ start_service()
 		--ambient-caps "-all,$caps" --bounding-set "-all,$caps" --no-new-privs \
 		env ASAN_OPTIONS=exitcode=99 NOTIFY_SOCKET="$tmp/listen" \
 		"$build/vhostmd" --no-daemonize --verbose --config "$tmp/conf" -c test:///default \
-		--pid-file "$tmp/run/pid" --mount "$mnt" >>"$tmp/log" 2>&1 &
+		--pid-file "$tmp/run/pid" --mount "$mnt" "${http[@]}" >>"$tmp/log" 2>&1 &
 	keeper=$!
 	wait_for 20 logged "serving $mnt" || fail "the service does not start"
 	wait_for 10 has_value "$mnt/metrics/host"/{HostName,Who} "$mnt/metrics/vm/test/Name" || fail "no figures: $(grep -r . "$mnt/metrics" 2>&1)"
 }
+http=()
+ldd "$build/vhostmd" | grep -q microhttpd && http=(--http "unix:$tmp/run/http" --http-group nogroup)
 start_service
+if [ ${#http[@]} -gt 0 ]; then
+	assert_eq "its socket" "$(stat -c '%a %U %G' "$tmp/run/http")" "660 daemon nogroup"
+	curl -sS --unix-socket "$tmp/run/http" http://x/metrics | grep -q '^vhostmd_up 1' || fail "no HTTP"
+fi
 [ "$(readlink "/proc/$keeper/ns/mnt")" != "$(readlink /proc/self/ns/mnt)" ] || fail "no mount namespace"
 assert_eq "an action" "$(cat "$mnt/metrics/host/Who")" nobody
 assert_eq "link" "$(readlink "$tmp/run/vhostmd0")" "$mnt/disk/vhostmd0.img"
