@@ -13,25 +13,31 @@
 #include "doctor.h"
 #include "options.h"
 #include "status.h"
+#include "top.h"
 #include "tree.h"
 #include "util/cleanup.h"
 #include "util/glob.h"
 #include "util/hypervisor.h"
 #include "util/mem.h"
 #include "util/parse.h"
+#include "util/strbuf.h"
 
 /* What is given behind a verb, whichever takes it. */
 struct arguments {
 	struct attach_options attach;
 	bool all;            /* status: each line; attach, detach: each VM */
 	const char *match;   /* with it: names alone */
-	unsigned long count; /* watch */
+	unsigned long count; /* watch, top */
+	struct top_options top;
 	/* doctor */
 	bool verbose;
 	const char *file, *pid_file, *color;
 	char **words;
 	size_t n;
 };
+
+#define TOP_DELAY_S_MIN 0.1
+#define TOP_DELAY_S_MAX 3600
 
 enum option_id {
 	OPTION_HELP = 1,
@@ -54,6 +60,10 @@ enum option_id {
 	OPTION_FILE,
 	OPTION_PID_FILE,
 	OPTION_COLOR,
+	OPTION_BATCH,
+	OPTION_DELAY,
+	OPTION_SORT,
+	OPTION_FILTER,
 };
 
 #define BIT(option) (1u << (option))
@@ -78,7 +88,13 @@ static const struct {
 	{ OPTION_ALL, "all", NULL, "status: each line; attach, detach: each VM" },
 	{ OPTION_MATCH, "match", "PATTERN",
 		"with --all: those of such a name, '*' and '?'" },
-	{ OPTION_COUNT_CHANGES, "count", "N", "end after so many changes" },
+	{ OPTION_COUNT_CHANGES, "count", "N", "end after so many changes, or refreshes" },
+	{ OPTION_DELAY, "delay", "S", "top: seconds between refreshes (3)" },
+	{ OPTION_SORT, "sort", "COLUMN",
+		"top: by name, cpu, steal, memory, block, net... (cpu)" },
+	{ OPTION_FILTER, "filter", "TEXT", "top: VMs of such a name, or pattern of it" },
+	{ OPTION_BATCH, "batch", NULL,
+		"top: print CSV, or JSON, one refresh after another" },
 	{ OPTION_DISK, "disk", NULL, "the disk (disk and channel)" },
 	{ OPTION_CHANNEL, "channel", NULL, "the channel (disk and channel)" },
 	{ OPTION_LIVE, "live", NULL, "while it runs (both)" },
@@ -92,7 +108,7 @@ static const struct {
 	{ OPTION_PID_FILE, "pid-file", "FILE",
 		"doctor: the daemon's (" OPTIONS_DEFAULT_PIDFILE ")" },
 	{ OPTION_COLOR, "color", "WHEN",
-		"doctor: always, never or auto (auto: on a terminal)" },
+		"doctor, top: always, never or auto (auto: on a terminal)" },
 	{ OPTION_VERSION, "version", NULL, "print the version" },
 	{ OPTION_HELP, "help", NULL, "print this" },
 };
@@ -189,6 +205,19 @@ static int run_doctor(const struct ctl *ctl, const struct arguments *a)
 	return doctor_run(&asked, stdout);
 }
 
+static int run_top(const struct ctl *ctl, const struct arguments *a)
+{
+	struct top_options asked = a->top;
+
+	if (ctl->json && !asked.batch) {
+		ctl_error("top --json is for --batch");
+		return CTL_USAGE;
+	}
+	asked.count = a->count;
+	asked.colour = is_coloured(a->color);
+	return top_run(ctl, &asked);
+}
+
 static const struct verb {
 	const char *name, *words, *help;
 	unsigned options; /* bits, besides those that all take */
@@ -202,6 +231,11 @@ static const struct verb {
 		BIT(OPTION_JSON), 1, SIZE_MAX, run_get },
 	{ "watch", "host|VM [METRIC]...", "print metrics, and each change as it comes",
 		BIT(OPTION_JSON) | BIT(OPTION_COUNT_CHANGES), 1, SIZE_MAX, run_watch },
+	{ "top", "", "all VMs as they do, live",
+		BIT(OPTION_JSON) | BIT(OPTION_COUNT_CHANGES) | BIT(OPTION_DELAY) |
+			BIT(OPTION_SORT) | BIT(OPTION_FILTER) | BIT(OPTION_BATCH) |
+			BIT(OPTION_COLOR),
+		0, 0, run_top },
 	{ "attach", "VM...|--all", "give VMs the devices that they read metrics by",
 		ATTACH_OPTIONS | BIT(OPTION_BUS) | BIT(OPTION_FOLLOW), 0, SIZE_MAX,
 		run_attach },
@@ -285,6 +319,31 @@ static bool set_color(const char *text, struct arguments *a)
 	return false;
 }
 
+static bool set_delay(const char *text, struct arguments *a)
+{
+	double s;
+
+	if (parse_real(text, &s) < 0 || s < TOP_DELAY_S_MIN || s > TOP_DELAY_S_MAX) {
+		ctl_error("--delay '%s' is no number of seconds from 0.1 to 3600", text);
+		return false;
+	}
+	a->top.delay_ms = (int)(s * 1000);
+	return true;
+}
+
+static bool set_sort(const char *text, struct arguments *a)
+{
+	a->top.query.sort = top_column_find(text);
+	if (a->top.query.sort != TOP_COLUMNS)
+		return true;
+	_cleanup_strbuf_ struct strbuf names = STRBUF_INIT;
+
+	for (size_t i = 0; i < TOP_COLUMNS; i++)
+		strbuf_addf(&names, "%s%s", i ? ", " : "", top_columns[i].sort);
+	ctl_error("--sort '%s' is none of %s", text, strbuf_str(&names));
+	return false;
+}
+
 static bool set_mount(const char *text, struct ctl *ctl)
 {
 	ctl->mount = text;
@@ -354,6 +413,16 @@ static bool set_option(
 		return true;
 	case OPTION_COLOR:
 		return set_color(value, a);
+	case OPTION_BATCH:
+		a->top.batch = true;
+		return true;
+	case OPTION_DELAY:
+		return set_delay(value, a);
+	case OPTION_SORT:
+		return set_sort(value, a);
+	case OPTION_FILTER:
+		a->top.query.filter = value;
+		return true;
 	}
 	return false;
 }
@@ -406,7 +475,9 @@ int main(int argc, char **argv)
 	struct arguments arguments = { .attach = { .bus = "virtio" },
 		.file = VHOSTMD_CONF_FILE,
 		.pid_file = OPTIONS_DEFAULT_PIDFILE,
-		.color = "auto" };
+		.color = "auto",
+		.top = { .delay_ms = 3000,
+			.query = { .filter = "", .sort = COLUMN_CPU } } };
 	const struct verb *verb = NULL;
 
 	if (!read_command(argc, argv, &ctl, &arguments, &verb)) {

@@ -23,7 +23,7 @@ say() { printf '==> %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 build_packages=(meson ninja-build pkg-config gcc libc6-dev libfuse3-dev libvirt-dev
-	libxml2-dev libsystemd-dev libseccomp-dev libmicrohttpd-dev zlib1g-dev scdoc)
+	libxml2-dev libsystemd-dev libseccomp-dev libmicrohttpd-dev zlib1g-dev libncurses-dev scdoc)
 guest_packages=(libvirt-clients libvirt-daemon-system cpio kmod busybox-static procps
 	xz-utils)
 case $(uname -m) in
@@ -31,8 +31,8 @@ aarch64) guest_packages+=(qemu-system-arm) ;;
 *) guest_packages+=(qemu-system-x86) ;;
 esac
 test_packages=(clang clang-format libcmocka-dev valgrind prometheus attr rsync shellcheck fuse3
-	libxml2-utils python3 python3-prometheus-client curl systemd-container abigail-tools g++ mmdebstrap rpm
-	checkpolicy semodule-utils)
+	libxml2-utils python3 python3-prometheus-client python3-pyte curl systemd-container abigail-tools g++
+	mmdebstrap rpm checkpolicy semodule-utils)
 packaging_packages=(debhelper dh-python dpkg-dev fakeroot libcmocka-dev lintian)
 # what runs inside Windows guests, as far as that can be tried here
 [ "$(uname -m)" != x86_64 ] || test_packages+=(gcc-mingw-w64-x86-64-win32 wine64 wine)

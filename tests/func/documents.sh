@@ -326,6 +326,7 @@ for block in "$tmp"/blocks/*; do
 	*"vhostmd.8.scd:"*"printf mvbd "*) by_hand "$block" ;;
 	*"vhostmd.8.scd:"*"setsebool "* | *"vhostmd.8.scd:"*"journalctl "* | *"vm-dump-metrics.1.scd:"*"usermod "*) run_commands "$block" ;;
 	*"vm-dump-metrics.1.scd:"*"held back"*) quick_daemon; reasons "$block" ;;
+	*"vhostmdctl.1.scd:"*"VMs, sampled "*) ;; # tests/func/top.sh
 	*"libmetrics.3.scd:"*) ;; # tests/func/libmetrics.sh
 	*) fail "nobody runs the block $block: $(cat "$block")" ;;
 	esac

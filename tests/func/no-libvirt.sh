@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # A build without libvirt serves the host: its metrics, documents and disks.  Without libmicrohttpd it
-# says that it serves no HTTP.
+# says that it serves no HTTP, and without ncurses it prints what it has no screen for.
 . "$(dirname "$0")/../lib.sh"
 need_fuse
-build "$top/build-nolibvirt" -Dlibvirt=disabled -Dhttp=disabled -Dtests=disabled -Dwerror=true
+build "$top/build-nolibvirt" -Dlibvirt=disabled -Dhttp=disabled -Dtop=disabled -Dtests=disabled -Dwerror=true
 build=$top/build-nolibvirt
 
 "$build/vhostmd" -d -f "$top/conf/vhostmd.conf" --http 127.0.0.1:9 2>"$tmp/err" && fail "it starts without what --http needs"
@@ -26,3 +26,8 @@ kill -HUP "$(worker_pid)"
 wait_for 10 logged "is in force" || fail "no reload"
 grew() { [ "$(generation)" -gt "$before" ]; }
 wait_for 10 grew || fail "the figures stand still"
+ldd "$build/ctl/vhostmdctl" | grep -q ncurses && fail "it is linked with ncurses all the same"
+"$build/ctl/vhostmdctl" top --mount "$mnt" --batch --json --count 1 --delay 0.1 >"$tmp/out" || fail "top --batch"
+grep -q '^{"time": [0-9.]*, "host": {"cpus": [0-9]' "$tmp/out" || fail "top --batch: $(cat "$tmp/out")"
+script -qec "'$build/ctl/vhostmdctl' top --mount '$mnt'" /dev/null >"$tmp/out" && fail "a screen without ncurses"
+grep -q 'made without ncurses' "$tmp/out" || fail "top: $(cat "$tmp/out")"
