@@ -3,6 +3,7 @@
 
   cpu PID [NAME...]       CPU time of a process' threads in ns; of those with a NAME, or,
                           after "-", of those without
+  cpus PID...             that of these processes, all threads, together
   watch STATUS END SKIP   reads the status file for END seconds, or until the file END is
                           there, and prints the worst age of VMs' fast figures in ms, the
                           uuid SKIP left out
@@ -27,6 +28,10 @@ def cpu(pid, *names):
     return total
 
 
+def cpus(*pids):
+    return sum(cpu(pid) for pid in pids)
+
+
 def watch(status, end, skip):
     start = time.monotonic()
     worst = 0
@@ -39,4 +44,4 @@ def watch(status, end, skip):
 
 
 if __name__ == "__main__":
-    print({"cpu": cpu, "watch": watch}[sys.argv[1]](*sys.argv[2:]))
+    print({"cpu": cpu, "cpus": cpus, "watch": watch}[sys.argv[1]](*sys.argv[2:]))
