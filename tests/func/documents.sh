@@ -108,7 +108,6 @@ systemctl()
 	*) false ;;
 	esac
 }
-journalctl() { [ "$1" = -u ] && unit "$2"; }
 # scripts/package, func/packages and func/rpm do what these do
 git() { [ "$1 $2" = "archive --prefix=vhostmd-$version/" ] && [ "$3 $4" = "--output=vhostmd-$version.tar.gz HEAD" ]; }
 rpmbuild() { [ "$*" = "-ta vhostmd-$version.tar.gz" ] && [ -e packaging/rpm/vhostmd.spec ]; }
@@ -133,7 +132,13 @@ setsebool() { [ "$1" = -P ] && [ $# = 3 ]; }
 semanage() { [ "$1 $2 $3 $4 $5" = "fcontext -a -t bin_t /usr/sbin/vhostmd" ]; }
 restorecon() { [ -e "$root$1" ]; }
 # tests/func/systemd.sh has such fields in a journal
-journalctl() { [[ "$1 $2" = "-u vhostmd" && ("$3" = VM_NAME=* || "$3 $4" = "-p warning") ]]; }
+journalctl()
+{
+	case $* in
+	"-u vhostmd" | "-u vhostmd -p warning" | "-u vhostmd VM_NAME="*) ;;
+	*) false ;;
+	esac
+}
 # in guests: tests/guest/udev.sh
 systemd-sysusers() { [ $# = 0 ] && [ -e "$root/usr/lib/sysusers.d/vhostmd-guest.conf" ]; }
 usermod() { [ "$1 $3" = "-aG USER" ] && grep -q "^g  *$2 " "$root/usr/lib/sysusers.d/vhostmd-guest.conf"; }
@@ -162,12 +167,31 @@ benchmark() # [NAME] [OPTION...]
 	[ -e "tests/bench/$1.sh" ] && { [ $# = 1 ] || grep -q -- "$2" "tests/bench/$1.sh"; }
 }
 
-options() # FILE: a drop-in of the attaching unit, or the options of the service
+# where node_exporter looks: tests/func/files.sh has the real one read the file
+ln() { [ "$1" = -s ] && [ -s "$2" ] && [[ $3 = /var/lib/prometheus/node-exporter/*.prom ]]; }
+
+nginx_server() # FILE: nginx takes it, with certificates that are some
+{
+	local dir=$tmp/nginx
+	mkdir -p "$dir"
+	openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=test -keyout "$dir/vhostmd.key" -out "$dir/vhostmd.crt" 2>"$tmp/out" &&
+		cp "$dir/vhostmd.crt" "$dir/prometheus-ca.crt" || fail "no certificate: $(cat "$tmp/out")"
+	{
+		echo "pid $dir/pid; error_log stderr; events {} http { access_log off;"
+		sed "s|/etc/nginx/|$dir/|" "$1"
+		echo "}"
+	} >"$dir/conf"
+	nginx -t -q -c "$dir/conf" >"$tmp/out" 2>&1 || fail "$1: $(cat "$tmp/out")"
+}
+
+options() # FILE: a drop-in of one of the units, or the options of the service
 {
 	local line
 	while read -r line; do
 		case $line in
 		"[Service]") ;;
+		RestrictAddressFamilies=*) grep -q '^RestrictAddressFamilies=' data/vhostmd.service.in || return ;;
+		IPAddressAllow=*) grep -qx 'IPAddressDeny=any' data/vhostmd.service.in || return ;;
 		Environment=MATCH=*) grep -q '^Environment=MATCH=' data/vhostmd-attach.service.in || return ;;
 		VHOSTMD_OPTIONS=*)
 			eval "$line"
@@ -312,6 +336,8 @@ for block in "$tmp"/blocks/*; do
 	case "$block $(tr -s ' \n' '  ' <"$block")" in
 	*.sh\ *) ;; # done
 	*.ini\ *) options "$block" || fail "$block" ;;
+	*.yaml\ *) promtool check config "$block" >"$tmp/out" 2>&1 || fail "$block: $(cat "$tmp/out")" ;;
+	*.nginx\ *) nginx_server "$block" ;;
 	*"mvbd.5.scd:"*"GET "* | *"mvbd.5.scd:"*"INVALID "*) wire "$block" ;;
 	*"mvbd.5.scd:"*"<metrics>"*) document "$block" ;;
 	*"mvbd.5.scd:"*"python3 "*) quick_daemon; content "$block" ;;

@@ -80,6 +80,7 @@ vhostmd:
 /etc/vhostmd/vhostmd.conf
 /usr/bin/vhostmdctl
 /usr/lib/systemd/system/vhostmd-attach.service
+/usr/lib/systemd/system/vhostmd-http.socket
 /usr/lib/systemd/system/vhostmd.service
 /usr/lib/sysusers.d/vhostmd.conf
 /usr/libexec/vhostmd
@@ -173,7 +174,7 @@ conf() { cat "$root/etc/vhostmd/vhostmd.conf"; }
 new_root fresh
 rpm_in_root -i "$(package first vhostmd)"
 assert_eq "a first installation" "$said" "systemd-sysusers /usr/lib/sysusers.d/vhostmd.conf
-systemctl preset vhostmd.service vhostmd-attach.service
+systemctl preset vhostmd.service vhostmd-attach.service vhostmd-http.socket
 systemctl try-restart vhostmd.service
 systemctl try-restart vhostmd-attach.service"
 cmp conf/vhostmd.conf "$root/etc/vhostmd/vhostmd.conf" || fail "no configuration"
@@ -186,14 +187,14 @@ mkdir "$root/run/vhostmd"
 touch "$root/run/vhostmd/status"
 rpm_in_root -U "$(package later vhostmd)"
 assert_eq "an upgrade" "$said" "systemd-sysusers /usr/lib/sysusers.d/vhostmd.conf
-systemctl preset vhostmd.service vhostmd-attach.service
+systemctl preset vhostmd.service vhostmd-attach.service vhostmd-http.socket
 systemctl daemon-reload
 vhostmdctl upgrade
 systemctl try-restart vhostmd-attach.service"
 assert_eq "the site's configuration" "$(conf)" own
 assert_eq "the site's options" "$(cat "$root/etc/sysconfig/vhostmd")" 'VHOSTMD_OPTIONS="--verbose"'
 rpm_in_root -e vhostmd
-assert_eq "the end" "$said" "systemctl disable --now vhostmd.service vhostmd-attach.service
+assert_eq "the end" "$said" "systemctl disable --now vhostmd.service vhostmd-attach.service vhostmd-http.socket
 systemctl daemon-reload"
 find "$root/etc" "$root/usr" -type f ! -name '*.rpmsave' ! -path '*/.build-id/*' >"$tmp/left"
 assert_eq "what is left" "$(cat "$tmp/left")" "$root/etc/vhostmd/vhostmd.conf"
@@ -213,7 +214,7 @@ systemd-sysusers /usr/lib/sysusers.d/vhostmd-guest.conf"
 # SUSE has macros of its own, of which the one is chosen that restarts nothing
 rpmspec -P --define 'suse_version 1600' "$spec" >"$tmp/suse" 2>&1 || fail "rpmspec: $(cat "$tmp/suse")"
 for macro in service_add_pre service_add_post service_del_preun service_del_postun_without_restart; do
-	grep -qx "%$macro vhostmd.service vhostmd-attach.service" "$tmp/suse" || fail "no %$macro on SUSE"
+	grep -qx "%$macro vhostmd.service vhostmd-attach.service vhostmd-http.socket" "$tmp/suse" || fail "no %$macro on SUSE"
 done
 grep -q '%systemd_' "$tmp/suse" && fail "two kinds of macros on SUSE"
 exit 0
