@@ -184,7 +184,7 @@ static bool add_value(
 
 /*
  * What OpenMetrics has in front of the suffix that it asks the samples of a type for.  No other
- * family is called so: test-prom walks the catalogue, and what has no source is a gauge.
+ * family is called so: test-prom-names walks the catalogue, and what has no source is a gauge.
  */
 static int stem_length(const struct prom_name *name)
 {

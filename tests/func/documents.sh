@@ -167,7 +167,7 @@ benchmark() # [NAME] [OPTION...]
 	[ -e "tests/bench/$1.sh" ] && { [ $# = 1 ] || grep -q -- "$2" "tests/bench/$1.sh"; }
 }
 
-# where node_exporter looks: tests/func/files.sh has the real one read the file
+# where node_exporter looks: tests/func/http.sh has the real one read the file
 ln() { [ "$1" = -s ] && [ -s "$2" ] && [[ $3 = /var/lib/prometheus/node-exporter/*.prom ]]; }
 
 nginx_server() # FILE: nginx takes it, with certificates that are some

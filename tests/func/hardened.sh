@@ -4,7 +4,7 @@
 # relinked, stacks and buffers checked; by both compilers, with and without sanitizers.
 . "$(dirname "$0")/../lib.sh"
 CC=clang build "$top/build-clang" -Dbuildtype=release -Dwerror=true
-build "$top/build-nolibvirt" -Dlibvirt=disabled -Dhttp=disabled -Dtests=disabled -Dwerror=true
+build_least
 build=${BUILD:-$top/build-dev}
 
 # hard FILE
@@ -27,7 +27,7 @@ checks_buffers()
 	readelf -sW "$1" | grep -q '__\(v\|\)snprintf_chk' || fail "$1: buffers are not checked"
 }
 
-for dir in "$build" "$top/build-clang" "$top/build-nolibvirt"; do
+for dir in "$build" "$top/build-clang" "$top/build-least"; do
 	for f in vhostmd guest/vm-dump-metrics guest/libmetrics.so.0.0.0; do
 		hard "$dir/$f"
 		[ "$dir" = "$build" ] || checks_buffers "$dir/$f"

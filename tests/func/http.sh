@@ -5,6 +5,9 @@
 . "$(dirname "$0")/../lib.sh"
 need_fuse
 ldd "$build/vhostmd" | grep -q microhttpd || skip "needs a vhostmd built with libmicrohttpd"
+for needed in curl promtool prometheus prometheus-node-exporter; do
+	command -v $needed >/dev/null || skip "needs $needed"
+done
 python=/usr/bin/python3 # which has what Debian installs
 clients=$top/tests/func/scrape.py
 nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
@@ -54,9 +57,7 @@ alike()
 }
 wait_for 20 alike || fail "it is not what the file has: $(diff "$tmp/text" "$tmp/file")"
 "$python" "$clients" compare "$tmp/text" "$tmp/open" || fail "OpenMetrics"
-if command -v promtool >/dev/null; then
-	promtool check metrics <"$tmp/text" >"$tmp/said" 2>&1 || fail "promtool: $(cat "$tmp/said")"
-fi
+promtool check metrics <"$tmp/text" >"$tmp/said" 2>&1 || fail "promtool: $(cat "$tmp/said")"
 # one is compressed once
 has_asked() { wait_for 10 is_status requests "$asked" || fail "$(status requests) requests of $asked"; }
 has_asked
@@ -183,29 +184,39 @@ wait_for 10 is_code 403 || fail "figures that are not for everybody"
 conf 0.3
 kill -HUP "$keeper"
 wait_for 10 is_code 200 || fail "not any more"
-if command -v prometheus >/dev/null; then
-	his=$(free_port)
-	cat >"$tmp/prometheus.yml" <<-END
-		scrape_configs:
-		- {job_name: vhostmd, scrape_interval: 1s, static_configs: [{targets: ["127.0.0.1:$port"]}]}
-	END
-	# which is what the documentation has
-	sed -n '/^```yaml/,/^```$/{/^```/d; p}' "$top/docs/monitoring.md" >"$tmp/documented.yml"
-	grep -q 'targets: \["127.0.0.1:9178"\]' "$tmp/documented.yml" || fail "docs/monitoring.md: $(cat "$tmp/documented.yml")"
-	promtool check config "$tmp/documented.yml" >"$tmp/said" 2>&1 || fail "docs/monitoring.md: $(cat "$tmp/said")"
-	prometheus --config.file "$tmp/prometheus.yml" --storage.tsdb.path "$tmp/tsdb" --web.listen-address "127.0.0.1:$his" \
-		>"$tmp/prometheus.log" 2>&1 &
-	prometheus=$!
-	at_exit "kill $prometheus 2>/dev/null"
-	ask() { curl -sS "http://127.0.0.1:$his/api/v1/$1" 2>/dev/null; }
-	knows() { ask 'query?query=vhostmd_vm_info' | grep -q '"uuid":"6695eb01-f6a4-8304-79aa-97f2502e193f"'; }
-	wait_for 60 knows || fail "Prometheus: $(ask targets) $(tail -n 3 "$tmp/prometheus.log")"
-	ask targets | grep -q '"lastError":"","lastScrape"' || fail "Prometheus: $(ask targets)"
-	# it asked for OpenMetrics, and has read the types from that
-	ask 'metadata?metric=vhostmd_host_cpu_time_seconds' | grep -q '"type":"counter".*"unit":"seconds"' ||
-		fail "Prometheus: $(ask metadata)"
-	kill $prometheus
-fi
+his=$(free_port)
+mkdir "$tmp/textfiles"
+ln -s "$mnt/metrics.prom" "$tmp/textfiles/vhostmd.prom"
+prometheus-node-exporter --collector.disable-defaults --collector.textfile --collector.textfile.directory "$tmp/textfiles" \
+	--web.listen-address "127.0.0.1:$his" >"$tmp/exporter.log" 2>&1 &
+exporter=$!
+at_exit "kill $exporter 2>/dev/null"
+collects() { curl -sS "http://127.0.0.1:$his/metrics" >"$tmp/collected" 2>&1 && grep -q '^vhostmd_up 1$' "$tmp/collected"; }
+wait_for 30 collects || fail "node_exporter: $(cat "$tmp/collected" "$tmp/exporter.log")"
+grep -qx 'node_textfile_scrape_error 0' "$tmp/collected" || fail "node_exporter takes it for no metrics: $(cat "$tmp/exporter.log")"
+[ "$(grep -c '^vhostmd_' "$tmp/collected")" -ge 20 ] || fail "node_exporter: $(grep '^vhostmd_' "$tmp/collected")"
+kill $exporter
+his=$(free_port)
+cat >"$tmp/prometheus.yml" <<-END
+	scrape_configs:
+	- {job_name: vhostmd, scrape_interval: 1s, static_configs: [{targets: ["127.0.0.1:$port"]}]}
+END
+# which is what the documentation has
+sed -n '/^```yaml/,/^```$/{/^```/d; p}' "$top/docs/monitoring.md" >"$tmp/documented.yml"
+grep -q 'targets: \["127.0.0.1:9178"\]' "$tmp/documented.yml" || fail "docs/monitoring.md: $(cat "$tmp/documented.yml")"
+promtool check config "$tmp/documented.yml" >"$tmp/said" 2>&1 || fail "docs/monitoring.md: $(cat "$tmp/said")"
+prometheus --config.file "$tmp/prometheus.yml" --storage.tsdb.path "$tmp/tsdb" --web.listen-address "127.0.0.1:$his" \
+	>"$tmp/prometheus.log" 2>&1 &
+prometheus=$!
+at_exit "kill $prometheus 2>/dev/null"
+ask() { curl -sS "http://127.0.0.1:$his/api/v1/$1" 2>/dev/null; }
+knows() { ask 'query?query=vhostmd_vm_info' | grep -q '"uuid":"6695eb01-f6a4-8304-79aa-97f2502e193f"'; }
+wait_for 60 knows || fail "Prometheus: $(ask targets) $(tail -n 3 "$tmp/prometheus.log")"
+ask targets | grep -q '"lastError":"","lastScrape"' || fail "Prometheus: $(ask targets)"
+# it asked for OpenMetrics, and has read the types from that
+ask 'metadata?metric=vhostmd_host_cpu_time_seconds' | grep -q '"type":"counter".*"unit":"seconds"' ||
+	fail "Prometheus: $(ask metadata)"
+kill $prometheus
 stop_daemon || exit 1
 
 refused --http 9177 "is none of unix:PATH"
