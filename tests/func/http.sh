@@ -332,4 +332,6 @@ echo "memory $before KiB, with them $most KiB; descriptors $n_opened, $most_open
 [ $((most - before)) -le 24576 ] || fail "they cost $((most - before)) KiB"
 [ $((most_opened - n_opened)) -le 80 ] || fail "they cost $((most_opened - n_opened)) descriptors"
 assert_eq "the worker" "$(worker_pid)" "$worker"
+# before anything else is: what is unmounted before the daemon was told to end is a fault to it
+stop_daemon || exit 1
 exit 0
