@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,6 +92,16 @@ static void draw(const struct top *t)
 		top_screen_draw(t->screen, &scene);
 }
 
+/* Whoever reads it may have seen enough: that is the end, and no fault. */
+static void print_text(const char *text)
+{
+	if ((fputs(text, stdout) < 0 || fflush(stdout) != 0) && errno == EPIPE) {
+		__fpurge(stdout);
+		clearerr(stdout);
+		ended = SIGHUP;
+	}
+}
+
 static void print(const struct top *t)
 {
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
@@ -105,8 +116,7 @@ static void print(const struct top *t)
 		top_json_add(&record, &out);
 	else
 		top_csv_add(&record, &out);
-	fputs(strbuf_str(&out), stdout);
-	fflush(stdout);
+	print_text(strbuf_str(&out));
 	free(vms);
 }
 
@@ -258,7 +268,7 @@ int top_run(const struct ctl *ctl, const struct top_options *options)
 	} else {
 		if (options->batch && !ctl->json) {
 			top_csv_add_header(&header);
-			fputs(strbuf_str(&header), stdout);
+			print_text(strbuf_str(&header));
 		}
 		draw(&t);
 		r = follow(&t, &mask);

@@ -100,11 +100,11 @@ ends() # STATUS
 }
 
 terminal 120 24
-say see 10 '^41 VMs, sampled'
-say see 10 '^host: [0-9]+ CPUs +[0-9]'
-say see 5 '^NAME +STATE +VCPU +CPU%.*AGE/s *$'
-say see 5 '^vm-1  *running .* -  '
-say see 5 '^h help  q quit  lacking: VCPU \(vcpu.current\)'
+say see 20 '^41 VMs, sampled'
+say see 20 '^host: [0-9]+ CPUs +[0-9]'
+say see 20 '^NAME +STATE +VCPU +CPU%.*AGE/s *$'
+say see 20 '^vm-1  *running .* -  '
+say see 20 '^h help  q quit  lacking: VCPU \(vcpu.current\)'
 # the manual's picture has these columns, its table all, with their keys
 say dump "$tmp/screen"
 manual=$top/docs/man/vhostmdctl.1.scd
@@ -116,55 +116,55 @@ for column in $(sed -n 3p "$tmp/screen"); do
 done
 # sorted, and the other way round
 say keys N
-say see 5 "^odd,\"\\\\xc2\\\\x9b2Jä' "
+say see 20 "^odd,\"\\\\xc2\\\\x9b2Jä' "
 say keys r
-say see 5 '^vm-40 '
-say lack 5 '^vm-1 '
+say see 20 '^vm-40 '
+say lack 20 '^vm-1 '
 say keys r
-say see 5 '^vm-1 '
+say see 20 '^vm-1 '
 # moved: a page, the end, back
-say lack 5 '^vm-40 '
+say lack 20 '^vm-40 '
 say keys '\x1b[6~'
-say see 5 '^vm-20 '
+say see 20 '^vm-20 '
 say keys '\x1b[4~'
-say see 5 '^vm-40 '
+say see 20 '^vm-40 '
 say keys '\x1b[1~'
-say see 5 '^odd'
+say see 20 '^odd'
 # filtered, by text and by pattern; a letter is a letter then
 say keys '/m-3'
-say see 5 '^/m-3_'
+say see 20 '^/m-3_'
 say keys '\r'
-say see 5 '^41 VMs, 11 shown'
-say see 5 '^vm-39 '
-say lack 5 '^vm-4 '
+say see 20 '^41 VMs, 11 shown'
+say see 20 '^vm-39 '
+say lack 20 '^vm-4 '
 say keys '/\x7f\x7f\x7f*-?\r'
-say see 5 '^41 VMs, 9 shown'
-say see 5 '^vm-9 '
+say see 20 '^41 VMs, 9 shown'
+say see 20 '^vm-9 '
 say keys '/\x1b'
-say see 5 '^odd'
+say see 20 '^odd'
 # a VM with all that it has, help, and back
 say keys '\x1b[B\x1b[B\r'
-say see 5 '^vm-[12]  0000000[12]-0000'
-say see 5 '^running, id [0-9]+, sampled [0-9.]+ s ago'
-say see 5 '^  CPU % .*\|.*\| of 10.0'
+say see 20 '^vm-[12]  0000000[12]-0000'
+say see 20 '^running, id [0-9]+, sampled [0-9.]+ s ago'
+say see 20 '^  CPU % .*\|.*\| of 10.0'
 say keys h
-say see 5 '^Columns, and the key'
+say see 20 '^Columns, and the key'
 say keys '\x1b[4~'
-say see 5 'state.state|balloon.swap_in'
+say see 20 'state.state|balloon.swap_in'
 say keys q
-say see 5 '^vm-1 '
+say see 20 '^vm-1 '
 # another size, however small
 say size 20 5
-say see 5 '^NAME +CPU% *$'
-say lack 5 'AGE/s'
-say see 5 '^vm-'
+say see 20 '^NAME +CPU% *$'
+say lack 20 'AGE/s'
+say see 20 '^vm-'
 say size 3 2
 say size 200 50
-say see 5 '^vm-40 .*running'
+say see 20 '^vm-40 .*running'
 # stopped and gone on
 say stop
 say signal CONT
-say see 5 '^vm-40 .*running'
+say see 20 '^vm-40 .*running'
 
 # the worker, then all of the daemon, is killed in the middle: the screen stays, and goes on by itself
 worker=$(worker_pid)
@@ -178,7 +178,7 @@ wait "$keeper" 2>/dev/null
 keeper=''
 say see 20 '^STALE, since [0-9]+ s: '
 say coloured 1
-say see 5 '^vm-40 .*running'
+say see 20 '^vm-40 .*running'
 say keys r
 say keys r
 umount -l "$mnt"
@@ -190,7 +190,7 @@ say see 20 '^41 VMs, sampled [0-9]'
 kill -STOP "$keeper" "$(worker_pid)"
 say see 20 '^STALE, since [0-9]+ s: vhostmd does not answer'
 say keys h
-say see 5 '^Columns'
+say see 20 '^Columns'
 say keys q
 pkill -CONT -P "$keeper"
 kill -CONT "$keeper"
@@ -201,8 +201,8 @@ ends 0
 # what ends it otherwise gives the terminal back, too
 for how in 'keys \x03' 'signal TERM' 'signal HUP'; do
 	terminal 80 24 --filter vm-4 --sort name --color never
-	say see 10 '^41 VMs, 2 shown'
-	say see 5 '^vm-40 '
+	say see 20 '^41 VMs, 2 shown'
+	say see 20 '^vm-40 '
 	say "$how"
 	ends 0
 done
@@ -211,7 +211,7 @@ ends 0
 
 # no colours for who wants none, where there would be some
 NO_COLOR=1 terminal 80 24
-say see 10 '^vm-'
+say see 20 '^vm-'
 worker=$(worker_pid)
 kill -KILL "$keeper" "$worker"
 wait "$keeper" 2>/dev/null
