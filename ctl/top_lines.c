@@ -130,7 +130,8 @@ static void add_graphs(
 
 static void add_state(const struct top_vm *vm, int64_t now_ns, struct strbuf *out)
 {
-	strbuf_addf(out, "%s, id %s", top_state(vm), *vm->id ? vm->id : "-");
+	strbuf_addf(out, "%s, id ", top_state(vm));
+	add_name(*vm->id ? vm->id : "-", 0, out);
 	add_value(", sampled ", top_column_value(vm, COLUMN_AGE, now_ns), FORMAT_SECONDS,
 		" s ago", out);
 	strbuf_addf(out, "%s%s\n", vm->stale ? ", STALE" : "",
