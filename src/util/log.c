@@ -178,11 +178,12 @@ void log_write(enum log_level level, const struct log_about *about, const char *
 {
 	_cleanup_strbuf_ struct strbuf raw = STRBUF_INIT;
 	_cleanup_strbuf_ struct strbuf line = STRBUF_INIT;
-	int64_t now_ns = clock_mono_ns();
 	va_list ap;
 
 	if (level == LOG_LEVEL_DEBUG && !log_verbose)
 		return;
+	int64_t now_ns = clock_mono_ns();
+
 	va_start(ap, fmt);
 	strbuf_vaddf(&raw, fmt, ap);
 	va_end(ap);
