@@ -47,10 +47,11 @@ void description_unref(struct description *d)
 	free(d);
 }
 
-const char *description_metadata(const struct description *d, const char *key)
+struct description_metadata *description_metadata(
+	const struct description *d, const char *key)
 {
 	for (size_t i = 0; i < d->n_metadata; i++)
 		if (!strcmp(d->metadata[i].key, key))
-			return d->metadata[i].value;
+			return &d->metadata[i];
 	return NULL;
 }

@@ -21,12 +21,10 @@ struct description {
 		uint64_t iotune[IOTUNE_KEY_COUNT]; /* 0: no limit */
 	} * disks;
 	size_t n_disks;
-	/*
-	 * What <metadata> says, each element with text alone and each attribute: "{namespace}a/b" or
-	 * "{namespace}a/b/@c".  Of several that are called alike the first; bounded (util/limits.h).
-	 */
+	/* What was looked for in <metadata>; of several that are called alike the first counts. */
 	struct description_metadata {
-		char *key, *value;
+		char *key; /* "{namespace}a/b" or "{namespace}a/b/@c", as in struct metric_spec */
+		char *value; /* of bounded size (util/limits.h); NULL: it does not say */
 	} * metadata;
 	size_t n_metadata;
 	uint64_t vcpus_max;      /* 0: not said */
@@ -35,8 +33,9 @@ struct description {
 	uint64_t limits[DOMAIN_SCALAR_COUNT];
 };
 
-/* The value, borrowed; NULL: it does not say. */
-const char *description_metadata(const struct description *d, const char *key);
+/* What was found, borrowed; NULL: nobody looked for it. */
+struct description_metadata *description_metadata(
+	const struct description *d, const char *key);
 
 /* An empty one; the caller owns the one reference. */
 struct description *description_new(void);

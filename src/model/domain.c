@@ -164,13 +164,12 @@ static void add_iotune(struct metric_list_builder *b, const struct plan *plan,
 static struct fact metadata_fact(
 	const struct plan_item *item, const struct description *d)
 {
-	const char *value = d && item->spec->element
-		? description_metadata(d, item->spec->element)
-		: NULL;
-	struct fact fact = { .absent = d != NULL };
+	const struct description_metadata *m =
+		d ? description_metadata(d, item->spec->element) : NULL;
+	struct fact fact = { .absent = m != NULL };
 
-	if (value)
-		fact_set(&fact, value_string(value));
+	if (m && m->value)
+		fact_set(&fact, value_string(m->value));
 	return fact;
 }
 

@@ -39,10 +39,9 @@
 #define LIMIT_LABELS 131072u
 #define LIMIT_SERIES 65536u /* counters of one domain that ever were */
 #define LIMIT_DOMAIN_XML_BYTES (8u << 20)
-#define LIMIT_METADATA_ENTRIES 64u     /* elements and attributes, of one domain */
 #define LIMIT_METADATA_KEY_BYTES 1024u /* of what a configuration asks for */
 #define LIMIT_METADATA_DEPTH 8u
-#define LIMIT_METADATA_BYTES 4096u /* of all that is kept of one domain's */
+#define LIMIT_METADATA_BYTES 4096u /* of all values of one domain's */
 #define LIMIT_DOMAIN_DEVICES 4096u /* interfaces, and disks, of one domain */
 #define LIMIT_VCPUS 8192u          /* virtual CPUs of one domain */
 #define LIMIT_THREADS 16384u       /* threads of one QEMU process */

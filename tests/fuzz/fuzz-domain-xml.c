@@ -29,17 +29,38 @@ static void look_for_devices(const char *text, size_t size)
 		abort();
 }
 
+static struct spec_set *metadata(void)
+{
+#define NOVA "{http://openstack.org/xmlns/libvirt/nova/1.1}instance"
+	static const char *const keys[] = { NOVA "/name", NOVA "/flavor/@name",
+		NOVA "/flavor/memory", NOVA "/owner/project", "{a}b" };
+	struct spec_set *specs = spec_set_new(ARRAY_LEN(keys));
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		specs->specs[i].element = xstrdup(keys[i]);
+	return specs;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	_cleanup_free_ char *text = xstrndup((const char *)data, size);
 	_cleanup_description_ struct description *domain = description_new();
 
+	static struct spec_set *specs;
+
+	if (!specs)
+		specs = metadata();
 	look_for_devices(text, strlen(text));
-	if (domain_xml_parse(text, "org.github.vhostmd.1", domain) < 0)
+	if (domain_xml_parse(text, "org.github.vhostmd.1", specs, domain) < 0)
 		return 0;
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < domain->n_metadata; i++)
+		bytes +=
+			domain->metadata[i].value ? strlen(domain->metadata[i].value) : 0;
 	if (domain->n_nics > LIMIT_DOMAIN_DEVICES ||
-		domain->n_disks > LIMIT_DOMAIN_DEVICES ||
-		domain->n_metadata > LIMIT_METADATA_ENTRIES)
+		domain->n_disks > LIMIT_DOMAIN_DEVICES || domain->n_metadata > specs->n ||
+		bytes > LIMIT_METADATA_BYTES)
 		abort();
 	return 0;
 }

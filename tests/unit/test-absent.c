@@ -329,7 +329,7 @@ static void a_limit_that_is_not_set_is_told_as_unlimited(void **state)
 	assert_true(is_unavailable(list, "first"));
 	metric_list_unref(list);
 
-	assert_int_equal(domain_xml_parse(xml, "x", d), 0);
+	assert_int_equal(domain_xml_parse(xml, "x", NULL, d), 0);
 	list = domain_list(plan, run, d, 0, 1);
 	assert_true(is_absent(list, "hard"));
 	assert_true(is_absent(list, "reserved"));

@@ -543,7 +543,8 @@ static void descriptions_are_read(void **state)
 	(void)state;
 	struct description *d = description_new();
 
-	assert_int_equal(domain_xml_parse(domain_xml, "org.github.vhostmd.1", d), 0);
+	assert_int_equal(
+		domain_xml_parse(domain_xml, "org.github.vhostmd.1", NULL, d), 0);
 	assert_string_equal(d->channel_path, "/run/a&b");
 	assert_int_equal(d->vcpus_max, 8);
 	assert_int_equal(d->limits[DOMAIN_MEMORY], 2048);
@@ -560,9 +561,9 @@ static void descriptions_are_read(void **state)
 	assert_int_equal(d->disks[1].iotune[IOTUNE_TOTAL_BYTES], 1000);
 	description_unref(d);
 	d = description_new();
-	assert_int_equal(domain_xml_parse("<domain/>", "x", d), 0);
+	assert_int_equal(domain_xml_parse("<domain/>", "x", NULL, d), 0);
 	assert_null(d->channel_path);
-	assert_int_equal(domain_xml_parse("<domain>", "x", d), -EINVAL);
+	assert_int_equal(domain_xml_parse("<domain>", "x", NULL, d), -EINVAL);
 	description_unref(d);
 }
 
@@ -574,7 +575,7 @@ static void limits_become_metrics(void **state)
 	struct run *vm = run_new(&ident, HYPERVISOR_QEMU);
 	struct description *d = description_new();
 
-	assert_int_equal(domain_xml_parse(domain_xml, "x", d), 0);
+	assert_int_equal(domain_xml_parse(domain_xml, "x", NULL, d), 0);
 	vm->shares = 100; /* of the cgroup; the description says more */
 	vm->session = domain_session("boot", vm, 7777);
 	atomic_store(&vm->vcpus, 4);
@@ -652,7 +653,7 @@ static void a_vm_is_sampled_as_configured(void **state)
 	assert_false(find(list, "pressure")->available);
 	metric_list_unref(list);
 
-	assert_int_equal(domain_xml_parse(domain_xml, "x", d), 0);
+	assert_int_equal(domain_xml_parse(domain_xml, "x", NULL, d), 0);
 	fast_vm_hand_description(fv, fast_description_new(f.fd, d));
 	assert_int_equal(fast_vm_take_in(fv), NEWS_DESCRIPTION);
 	assert_int_equal(link_stats_dump(links), 0);
@@ -729,7 +730,7 @@ static void looking_again_does_not_show(void **state)
 
 	add_process(&f);
 	assert_int_equal(qemu_proc_open(f.fd, &ident, plan->vm_reads, &proc), 0);
-	assert_int_equal(domain_xml_parse(domain_xml, "x", d), 0);
+	assert_int_equal(domain_xml_parse(domain_xml, "x", NULL, d), 0);
 	fast_vm_hand_process(fv, proc);
 	fast_vm_hand_description(fv, fast_description_new(f.fd, d));
 	assert_int_equal(

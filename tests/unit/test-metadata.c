@@ -16,16 +16,35 @@
 #include "util/mem.h"
 #include "util/strbuf.h"
 
+#define MAX_KEYS 16
 #define NOVA "{http://openstack.org/xmlns/libvirt/nova/1.1}"
 
-static struct description *describe(const char *metadata)
+/* @keys: separated by blanks. */
+static struct description *describe(const char *metadata, const char *keys)
 {
 	_cleanup_free_ char *xml =
 		xasprintf("<domain><metadata>%s</metadata></domain>", metadata);
+	_cleanup_free_ char *rest = xstrdup(keys);
+	struct spec_set *specs = spec_set_new(MAX_KEYS);
 	struct description *d = description_new();
+	char *save = NULL;
+	size_t n = 0;
 
-	assert_int_equal(domain_xml_parse(xml, "x", d), 0);
+	for (char *key = strtok_r(rest, " ", &save); key;
+		key = strtok_r(NULL, " ", &save))
+		specs->specs[n++].element = xstrdup(key);
+	assert_int_equal(domain_xml_parse(xml, "x", specs, d), 0);
+	spec_set_unref(specs);
 	return d;
+}
+
+/* NULL: it does not say. */
+static const char *value_of(const struct description *d, const char *key)
+{
+	struct description_metadata *found = description_metadata(d, key);
+
+	assert_non_null(found);
+	return found->value;
 }
 
 static void elements_and_attributes_are_found(void **state)
@@ -39,80 +58,82 @@ static void elements_and_attributes_are_found(void **state)
 		"<nova:owner><nova:project uuid='4f'>\n  two\n  lines </nova:project></nova:owner>"
 		"<nova:port uuid='first'/><nova:port uuid='second'/>"
 		"</nova:instance>"
-		"<a xmlns='urn:a'><b xmlns='urn:other'>not of it</b></a><none>x</none>");
+		"<a xmlns='urn:a'><b xmlns='urn:other'>not of it</b></a><none>x</none>",
+		NOVA "instance/name " NOVA "instance/flavor/@name " NOVA
+		     "instance/flavor/memory " NOVA "instance/owner/project " NOVA
+		     "instance/owner/project/@uuid " NOVA "instance/port/@uuid " NOVA
+		     "instance/package " NOVA "instance/flavor "
+		     "{urn:a}a {urn:a}a/b {urn:other}b none " NOVA "instance/name");
 
-	assert_string_equal(description_metadata(d, NOVA "instance/name"), "web & more");
-	assert_string_equal(
-		description_metadata(d, NOVA "instance/flavor/@name"), "m1.small");
-	assert_string_equal(
-		description_metadata(d, NOVA "instance/flavor/memory"), "2048");
-	assert_string_equal(
-		description_metadata(d, NOVA "instance/owner/project"), "two lines");
-	assert_string_equal(
-		description_metadata(d, NOVA "instance/owner/project/@uuid"), "4f");
-	assert_string_equal(description_metadata(d, NOVA "instance/port/@uuid"), "first");
-	assert_string_equal(description_metadata(d, NOVA "instance/package"), "");
+	assert_string_equal(value_of(d, NOVA "instance/name"), "web & more");
+	assert_string_equal(value_of(d, NOVA "instance/flavor/@name"), "m1.small");
+	assert_string_equal(value_of(d, NOVA "instance/flavor/memory"), "2048");
+	assert_string_equal(value_of(d, NOVA "instance/owner/project"), "two lines");
+	assert_string_equal(value_of(d, NOVA "instance/owner/project/@uuid"), "4f");
+	assert_string_equal(value_of(d, NOVA "instance/port/@uuid"), "first");
+	assert_string_equal(value_of(d, NOVA "instance/package"), "");
 	/* what holds elements has no text of its own */
-	assert_null(description_metadata(d, NOVA "instance/flavor"));
-	assert_null(description_metadata(d, "{urn:a}a"));
-	assert_null(description_metadata(d, "{urn:a}a/b"));
-	assert_null(description_metadata(d, "{urn:other}b"));
-	assert_null(description_metadata(d, "none"));
+	assert_null(value_of(d, NOVA "instance/flavor"));
+	assert_null(value_of(d, "{urn:a}a"));
+	assert_null(value_of(d, "{urn:a}a/b"));
+	assert_null(value_of(d, "{urn:other}b"));
+	assert_null(value_of(d, "none"));
+	/* asked for twice, kept once */
+	assert_int_equal(d->n_metadata, 12);
 }
 
+/* Nor is anything kept for which nobody asks. */
 static void there_need_not_be_any(void **state)
 {
 	(void)state;
-	_cleanup_description_ struct description *empty = describe(""),
-						 *none = description_new();
+	_cleanup_description_ struct description *empty = describe("", "{u}a"),
+						 *none = description_new(),
+						 *unasked = describe(
+							 "<a xmlns='u'><b>x</b></a>", "");
 
-	assert_int_equal(empty->n_metadata, 0);
-	assert_int_equal(domain_xml_parse("<domain/>", "x", none), 0);
-	assert_null(description_metadata(none, "{urn:a}a"));
-}
-
-static size_t bytes_of(const struct description *d)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < d->n_metadata; i++)
-		n += strlen(d->metadata[i].key) + strlen(d->metadata[i].value);
-	return n;
+	assert_null(value_of(empty, "{u}a"));
+	assert_int_equal(domain_xml_parse("<domain/>", "x", NULL, none), 0);
+	assert_null(description_metadata(none, "{u}a"));
+	assert_int_equal(unasked->n_metadata, 0);
 }
 
 /* Whoever manages VMs may write there what he likes. */
 static void there_is_a_limit_to_it(void **state)
 {
 	(void)state;
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT, key = STRBUF_INIT;
 
-	strbuf_adds(&text, "<a xmlns='u'>");
-	for (unsigned i = 0; i < 2 * LIMIT_METADATA_ENTRIES; i++)
-		strbuf_addf(&text, "<b%u>x</b%u>", i, i);
-	strbuf_adds(&text, "</a>");
-	_cleanup_description_ struct description *many = describe(strbuf_str(&text));
+	strbuf_adds(&key, "{u}a/@b {u}a");
+	for (unsigned i = 1; i < LIMIT_METADATA_DEPTH; i++)
+		strbuf_adds(&key, "/a");
+	strbuf_adds(&key, "/@b ");
+	size_t deepest = key.len;
 
-	assert_int_equal(many->n_metadata, LIMIT_METADATA_ENTRIES);
-	assert_non_null(description_metadata(many, "{u}a/b0"));
-	strbuf_clear(&text);
+	strbuf_adds(&key, "{u}a");
+	for (unsigned i = 0; i < LIMIT_METADATA_DEPTH; i++)
+		strbuf_adds(&key, "/a");
+	strbuf_adds(&key, "/@b");
 	for (unsigned i = 0; i < 2 * LIMIT_METADATA_DEPTH; i++)
 		strbuf_adds(&text, "<a xmlns='u' b='c'>");
 	for (unsigned i = 0; i < 2 * LIMIT_METADATA_DEPTH; i++)
 		strbuf_adds(&text, "</a>");
-	_cleanup_description_ struct description *deep = describe(strbuf_str(&text));
+	_cleanup_description_ struct description *deep =
+		describe(strbuf_str(&text), strbuf_str(&key));
 
-	assert_int_equal(deep->n_metadata, LIMIT_METADATA_DEPTH);
-	assert_string_equal(description_metadata(deep, "{u}a/a/@b"), "c");
+	assert_int_equal(deep->n_metadata, 3);
+	assert_string_equal(deep->metadata[0].value, "c");
+	assert_string_equal(deep->metadata[1].value, "c");
+	assert_null(value_of(deep, strbuf_str(&key) + deepest));
 	strbuf_clear(&text);
 	strbuf_adds(&text, "<a xmlns='u'><large>");
-	for (unsigned i = 0; i < LIMIT_METADATA_BYTES; i++)
+	for (unsigned i = 0; i <= LIMIT_METADATA_BYTES; i++)
 		strbuf_addc(&text, 'x');
 	strbuf_adds(&text, "</large><small>y</small></a>");
-	_cleanup_description_ struct description *large = describe(strbuf_str(&text));
+	_cleanup_description_ struct description *large =
+		describe(strbuf_str(&text), "{u}a/large {u}a/small");
 
-	assert_null(description_metadata(large, "{u}a/large"));
-	assert_string_equal(description_metadata(large, "{u}a/small"), "y");
-	assert_true(bytes_of(large) <= LIMIT_METADATA_BYTES);
+	assert_null(value_of(large, "{u}a/large"));
+	assert_string_equal(value_of(large, "{u}a/small"), "y");
 }
 
 int main(void)

@@ -133,7 +133,7 @@ static bool kernel_serves(int root_fd, const struct catalogue_entry *e)
 	struct sampler *sampler = sampler_new(&params);
 	struct description *d = description_new();
 
-	assert_int_equal(domain_xml_parse(domain_xml, "x", d), 0);
+	assert_int_equal(domain_xml_parse(domain_xml, "x", plan->specs, d), 0);
 	assert_int_equal(sampler_start(sampler, fill, NULL), 0);
 	struct run *run = registry_report(
 		s.registry, registry_order(s.registry), &ident, HYPERVISOR_QEMU);

@@ -438,7 +438,7 @@ static void on_plan(void *ctx, const struct plan *plan)
 	struct virt *virt = ctx;
 	_cleanup_roster_ struct roster *roster = registry_roster(virt->params.registry);
 
-	describe_set_period(virt->describe, plan->settings.period_ns);
+	describe_set_plan(virt->describe, plan);
 	/* some limits have no event: who wants them seen now reloads */
 	for (size_t i = 0; i < roster->n; i++)
 		describe_again(virt->describe, roster->runs[i], true);
@@ -498,9 +498,8 @@ int virt_start(const struct virt_params *params, struct virt **ret)
 	virEventRegisterDefaultImpl();
 	virt->wake_timer = virEventAddTimeout(-1, on_wake_timer, NULL, NULL);
 	virt->slow = slow_start(&sp);
-	virt->describe = virt->slow
-		? describe_start(params->registry, virt->slow, plan->settings.period_ns)
-		: NULL;
+	virt->describe =
+		virt->slow ? describe_start(params->registry, virt->slow, plan) : NULL;
 	registry_subscribe(
 		params->registry, (struct registry_listener){ on_registry, virt });
 	int r = virt->describe ? start_threads(virt) : -EAGAIN;

@@ -11,7 +11,9 @@
 
 #include "collect/libvirt/domain_xml.h"
 #include "collect/libvirt/slow.h"
+#include "core/spec.h"
 #include "model/description.h"
+#include "model/plan.h"
 #include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -51,6 +53,7 @@ struct describe {
 	pthread_cond_t wake;
 	virConnectPtr conn; /* in force, not referenced; NULL: none */
 	int64_t period_ns;
+	struct spec_set *specs; /* a reference */
 	bool stopping;
 };
 
@@ -140,11 +143,15 @@ void describe_disconnect(struct describe *d)
 		describe_gone(d, roster->runs[i]);
 }
 
-void describe_set_period(struct describe *d, int64_t period_ns)
+void describe_set_plan(struct describe *d, const struct plan *plan)
 {
 	lock_take(&d->lock);
-	d->period_ns = period_ns;
+	struct spec_set *before = d->specs;
+
+	d->period_ns = plan->settings.period_ns;
+	d->specs = spec_set_ref(plan->specs);
 	lock_release(&d->lock);
+	spec_set_unref(before);
 }
 
 uint64_t describe_count(struct describe *d)
@@ -155,14 +162,15 @@ uint64_t describe_count(struct describe *d)
 /* ---- the thread ---- */
 
 /* Return: 0; -ENOENT if the domain has ended meanwhile; -EIO, -EINVAL: it cannot be read. */
-static int read_description(virDomainPtr dom, struct description *ret)
+static int read_description(
+	virDomainPtr dom, const struct spec_set *specs, struct description *ret)
 {
 	_cleanup_free_ char *xml = virDomainGetXMLDesc(dom, 0);
 
 	if (!xml)
 		return virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? -ENOENT : -EIO;
 	return strlen(xml) <= LIMIT_DOMAIN_XML_BYTES
-		? domain_xml_parse(xml, WIRE_CHANNEL_NAME, ret)
+		? domain_xml_parse(xml, WIRE_CHANNEL_NAME, specs, ret)
 		: -EINVAL;
 }
 
@@ -177,11 +185,11 @@ static bool is_wanted(struct describe *d, const struct run *run, virDomainPtr do
 }
 
 /* @failed: also before.  Return: 0 or -errno. */
-static int describe_run(
-	struct describe *d, struct run *run, virDomainPtr dom, bool failed)
+static int describe_run(struct describe *d, struct run *run, virDomainPtr dom,
+	const struct spec_set *specs, bool failed)
 {
 	_cleanup_description_ struct description *description = description_new();
-	int r = read_description(dom, description);
+	int r = read_description(dom, specs, description);
 
 	atomic_fetch_add(&d->count, 1);
 	if (!is_wanted(d, run, dom))
@@ -219,13 +227,14 @@ static void run_next_locked(struct describe *d, struct run *run, int64_t now)
 	assert_locked(&d->lock);
 	struct entry *e = entry_of(run);
 	virDomainPtr dom = e->dom;
+	struct spec_set *specs = spec_set_ref(d->specs);
 	bool failed = e->failures > 0;
 
 	virDomainRef(dom);
 	e->last_ns = now;
 	e->due_ns = now + REFRESH_NS;
 	lock_release(&d->lock);
-	int r = describe_run(d, run, dom, failed);
+	int r = describe_run(d, run, dom, specs, failed);
 
 	lock_take(&d->lock);
 	e->failures = r == 0                 ? 0
@@ -238,6 +247,7 @@ static void run_next_locked(struct describe *d, struct run *run, int64_t now)
 		slow_put(d->slow, run, dom);
 	lock_release(&d->lock);
 	virDomainFree(dom);
+	spec_set_unref(specs);
 	lock_take(&d->lock);
 }
 
@@ -263,17 +273,19 @@ static void describe_free(struct describe *d)
 {
 	pthread_cond_destroy(&d->wake);
 	lock_done(&d->lock);
+	spec_set_unref(d->specs);
 	free(d);
 }
 
 struct describe *describe_start(
-	struct registry *registry, struct slow *slow, int64_t period_ns)
+	struct registry *registry, struct slow *slow, const struct plan *plan)
 {
 	struct describe *d = xcalloc(1, sizeof(*d));
 
 	d->registry = registry;
 	d->slow = slow;
-	d->period_ns = period_ns;
+	d->period_ns = plan->settings.period_ns;
+	d->specs = spec_set_ref(plan->specs);
 	lock_init(&d->lock);
 	cond_init_monotonic(&d->wake);
 	int r = pthread_create(&d->thread, NULL, describe_main, d);

@@ -14,19 +14,20 @@
 #include <libvirt/libvirt.h>
 
 struct describe;
+struct plan;
 struct registry;
 struct run;
 struct slow;
 
 /* Return: NULL with a logged error if there is no thread to be had. */
 struct describe *describe_start(
-	struct registry *registry, struct slow *slow, int64_t period_ns);
+	struct registry *registry, struct slow *slow, const struct plan *plan);
 
 /* Return: false if a call to libvirt did not end until then; nothing may be freed. */
 bool describe_stop(struct describe *d, int64_t deadline_mono_ns);
 
-/* After a reload. */
-void describe_set_period(struct describe *d, int64_t period_ns);
+/* After a reload; what was described before may lack what the plan asks for. */
+void describe_set_plan(struct describe *d, const struct plan *plan);
 
 /*
  * Any thread; none of them waits for libvirt.

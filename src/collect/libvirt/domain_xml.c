@@ -145,31 +145,49 @@ static void add_line(const char *text, struct strbuf *out)
 struct metadata {
 	struct description *ret;
 	struct strbuf key;
-	size_t bytes; /* that are kept so far */
+	size_t bytes; /* of the values so far */
 };
 
-static void add_metadata(struct metadata *m, xmlChar *text)
+static void look_for(const struct spec_set *specs, struct description *ret)
+{
+	for (size_t i = 0; specs && i < specs->n; i++) {
+		const char *key = specs->specs[i].element;
+
+		if (!key || description_metadata(ret, key))
+			continue;
+		ret->metadata = xreallocarray(
+			ret->metadata, ret->n_metadata + 1, sizeof(*ret->metadata));
+		ret->metadata[ret->n_metadata++] =
+			(struct description_metadata){ .key = xstrdup(key) };
+	}
+}
+
+/* That of m->key, if somebody asks for it and it is the first. */
+static struct description_metadata *wanted(const struct metadata *m)
+{
+	struct description_metadata *found =
+		description_metadata(m->ret, strbuf_str(&m->key));
+
+	return found && !found->value ? found : NULL;
+}
+
+static void take_value(
+	struct metadata *m, struct description_metadata *found, xmlChar *text)
 {
 	_cleanup_strbuf_ struct strbuf value = STRBUF_INIT;
-	struct description *d = m->ret;
 
 	add_line(text ? (const char *)text : "", &value);
 	xmlFree(text);
-	size_t bytes = m->bytes + m->key.len + value.len;
-
-	if (d->n_metadata == LIMIT_METADATA_ENTRIES || bytes > LIMIT_METADATA_BYTES ||
-		description_metadata(d, strbuf_str(&m->key)))
+	if (m->bytes + value.len > LIMIT_METADATA_BYTES)
 		return;
-	m->bytes = bytes;
-	d->metadata = xreallocarray(d->metadata, d->n_metadata + 1, sizeof(*d->metadata));
-	d->metadata[d->n_metadata++] =
-		(struct description_metadata){ xstrdup(strbuf_str(&m->key)),
-			strbuf_steal(&value) };
+	m->bytes += value.len;
+	found->value = strbuf_steal(&value);
 }
 
 /* What @node adds to the key is taken away again. */
 static void read_metadata(struct metadata *m, xmlNode *node, unsigned depth)
 {
+	struct description_metadata *found;
 	size_t len = m->key.len;
 	bool is_leaf = true;
 
@@ -181,15 +199,19 @@ static void read_metadata(struct metadata *m, xmlNode *node, unsigned depth)
 		if (is_of_namespace(child, node->ns))
 			read_metadata(m, child, depth + 1);
 	}
-	if (is_leaf)
-		add_metadata(m, xmlNodeGetContent(node));
+	found = is_leaf ? wanted(m) : NULL;
+	if (found)
+		take_value(m, found, xmlNodeGetContent(node));
 	for (xmlAttr *a = node->properties; a; a = a->next) {
 		size_t before = m->key.len;
 
 		if (a->ns)
 			continue;
 		strbuf_addf(&m->key, "/@%s", (const char *)a->name);
-		add_metadata(m, xmlNodeListGetString(node->doc, a->children, 1));
+		found = wanted(m);
+		if (found)
+			take_value(m, found,
+				xmlNodeListGetString(node->doc, a->children, 1));
 		strbuf_cut(&m->key, before);
 	}
 	strbuf_cut(&m->key, len);
@@ -200,7 +222,9 @@ static void read_all_metadata(xmlNode *parent, struct description *ret)
 {
 	struct metadata m = { .ret = ret };
 
-	for (xmlNode *node = parent ? parent->children : NULL; node; node = node->next) {
+	if (!parent || !ret->n_metadata)
+		return;
+	for (xmlNode *node = parent->children; node; node = node->next) {
 		if (node->type != XML_ELEMENT_NODE || !node->ns)
 			continue;
 		strbuf_addf(&m.key, "{%s}", (const char *)node->ns->href);
@@ -210,7 +234,8 @@ static void read_all_metadata(xmlNode *parent, struct description *ret)
 	strbuf_done(&m.key);
 }
 
-int domain_xml_parse(const char *xml, const char *channel, struct description *ret)
+int domain_xml_parse(const char *xml, const char *channel, const struct spec_set *specs,
+	struct description *ret)
 {
 	_cleanup_doc_ xmlDoc *doc = foreign_doc_parse(xml, strlen(xml));
 	xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
@@ -219,6 +244,7 @@ int domain_xml_parse(const char *xml, const char *channel, struct description *r
 	if (!root)
 		return -EINVAL;
 	read_limits(root, ret);
+	look_for(specs, ret);
 	read_all_metadata(foreign_find_child(root, "metadata"), ret);
 	for (xmlNode *node = devices ? devices->children : NULL; node;
 		node = node->next) {
