@@ -118,7 +118,7 @@ void check_schedstat(struct doctor *d)
 		return;
 	}
 	doctor_say(d, SEVERITY_NOTE,
-		"the metrics vcpu.*.wait and of them do not exist: kernel.sched_schedstats is %s",
+		"there is no vcpu.*.wait: kernel.sched_schedstats is %s",
 		r < 0 ? "not there" : "0");
 	doctor_mend(d,
 		r < 0 ? "boot a kernel with CONFIG_SCHEDSTATS; vcpu.*.delay tells the same"

@@ -104,58 +104,23 @@ static void add_member(const char *name, double value, struct strbuf *out)
 		strbuf_adds(out, "null");
 }
 
-static void begin_thing(const char *name, bool first, struct strbuf *out)
+static void add_things(const struct top_vm *vm, enum top_scope scope, const char *name,
+	struct strbuf *out)
 {
-	strbuf_adds(out, first ? "{\"name\": " : ", {\"name\": ");
-	add_text(name, out);
-}
+	const struct top_things *things = &vm->things[scope];
+	size_t n;
+	const struct top_thing_column *columns = top_thing_columns(scope, &n);
 
-static void add_vcpus(const struct top_things *vcpus, struct strbuf *out)
-{
-	for (size_t i = 0; i < vcpus->n; i++) {
-		const struct top_thing *v = &vcpus->at[i];
-
-		begin_thing(v->name, i == 0, out);
-		add_member("cpu_percent", 100 * v->rate[TOP_VCPU_TIME], out);
-		add_member("steal_percent", 100 * v->rate[TOP_VCPU_DELAY], out);
+	strbuf_addf(out, ", \"%s\": [", name);
+	for (size_t k = 0; k < things->n; k++) {
+		strbuf_adds(out, k ? ", {\"name\": " : "{\"name\": ");
+		add_text(things->at[k].name, out);
+		for (size_t i = 0; i < n; i++)
+			add_member(columns[i].field,
+				top_thing_value(&things->at[k], &columns[i]), out);
 		strbuf_addc(out, '}');
 	}
-}
-
-static void add_disks(const struct top_things *disks, struct strbuf *out)
-{
-	for (size_t i = 0; i < disks->n; i++) {
-		const struct top_thing *d = &disks->at[i];
-
-		begin_thing(d->name, i == 0, out);
-		add_member("read_bytes_per_second", d->rate[TOP_DISK_READ_BYTES], out);
-		add_member(
-			"written_bytes_per_second", d->rate[TOP_DISK_WRITTEN_BYTES], out);
-		add_member("reads_per_second", d->rate[TOP_DISK_READS], out);
-		add_member("writes_per_second", d->rate[TOP_DISK_WRITES], out);
-		add_member("flushes_per_second", d->rate[TOP_DISK_FLUSHES], out);
-		add_member("latency_ms", top_latency_ms(d, 1), out);
-		strbuf_addc(out, '}');
-	}
-}
-
-static void add_nets(const struct top_things *nets, struct strbuf *out)
-{
-	for (size_t i = 0; i < nets->n; i++) {
-		const struct top_thing *n = &nets->at[i];
-
-		begin_thing(n->name, i == 0, out);
-		add_member("received_bytes_per_second", n->rate[TOP_NET_RECEIVED_BYTES],
-			out);
-		add_member("sent_bytes_per_second", n->rate[TOP_NET_SENT_BYTES], out);
-		add_member("received_packets_per_second",
-			n->rate[TOP_NET_RECEIVED_PACKETS], out);
-		add_member("sent_packets_per_second", n->rate[TOP_NET_SENT_PACKETS], out);
-		add_member("received_drops_per_second", n->rate[TOP_NET_RECEIVED_DROPS],
-			out);
-		add_member("sent_drops_per_second", n->rate[TOP_NET_SENT_DROPS], out);
-		strbuf_addc(out, '}');
-	}
+	strbuf_addc(out, ']');
 }
 
 static void add_json_vm(
@@ -173,14 +138,12 @@ static void add_json_vm(
 	for (size_t i = COLUMN_VCPUS; i < TOP_COLUMNS; i++)
 		add_member(top_columns[i].field,
 			top_column_value(vm, (enum top_column)i, record->mono_ns), out);
-	strbuf_addf(out, ", \"stale\": %s, \"silent\": %s, \"vcpu\": [",
-		vm->stale ? "true" : "false", vm->silent ? "true" : "false");
-	add_vcpus(&vm->things[TOP_VCPU], out);
-	strbuf_adds(out, "], \"disk\": [");
-	add_disks(&vm->things[TOP_DISK], out);
-	strbuf_adds(out, "], \"interface\": [");
-	add_nets(&vm->things[TOP_NET], out);
-	strbuf_adds(out, "]}");
+	strbuf_addf(out, ", \"stale\": %s, \"silent\": %s", vm->stale ? "true" : "false",
+		vm->silent ? "true" : "false");
+	add_things(vm, TOP_VCPU, "vcpu", out);
+	add_things(vm, TOP_DISK, "disk", out);
+	add_things(vm, TOP_NET, "interface", out);
+	strbuf_addc(out, '}');
 }
 
 static void add_host(const struct top_thing *host, struct strbuf *out)

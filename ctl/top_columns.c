@@ -215,6 +215,63 @@ const char *top_state(const struct top_vm *vm)
 							      : "-";
 }
 
+/* ---- of a VM's vCPUs, disks and interfaces ---- */
+
+/* In place of a figure of a disk. */
+#define LATENCY TOP_DISK_FIGURES
+
+static const struct top_thing_column vcpu_columns[] = {
+	{ "CPU%", "cpu_percent", 6, FORMAT_PERCENT, TOP_VCPU_TIME },
+	{ "STL%", "steal_percent", 6, FORMAT_PERCENT, TOP_VCPU_DELAY },
+};
+
+static const struct top_thing_column disk_columns[] = {
+	{ "RD/s", "read_bytes_per_second", 6, FORMAT_SIZE, TOP_DISK_READ_BYTES },
+	{ "WR/s", "written_bytes_per_second", 6, FORMAT_SIZE, TOP_DISK_WRITTEN_BYTES },
+	{ "rd/s", "reads_per_second", 6, FORMAT_NUMBER, TOP_DISK_READS },
+	{ "wr/s", "writes_per_second", 6, FORMAT_NUMBER, TOP_DISK_WRITES },
+	{ "flush/s", "flushes_per_second", 7, FORMAT_NUMBER, TOP_DISK_FLUSHES },
+	{ "LAT/ms", "latency_ms", 6, FORMAT_MS, LATENCY },
+};
+
+static const struct top_thing_column net_columns[] = {
+	{ "RX/s", "received_bytes_per_second", 6, FORMAT_SIZE, TOP_NET_RECEIVED_BYTES },
+	{ "TX/s", "sent_bytes_per_second", 6, FORMAT_SIZE, TOP_NET_SENT_BYTES },
+	{ "rx-pk/s", "received_packets_per_second", 7, FORMAT_NUMBER,
+		TOP_NET_RECEIVED_PACKETS },
+	{ "tx-pk/s", "sent_packets_per_second", 7, FORMAT_NUMBER, TOP_NET_SENT_PACKETS },
+	{ "rx-drop", "received_drops_per_second", 7, FORMAT_NUMBER,
+		TOP_NET_RECEIVED_DROPS },
+	{ "tx-drop", "sent_drops_per_second", 7, FORMAT_NUMBER, TOP_NET_SENT_DROPS },
+};
+
+const struct top_thing_column *top_thing_columns(enum top_scope scope, size_t *ret_n)
+{
+	switch (scope) {
+	case TOP_VCPU:
+		*ret_n = ARRAY_LEN(vcpu_columns);
+		return vcpu_columns;
+	case TOP_DISK:
+		*ret_n = ARRAY_LEN(disk_columns);
+		return disk_columns;
+	case TOP_NET:
+		*ret_n = ARRAY_LEN(net_columns);
+		return net_columns;
+	default:
+		*ret_n = 0;
+		return NULL;
+	}
+}
+
+double top_thing_value(
+	const struct top_thing *thing, const struct top_thing_column *column)
+{
+	if (column->figure == LATENCY && column->format == FORMAT_MS)
+		return top_latency_ms(thing, 1);
+	return column->format == FORMAT_PERCENT ? 100 * thing->rate[column->figure]
+						: thing->rate[column->figure];
+}
+
 /* ---- text ---- */
 
 static void add_size(double value, struct strbuf *out)

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "top_figures.h"
+
 struct strbuf;
 struct top_model;
 struct top_thing;
@@ -55,6 +57,22 @@ struct top_column_info {
 };
 
 extern const struct top_column_info top_columns[TOP_COLUMNS];
+
+/* One of a vCPU, a disk or an interface. */
+struct top_thing_column {
+	const char *title;
+	const char *field; /* in JSON */
+	int width;
+	enum top_format format;
+	size_t figure; /* whose rate it is, of its scope's */
+};
+
+/* @scope: TOP_VCPU, TOP_DISK or TOP_NET; static. */
+const struct top_thing_column *top_thing_columns(enum top_scope scope, size_t *ret_n);
+
+/* NAN: not known. */
+double top_thing_value(
+	const struct top_thing *thing, const struct top_thing_column *column);
 
 /* The number of a column; NAN: not known.  @now_ns: monotonic, for the age. */
 double top_column_value(const struct top_vm *vm, enum top_column column, int64_t now_ns);

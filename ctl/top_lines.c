@@ -153,54 +153,24 @@ static void add_figures(const struct top_vm *vm, int64_t now_ns, struct strbuf *
 	add_value(", threads ", vm->all.now[TOP_VM_THREADS], FORMAT_NUMBER, "\n", out);
 }
 
-static void add_vcpus(const struct top_things *vcpus, struct strbuf *out)
+static void add_things(const struct top_vm *vm, enum top_scope scope, const char *title,
+	struct strbuf *out)
 {
-	if (vcpus->n)
-		strbuf_addf(out, "\n%-10s %6s %6s\n", "vCPU", "CPU%", "STL%");
-	for (size_t i = 0; i < vcpus->n; i++) {
-		const double *rate = vcpus->at[i].rate;
+	const struct top_things *things = &vm->things[scope];
+	size_t n;
+	const struct top_thing_column *columns = top_thing_columns(scope, &n);
 
-		add_name(vcpus->at[i].name, 10, out);
-		add_cell(100 * rate[TOP_VCPU_TIME], FORMAT_PERCENT, 6, out);
-		add_cell(100 * rate[TOP_VCPU_DELAY], FORMAT_PERCENT, 6, out);
-		strbuf_addc(out, '\n');
-	}
-}
-
-static void add_disks(const struct top_things *disks, struct strbuf *out)
-{
-	if (disks->n)
-		strbuf_addf(out, "\n%-10s %6s %6s %6s %6s %7s %6s\n", "disk", "RD/s",
-			"WR/s", "rd/s", "wr/s", "flush/s", "LAT/ms");
-	for (size_t i = 0; i < disks->n; i++) {
-		const double *rate = disks->at[i].rate;
-
-		add_name(disks->at[i].name, 10, out);
-		add_cell(rate[TOP_DISK_READ_BYTES], FORMAT_SIZE, 6, out);
-		add_cell(rate[TOP_DISK_WRITTEN_BYTES], FORMAT_SIZE, 6, out);
-		add_cell(rate[TOP_DISK_READS], FORMAT_NUMBER, 6, out);
-		add_cell(rate[TOP_DISK_WRITES], FORMAT_NUMBER, 6, out);
-		add_cell(rate[TOP_DISK_FLUSHES], FORMAT_NUMBER, 7, out);
-		add_cell(top_latency_ms(&disks->at[i], 1), FORMAT_MS, 6, out);
-		strbuf_addc(out, '\n');
-	}
-}
-
-static void add_nets(const struct top_things *nets, struct strbuf *out)
-{
-	if (nets->n)
-		strbuf_addf(out, "\n%-10s %6s %6s %7s %7s %7s %7s\n", "interface", "RX/s",
-			"TX/s", "rx-pk/s", "tx-pk/s", "rx-drop", "tx-drop");
-	for (size_t i = 0; i < nets->n; i++) {
-		const double *rate = nets->at[i].rate;
-
-		add_name(nets->at[i].name, 10, out);
-		add_cell(rate[TOP_NET_RECEIVED_BYTES], FORMAT_SIZE, 6, out);
-		add_cell(rate[TOP_NET_SENT_BYTES], FORMAT_SIZE, 6, out);
-		add_cell(rate[TOP_NET_RECEIVED_PACKETS], FORMAT_NUMBER, 7, out);
-		add_cell(rate[TOP_NET_SENT_PACKETS], FORMAT_NUMBER, 7, out);
-		add_cell(rate[TOP_NET_RECEIVED_DROPS], FORMAT_NUMBER, 7, out);
-		add_cell(rate[TOP_NET_SENT_DROPS], FORMAT_NUMBER, 7, out);
+	if (!things->n)
+		return;
+	strbuf_addf(out, "\n%-10s", title);
+	for (size_t i = 0; i < n; i++)
+		strbuf_addf(out, " %*s", columns[i].width, columns[i].title);
+	strbuf_addc(out, '\n');
+	for (size_t k = 0; k < things->n; k++) {
+		add_name(things->at[k].name, 10, out);
+		for (size_t i = 0; i < n; i++)
+			add_cell(top_thing_value(&things->at[k], &columns[i]),
+				columns[i].format, columns[i].width, out);
 		strbuf_addc(out, '\n');
 	}
 }
@@ -213,9 +183,9 @@ void top_vm_add(const struct top_vm *vm, int width, bool blocks, int64_t now_ns,
 	add_state(vm, now_ns, out);
 	add_graphs(vm, width, blocks, out);
 	add_figures(vm, now_ns, out);
-	add_vcpus(&vm->things[TOP_VCPU], out);
-	add_disks(&vm->things[TOP_DISK], out);
-	add_nets(&vm->things[TOP_NET], out);
+	add_things(vm, TOP_VCPU, "vCPU", out);
+	add_things(vm, TOP_DISK, "disk", out);
+	add_things(vm, TOP_NET, "interface", out);
 }
 
 /* ---- help ---- */

@@ -166,16 +166,20 @@ say stop
 say signal CONT
 say see 20 '^vm-40 .*running'
 
+kill_daemon()
+{
+	kill -KILL "$keeper" "$(worker_pid)"
+	wait "$keeper" 2>/dev/null
+	keeper=''
+}
+
 # the worker, then all of the daemon, is killed in the middle: the screen stays, and goes on by itself
 worker=$(worker_pid)
 kill -KILL "$worker"
 wait_for 10 process_gone "$worker"
 wait_for 20 there || fail "no other worker"
 say see 20 '^41 VMs, sampled [0-9]'
-worker=$(worker_pid)
-kill -KILL "$keeper" "$worker"
-wait "$keeper" 2>/dev/null
-keeper=''
+kill_daemon
 say see 20 '^STALE, since [0-9]+ s: '
 say coloured 1
 say see 20 '^vm-40 .*running'
@@ -212,10 +216,7 @@ ends 0
 # no colours for who wants none, where there would be some
 NO_COLOR=1 terminal 80 24
 say see 20 '^vm-'
-worker=$(worker_pid)
-kill -KILL "$keeper" "$worker"
-wait "$keeper" 2>/dev/null
-keeper=''
+kill_daemon
 say see 20 '^STALE, since [0-9]+ s: '
 say coloured 0
 say keys q
