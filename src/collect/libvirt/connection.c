@@ -250,7 +250,7 @@ static void set_state(struct virt *virt, enum virt_state state, const char *erro
 			uri, error);
 	else
 		log_warning(
-			"libvirt: %s does not answer, VM metrics keep their last values: %s",
+			"libvirt: %s does not answer, what it tells of VMs stays as it is: %s",
 			uri, error);
 }
 
