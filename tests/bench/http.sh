@@ -31,7 +31,7 @@ their_cpu()
 {
 	local pid
 	for pid in "$libvirtd" "${qemus[@]}"; do echo "/proc/$pid/task/"*/schedstat; done | xargs cat 2>/dev/null |
-		awk '{ n += $1 } END { printf "%d\n", n }'
+		awk '{ n += $1 } END { printf "%.0f\n", n }'
 }
 now_ns() { date +%s%N; }
 
