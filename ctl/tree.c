@@ -418,7 +418,7 @@ int tree_get(const struct ctl *ctl, const char *scope, char *const *patterns, si
 
 	if (!dir)
 		return CTL_NOT_FOUND;
-	int r = find_files(dir, scope, patterns, n, &all);
+	int r = find_files(dir, scope, patterns, n, &all), width = width_of(&all);
 
 	for (size_t i = 0; i < all.n && r == CTL_OK; i++) {
 		_cleanup_free_ char *value = read_value(dirfd(dir), &all.at[i], false);
@@ -429,7 +429,7 @@ int tree_get(const struct ctl *ctl, const char *scope, char *const *patterns, si
 			strbuf_adds(&json, json.len ? ",\n " : "{\n ");
 			add_json(dirfd(dir), all.at[i].name, value, &json);
 		} else if (!bare) {
-			print_row(dirfd(dir), all.at[i].name, value, width_of(&all));
+			print_row(dirfd(dir), all.at[i].name, value, width);
 		} else if (value) {
 			printf("%s\n", value);
 		} else {
