@@ -539,6 +539,7 @@ static int start_collectors(struct worker *w)
 {
 	struct virt_params vp = { .board = w->board,
 		.registry = w->registry,
+		.root_fd = w->root_fd,
 		.uri = w->params->uri,
 		.on_connected = on_connected,
 		.ctx = w };

@@ -291,6 +291,9 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 	X(SELF_SLOW_ABANDONED, "vhostmd.slow.abandoned", UINT64, "1", COUNTER,           \
 		READS_NOTHING, "counted",                                                \
 		"Calls that were given up because they took too long")                   \
+	X(SELF_SLOW_ASLEEP, "vhostmd.slow.asleep", UINT64, "1", COUNTER, READS_NOTHING,  \
+		"counted",                                                               \
+		"How often a VM was not asked, as nothing of it can have changed")       \
 	X(SELF_VMS_SILENT, "vhostmd.vms.silent", UINT32, "1", GAUGE, READS_NOTHING,      \
 		"counted",                                                               \
 		"VMs that are skipped because their monitor does not answer")

@@ -86,15 +86,29 @@ void run_set_process(struct run *run, int pid, uint64_t start_ticks, int stat_fd
 		close(stat_fd);
 }
 
-/* Third field of proc(5)'s stat, behind the name, which may hold anything. */
-bool run_is_stopped(const struct run *run)
+/* Third field of proc(5)'s stat, behind the name, which may hold anything; 0: not known. */
+static char state_of(const struct run *run)
 {
 	char text[512];
 	int fd = atomic_load(&run->stat_fd);
 
 	if (fd < 0 || pread_text(fd, text, sizeof(text)) < 0)
-		return false;
+		return 0;
 	const char *p = strrchr(text, ')');
 
-	return p && p[1] == ' ' && (p[2] == 'T' || p[2] == 'D');
+	return p && p[1] == ' ' ? p[2] : 0;
+}
+
+bool run_is_stopped(const struct run *run)
+{
+	char state = state_of(run);
+
+	return state == 'T' || state == 'D';
+}
+
+bool run_has_process(const struct run *run)
+{
+	char state = state_of(run);
+
+	return state && state != 'Z' && state != 'X';
 }

@@ -107,6 +107,9 @@ void run_set_process(struct run *run, int pid, uint64_t start_ticks, int stat_fd
  */
 bool run_is_stopped(const struct run *run);
 
+/* True if its process is known and has not ended.  Any thread. */
+bool run_has_process(const struct run *run);
+
 static inline void run_unref_p(struct run **run)
 {
 	run_unref(*run);

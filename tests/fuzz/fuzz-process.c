@@ -10,6 +10,7 @@
 #include "collect/kernel/qemu_proc.h"
 #include "files.h"
 #include "fuzz.h"
+#include "model/home_threads.h"
 #include "model/run.h"
 #include "model/vm_sample.h"
 #include "util/cleanup.h"
@@ -38,6 +39,7 @@ static void sample(struct qemu_proc *proc)
 		run_new(&(struct vm_ident){ .name = "a" }, HYPERVISOR_QEMU);
 	struct vm_counters last = { 0 };
 	struct vm_sample s = { 0 };
+	struct home_threads home;
 	uint64_t shares = 0;
 	int64_t now = 0;
 
@@ -51,6 +53,10 @@ static void sample(struct qemu_proc *proc)
 		check(&s);
 		(void)qemu_proc_shares(proc, &shares);
 		(void)run_is_stopped(run);
+		home_threads_before(FILES_ROOT, run, &home);
+		home_threads_after(FILES_ROOT, run, &home);
+		if (home_threads_slept(FILES_ROOT, run, &home) && !home.known)
+			abort();
 	} while (files_next());
 	vm_sample_done(&s);
 	vm_counters_done(&last);

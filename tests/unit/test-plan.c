@@ -70,7 +70,8 @@ static void add_everything(struct fixture *f)
 static bool fill(void *ctx, struct fact *facts, struct strbuf *product)
 {
 	static const enum fleet_key slow[] = { FLEET_SELF_SLOW_CALLS,
-		FLEET_SELF_SLOW_ABANDONED, FLEET_SELF_SLOW_DURATION };
+		FLEET_SELF_SLOW_ABANDONED, FLEET_SELF_SLOW_ASLEEP,
+		FLEET_SELF_SLOW_DURATION };
 
 	(void)ctx;
 	strbuf_adds(product, "QEMU 7.2.0");

@@ -23,6 +23,7 @@
 #define PERIOD_NS NS_PER_S
 
 struct program {
+	int root_fd; /* without proc unless a test gives one */
 	struct spec_set *specs;
 	struct tree *tree;
 	struct registry *registry;
@@ -47,6 +48,7 @@ static inline void start_program(struct program *p, const char *uri)
 	n_connected = 0;
 	params.board = p->board;
 	params.registry = p->registry;
+	params.root_fd = p->root_fd;
 	assert_int_equal(virt_start(&params, &p->virt), 0);
 	fake_settle();
 }
@@ -57,6 +59,7 @@ static inline int setup_with(void **state, struct spec_set *specs, int64_t perio
 	static struct program p;
 
 	fake_libvirt_reset();
+	p.root_fd = -1;
 	p.specs = specs;
 	p.tree = tree_new();
 	p.registry = registry_new();

@@ -32,7 +32,8 @@ bool virt_fill(struct virt *virt, struct fact *facts, struct strbuf *product)
 	static const enum fleet_key keys[] = { FLEET_VIRT_PRODUCT, FLEET_VMS_COUNT,
 		FLEET_VMS_VCPUS, FLEET_VMS_MEMORY, FLEET_OVERCOMMIT_CPU,
 		FLEET_OVERCOMMIT_MEMORY, FLEET_SELF_SLOW_DURATION, FLEET_SELF_SLOW_CALLS,
-		FLEET_SELF_SLOW_ABANDONED, FLEET_SELF_VMS_SILENT };
+		FLEET_SELF_SLOW_ABANDONED, FLEET_SELF_SLOW_ASLEEP,
+		FLEET_SELF_VMS_SILENT };
 
 	(void)virt;
 	(void)product;

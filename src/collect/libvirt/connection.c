@@ -484,6 +484,7 @@ int virt_start(const struct virt_params *params, struct virt **ret)
 	struct virt *virt = xcalloc(1, sizeof(*virt));
 	struct slow_params sp = { .board = params->board,
 		.registry = params->registry,
+		.root_fd = params->root_fd,
 		.on_failure = on_slow_failure,
 		.ctx = virt };
 
@@ -546,6 +547,7 @@ bool virt_fill(struct virt *virt, struct fact *facts, struct strbuf *product)
 	slow_get_figures(virt->slow, &slow);
 	fact_set(&facts[FLEET_SELF_SLOW_CALLS], value_u64(slow.calls));
 	fact_set(&facts[FLEET_SELF_SLOW_ABANDONED], value_u64(slow.abandoned));
+	fact_set(&facts[FLEET_SELF_SLOW_ASLEEP], value_u64(slow.asleep));
 	fact_set(&facts[FLEET_SELF_SLOW_DURATION], value_u64((uint64_t)slow.call_ns));
 	lock_take(&virt->lock);
 	bool known = virt->product != NULL;

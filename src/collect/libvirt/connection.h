@@ -24,6 +24,7 @@ struct virt;
 struct virt_params {
 	struct board *board;
 	struct registry *registry;
+	int root_fd;     /* the directory that holds proc, "/" or a fixture; borrowed */
 	const char *uri; /* NULL: the hypervisor of this host */
 
 	/* The hypervisor's version is known.  From the connect thread; must not block. */

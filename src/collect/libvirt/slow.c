@@ -244,7 +244,7 @@ static bool claim(struct slow *s, struct slow_job *job)
 
 static void run_stats(struct slow *s, struct slow_job *job)
 {
-	slow_job_call(job, &s->no_nowait);
+	slow_job_call(job, s->params.root_fd, &s->no_nowait);
 	if (!claim(s, job) || !job->n_asked)
 		return;
 	if (job->n_records < 0) {
@@ -293,6 +293,7 @@ static void settle_locked(struct slow *s, struct slow_job *job)
 			s->figures.calls++;
 			s->figures.call_ns = now - job->start_mono_ns;
 		}
+		s->figures.asleep += job->n_asleep;
 	}
 	for (struct slow_job **at = &s->running; *at; at = &(*at)->next)
 		if (*at == job) {
@@ -386,7 +387,7 @@ static bool needs_probe(const struct slow_vm *sv)
 static void job_add_locked(const struct slow *s, struct slow_job *job, struct slow_vm *sv)
 {
 	assert_locked(&s->lock);
-	slow_job_add(job, sv->run, sv->dom, &sv->memory);
+	slow_job_add(job, sv->run, sv->dom, &sv->memory, !sv->due_ns);
 	sv->busy = true;
 	sv->due_ns = job->start_mono_ns; /* slow_ask() meanwhile makes it 0 */
 }
@@ -689,22 +690,26 @@ void slow_status(struct slow *s, struct strbuf *out)
 	lock_take(&s->lock);
 	strbuf_addf(out,
 		"slow.calls: %" PRIu64 "\nslow.abandoned: %" PRIu64
-		"\nslow.call_us: %" PRId64 "\nslow.workers: %u\n",
-		s->figures.calls, s->figures.abandoned, s->figures.call_ns / 1000,
-		s->n_workers);
+		"\nslow.asleep: %" PRIu64 "\nslow.call_us: %" PRId64
+		"\nslow.workers: %u\n",
+		s->figures.calls, s->figures.abandoned, s->figures.asleep,
+		s->figures.call_ns / 1000, s->n_workers);
 	for (const struct slow_job *job = s->running; job; job = job->next)
 		strbuf_addf(out, "slow.waiting_ms: %" PRId64 "%s\n",
 			(now - job->start_mono_ns) / NS_PER_MS,
 			job->abandoned ? " abandoned" : "");
 	for (size_t i = 0; i < roster->n; i++) {
 		const struct run *run = roster->runs[i];
+		const struct slow_vm *sv = slow_vm_of(run);
 		char uuid[UUID_TEXT_LEN + 1];
 		int64_t then = atomic_load(&run->slow_mono_ns);
 
 		uuid_format(&run->ident.uuid, uuid);
 		strbuf_addf(out, "vm.%s.slow_age_ms: %" PRId64 "%s\n", uuid,
 			then ? (now - then) / NS_PER_MS : -1,
-			atomic_load(&run->silent) ? " silent" : "");
+			atomic_load(&run->silent)         ? " silent"
+				: sv && sv->memory.asleep ? " asleep"
+							  : "");
 	}
 	lock_release(&s->lock);
 }

@@ -23,6 +23,7 @@ struct strbuf;
 struct slow_params {
 	struct board *board;
 	struct registry *registry;
+	int root_fd; /* the directory that holds proc, "/" or a fixture; borrowed */
 
 	/* A call failed as a whole.  Return: whether the connection is good.  From a worker. */
 	bool (*on_failure)(void *ctx, virConnectPtr conn);
@@ -61,6 +62,7 @@ void slow_disconnect(struct slow *slow);
 struct slow_figures {
 	uint64_t calls;     /* that were answered in time */
 	uint64_t abandoned; /* that were given up */
+	uint64_t asleep;    /* VMs that need not be asked, as nothing can have changed */
 	int64_t call_ns;    /* the last answered one took */
 };
 

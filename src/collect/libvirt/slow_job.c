@@ -22,6 +22,7 @@ struct slow_job *slow_job_new(
 	job->plan = plan_ref(plan);
 	job->groups = groups;
 	job->known = known;
+	job->by_home = virt_stats_by_home(plan, known);
 	job->doms = xcalloc(SLOW_BATCH_VMS, sizeof(virDomainPtr));
 	job->items = xcalloc(SLOW_BATCH_VMS, sizeof(*job->items));
 	return job;
@@ -43,15 +44,18 @@ void slow_job_free(struct slow_job *job)
 }
 
 void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
-	const struct slow_memory *memory)
+	const struct slow_memory *memory, bool must)
 {
 	virDomainRef(dom);
 	job->doms[job->n] = dom;
 	struct slow_item *item = &job->items[job->n++];
 
-	*item = (struct slow_item){ .run = run_ref(run), .memory = *memory };
+	*item = (struct slow_item){
+		.run = run_ref(run), .memory = *memory, .must = must
+	};
 	item->memory.last = vm_counters_copy(&memory->last);
 	item->memory.again_ns = 0;
+	item->memory.asleep = false;
 }
 
 static void set_silent(struct run *run)
@@ -84,6 +88,37 @@ static bool may_be_asked(struct slow_item *item)
 	return false;
 }
 
+/* True if its last answer was good, and for what is asked now. */
+static bool has_answered(const struct slow_job *job, const struct slow_item *item)
+{
+	const struct slow_memory *m = &item->memory;
+
+	return m->asked_mono_ns && m->doubt == DOUBT_NONE && m->groups == job->groups &&
+		m->known == job->known && !m->n_lacked &&
+		m->n_alike == SLOW_LACKS_BELIEVED;
+}
+
+/* True if no figure can have changed since the last answer; then that is as new as this. */
+static bool is_asleep(const struct slow_job *job, int root_fd, struct slow_item *item)
+{
+	struct slow_memory *m = &item->memory;
+	int64_t longest = SLOW_SLEEP_PERIODS * job->plan->settings.slow_period_ns;
+	int64_t now = clock_mono_ns();
+
+	if (longest > SLOW_SLEEP_MAX_NS)
+		longest = SLOW_SLEEP_MAX_NS;
+	if (!job->by_home || item->must || !has_answered(job, item) ||
+		!home_threads_slept(root_fd, item->run, &m->home)) {
+		m->once_more = true;
+		return false;
+	}
+	if (TAKE_VALUE(m->once_more, false) || now - m->asked_mono_ns >= longest)
+		return false;
+	atomic_store(&item->run->slow_mono_ns, now);
+	m->asleep = true;
+	return true;
+}
+
 static int get_stats(struct slow_job *job, virDomainPtr *doms, _Atomic bool *no_nowait)
 {
 	job->waited = atomic_load(no_nowait);
@@ -99,14 +134,23 @@ static int get_stats(struct slow_job *job, virDomainPtr *doms, _Atomic bool *no_
 	return virDomainListGetStats(doms, job->groups, &job->records, 0);
 }
 
-void slow_job_call(struct slow_job *job, _Atomic bool *no_nowait)
+void slow_job_call(struct slow_job *job, int root_fd, _Atomic bool *no_nowait)
 {
 	virDomainPtr doms[SLOW_BATCH_VMS + 1] = { NULL };
 
 	for (size_t i = 0; i < job->n; i++) {
-		job->items[i].asked = may_be_asked(&job->items[i]);
-		if (job->items[i].asked)
-			doms[job->n_asked++] = job->doms[i];
+		struct slow_item *item = &job->items[i];
+
+		if (!may_be_asked(item))
+			continue;
+		if (is_asleep(job, root_fd, item)) {
+			job->n_asleep++;
+			continue;
+		}
+		item->asked = true;
+		item->memory.asked_mono_ns = 0; /* until it is answered */
+		doms[job->n_asked++] = job->doms[i];
+		home_threads_before(root_fd, item->run, &item->memory.home);
 	}
 	if (!job->n_asked)
 		return;
@@ -116,6 +160,10 @@ void slow_job_call(struct slow_job *job, _Atomic bool *no_nowait)
 	/* a copy: any other call forgets it */
 	if (job->n_records < 0)
 		job->error = virSaveLastError();
+	for (size_t i = 0; i < job->n; i++)
+		if (job->items[i].asked)
+			home_threads_after(
+				root_fd, job->items[i].run, &job->items[i].memory.home);
 }
 
 static struct slow_item *find_item(struct slow_job *job, virDomainPtr dom, size_t *at)
@@ -175,11 +223,13 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 	if (!whole)
 		m->again_ns = SLOW_PAUSE_MS * NS_PER_MS << (m->n_alike - 1);
 	m->doubt = DOUBT_NONE;
+	m->asked_mono_ns = job->asked_mono_ns;
 	m->failed = false;
 	m->n_params = record->nparams;
 	m->n_lacked = 0;
 	m->monitor = monitor;
 	m->groups = job->groups;
+	m->known = job->known;
 	board_update(board, run, LANE_LIBVIRT,
 		virt_stats_convert(job->plan, run, record, job->known, whole, &m->last,
 			job->asked_real_ns, job->asked_mono_ns));

@@ -13,8 +13,10 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
+#include "model/home_threads.h"
 #include "model/run.h"
 #include "model/vm_sample.h"
+#include "util/clock.h"
 
 struct board;
 struct plan;
@@ -34,6 +36,10 @@ struct plan;
 #define SLOW_LACKS_BELIEVED 8
 #define SLOW_PAUSE_MS 250
 
+/* A VM that sleeps is asked all the same so often: one that hangs, unseen, is found then. */
+#define SLOW_SLEEP_PERIODS 4
+#define SLOW_SLEEP_MAX_NS (60 * NS_PER_S)
+
 enum slow_doubt {
 	DOUBT_NONE,
 	DOUBT_SUSPECT, /* it, or one that was asked with it, did not answer, or not all */
@@ -48,18 +54,26 @@ struct slow_memory {
 	int64_t stopped_ns; /* monotonic time since when its process is stopped; 0: runs */
 	int n_params;       /* libvirt named last time; fewer make it suspect */
 	unsigned groups;    /* that it was asked for then */
-	unsigned n_lacked;  /* answers in a row that named fewer */
-	unsigned n_alike;   /* that named as much as the last, and none of a monitor's */
-	bool monitor;       /* it told something last time */
+	uint64_t
+		known; /* by the kernel's lane, so that the answer was good for the rest */
+	unsigned n_lacked; /* answers in a row that named fewer */
+	unsigned n_alike;  /* that named as much as the last, and none of a monitor's */
+	bool monitor;      /* it told something last time */
 	int64_t again_ns; /* the answer is perhaps not whole: a pause; 0: it is, or there is none */
-	bool failed; /* to be asked, alone; which was logged */
+	bool failed;           /* to be asked, alone; which was logged */
+	int64_t asked_mono_ns; /* the question whose answer is the last; 0: none */
+	struct home_threads
+		home;   /* as of that answer; known: it may stand for the next */
+	bool asleep;    /* its last figures are those of an answer before */
+	bool once_more; /* a home thread has run, or nobody knows: one answer may not do */
 	struct vm_counters last;
 };
 
 struct slow_item {
 	struct run *run;
 	struct slow_memory memory;
-	bool asked; /* of a call: false: it was left out, as its process is stopped */
+	bool must; /* somebody says that it has changed */
+	bool asked; /* of a call: false: it was left out, as its process is stopped, or it sleeps */
 };
 
 enum slow_job_kind { JOB_STATS, JOB_PROBE };
@@ -69,6 +83,7 @@ struct slow_job {
 	struct plan *plan;
 	unsigned groups;
 	uint64_t known;        /* by the kernel's lane of each of them */
+	bool by_home;          /* what is asked for changes by home threads alone */
 	int64_t start_mono_ns; /* when it was made; a worker takes it up later */
 	size_t n;
 	virDomainPtr *doms;
@@ -76,7 +91,7 @@ struct slow_job {
 
 	/* of a call, once it was made */
 	int64_t asked_mono_ns, asked_real_ns; /* the answer is no older */
-	size_t n_asked;
+	size_t n_asked, n_asleep;
 	bool waited;   /* for monitors: the driver passes none by */
 	int n_records; /* -1: it failed */
 	virDomainStatsRecordPtr *records;
@@ -93,15 +108,16 @@ struct slow_job *slow_job_new(
 	enum slow_job_kind kind, struct plan *plan, unsigned groups, uint64_t known);
 void slow_job_free(struct slow_job *job);
 
-/* Takes references.  At most SLOW_BATCH_VMS. */
+/* Takes references.  At most SLOW_BATCH_VMS.  @must: it is asked even if it sleeps. */
 void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
-	const struct slow_memory *memory);
+	const struct slow_memory *memory, bool must);
 
 /*
  * Makes the call, for as long as libvirt takes; VMs whose process is stopped, and would not
- * answer, are left out.  @no_nowait: the driver does not know NOWAIT; may be set.
+ * answer, are left out, and so are those of which nothing can have changed, whose figures are
+ * as new as that.  @root_fd: holds proc; @no_nowait: the driver does not know NOWAIT; may be set.
  */
-void slow_job_call(struct slow_job *job, _Atomic bool *no_nowait);
+void slow_job_call(struct slow_job *job, int root_fd, _Atomic bool *no_nowait);
 
 /* Puts the answers on the board and into the items' memories. */
 void slow_job_store(struct slow_job *job, struct board *board);

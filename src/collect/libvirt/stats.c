@@ -22,26 +22,27 @@ static const struct {
 	enum catalogue_read read;
 	unsigned group;
 	bool monitor; /* has, or may have, figures that the VM's monitor alone knows */
+	bool home;    /* none of QEMU's changes but by its home threads */
 } groups[] = {
-	{ READ_CPU, VIR_DOMAIN_STATS_CPU_TOTAL, false },
-	{ READ_HALTPOLL, VIR_DOMAIN_STATS_CPU_TOTAL, true },
-	{ READ_VCPUS, VIR_DOMAIN_STATS_VCPU, true },
-	{ READ_VCPU_MAXIMUM, VIR_DOMAIN_STATS_VCPU, false },
-	{ READ_BALLOON, VIR_DOMAIN_STATS_BALLOON, true },
-	{ READ_RSS, VIR_DOMAIN_STATS_BALLOON, true },
-	{ READ_NICS, VIR_DOMAIN_STATS_INTERFACE, false },
-	{ READ_STATE, VIR_DOMAIN_STATS_STATE, false },
-	{ READ_BLOCKS, VIR_DOMAIN_STATS_BLOCK, true },
-	{ READ_IOTHREADS, VIR_DOMAIN_STATS_IOTHREAD, true },
-	{ READ_PERF, VIR_DOMAIN_STATS_PERF, false },
+	{ READ_CPU, VIR_DOMAIN_STATS_CPU_TOTAL, false, false },
+	{ READ_HALTPOLL, VIR_DOMAIN_STATS_CPU_TOTAL, true, false },
+	{ READ_VCPUS, VIR_DOMAIN_STATS_VCPU, true, false },
+	{ READ_VCPU_MAXIMUM, VIR_DOMAIN_STATS_VCPU, false, true },
+	{ READ_BALLOON, VIR_DOMAIN_STATS_BALLOON, true, true },
+	{ READ_RSS, VIR_DOMAIN_STATS_BALLOON, true, false },
+	{ READ_NICS, VIR_DOMAIN_STATS_INTERFACE, false, false },
+	{ READ_STATE, VIR_DOMAIN_STATS_STATE, false, true },
+	{ READ_BLOCKS, VIR_DOMAIN_STATS_BLOCK, true, true },
+	{ READ_IOTHREADS, VIR_DOMAIN_STATS_IOTHREAD, true, true },
+	{ READ_PERF, VIR_DOMAIN_STATS_PERF, false, false },
 #if LIBVIR_CHECK_VERSION(6, 0, 0)
-	{ READ_MEMORY_BANDWIDTH, VIR_DOMAIN_STATS_MEMORY, false },
+	{ READ_MEMORY_BANDWIDTH, VIR_DOMAIN_STATS_MEMORY, false, false },
 #endif
 #if LIBVIR_CHECK_VERSION(7, 2, 0)
-	{ READ_DIRTY_RATE, VIR_DOMAIN_STATS_DIRTYRATE, true },
+	{ READ_DIRTY_RATE, VIR_DOMAIN_STATS_DIRTYRATE, true, false },
 #endif
 #if LIBVIR_CHECK_VERSION(8, 9, 0)
-	{ READ_HYPERVISOR, VIR_DOMAIN_STATS_VM, true },
+	{ READ_HYPERVISOR, VIR_DOMAIN_STATS_VM, true, false },
 #endif
 };
 
@@ -54,6 +55,16 @@ unsigned virt_stats_groups(const struct plan *plan, uint64_t known)
 		if (reads >> groups[i].read & 1)
 			ret |= groups[i].group;
 	return ret;
+}
+
+bool virt_stats_by_home(const struct plan *plan, uint64_t known)
+{
+	uint64_t reads = plan_libvirt_reads(plan, known);
+
+	for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+		if (!groups[i].home && reads >> groups[i].read & 1)
+			return false;
+	return true;
 }
 
 static bool monitor_knows(uint64_t reads)

@@ -22,6 +22,12 @@ struct vm_counters;
 unsigned virt_stats_groups(const struct plan *plan, uint64_t known);
 
 /*
+ * True if all that a QEMU is to be asked for changes only when one of its home threads has run
+ * (model/home_threads.h).
+ */
+bool virt_stats_by_home(const struct plan *plan, uint64_t known);
+
+/*
  * True if a record tells what a monitor alone knows, of a disk.  False says nothing: there may
  * be none.
  */

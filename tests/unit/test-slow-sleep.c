@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* VMs whose home threads have not run are not asked, and their figures are as new as that. */
+#include "virt-program.h"
+
+#include "collect/libvirt/slow_job.h"
+#include "fixture.h"
+#include "util/parse.h"
+
+#define PID 70
+#define MAIN "proc/70/task/70/schedstat"
+#define IO "proc/70/task/72/schedstat"
+#define MONITOR "proc/70/task/73/schedstat"
+#define VCPU "proc/70/task/71/schedstat"
+
+struct sleeper {
+	struct program *p;
+	struct fixture root;
+	unsigned ran; /* so many times some thread has */
+};
+
+static void let_run(struct sleeper *s, const char *schedstat)
+{
+	_cleanup_free_ char *text = xasprintf("%u 5 7\n", 1000 + ++s->ran);
+
+	fixture_add(&s->root, schedstat, text);
+}
+
+/* Runs on, whatever becomes of its file's name. */
+static void give_process(struct sleeper *s)
+{
+	_cleanup_run_ struct run *run = run_of(s->p, 0);
+
+	run_set_process(run, PID, 1, openat(s->root.fd, "proc/70/stat", O_RDONLY));
+}
+
+static int setup_sleeper(void **state)
+{
+	static struct sleeper s;
+	struct spec_set *specs = spec_set_new(2);
+
+	specs->n = 0;
+	want(specs, "block.*.rd.reqs", "block.*.rd.reqs", METRIC_UINT64, NULL);
+	want(specs, "state.state", "state.state", METRIC_INT32, NULL);
+	setup_with((void **)&s.p, specs, PERIOD_NS);
+	fixture_init(&s.root);
+	fixture_add(&s.root, "proc/70/stat", "70 (qemu) S 1 2 3\n");
+	fixture_add(&s.root, "proc/70/task/70/comm", "qemu-system-x86\n");
+	fixture_add(&s.root, "proc/70/task/71/comm", "CPU 0/KVM\n");
+	fixture_add(&s.root, "proc/70/task/72/comm", "IO iothread1\n");
+	fixture_add(&s.root, "proc/70/task/73/comm", "IO mon_iothread\n");
+	s.ran = 0;
+	let_run(&s, MAIN);
+	let_run(&s, IO);
+	let_run(&s, VCPU);
+	let_run(&s, MONITOR);
+	s.p->root_fd = s.root.fd;
+	start_vms(1);
+	start_program(s.p, NULL);
+	give_process(&s);
+	*state = &s;
+	return 0;
+}
+
+static int teardown_sleeper(void **state)
+{
+	struct sleeper *s = *state;
+	void *p = s->p;
+
+	fixture_done(&s->root);
+	return teardown(&p);
+}
+
+/* How often it is asked in the next periods. */
+static unsigned asked_in(unsigned periods)
+{
+	unsigned before = fake_calls(FAKE_STATS, 0);
+
+	fake_advance(periods * PERIOD_NS);
+	return fake_calls(FAKE_STATS, 0) - before;
+}
+
+static uint64_t asleep(struct program *p)
+{
+	static const char key[] = "\nslow.asleep: ";
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	uint64_t n = 0;
+
+	virt_status(p->virt, &text);
+	const char *at = strstr(strbuf_str(&text), key);
+
+	assert_non_null(at);
+	at += strlen(key);
+	assert_int_equal(parse_u64_at(&at, &n), 0);
+	return n;
+}
+
+static void assert_says_asleep(struct program *p, bool expected)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+	virt_status(p->virt, &text);
+	const char *at = strstr(strbuf_str(&text), ".slow_age_ms: ");
+
+	assert_non_null(at);
+	assert_int_equal(
+		strcspn(at, "\n") > 7 && !strncmp(strchr(at, '\n') - 7, " asleep", 7),
+		expected);
+}
+
+static void who_sleeps_is_not_asked(void **state)
+{
+	struct sleeper *s = *state;
+
+	/* when it got its process, once more, and as soon as it must be */
+	assert_in_range(asked_in(SLOW_SLEEP_PERIODS + 2), 2, 3);
+	assert_in_range(asked_in(5 * SLOW_SLEEP_PERIODS), 5, 6);
+	uint64_t before = asleep(s->p);
+
+	/* nobody takes that for old */
+	assert_in_range(worst_age_ns(s->p, 0, 0, 8 * PERIOD_NS), PERIOD_NS / 2,
+		3 * PERIOD_NS / 2);
+	assert_in_range(asleep(s->p) - before, 5, 7);
+	assert_true(has_requests(s->p, 0));
+	while (asked_in(1))
+		continue;
+	assert_says_asleep(s->p, true);
+	let_run(s, MAIN);
+	asked_in(1);
+	assert_says_asleep(s->p, false);
+}
+
+/* Once because it has, and once more as the answer may have been made before. */
+static void assert_noticed(struct sleeper *s, const char *schedstat)
+{
+	asked_in(SLOW_SLEEP_PERIODS + 2);
+	while (!asked_in(1))
+		continue;
+	let_run(s, schedstat);
+	assert_int_equal(asked_in(1), 1);
+	assert_int_equal(asked_in(1), 1);
+	assert_int_equal(asked_in(1), 0);
+}
+
+static void who_ran_is_asked_twice(void **state)
+{
+	assert_noticed(*state, MAIN);
+	assert_noticed(*state, IO);
+}
+
+/* What a guest calculates is none of the monitor's figures; nor is that somebody asks. */
+static void vcpus_and_the_monitors_thread_may_run(void **state)
+{
+	struct sleeper *s = *state;
+
+	asked_in(SLOW_SLEEP_PERIODS + 2);
+	while (!asked_in(1))
+		continue;
+	for (unsigned i = 1; i < SLOW_SLEEP_PERIODS - 1; i++) {
+		let_run(s, VCPU);
+		let_run(s, MONITOR);
+		assert_int_equal(asked_in(1), 0);
+	}
+}
+
+static void who_runs_always_is_asked_always(void **state)
+{
+	struct sleeper *s = *state;
+
+	for (unsigned i = 0; i < 10; i++) {
+		let_run(s, MAIN);
+		assert_int_equal(asked_in(1), 1);
+	}
+}
+
+/* An event tells of what has just happened. */
+static void who_is_said_to_have_changed_is_asked(void **state)
+{
+	asked_in(SLOW_SLEEP_PERIODS + 2);
+	while (!asked_in(1))
+		continue;
+	unsigned before = fake_calls(FAKE_STATS, 0);
+
+	(void)state;
+	fake_plug(0, 1 << 20);
+	fake_settle();
+	assert_int_equal(fake_calls(FAKE_STATS, 0), before + 1);
+}
+
+/* As if it ran. */
+static void who_cannot_be_seen_is_asked(void **state)
+{
+	struct sleeper *s = *state;
+
+	asked_in(SLOW_SLEEP_PERIODS + 2);
+	fixture_add(&s->root, IO, "");
+	assert_in_range(asked_in(8), 7, 8);
+	let_run(s, IO);
+	assert_in_range(asked_in(8), 3, 5);
+	fixture_add(&s->root, MAIN, "nonsense\n");
+	assert_in_range(asked_in(8), 7, 8);
+	let_run(s, MAIN);
+	assert_in_range(asked_in(8), 3, 5);
+	/* it has ended, and somebody else may have its number now */
+	fixture_add(&s->root, "proc/70/stat", "");
+	assert_in_range(asked_in(8), 7, 8);
+	fixture_add(&s->root, "proc/70/stat", "70 (qemu) Z 1 2 3\n");
+	assert_in_range(asked_in(8), 7, 8);
+}
+
+static void who_has_many_io_threads_is_asked(void **state)
+{
+	struct sleeper *s = *state;
+
+	for (unsigned i = 0; i < HOME_IO_THREADS; i++) {
+		_cleanup_free_ char *comm = xasprintf("proc/70/task/%u/comm", 80 + i);
+		_cleanup_free_ char *stat =
+			xasprintf("proc/70/task/%u/schedstat", 80 + i);
+
+		fixture_add(&s->root, comm, "IO many\n");
+		fixture_add(&s->root, stat, "1 2 3\n");
+	}
+	let_run(s, MAIN); /* that is who made them */
+	assert_in_range(asked_in(8), 7, 8);
+}
+
+/* Its last figures are no answer. */
+static void who_did_not_answer_is_asked(void **state)
+{
+	struct sleeper *s = *state;
+
+	asked_in(SLOW_SLEEP_PERIODS + 2);
+	fake_fail(FAKE_STATS, FAKE_ALL, VIR_ERR_INTERNAL_ERROR);
+	let_run(s, MAIN);
+	assert_in_range(asked_in(8), 7, 8);
+	assert_true(age_ns(s->p, 0) > 6 * PERIOD_NS);
+	fake_fail(FAKE_STATS, FAKE_ALL, VIR_ERR_OK);
+	assert_in_range(asked_in(2), 1, 2);
+	assert_true(age_ns(s->p, 0) < 2 * PERIOD_NS);
+}
+
+#define SLEEPER(name)                                                                    \
+	cmocka_unit_test_setup_teardown(name, setup_sleeper, teardown_sleeper)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		SLEEPER(who_sleeps_is_not_asked),
+		SLEEPER(who_ran_is_asked_twice),
+		SLEEPER(vcpus_and_the_monitors_thread_may_run),
+		SLEEPER(who_runs_always_is_asked_always),
+		SLEEPER(who_is_said_to_have_changed_is_asked),
+		SLEEPER(who_cannot_be_seen_is_asked),
+		SLEEPER(who_has_many_io_threads_is_asked),
+		SLEEPER(who_did_not_answer_is_asked),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
