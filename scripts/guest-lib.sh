@@ -340,10 +340,10 @@ guest_xml()
 # Starts the smallest guest there is, for tests that need many: a boot sector that masks
 # all interrupts (0xff to ports 0x21, 0xa1), lets the timer run out (mode 0, 0xffff) instead
 # of ticking, which would cost the host half a percent of a processor, and halts:
-# guest_start_halting NAME UUID DEVICES
+# guest_start_halting NAME UUID DEVICES [IMAGE], with another boot sector in IMAGE.
 guest_start_halting()
 {
-	local name image=$tmp/halt.img
+	local name image=${4:-$tmp/halt.img}
 	if [ ! -e "$image" ]; then
 		{
 			printf '\xfa\xb0\xff\xe6\x21\xe6\xa1\xb0\x30\xe6\x43\xb0\xff\xe6\x40\xe6\x40'
