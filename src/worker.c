@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "worker.h"
+#include "worker_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,10 +20,8 @@
 #include "conf/conf.h"
 #include "conf/disk_access.h"
 #include "conf/host_key.h"
-#include "confine.h"
 #include "core/catalogue.h"
 #include "core/snapshot.h"
-#include "core/spec.h"
 #include "fs/content.h"
 #include "fs/serve.h"
 #include "handover/handover.h"
@@ -45,85 +41,10 @@
 #include "util/mem.h"
 #include "util/signals.h"
 #include "util/strbuf.h"
-#include "util/user.h"
 #include "virtio/channels.h"
-
-/* A scope without update for so many periods counts as stale. */
-#define STALE_PERIODS 3
 
 /* So long after another's death the processors are for those who waited for what he showed. */
 #define LULL_NS (100 * NS_PER_MS)
-
-struct worker {
-	const struct worker_params *params;
-	struct conf *conf; /* main thread only */
-	bool mistaken; /* the one that we begin with, of which another was there before */
-	/* for status */
-	_Atomic unsigned conf_reads, conf_mistakes;
-	_Atomic bool conf_refused; /* what stands in the file by now */
-	int keeper_fd;
-	int root_fd;
-	int64_t start_mono_ns;
-	uint64_t max_files; /* the soft limit that we were started with; 0: unknown */
-	struct user user;   /* who we are */
-	bool change_user;   /* actions may be another's */
-	bool process_io;    /* we kept the rights for that */
-	_Atomic int64_t period_ns;
-
-	struct handover *handover;
-	struct arena *arena; /* in it */
-	bool first;          /* nobody served before us */
-	bool inherited;      /* what he showed is shown again */
-
-	struct tree *tree;
-	struct registry *registry;
-	struct board *board;
-	struct disks *disks;
-	struct shared_path *shared_path;
-	struct content *content;
-	struct serve *serve;
-	struct channels *channels;
-	struct listeners listeners;
-	struct http *http;
-	struct runner *runner;
-	struct actions *actions;
-	struct virt
-		*_Atomic virt; /* NULL where it is not built in, and until it starts */
-	struct sampler *sampler;
-	bool sampling;     /* sampler_start() succeeded */
-	_Atomic bool lost; /* the file system: unmounted or aborted by somebody else */
-	_Atomic bool up;   /* all of the above that serves is there: status may ask */
-};
-
-/* ---- rights ---- */
-
-/*
- * Actions never run as root unless the configuration says so.  Where a user was chosen for all
- * they are his, too.  @say: log what is wrong.
- */
-static struct user action_user(const struct worker *w, const struct conf *conf, bool say)
-{
-	const char *name = conf->action_user ? conf->action_user : "nobody";
-	struct user user = { 0 };
-
-	if (!w->change_user) {
-		if (conf->action_user && say)
-			log_warning(
-				"actions run as the daemon's user, not as '%s': only root "
-				"without --user can change that",
-				conf->action_user);
-		return user;
-	}
-	int r = user_resolve(name, &user);
-
-	if (r < 0) {
-		if (say)
-			log_error("user '%s' of actions: %s; they run as uid 65534", name,
-				r == -ENOENT ? "there is no such user" : strerror(-r));
-		user = (struct user){ .change = true, .uid = 65534, .gid = 65534 };
-	}
-	return user;
-}
 
 static struct plan *make_plan(
 	const struct worker *w, const struct plan *before, const struct conf *conf)
@@ -132,104 +53,11 @@ static struct plan *make_plan(
 		.slow_period_ns = conf->slow_period_ns,
 		.grants = conf->grants,
 		.action_path = conf->action_path,
-		.action_user = action_user(w, conf, true),
+		.action_user = worker_action_user(w, conf, true),
 		.action_timeout_ns = conf->action_timeout_ns,
 		.action_max_parallel = conf->action_max_parallel };
 
 	return plan_new(before, conf->specs, &settings);
-}
-
-static struct runner_grant grant(const struct worker *w, const struct conf *conf)
-{
-	struct runner_grant grant = { .user = action_user(w, conf, false) };
-
-	for (size_t i = 0; i < conf->specs->n; i++)
-		grant.any |= conf->specs->specs[i].action != NULL;
-	return grant;
-}
-
-/* In the runner. */
-static int find_grant(void *ctx, struct runner_grant *ret)
-{
-	const struct worker *w = ctx;
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	struct conf_report report = { .text = &text, .tolerant = true };
-	struct conf *conf = NULL;
-	int r = conf_load(w->params->config_file, &report, &conf);
-
-	if (r == 0)
-		*ret = grant(w, conf);
-	conf_unref(conf);
-	return r;
-}
-
-/* Who starts commands, as long as we have the right to make him. */
-static int start_runner(struct worker *w)
-{
-	const struct runner_params params = { .grant = grant(w, w->conf),
-		.become = w->change_user ? NULL : &w->user,
-		.find = find_grant,
-		.ctx = w };
-	int r = runner_start(&params, &w->runner);
-
-	if (r < 0)
-		log_error("actions cannot run: %s", strerror(-r));
-	return r;
-}
-
-static void describe_rights(const struct worker *w)
-{
-	_cleanup_strbuf_ struct strbuf caps = STRBUF_INIT;
-
-	confine_describe(&caps);
-	log_info("running as uid %u, capabilities: %s", (unsigned)geteuid(),
-		strbuf_str(&caps));
-	if (geteuid() != 0 && access(w->params->config_file, R_OK) < 0)
-		log_warning(
-			"%s cannot be read by uid %u (%s): it is in force, but changes "
-			"to it need a restart",
-			w->params->config_file, (unsigned)geteuid(), strerror(errno));
-}
-
-/* Nothing has been started yet, and there is one thread. */
-static int drop_rights(struct worker *w, const struct plan *plan)
-{
-	const char *name = w->params->user;
-	int r = name ? user_resolve(name, &w->user) : 0;
-
-	if (r < 0) {
-		log_error("user '%s': %s", name,
-			r == -ENOENT ? "there is no such user" : strerror(-r));
-		return r;
-	}
-	r = start_runner(w);
-	if (r < 0)
-		return r;
-	w->process_io = plan->vm_reads & READS(PROCESS_IO);
-	r = confine_rights(&w->user,
-		&(struct confine_needs){ .process_io = w->process_io,
-			.old_disk = conf_has_shared_disk(w->conf) });
-	if (r < 0) {
-		log_error("giving up root's rights: %s", strerror(-r));
-		return r;
-	}
-	/* a change of user cancels it */
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	describe_rights(w);
-	return 0;
-}
-
-/* Collectors need no more than they do later. */
-static void drop_calls(const struct worker *w)
-{
-	const char *uri = w->params->uri ? w->params->uri : getenv("LIBVIRT_DEFAULT_URI");
-	bool starts_programs = uri && (strstr(uri, "+ssh:") || strstr(uri, "+ext:"));
-	int r = confine_calls(starts_programs);
-
-	if (r < 0)
-		log_warning("system calls are not restricted: %s",
-			r == -ENOSYS ? "this vhostmd was built without libseccomp"
-				     : strerror(-r));
 }
 
 /* ---- settings of the parts, from the configuration ---- */
@@ -316,78 +144,6 @@ static bool fill(void *ctx, struct fact *facts, struct strbuf *product)
 	const struct worker *w = ctx;
 
 	return virt_fill(atomic_load(&w->virt), facts, product);
-}
-
-/* ---- the status file ---- */
-
-static int64_t age_ms(int64_t now, int64_t then)
-{
-	return then ? (now - then) / NS_PER_MS : -1;
-}
-
-static void status_vms(struct worker *w, const struct view *view, struct strbuf *out)
-{
-	int64_t now = clock_mono_ns();
-	int64_t stale_ns = STALE_PERIODS * atomic_load(&w->period_ns);
-	unsigned stale = 0;
-
-	for (size_t i = 0; i < view->n_vms; i++) {
-		const struct snapshot *vm = view->vms[i];
-		bool is_stale = now - vm->updated_mono_ns > stale_ns;
-
-		stale += is_stale;
-		strbuf_addf(out, "vm.%s.age_ms: %" PRId64 "%s\n", vm->uuid_text,
-			age_ms(now, vm->updated_mono_ns), is_stale ? " stale" : "");
-	}
-	strbuf_addf(out, "vms: %zu\nvms.stale: %u\n", view->n_vms, stale);
-}
-
-static void status_conf(const struct worker *w, struct strbuf *out)
-{
-	strbuf_addf(out, "conf.file: %s\nconf.reads: %u\nconf.mistakes: %u\n",
-		w->params->config_file, atomic_load(&w->conf_reads),
-		atomic_load(&w->conf_mistakes));
-	if (atomic_load(&w->conf_refused))
-		strbuf_adds(out, "conf.refused: what stands there by now\n");
-}
-
-static void status_self(struct strbuf *out)
-{
-	struct rusage usage;
-
-	strbuf_addf(out, "log.left_out: %" PRIu64 "\n", log_left_out());
-	if (getrusage(RUSAGE_SELF, &usage) == 0)
-		strbuf_addf(out, "cpu_ms: %lld\n",
-			(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000LL +
-				(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000);
-}
-
-/* Any thread. */
-static void status(void *ctx, struct strbuf *out)
-{
-	struct worker *w = ctx;
-	_cleanup_view_ struct view *view = tree_view(w->tree);
-	int64_t now = clock_mono_ns();
-
-	strbuf_addf(out, "version: %s\npid: %d\n", VHOSTMD_VERSION, (int)getpid());
-	strbuf_addf(out, "uptime_s: %" PRId64 "\n", (now - w->start_mono_ns) / NS_PER_S);
-	strbuf_addf(out, "generation: %" PRIu64 "\n", view->generation);
-	strbuf_addf(
-		out, "period_ms: %" PRId64 "\n", atomic_load(&w->period_ns) / NS_PER_MS);
-	strbuf_addf(out, "host.age_ms: %" PRId64 "\n",
-		age_ms(now, view->host->updated_mono_ns));
-	status_conf(w, out);
-	if (!atomic_load(&w->up))
-		return;
-	status_self(out);
-	sampler_status(w->sampler, out);
-	virt_status(w->virt, out);
-	actions_status(w->actions, out);
-	channels_status(w->channels, out);
-	disks_status(w->disks, view, out);
-	http_status(w->http, out);
-	shared_path_status(w->shared_path, out);
-	status_vms(w, view, out);
 }
 
 /* ---- reload ---- */
@@ -491,7 +247,7 @@ static int start_exports(struct worker *w, const struct keeper_parcel *parcel)
 
 	w->shared_path = shared_path_new(w->tree, w->keeper_fd, w->params->mount);
 	disks_inherit(w->disks, w->handover, w->arena, clock_mono_ns());
-	w->content = content_new(w->tree, w->disks, &cc, status, w);
+	w->content = content_new(w->tree, w->disks, &cc, worker_status, w);
 	w->sampler = sampler_new(&sp); /* the first reader finds something */
 	if (w->first)
 		place_disk(w); /* and who finds that finds the link, too */
@@ -751,7 +507,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 		!params->user_is_for_all && caps_effective() & CAP_TO_BIT(CAP_SETUID);
 	_cleanup_plan_ struct plan *plan = make_plan(&w, NULL, w.conf);
 
-	if (drop_rights(&w, plan) < 0) {
+	if (worker_drop_rights(&w, plan) < 0) {
 		runner_stop(w.runner);
 		return EXIT_FAILURE;
 	}
@@ -764,7 +520,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	int r = start_exports(&w, parcel), sig = 0;
 
 	if (r == 0) {
-		drop_calls(&w);
+		worker_drop_calls(&w);
 		sig = lull(&w, &signals);
 	}
 	if (r == 0 && goes_on(sig))
