@@ -202,6 +202,22 @@ static void become_ready(struct keeper *k)
 	upgrade_served(k);
 }
 
+static void answer_upgrade(struct keeper *k)
+{
+	struct answer answer = { .result = is_ending(k) ? -ESHUTDOWN : 0 };
+
+	upgrade_ask(k);
+	send_answer(k->socket, &answer, -1, NULL);
+}
+
+static void answer_upgrade_state(struct keeper *k)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	struct answer answer = { .result = upgrade_state(k, &why) };
+
+	send_answer(k->socket, &answer, -1, &why);
+}
+
 static void on_message(void *ctx, uint32_t events)
 {
 	struct keeper *k = ctx;
@@ -228,6 +244,10 @@ static void on_message(void *ctx, uint32_t events)
 		answer_link(k, msg + 1);
 	else if (msg[0] == MSG_OLD_OVER)
 		old_file_drop(k);
+	else if (msg[0] == MSG_UPGRADE)
+		answer_upgrade(k);
+	else if (msg[0] == MSG_UPGRADE_STATE)
+		answer_upgrade_state(k);
 }
 
 /* ---- the keeper's life ---- */
@@ -242,7 +262,8 @@ static void run_worker(struct keeper *k, int socket, bool distrust)
 		.listeners = TAKE_VALUE(k->listeners, (struct listeners){ .n = 0 }),
 		.number = k->n_workers,
 		.distrust = distrust,
-		.good_conf = good.text.len ? &good : NULL };
+		.good_conf = good.text.len ? &good : NULL,
+		.failed = upgrade_failed(k) };
 
 	close(k->pid_fd);
 	close_p(&k->ready_fd);

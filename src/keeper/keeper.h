@@ -29,6 +29,8 @@ struct keeper_parcel {
 	bool distrust;              /* do not believe what was left of values */
 	/* the text of the last that a worker came up with; borrowed; NULL: there is none */
 	const struct good_conf *good_conf;
+	/* the version that has tried to take over from this one, in vain; borrowed; NULL: none has */
+	const char *failed;
 };
 
 struct keeper_params {
@@ -116,3 +118,12 @@ int keeper_place_disk(int keeper_fd, const char *mount, const char *link,
 
 /* Nobody has the old file open any more. */
 void keeper_report_old_over(int keeper_fd);
+
+/*
+ * Has the keeper give way to the program that is installed by now (keeper/upgrade.h), which it tries
+ * at once or when it can.  Return: 0 or -errno.
+ */
+int keeper_upgrade(int keeper_fd);
+
+/* What becomes of that.  Return: as upgrade_state(), or another -errno. */
+int keeper_upgrade_state(int keeper_fd, struct strbuf *why);

@@ -209,7 +209,7 @@ static int bind_unix(int fd, const struct address *a, const struct listen_wish *
 
 	if (wish->has_gid && wish->gid != gid && setegid(wish->gid) < 0)
 		return -errno;
-	mask = umask(0117);
+	mask = umask(wish->by_peer ? 0111 : 0117);
 	if (bind(fd, &a->any, a->len) < 0)
 		r = -errno;
 	umask(mask);
@@ -319,17 +319,26 @@ static int check_given(
 	return r;
 }
 
+static bool is_given(const struct listeners *ls, enum listener_kind kind)
+{
+	for (size_t i = 0; i < ls->n; i++)
+		if (ls->list[i].kind == kind && !ls->list[i].own)
+			return true;
+	return false;
+}
+
 static int open_wish(struct listeners *ls, enum listener_kind kind,
 	const struct listen_wish *wish, bool store, struct strbuf *why)
 {
 	struct address a;
 	int r = wish->address ? address_parse(wish->address, &a, why) : 0;
 
-	if (r == 0 && !wish->any)
+	if (r == 0 && !wish->any && !wish->by_peer)
 		r = check_given(ls, kind, why);
 	if (r == 0 && !wish->any && wish->address)
 		r = refuse_if_not_local(&a, kind, why);
-	if (r < 0 || !wish->address || is_there(ls, kind, &a))
+	if (r < 0 || !wish->address || is_there(ls, kind, &a) ||
+		(wish->optional && is_given(ls, kind)))
 		return r;
 	if (ls->n == LISTENERS_MAX)
 		return -ENFILE;
@@ -352,11 +361,12 @@ int listeners_open(struct listeners *ls, const struct listen_wish *wishes, bool 
 
 		if (r == 0)
 			continue;
-		strbuf_addf(why, "--%s: ", names[i]);
+		strbuf_addf(why, "%s--%s: ", why->len ? "; " : "", names[i]);
 		if (wishes[i].address && r != -EPERM && r != -EINVAL)
 			strbuf_addf(why, "%s: ", wishes[i].address);
 		strbuf_adds(why, reason.len ? strbuf_str(&reason) : strerror(-r));
-		return r;
+		if (!wishes[i].optional)
+			return r;
 	}
 	return 0;
 }

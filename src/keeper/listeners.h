@@ -23,6 +23,8 @@ enum listener_kind {
 struct listen_wish {
 	const char *address; /* address_parse(); NULL: nothing */
 	bool any;            /* other hosts may connect */
+	bool by_peer; /* whoever serves it asks who has connected: a UNIX socket, for all users */
+	bool optional; /* one that was given is as good, and if neither can be we go on without */
 	bool has_gid;
 	gid_t gid; /* who may connect to a UNIX socket; else the group of the process */
 };
@@ -65,8 +67,8 @@ void listeners_drop_unwished(
  * Opens what is wished and not there yet.  @wishes: by kind.  @store: the manager has them, too
  * (keeper/manager.h).
  * A UNIX socket's file that nobody listens at is replaced if it is ours, never anything else.
- * Return: 0; -errno with @why: in use, in the way, malformed, or not local where that is not
- * wished.
+ * Return: 0, perhaps with @why, of what is missing and was optional; -errno with @why: in use, in
+ * the way, malformed, or not local where that is not wished.
  */
 int listeners_open(struct listeners *listeners, const struct listen_wish *wishes,
 	bool store, struct strbuf *why);

@@ -154,6 +154,30 @@ int keeper_connect(int keeper_fd, const char *path, struct keeper_socket *ret)
 	return fd < 0 ? -EPROTO : 0;
 }
 
+static int request_upgrade(int keeper_fd, char kind, struct strbuf *why)
+{
+	struct answer answer = { 0 };
+	int fd = -1;
+	int r = request(keeper_fd, kind, "", &answer, &fd);
+
+	close_p(&fd);
+	if (r < 0)
+		strbuf_adds(why, answer.why);
+	return r;
+}
+
+int keeper_upgrade(int keeper_fd)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	return request_upgrade(keeper_fd, MSG_UPGRADE, &why);
+}
+
+int keeper_upgrade_state(int keeper_fd, struct strbuf *why)
+{
+	return request_upgrade(keeper_fd, MSG_UPGRADE_STATE, why);
+}
+
 void keeper_report_old_over(int keeper_fd)
 {
 	char msg = MSG_OLD_OVER;

@@ -143,6 +143,8 @@ static int take_listeners(struct keeper *k)
 
 	if (r < 0)
 		log_error("%s", strbuf_str(&why));
+	else if (why.len)
+		log_warning("%s", strbuf_str(&why));
 	return r;
 }
 
@@ -150,7 +152,8 @@ void keeper_listen_again(struct keeper *k)
 {
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
 
-	if (listeners_open(&k->listeners, k->params->listen, !k->mounted, &why) < 0)
+	listeners_open(&k->listeners, k->params->listen, !k->mounted, &why);
+	if (why.len)
 		log_error("%s", strbuf_str(&why));
 }
 

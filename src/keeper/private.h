@@ -36,13 +36,14 @@ struct worker {
 };
 
 struct upgrade {
-	char *program;         /* that is executed in place of ours */
-	struct stat seen;      /* its file, when it was asked */
-	pid_t child;           /* that is asked; 0: none is */
-	bool late;             /* it was killed: it took too long */
-	int said_fd;           /* what it says */
-	int before_fd;         /* the program before us, as long as we are on trial; -1 */
-	bool asked;            /* as soon as a worker serves */
+	char *program;    /* that is executed in place of ours */
+	struct stat seen; /* its file, when it was asked */
+	pid_t child;      /* that is asked; 0: none is */
+	bool late;        /* it was killed: it took too long */
+	char *refusal;    /* why that which was asked for last cannot be; NULL: it can */
+	int said_fd;      /* what it says */
+	int before_fd;    /* the program before us, as long as we are on trial; -1 */
+	bool asked;       /* as soon as a worker serves */
 	int old_handover_fd;   /* of another layout, as long as it may be needed; -1 */
 	bool fetched;          /* what is in it */
 	uint64_t limit, trial; /* timers */

@@ -180,22 +180,53 @@ static int start_check(struct keeper *k)
 	return 0;
 }
 
+/* @why: taken over; NULL: it is not refused.  Log and worker are told in words of their own. */
+static void set_refusal(struct upgrade *u, char *why)
+{
+	free(u->refusal);
+	u->refusal = why;
+}
+
 void upgrade_ask(struct keeper *k)
 {
 	struct upgrade *u = &k->upgrade;
 
 	if (k->stopping || k->lost || u->child)
 		return;
+	set_refusal(u, NULL);
 	if (!k->ready || u->before_fd >= 0) {
 		u->asked = true; /* when a worker serves */
 		return;
 	}
 	int r = start_check(k);
 
-	if (r < 0)
-		log_error("%s cannot be asked to take over: %s: vhostmd " VHOSTMD_VERSION
-			  " goes on",
-			u->program, strerror(-r));
+	if (r == 0)
+		return;
+	set_refusal(u, xasprintf("it cannot be asked to take over: %s", strerror(-r)));
+	log_error("%s cannot be asked to take over: %s: vhostmd " VHOSTMD_VERSION
+		  " goes on",
+		u->program, strerror(-r));
+}
+
+int upgrade_state(const struct keeper *k, struct strbuf *why)
+{
+	const struct upgrade *u = &k->upgrade;
+	const char *failed = upgrade_failed(k);
+
+	if (u->child || u->asked || u->before_fd >= 0)
+		return -EINPROGRESS;
+	if (u->refusal)
+		strbuf_adds(why, u->refusal);
+	else if (failed)
+		strbuf_addf(why, "version %s has failed", failed);
+	return u->refusal || failed ? -ECANCELED : 0;
+}
+
+const char *upgrade_failed(const struct keeper *k)
+{
+	const struct keeper_state *s = k->params->state;
+
+	return s && s->back ? s->writer : NULL;
 }
 
 static void on_limit(void *ctx)
@@ -209,14 +240,29 @@ static void on_limit(void *ctx)
 	kill(k->upgrade.child, SIGKILL);
 }
 
+/* With the first line that it said.  The caller frees. */
+static char *refusal_of(const struct upgrade *u, int status, const char *said)
+{
+	int n = (int)strcspn(said, "\n");
+	bool is_signal = status > 128;
+
+	if (u->late)
+		return xasprintf("it does not say within %d s whether it can take over",
+			(int)(ANSWER_NS / NS_PER_S));
+	return xasprintf("it cannot take over (%s %d)%s%.*s",
+		is_signal ? "signal" : "status", is_signal ? status - 128 : status,
+		n ? ": " : "", n, said);
+}
+
 /* It is for people to read, a few lines of it. */
-static void log_refusal(const struct upgrade *u, int status)
+static void log_refusal(struct upgrade *u, int status)
 {
 	char said[SAID_MAX];
 	ssize_t n = read(u->said_fd, said, sizeof(said) - 1);
 
 	said[n < 0 ? 0 : n] = '\0';
 	log_lines(LOG_LEVEL_WARNING, said);
+	set_refusal(u, refusal_of(u, status, said));
 	if (u->late)
 		log_error("%s does not say within %d s whether it can take over: "
 			  "vhostmd " VHOSTMD_VERSION " goes on",
@@ -353,6 +399,7 @@ static void give_way(struct keeper *k)
 		inherit_all(k, false);
 		close_p(&state.fds[STATE_FD_MORE]);
 	}
+	set_refusal(&k->upgrade, xasprintf("it cannot be executed: %s", strerror(-r)));
 	log_error("%s cannot be executed: %s: vhostmd " VHOSTMD_VERSION " goes on",
 		k->upgrade.program, strerror(-r));
 }
@@ -579,5 +626,6 @@ void upgrade_done(struct keeper *k)
 	close_p(&u->before_fd);
 	close_p(&u->old_handover_fd);
 	free(u->program);
+	free(u->refusal);
 	*u = UPGRADE_NONE;
 }

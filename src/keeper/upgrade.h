@@ -57,6 +57,16 @@ void upgrade_go_back(const struct keeper_state *state, char *const *words);
 /* Somebody wants it. */
 void upgrade_ask(struct keeper *k);
 
+/*
+ * What became of it.
+ * Return: -EINPROGRESS: it is asked, or on trial; 0: there is no more to be said; -ECANCELED with
+ * @why: the program cannot take over, or has failed.
+ */
+int upgrade_state(const struct keeper *k, struct strbuf *why);
+
+/* The version that has failed, so that we were executed again; NULL: none has.  As long as we run. */
+const char *upgrade_failed(const struct keeper *k);
+
 /* keeper_params.state becomes the keeper's.  Return: 0, or -errno with @why. */
 int upgrade_take_over(struct keeper *k, struct strbuf *why);
 

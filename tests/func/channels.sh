@@ -84,8 +84,9 @@ for i in {1..4}; do
 	changed "another layout $i" "$real/tests/other-layout" "has taken over from"
 done
 for what in back refuse crash; do
+	# bash: dash, where all descriptors below 10 are taken, leaves its script's open for who follows
 	cat >"$tmp/script" <<-EOF
-		#!/bin/sh
+		#!/bin/bash
 		exec $real/tests/bad-successor $what "\$@"
 	EOF
 	chmod 755 "$tmp/script"

@@ -9,7 +9,7 @@ need_guests
 
 every_source 0.2 0.6 | sed 's|<transport>|<transport>virtio</transport>&|' >"$tmp/conf"
 export CONF=$tmp/conf
-start_daemon
+start_daemon --control none # of the sockets that stay, the channel's is then the only one
 a=$(new_uuid)
 name=$guest_prefix-survive
 dir=$mnt/metrics/vm/$name

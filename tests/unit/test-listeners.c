@@ -260,6 +260,45 @@ static void what_stands_in_our_place_stays(void **state)
 	close(fd);
 }
 
+/* Whoever serves it asks who has connected; and where nobody asked for it, it may be missing. */
+static void one_for_all_users_may_be_missing(void **state)
+{
+	struct trial *t = *state;
+	_cleanup_free_ char *address = xasprintf("unix:%s", t->path);
+	struct listen_wish wishes[LISTENER_KINDS] = { [LISTENER_CONTROL] = {
+							      .address = address,
+							      .by_peer = true,
+							      .optional = true } };
+	struct stat st;
+
+	close(open(t->path, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+	assert_int_equal(listeners_open(&t->listeners, wishes, false, &t->why), 0);
+	assert_int_equal(t->listeners.n, 0);
+	assert_non_null(strstr(strbuf_str(&t->why), "no socket of ours"));
+	assert_int_equal(stat(t->path, &st), 0);
+	assert_true(S_ISREG(st.st_mode));
+	wishes[LISTENER_CONTROL].optional = false;
+	strbuf_clear(&t->why);
+	assert_int_equal(listeners_open(&t->listeners, wishes, false, &t->why), -EEXIST);
+	unlink(t->path);
+	strbuf_clear(&t->why);
+	assert_int_equal(listeners_open(&t->listeners, wishes, false, &t->why), 0);
+	assert_int_equal(t->why.len, 0);
+	assert_int_equal(stat(t->path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFSOCK | 0666);
+	listeners_close(&t->listeners, true);
+	/* nor is it opened where one was given */
+	wishes[LISTENER_CONTROL].optional = true;
+	_cleanup_free_ char *given = xasprintf("%s.given", t->path);
+
+	t->listeners.list[t->listeners.n++] =
+		(struct listener){ .kind = LISTENER_CONTROL, .fd = listen_at(given) };
+	assert_int_equal(listeners_open(&t->listeners, wishes, false, &t->why), 0);
+	assert_int_equal(t->listeners.n, 1);
+	assert_false(exists(t->path));
+	unlink(given);
+}
+
 /* A port that is free: the kernel chose it, and it is let go. */
 static char *free_port(const char *host)
 {
@@ -413,6 +452,7 @@ int main(void)
 		TRIAL(what_a_dead_one_left_is_replaced),
 		TRIAL(what_is_not_ours_is_left_alone),
 		TRIAL(what_stands_in_our_place_stays),
+		TRIAL(one_for_all_users_may_be_missing),
 		TRIAL(other_hosts_are_asked_for),
 		TRIAL(it_outlives_the_program),
 		TRIAL(what_has_lost_its_name_is_opened_again),
