@@ -241,6 +241,11 @@ static bool arm(struct content *c, const struct place *at, const struct node *no
 	return armed_set(c->armed, &n, ret_entry);
 }
 
+void content_renew_documents(struct content *c)
+{
+	held_forget(c->held);
+}
+
 static_assert(NODE_STATUS - NODE_METRICS_XML + 1 == HELD_DOCUMENTS, "held by kind");
 
 /* The rendering that @reader is to be told, referenced. */

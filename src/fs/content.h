@@ -61,6 +61,12 @@ void content_caught_up(struct content *content);
 /* After a reload. */
 void content_set_config(struct content *content, const struct content_config *config);
 
+/*
+ * Who asks for a document from now on gets one that was made after this, also if another was told
+ * just before: somebody has waited for what has changed.
+ */
+void content_renew_documents(struct content *content);
+
 /* An answer that the kernel may keep until it is taken back by content_changes(). */
 struct content_answer {
 	uint64_t id; /* what the kernel is to ask by */

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "util/clock.h"
 #include "util/lock.h"
@@ -91,5 +92,13 @@ void held_told(
 		(struct slot){ id, document, reader, now_ns, now_ns };
 	held->ids[document] = id;
 	held->made_ns[document] = now_ns;
+	lock_release(&held->lock);
+}
+
+void held_forget(struct held *held)
+{
+	lock_take(&held->lock);
+	memset(held->slots, 0, sizeof(held->slots));
+	memset(held->ids, 0, sizeof(held->ids));
 	lock_release(&held->lock);
 }

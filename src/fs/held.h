@@ -25,3 +25,6 @@ void held_free(struct held *held); /* NULL is accepted */
 uint64_t held_get(struct held *held, unsigned document, pid_t reader, int64_t now_ns);
 void held_told(
 	struct held *held, unsigned document, pid_t reader, uint64_t id, int64_t now_ns);
+
+/* From now on everybody is told a new one. */
+void held_forget(struct held *held);

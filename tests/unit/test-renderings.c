@@ -38,6 +38,22 @@ static void a_rendering_is_held_for_a_moment(void **state)
 	held_free(held);
 }
 
+/* Who has waited for a reload finds what came of it, also if he has just read. */
+static void what_was_told_before_a_reload_is_not_held(void **state)
+{
+	(void)state;
+	struct held *held = held_new();
+
+	held_told(held, 2, 5, 77, 1000 * NS_PER_MS);
+	assert_int_equal(held_get(held, 2, 6, 1001 * NS_PER_MS), 77);
+	held_forget(held);
+	for (pid_t reader = 5; reader <= 7; reader++)
+		assert_int_equal(held_get(held, 2, reader, 1002 * NS_PER_MS), 0);
+	held_told(held, 2, 6, 78, 1002 * NS_PER_MS);
+	assert_int_equal(held_get(held, 2, 5, 1003 * NS_PER_MS), 78);
+	held_free(held);
+}
+
 static struct blob *make_blob(size_t size)
 {
 	_cleanup_free_ char *bytes = xcalloc(1, size);
@@ -107,6 +123,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_rendering_is_held_for_a_moment),
+		cmocka_unit_test(what_was_told_before_a_reload_is_not_held),
 		cmocka_unit_test(renderings_are_bounded),
 		cmocka_unit_test(renderings_that_are_read_stay),
 	};
