@@ -266,7 +266,7 @@ static const char *const allowed[] = {
 	"socketcall",
 	"connect",
 	"bind",
-	/* HTTP, at sockets that others have opened: no other can be made to listen */
+	/* HTTP and the control socket, which others have opened: no other can be made to listen */
 	"accept",
 	"accept4",
 	"getsockname",

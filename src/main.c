@@ -308,6 +308,7 @@ static int mount_only(const struct options *o)
 
 /* What the daemon is started with. */
 struct daemon {
+	char *control; /* its address */
 	struct disk_access access;
 	struct worker_params worker;
 	struct keeper_params keeper;
@@ -317,6 +318,7 @@ struct daemon {
 
 static void daemon_done(struct daemon *d)
 {
+	free(d->control);
 	free(d->mount);
 	strbuf_done(&d->channels);
 }
@@ -355,6 +357,48 @@ static int wish_http(const struct options *o, struct listen_wish *ret)
 }
 
 /*
+ * One for each daemon, wherever that is told to be, as the pid file is: "control" in place of "pid" at
+ * its end, else behind it.  The caller frees.
+ */
+static char *default_control(const char *pid_file)
+{
+	size_t n = strlen(pid_file);
+	bool has = n >= 3 && !strcmp(pid_file + n - 3, "pid");
+
+	return xasprintf(
+		"unix:%.*s%scontrol", (int)(has ? n - 3 : n), pid_file, has ? "" : ".");
+}
+
+/* Return: 0, or the exit status after saying what is wrong. */
+static int wish_control(const struct options *o, struct daemon *d)
+{
+	struct listen_wish *wish = &d->keeper.listen[LISTENER_CONTROL];
+	const struct group *group = o->control_group ? getgrnam(o->control_group) : NULL;
+
+	if (o->control_group && !group) {
+		fprintf(stderr, "vhostmd: --control-group: there is no group '%s'\n",
+			o->control_group);
+		return EXIT_USAGE;
+	}
+	d->worker.has_control_group = group;
+	d->worker.control_gid = group ? group->gr_gid : 0;
+	if (o->control && !strcmp(o->control, OPTIONS_NO_CONTROL))
+		return 0;
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	struct address address;
+
+	d->control = o->control ? xasprintf("unix:%s", o->control)
+				: default_control(o->pid_file);
+	*wish = (struct listen_wish){
+		.address = d->control, .by_peer = true, .optional = !o->control
+	};
+	if (!o->control || address_parse(d->control, &address, &why) == 0)
+		return 0;
+	fprintf(stderr, "vhostmd: --control: %s\n", strbuf_str(&why));
+	return EXIT_USAGE;
+}
+
+/*
  * @conf: NULL: it is of no use.  @state: what we go on with, NULL: nothing.
  * Return: 0, or the exit status after saying what is wrong.
  */
@@ -386,6 +430,8 @@ static int prepare(const struct options *o, struct conf *conf,
 	}
 	int r = wish_http(o, &d->keeper.listen[LISTENER_HTTP]);
 
+	if (r == 0)
+		r = wish_control(o, d);
 	if (r != 0)
 		return r;
 	if (geteuid() != 0 && d->keeper.fuse_fd < 0 && !state) {
@@ -489,6 +535,8 @@ static int run_anywhere(const struct options *o, const char *name)
 	struct options options = *o;
 	_cleanup_free_ char *config_file = path_absolute(o->config_file);
 	_cleanup_free_ char *pid_file = path_absolute(o->pid_file);
+	bool has_control = o->control && strcmp(o->control, OPTIONS_NO_CONTROL) != 0;
+	_cleanup_free_ char *control = has_control ? path_absolute(o->control) : NULL;
 	_cleanup_free_ char *program = upgrade_program(name);
 	const struct keeper_state *state = NULL;
 	struct keeper_state handed_on;
@@ -500,13 +548,15 @@ static int run_anywhere(const struct options *o, const char *name)
 
 	if (!conf && !state)
 		return EXIT_FAILURE;
-	if (!config_file || !pid_file) {
+	if (!config_file || !pid_file || (has_control && !control)) {
 		fprintf(stderr, "vhostmd: the working directory: %s\n", strerror(errno));
 		conf_unref(conf);
 		return EXIT_FAILURE;
 	}
 	options.config_file = config_file;
 	options.pid_file = pid_file;
+	if (control)
+		options.control = control;
 	int status = run(&options, conf, strbuf_str(&text), state, program);
 
 	conf_unref(conf);

@@ -24,6 +24,8 @@ enum option_id {
 	OPTION_HTTP,
 	OPTION_HTTP_GROUP,
 	OPTION_HTTP_ANY,
+	OPTION_CONTROL,
+	OPTION_CONTROL_GROUP,
 	OPTION_CHECK,
 	OPTION_LIST,
 	OPTION_VERSION,
@@ -60,6 +62,10 @@ static const struct {
 		"who may connect to that UNIX socket" },
 	[OPTION_HTTP_ANY] = { 0, "http-any", NULL,
 		"serve HTTP where other hosts can connect, too" },
+	[OPTION_CONTROL] = { 0, "control", "PATH",
+		"the control socket, or none (beside the pid file)" },
+	[OPTION_CONTROL_GROUP] = { 0, "control-group", "GROUP",
+		"who may have things changed there, beside root" },
 	[OPTION_CHECK] = { 0, "check-config", "FILE",
 		"say what FILE would do, or what is wrong with it" },
 	[OPTION_LIST] = { 0, "list-sources", "[=markdown]",
@@ -195,6 +201,12 @@ static void set_option(struct options *o, enum option_id id, int *r)
 	case OPTION_HTTP_ANY:
 		o->http_any = true;
 		break;
+	case OPTION_CONTROL:
+		o->control = optarg;
+		break;
+	case OPTION_CONTROL_GROUP:
+		o->control_group = optarg;
+		break;
 	case OPTION_CHECK:
 		o->action = ACTION_CHECK_CONFIG;
 		o->config_file = optarg;
@@ -291,5 +303,7 @@ char **options_words(const struct options *o)
 	add_option(words, "--http-group", o->http_group);
 	if (o->http_any)
 		add_word(words, "--http-any");
+	add_option(words, "--control", o->control);
+	add_option(words, "--control-group", o->control_group);
 	return words;
 }

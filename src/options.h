@@ -9,6 +9,7 @@
 
 #define OPTIONS_DEFAULT_MOUNT "/run/vhostmd"
 #define OPTIONS_DEFAULT_PIDFILE "/var/run/vhostmd.pid"
+#define OPTIONS_NO_CONTROL "none"
 
 enum options_action {
 	ACTION_RUN,
@@ -33,6 +34,10 @@ struct options {
 	const char *http;       /* where that is served; NULL: nowhere */
 	const char *http_group; /* who may connect; NULL: that of the process */
 	bool http_any;          /* and if other hosts can */
+	/* the control socket; NULL: beside the pid file; OPTIONS_NO_CONTROL: nowhere */
+	const char *control;
+	const char
+		*control_group; /* who may have things changed there; NULL: root alone */
 
 	/* What a keeper says to its successor (keeper/upgrade.h); in no help. */
 	const char *versions; /* of what it would hand on; NULL: not said */

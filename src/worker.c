@@ -20,6 +20,7 @@
 #include "conf/conf.h"
 #include "conf/disk_access.h"
 #include "conf/host_key.h"
+#include "control/control.h"
 #include "core/catalogue.h"
 #include "core/snapshot.h"
 #include "fs/content.h"
@@ -84,15 +85,18 @@ static struct channels_config channels_config(const struct conf *conf)
 		.expiration_ns = conf->expiration_ns };
 }
 
-/* What needs the key and has none stays closed to guests. */
-static void take_host_key(
-	const struct worker *w, struct conf *conf, const struct conf *before)
+/* What needs the key and has none stays closed to guests.  @complaints: NULL, or for who asked. */
+static void take_host_key(const struct worker *w, struct conf *conf,
+	const struct conf *before, struct strbuf *complaints)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	struct conf_report report = { .text = &text };
 
-	if (host_key_take(conf, before, w->params->config_file, &report) < 0)
-		log_lines(LOG_LEVEL_ERROR, strbuf_str(&text));
+	if (host_key_take(conf, before, w->params->config_file, &report) == 0)
+		return;
+	log_lines(LOG_LEVEL_ERROR, strbuf_str(&text));
+	if (complaints)
+		strbuf_adds(complaints, strbuf_str(&text));
 }
 
 /* ---- wiring ---- */
@@ -156,18 +160,28 @@ static void place_disk(struct worker *w)
 		conf_has_shared_disk(conf) ? conf->disk_path : NULL, conf->period_ns);
 }
 
+/* Who may read the files may ask for what they say. */
+static struct control_readers readers_of(const struct conf *conf)
+{
+	return (struct control_readers){ .everybody = conf->file_mode & S_IROTH,
+		.has_gid = conf->file_mode & S_IRGRP,
+		.gid = conf->file_gid };
+}
+
 /* What of a configuration is the exports' own. */
 static void on_plan(void *ctx, const struct plan *plan)
 {
 	struct worker *w = ctx;
 	struct content_config cc = content_config(w);
 	struct channels_config chc = channels_config(w->conf);
+	struct control_readers readers = readers_of(w->conf);
 
 	atomic_store(&w->period_ns, plan->settings.period_ns);
 	disks_set_size(w->disks, w->conf->disk_size_bytes, clock_mono_ns());
 	content_set_config(w->content, &cc);
 	channels_set_config(w->channels, &chc);
 	http_set_everybody(w->http, w->conf->file_mode & S_IROTH);
+	control_set_readers(w->control, &readers);
 }
 
 static void apply(struct worker *w, struct conf *conf)
@@ -194,29 +208,69 @@ static void note_conf(struct worker *w, bool refused)
 	atomic_fetch_add(&w->conf_reads, 1);
 }
 
-static void reload(struct worker *w)
+/* Return: what became of it, for who asked; @text: what is wrong with it, for him and the log. */
+static struct control_reload read_again(struct worker *w, struct strbuf *text)
 {
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	struct conf_report report = {
-		.text = &text, .tolerant = true, .in_force = w->conf
+		.text = text, .tolerant = true, .in_force = w->conf
 	};
+	struct control_reload what = { .file = w->params->config_file };
 	struct conf *conf = NULL;
-
 	int r = conf_load(w->params->config_file, &report, &conf);
 
-	log_lines(LOG_LEVEL_WARNING, strbuf_str(&text));
+	log_lines(LOG_LEVEL_WARNING, strbuf_str(text));
 	if (r < 0) {
 		log_error("%s is not used: the configuration in force stays",
 			w->params->config_file);
 		note_conf(w, true);
-		return;
+		what.refused = true;
+		return what;
 	}
-	take_host_key(w, conf, w->conf);
+	take_host_key(w, conf, w->conf, text);
 	apply(w, conf);
 	if (!report.errors)
 		keeper_report_conf(w->keeper_fd, conf->hash);
 	note_conf(w, false);
 	log_info("%s is in force", w->params->config_file);
+	what.mistakes = conf->mistakes;
+	return what;
+}
+
+static void reload(struct worker *w)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	uint64_t begun = control_reload_begins(w->control);
+	struct control_reload what = read_again(w, &text);
+
+	content_renew_documents(w->content); /* the status among them */
+	what.complaints = strbuf_str(&text);
+	control_reloaded(w->control, begun, &what);
+}
+
+/* ---- what the control socket is asked for, on its thread ---- */
+
+/* The main thread waits for it. */
+static void ask_for_reload(void *ctx)
+{
+	(void)ctx;
+	kill(getpid(), SIGHUP);
+}
+
+static int ask_for_upgrade(void *ctx)
+{
+	const struct worker *w = ctx;
+
+	return keeper_upgrade(w->keeper_fd);
+}
+
+static int upgrade_state_of(void *ctx, struct strbuf *why)
+{
+	const struct worker *w = ctx;
+
+	int r = keeper_upgrade_state(w->keeper_fd, why);
+
+	/* one that cannot be asked is another one by now, which is about to end us */
+	return r == 0 || r == -ECANCELED ? r : -EINPROGRESS;
 }
 
 /* ---- life ---- */
@@ -227,6 +281,24 @@ static void start_http(struct worker *w)
 	size_t n = listeners_of(&w->listeners, LISTENER_HTTP, fds);
 
 	w->http = http_start(w->tree, fds, n, w->conf->file_mode & S_IROTH);
+}
+
+static void start_control(struct worker *w)
+{
+	int fds[LISTENERS_MAX];
+	const struct control_params params = { .fds = fds,
+		.n_fds = listeners_of(&w->listeners, LISTENER_CONTROL, fds),
+		.readers = readers_of(w->conf),
+		.has_group = w->params->has_control_group,
+		.group = w->params->control_gid,
+		.version = w->told_version,
+		.status = worker_status,
+		.reload = ask_for_reload,
+		.upgrade = ask_for_upgrade,
+		.upgrade_state = upgrade_state_of,
+		.ctx = w };
+
+	w->control = control_start(&params);
 }
 
 /* What serves; then what is there is served. */
@@ -260,6 +332,7 @@ static int start_exports(struct worker *w, const struct keeper_parcel *parcel)
 	if (!w->first)
 		keeper_report_ready(w->keeper_fd);
 	start_http(w);
+	start_control(w);
 	w->channels = channels_start(w->tree, &chc, connect_channel, w);
 	w->actions = actions_start(&ap);
 	if (!w->channels || !w->actions)
@@ -321,6 +394,8 @@ static int start_collectors(struct worker *w)
 static bool stop(struct worker *w)
 {
 	bool served = serve_stop(w->serve);
+
+	control_stop(w->control); /* it, too, says what all others do */
 	/* finders first: then nothing is reported any more */
 	bool asked = virt_stop(w->virt);
 
@@ -338,6 +413,7 @@ static bool stop(struct worker *w)
 	actions_stop(w->actions);
 	channels_stop(w->channels);
 	http_stop(w->http);
+	control_free(w->control);
 	content_free(w->content);
 	sampler_free(w->sampler);
 	shared_path_free(w->shared_path);
@@ -502,7 +578,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	w.conf = first_conf(&w, parcel);
 	note_conf(&w, atomic_load(&w.conf_refused));
 	atomic_store(&w.period_ns, w.conf->period_ns);
-	take_host_key(&w, w.conf, NULL); /* root's alone */
+	take_host_key(&w, w.conf, NULL, NULL); /* root's alone */
 	w.change_user =
 		!params->user_is_for_all && caps_effective() & CAP_TO_BIT(CAP_SETUID);
 	_cleanup_plan_ struct plan *plan = make_plan(&w, NULL, w.conf);
@@ -511,6 +587,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 		runner_stop(w.runner);
 		return EXIT_FAILURE;
 	}
+	w.told_version = worker_version(parcel->failed);
 	w.root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	w.tree = tree_new();
 	w.registry = registry_new();
@@ -545,6 +622,7 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 		_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 	runner_stop(w.runner);
 	conf_unref(w.conf);
+	free(w.told_version);
 	handover_unmap(w.handover);
 	listeners_close(&w.listeners, false);
 	close_p(&w.root_fd);

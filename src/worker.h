@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct conf;
 struct disk_access;
@@ -19,6 +20,8 @@ struct worker_params {
 	const char *uri;         /* libvirt's; NULL: libvirt chooses */
 	const char *connect;     /* for CONNECT in actions; NULL: nothing */
 	const char *mount;
+	bool has_control_group; /* members of control_gid may have things changed */
+	gid_t control_gid;
 	const struct disk_access *disk_access; /* found while we were root; borrowed */
 	struct conf *conf;                     /* the first; borrowed */
 };

@@ -46,6 +46,8 @@ struct worker {
 	struct channels *channels;
 	struct listeners listeners;
 	struct http *http;
+	struct control *control;
+	char *told_version; /* what it says of us; never changes */
 	struct runner *runner;
 	struct actions *actions;
 	struct virt
@@ -74,6 +76,9 @@ int worker_drop_rights(struct worker *w, const struct plan *plan);
 void worker_drop_calls(const struct worker *w);
 
 /* ---- worker_status.c ---- */
+
+/* What the control socket's `version` says.  @failed: keeper_parcel.failed.  The caller frees. */
+char *worker_version(const char *failed);
 
 /* Appends the lines of the file `status`.  @ctx: the worker.  Any thread. */
 void worker_status(void *ctx, struct strbuf *out);

@@ -2,20 +2,26 @@
 /* What the worker says of itself: the file `status`. */
 #include "worker_private.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "collect/actions/actions.h"
 #include "collect/kernel/sampler.h"
 #include "collect/libvirt/connection.h"
+#include "control/control.h"
 #include "core/snapshot.h"
 #include "http/http.h"
+#include "keeper/address.h"
 #include "mdisk/disks.h"
 #include "shared_path.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/mem.h"
 #include "util/strbuf.h"
 #include "virtio/channels.h"
 
@@ -53,6 +59,21 @@ static void status_conf(const struct worker *w, struct strbuf *out)
 		strbuf_adds(out, "conf.refused: what stands there by now\n");
 }
 
+/* Where clients find it. */
+static void status_control(const struct worker *w, struct strbuf *out)
+{
+	int fds[LISTENERS_MAX];
+	size_t n = listeners_of(&w->listeners, LISTENER_CONTROL, fds);
+	struct address a;
+
+	for (size_t i = 0; i < n; i++)
+		if (address_of(fds[i], &a) == 0 && a.any.sa_family == AF_UNIX &&
+			*a.un.sun_path) {
+			strbuf_addf(out, "control.socket: %s\n", a.un.sun_path);
+			return;
+		}
+}
+
 static void status_self(struct strbuf *out)
 {
 	struct rusage usage;
@@ -62,6 +83,18 @@ static void status_self(struct strbuf *out)
 		strbuf_addf(out, "cpu_ms: %lld\n",
 			(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000LL +
 				(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000);
+}
+
+char *worker_version(const char *failed)
+{
+	struct stat program = { 0 };
+
+	/* who has asked for another program looks whether that is the one */
+	if (stat("/proc/self/exe", &program) < 0)
+		log_warning("/proc/self/exe: %s", strerror(errno));
+	return xasprintf("%s\nworker: %d\nprogram: %ju:%ju\n%s%s%s", VHOSTMD_VERSION,
+		(int)getpid(), (uintmax_t)program.st_dev, (uintmax_t)program.st_ino,
+		failed ? "failed: " : "", failed ? failed : "", failed ? "\n" : "");
 }
 
 void worker_status(void *ctx, struct strbuf *out)
@@ -78,6 +111,7 @@ void worker_status(void *ctx, struct strbuf *out)
 	strbuf_addf(out, "host.age_ms: %" PRId64 "\n",
 		age_ms(now, view->host->updated_mono_ns));
 	status_conf(w, out);
+	status_control(w, out);
 	if (!atomic_load(&w->up))
 		return;
 	status_self(out);
@@ -87,6 +121,7 @@ void worker_status(void *ctx, struct strbuf *out)
 	channels_status(w->channels, out);
 	disks_status(w->disks, view, out);
 	http_status(w->http, out);
+	control_status(w->control, out);
 	shared_path_status(w->shared_path, out);
 	status_vms(w, view, out);
 }

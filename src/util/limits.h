@@ -73,6 +73,15 @@
 	8192u                    /* a request's headers, with what is told of them */
 #define LIMIT_HTTP_RENDERINGS 8u /* different ones that are being sent */
 
+/* The control socket: connections at once, of root, of the group, of others, of one user of these. */
+#define LIMIT_CONTROL_SOCKETS 8u /* that listen */
+#define LIMIT_CONTROL_ROOT 16u
+#define LIMIT_CONTROL_GROUP 16u
+#define LIMIT_CONTROL_OTHER 32u
+#define LIMIT_CONTROL_EACH 4u
+#define LIMIT_CONTROL_REQUEST_BYTES 256u
+#define LIMIT_CONTROL_COMPLAINTS_BYTES (64u << 10) /* about a configuration */
+
 /* Files under /proc and /sys, read in one piece. */
 #define LIMIT_PROC_FILE_BYTES (8u << 20)   /* stat: 100 bytes a CPU, 2 an interrupt */
 #define LIMIT_SYSFS_FILE_BYTES (64u << 10) /* a list of CPUs at most */

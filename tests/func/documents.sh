@@ -312,6 +312,13 @@ content() # FILE: a command that prints a disk's content
 	diff <(disk_content "$mnt/disk/vhostmd0.img" | head -n 3) <(head -n 3 "$tmp/printed") || fail "$1"
 }
 
+asks() # FILE: a command that asks at the control socket
+{
+	sed "s|/run/vhostmd-daemon/control$|$tmp/control|" "$1" >"$tmp/command"
+	bash -e "$tmp/command" >"$tmp/out" || fail "$1"
+	grep -qx "worker: $(worker_pid)" "$tmp/out" || fail "$1: $(cat "$tmp/out")"
+}
+
 # ---- the documents, in order: what is installed is what is started then ----
 
 quick=''
@@ -349,6 +356,8 @@ for block in "$tmp"/blocks/*; do
 	*"README.md:"*\ *"--> "*"QEMU"* | *"docs-architecture.md:"*"--> "*) ;; # pictures
 	*"README.md:"*\ "/run/vhostmd/ "*) quick_daemon; tree "$block" ;;
 	*"vhostmd.8.scd:"*"python3 "*) quick_daemon; live "$block" ;;
+	*"vhostmd-control.7.scd:"*"python3 "*) quick_daemon; asks "$block" ;;
+	*"vhostmd-control.7.scd:"*) ;; # tests/func/control.sh
 	*"vhostmd.8.scd:"*"printf mvbd "*) by_hand "$block" ;;
 	*"vhostmd.8.scd:"*"setsebool "* | *"vhostmd.8.scd:"*"journalctl "* | *"vm-dump-metrics.1.scd:"*"usermod "*) run_commands "$block" ;;
 	*"vm-dump-metrics.1.scd:"*"held back"*) quick_daemon; reasons "$block" ;;

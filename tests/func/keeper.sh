@@ -27,7 +27,8 @@ cat >"$tmp/fast" <<'EOF'
 <metric type="string" context="host"><name>Time</name><action>date +%N</action></metric>
 </metrics></vhostmd>
 EOF
-CONF=$tmp/fast start_daemon -c test:///default
+# with no other socket
+CONF=$tmp/fast start_daemon -c test:///default --control none
 python3 - "$(worker_pid)" <<'EOF' || fail "the socket is not found"
 import ctypes, os, socket, stat, sys
 pid = int(sys.argv[1])

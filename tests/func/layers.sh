@@ -19,6 +19,7 @@ declare -A allowed=(
 	[fs]="fs mdisk handover core util"
 	[virtio]="virtio core handover util"
 	[http]="http core util"
+	[control]="control util"
 	[keeper]="keeper handover util"
 )
 for folder in $(find src -name '*.c' -printf '%h\n' | sort -u); do

@@ -91,6 +91,7 @@ vhostmd:
 /usr/share/man/man1/vhostmdctl.1
 /usr/share/man/man5/mvbd.5
 /usr/share/man/man5/vhostmd.conf.5
+/usr/share/man/man7/vhostmd-control.7
 /usr/share/man/man7/vhostmd-metrics.7
 /usr/share/man/man8/vhostmd.8
 /usr/share/polkit-1/rules.d/60-vhostmd.rules
