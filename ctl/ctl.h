@@ -20,6 +20,7 @@ enum ctl_status {
 struct ctl {
 	const char *mount;   /* where vhostmd's file system is */
 	const char *program; /* vhostmd */
+	const char *control; /* its control socket; NULL: where its file status says */
 	const char *uri;     /* libvirt's; NULL: as for the daemon */
 	bool json;
 };

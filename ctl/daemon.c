@@ -13,16 +13,20 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control.h"
 #include "status.h"
 #include "util/clock.h"
 #include "util/fileio.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
+#include "util/text.h"
 
 /* A reload reads a file; an upgrade gives up after 15 s by itself (vhostmd(8), UPGRADE). */
 #define RELOAD_PATIENCE_NS (10 * NS_PER_S)
 #define UPGRADE_PATIENCE_NS (20 * NS_PER_S)
 #define POLL_NS (20 * NS_PER_MS)
+
+/* ---- by signals ---- */
 
 /* Who serves the mount, and who keeps it: the worker's parent. */
 struct daemon {
@@ -114,7 +118,7 @@ static int wait_for_reload(const struct ctl *ctl, const struct daemon *was)
 	return CTL_FAILED;
 }
 
-int daemon_reload(const struct ctl *ctl)
+static int reload_by_signal(const struct ctl *ctl)
 {
 	struct daemon daemon;
 	int r = find_daemon(ctl, &daemon);
@@ -133,18 +137,11 @@ static bool runs(pid_t pid, const struct stat *program)
 		exe.st_dev == program->st_dev;
 }
 
-int daemon_upgrade(const struct ctl *ctl)
+static int upgrade_by_signal(const struct ctl *ctl, const struct stat *program)
 {
-	struct stat program;
 	struct daemon was;
-
 	int r = find_daemon(ctl, &was);
 
-	if (r == CTL_OK && stat(ctl->program, &program) < 0) {
-		ctl_error("%s: %s", ctl->program, strerror(errno));
-		ctl_hint("--program says where vhostmd is installed");
-		return CTL_FAILED;
-	}
 	if (r == CTL_OK)
 		r = send_signal(was.keeper, SIGUSR2);
 	if (r != CTL_OK)
@@ -153,7 +150,7 @@ int daemon_upgrade(const struct ctl *ctl)
 		clock_mono_ns() < until; pause_a_moment()) {
 		_cleanup_status_ struct status status = { 0 };
 
-		if (kill(was.worker, 0) == 0 || !runs(was.keeper, &program))
+		if (kill(was.worker, 0) == 0 || !runs(was.keeper, program))
 			continue;
 		if (status_read(ctl->mount, &status) < 0)
 			return CTL_FAILED;
@@ -171,6 +168,236 @@ int daemon_upgrade(const struct ctl *ctl)
 	else
 		ctl_hint("its log says why: journalctl -u vhostmd");
 	return CTL_FAILED;
+}
+
+/* ---- at the control socket ---- */
+
+/* Where it is; *@ret is the caller's to free, NULL: the daemon is one that has none. */
+static int find_socket(const struct ctl *ctl, char **ret)
+{
+	_cleanup_status_ struct status status = { 0 };
+
+	if (ctl->control) {
+		*ret = xstrdup(ctl->control);
+		return CTL_OK;
+	}
+	if (status_read(ctl->mount, &status) < 0)
+		return CTL_FAILED;
+	const char *path = status_text(&status, "control.socket");
+
+	*ret = path ? xstrdup(path) : NULL;
+	return CTL_OK;
+}
+
+/*
+ * Whether nobody listens there whom we can reach, or who speaks as we do: then there are signals,
+ * unless that is the socket that was named.  @r: of control_ask().
+ */
+static bool is_not_served(const struct ctl *ctl, int r, const struct control_answer *a)
+{
+	return !ctl->control &&
+		(r == -ENOENT || r == -ECONNREFUSED || r == -EACCES ||
+			(r == 0 && !strcmp(a->word, "protocol")));
+}
+
+static void print_complaints(const char *lines)
+{
+	_cleanup_free_ char *copy = xstrdup(lines);
+	char *save = NULL;
+
+	for (char *line = strtok_r(copy, "\n", &save); line;
+		line = strtok_r(NULL, "\n", &save))
+		ctl_hint("%s", line);
+}
+
+/* There was no answer.  Return: CTL_FAILED. */
+static int say_silence(const char *path, int r, int64_t patience_ns)
+{
+	if (r == -ETIMEDOUT || r == -ENODATA)
+		ctl_error(
+			"%s: no answer within %d s", path, (int)(patience_ns / NS_PER_S));
+	else
+		ctl_error("%s: %s", path, strerror(-r));
+	ctl_hint("vhostmdctl doctor, and the daemon's log: journalctl -u vhostmd");
+	return CTL_FAILED;
+}
+
+/* Return: CTL_FAILED. */
+static int say_refusal(const struct control_answer *a)
+{
+	ctl_error("%s", a->text);
+	print_complaints(a->body);
+	if (!strcmp(a->word, "denied"))
+		ctl_hint(
+			"run it as root, or as who is in the group that --control-group of "
+			"vhostmd names");
+	return CTL_FAILED;
+}
+
+static int reload_at(const struct ctl *ctl, const char *path)
+{
+	_cleanup_answer_ struct control_answer a = { 0 };
+	int r = control_ask_patiently(
+		path, "reload", clock_mono_ns() + RELOAD_PATIENCE_NS, &a);
+
+	if (is_not_served(ctl, r, &a))
+		return reload_by_signal(ctl);
+	if (r < 0)
+		return say_silence(path, r, RELOAD_PATIENCE_NS);
+	if (!a.ok)
+		return say_refusal(&a);
+	/* "MISTAKES FILE" */
+	size_t n = strcspn(a.text, " ");
+	_cleanup_free_ char *mistakes = xstrndup(a.text, n);
+	_cleanup_strbuf_ struct strbuf file = STRBUF_INIT;
+
+	text_add_printable(a.text + n + (a.text[n] == ' '), &file);
+	printf("%s is in force\n", strbuf_str(&file));
+	if (strcmp(mistakes, "0") != 0)
+		ctl_error("without what %s mistakes stand in", mistakes);
+	else if (*a.body)
+		ctl_error("but:");
+	print_complaints(a.body);
+	return CTL_OK;
+}
+
+int daemon_reload(const struct ctl *ctl)
+{
+	_cleanup_free_ char *path = NULL;
+	int r = find_socket(ctl, &path);
+
+	if (r != CTL_OK)
+		return r;
+	return path ? reload_at(ctl, path) : reload_by_signal(ctl);
+}
+
+/* Who serves, as he says. */
+struct server {
+	char *version, *worker, *program;
+	char *failed; /* the version that could not take over from it; NULL: none */
+};
+
+static void server_done(struct server *s)
+{
+	free(s->version);
+	free(s->worker);
+	free(s->program);
+	free(s->failed);
+	*s = (struct server){ 0 };
+}
+
+static void take_server(const struct control_answer *a, struct server *ret)
+{
+	server_done(ret);
+	*ret = (struct server){ .version = xstrdup(a->text),
+		.worker = control_value(a, "worker"),
+		.program = control_value(a, "program"),
+		.failed = control_value(a, "failed") };
+}
+
+/* Return: 0, or -errno. */
+static int ask_who_serves(const char *path, int64_t until_ns, struct server *ret)
+{
+	_cleanup_answer_ struct control_answer a = { 0 };
+	int r = control_ask_patiently(path, "version", until_ns, &a);
+
+	if (r < 0)
+		return r;
+	take_server(&a, ret);
+	return ret->worker && ret->program ? 0 : -EPROTO;
+}
+
+static int say_it_goes_on(const char *why)
+{
+	ctl_error("vhostmd goes on with the program that it had: %s", why);
+	ctl_hint("its log says more: journalctl -u vhostmd");
+	return CTL_FAILED;
+}
+
+/* Whoever is asked gives no answer if he gives way; so it is looked at who serves then. */
+static int upgrade_at(const struct ctl *ctl, const char *path, const struct stat *program)
+{
+	_cleanup_free_ char *wanted = xasprintf(
+		"%ju:%ju", (uintmax_t)program->st_dev, (uintmax_t)program->st_ino);
+	int64_t until_ns = clock_mono_ns() + UPGRADE_PATIENCE_NS;
+	_cleanup_(server_done) struct server was = { 0 }, is = { 0 };
+	_cleanup_answer_ struct control_answer first = { 0 };
+	int r = control_ask_patiently(path, "version", until_ns, &first);
+
+	if (is_not_served(ctl, r, &first))
+		return upgrade_by_signal(ctl, program);
+	if (r == 0) {
+		take_server(&first, &was);
+		r = was.worker ? 0 : -EPROTO;
+	}
+	while (r == 0 && clock_mono_ns() < until_ns) {
+		_cleanup_answer_ struct control_answer a = { 0 };
+
+		r = control_ask(path, "upgrade", until_ns, &a);
+		if (r == 0 && !a.ok && !strcmp(a.word, "refused"))
+			return say_it_goes_on(a.text);
+		if (r == 0 && !a.ok)
+			return say_refusal(&a);
+		if (r == 0 || r == -ENODATA)
+			r = ask_who_serves(path, until_ns, &is);
+		if (r < 0)
+			break;
+		bool another = strcmp(is.worker, was.worker) != 0;
+
+		if (another && !strcmp(is.program, wanted)) {
+			_cleanup_strbuf_ struct strbuf version = STRBUF_INIT;
+
+			text_add_printable(is.version, &version);
+			printf("vhostmd %s runs\n", strbuf_str(&version));
+			return CTL_OK;
+		}
+		if (another && is.failed) {
+			_cleanup_free_ char *why =
+				xasprintf("version %s has failed", is.failed);
+
+			return say_it_goes_on(why);
+		}
+		pause_a_moment();
+	}
+	if (r < 0)
+		return say_silence(path, r, UPGRADE_PATIENCE_NS);
+	_cleanup_free_ char *why = xasprintf("it is not %s", ctl->program);
+
+	return say_it_goes_on(why);
+}
+
+int daemon_upgrade(const struct ctl *ctl)
+{
+	_cleanup_free_ char *path = NULL;
+	struct stat program;
+	int r = find_socket(ctl, &path);
+
+	if (r != CTL_OK)
+		return r;
+	if (stat(ctl->program, &program) < 0) {
+		ctl_error("%s: %s", ctl->program, strerror(errno));
+		ctl_hint("--program says where vhostmd is installed");
+		return CTL_FAILED;
+	}
+	return path ? upgrade_at(ctl, path, &program) : upgrade_by_signal(ctl, &program);
+}
+
+int daemon_status(const struct ctl *ctl, struct status *ret)
+{
+	_cleanup_answer_ struct control_answer a = { 0 };
+
+	*ret = (struct status){ 0 };
+	if (!ctl->control)
+		return status_read(ctl->mount, ret) < 0 ? CTL_FAILED : CTL_OK;
+	int r = control_ask_patiently(
+		ctl->control, "status", clock_mono_ns() + RELOAD_PATIENCE_NS, &a);
+
+	if (r < 0)
+		return say_silence(ctl->control, r, RELOAD_PATIENCE_NS);
+	if (!a.ok)
+		return say_refusal(&a);
+	status_parse(a.body, ret);
+	return CTL_OK;
 }
 
 int daemon_check_config(const struct ctl *ctl, const char *file)

@@ -1,8 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What vhostmdctl asks of the daemon that serves the mount.  One thread.  Return: an exit status. */
+/*
+ * What vhostmdctl asks of the daemon that serves the mount: at its control socket, of one that has
+ * none by its file status and by signals, for which one has to be root.  One thread.  Return: an
+ * exit status, after saying what is wrong.
+ */
 #pragma once
 
 #include "ctl.h"
+
+struct status;
+
+/*
+ * Its state: what its file status has, or with ctl->control what it says at that socket.
+ * *@ret is the caller's to end, in any case.
+ */
+int daemon_status(const struct ctl *ctl, struct status *ret);
 
 /*
  * Has it read its configuration again, and says what came of it: a failure if it was refused

@@ -30,12 +30,22 @@ static void add_line(struct status *s, char *line)
 	s->lines[s->n++] = (struct status_line){ xstrdup(line), xstrdup(value + 2) };
 }
 
+void status_parse(const char *text, struct status *ret)
+{
+	_cleanup_free_ char *copy = xstrdup(text);
+	char *save = NULL;
+
+	*ret = (struct status){ 0 };
+	for (char *line = strtok_r(copy, "\n", &save); line;
+		line = strtok_r(NULL, "\n", &save))
+		add_line(ret, line);
+}
+
 int status_read(const char *mount, struct status *ret)
 {
 	_cleanup_free_ char *path = xasprintf("%s/status", mount);
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	int r = read_file_at(AT_FDCWD, path, STATUS_BYTES_MAX, &text);
-	char *save = NULL;
 
 	*ret = (struct status){ 0 };
 	if (r < 0) {
@@ -49,9 +59,7 @@ int status_read(const char *mount, struct status *ret)
 				"systemctl start vhostmd, or vhostmdctl doctor");
 		return r;
 	}
-	for (char *line = text.len ? strtok_r(text.data, "\n", &save) : NULL; line;
-		line = strtok_r(NULL, "\n", &save))
-		add_line(ret, line);
+	status_parse(strbuf_str(&text), ret);
 	return 0;
 }
 

@@ -22,6 +22,9 @@ struct status {
  * *@ret is the caller's to end, in any case.
  */
 int status_read(const char *mount, struct status *ret);
+
+/* Takes apart what the file would have. */
+void status_parse(const char *text, struct status *ret);
 void status_done(struct status *status);
 #define _cleanup_status_ _cleanup_(status_done)
 

@@ -45,6 +45,7 @@ enum option_id {
 	OPTION_MOUNT,
 	OPTION_CONNECT,
 	OPTION_PROGRAM,
+	OPTION_CONTROL,
 	OPTION_JSON,
 	OPTION_ALL,
 	OPTION_COUNT_CHANGES,
@@ -84,6 +85,8 @@ static const struct {
 	{ OPTION_CONNECT, "connect", "URI",
 		"libvirt's URI (the hypervisor of this host)" },
 	{ OPTION_PROGRAM, "program", "FILE", "the daemon (" VHOSTMD_PROGRAM ")" },
+	{ OPTION_CONTROL, "control", "PATH",
+		"the daemon's control socket (as its status says)" },
 	{ OPTION_JSON, "json", NULL, "print JSON" },
 	{ OPTION_ALL, "all", NULL, "status: each line; attach, detach: each VM" },
 	{ OPTION_MATCH, "match", "PATTERN",
@@ -117,7 +120,7 @@ static int run_status(const struct ctl *ctl, const struct arguments *a)
 {
 	_cleanup_status_ struct status status = { 0 };
 
-	if (status_read(ctl->mount, &status) < 0)
+	if (daemon_status(ctl, &status) != CTL_OK)
 		return CTL_FAILED;
 	status_print(&status, a->all, ctl->json);
 	return CTL_OK;
@@ -224,7 +227,8 @@ static const struct verb {
 	size_t min, max;  /* words */
 	int (*run)(const struct ctl *ctl, const struct arguments *arguments);
 } verbs[] = {
-	{ "status", "", "how the daemon does", BIT(OPTION_JSON) | BIT(OPTION_ALL), 0, 0,
+	{ "status", "", "how the daemon does",
+		BIT(OPTION_JSON) | BIT(OPTION_ALL) | BIT(OPTION_CONTROL), 0, 0,
 		run_status },
 	{ "list", "", "the VMs that run here", BIT(OPTION_JSON), 0, 0, run_list },
 	{ "get", "host|VM [METRIC]...", "print metrics; of one, the value alone",
@@ -243,10 +247,10 @@ static const struct verb {
 		run_detach },
 	{ "check-config", "[FILE]", "what a configuration does, or what is wrong with it",
 		BIT(OPTION_PROGRAM), 0, 1, run_check_config },
-	{ "reload", "", "have the daemon read its configuration again", 0, 0, 0,
-		run_reload },
+	{ "reload", "", "have the daemon read its configuration again",
+		BIT(OPTION_CONTROL), 0, 0, run_reload },
 	{ "upgrade", "", "replace the daemon by the program that is installed, unseen",
-		BIT(OPTION_PROGRAM), 0, 0, run_upgrade },
+		BIT(OPTION_PROGRAM) | BIT(OPTION_CONTROL), 0, 0, run_upgrade },
 	{ "doctor", "", "what is wrong on this host, and how to mend it",
 		BIT(OPTION_CONNECT) | BIT(OPTION_PROGRAM) | BIT(OPTION_JSON) |
 			BIT(OPTION_VERBOSE) | BIT(OPTION_FILE) | BIT(OPTION_PID_FILE) |
@@ -371,6 +375,9 @@ static bool set_option(
 		return true;
 	case OPTION_PROGRAM:
 		ctl->program = value;
+		return true;
+	case OPTION_CONTROL:
+		ctl->control = value;
 		return true;
 	case OPTION_JSON:
 		ctl->json = true;

@@ -44,6 +44,10 @@ echo "seen by all: $(cat /run/vhostmd/metrics/host/HostName)"
 echo "user: $(stat -c %U "/proc/$(status pid)" "/proc/$(show MainPID)" | xargs)"
 echo "options: $(tr '\0' ' ' <"/proc/$(show MainPID)/cmdline" | sed "s/.*daemon.pid //; s/ $//")"
 systemctl reload vhostmd && echo "reloaded"
+control=/run/vhostmd-daemon/control
+echo "control: $(stat -c '%a %U' $control) $(vhostmdctl reload 2>/dev/null)"
+setpriv --reuid=65534 --regid=65534 --clear-groups vhostmdctl status --control $control | grep -q ' up for ' && echo "for everybody"
+socket=$(stat -c %i $control)
 cat >/fields <<'END'
 import json, sys
 for line in sys.stdin:
@@ -85,6 +89,7 @@ systemctl kill --kill-whom=main -s USR2 vhostmd
 for _ in $(seq 100); do [ "$(status pid)" = "$worker" ] || break; sleep 0.1; done
 [ "$(status pid)" != "$worker" ] && [ "$(show MainPID)" = "$main" ] && echo "upgraded: $(show ActiveState)"
 [ "$(stat -c %d /run/vhostmd)" = "$device" ] && echo "it is the same file system"
+[ "$(stat -c %i $control)" = "$socket" ] && vhostmdctl reload --control $control >/dev/null 2>&1 && echo "and socket"
 touch /enough
 wait
 cat /reader-says
@@ -101,6 +106,8 @@ seen by all: ${host:-a host}
 user: vhostmd vhostmd
 options: --verbose --connect test:///default
 reloaded
+control: 666 vhostmd ${conf#"$root"} is in force
+for everybody
 journal: 6 test 6695eb01-f6a4-8304-79aa-97f2502e193f - VM 'test' runs, id 1
 journal: 4 - - Broken metric Broken is unavailable: the action ended with status 1 (run as uid 65534)
 journal: 4 - - - ${conf#"$root"}: 1 mistake; the rest is used
@@ -109,6 +116,7 @@ again: active ${host:-a host}
 restarted: active ${host:-a host}
 upgraded: active
 it is the same file system
+and socket
 readers' errors:
 stopped: success 0
 EOF

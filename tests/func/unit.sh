@@ -114,6 +114,8 @@ if [ ${#http[@]} -gt 0 ]; then
 	assert_eq "its socket" "$(stat -c '%a %U %G' "$tmp/run/http")" "660 daemon nogroup"
 	curl -sS --unix-socket "$tmp/run/http" http://x/metrics | grep -q '^vhostmd_up 1' || fail "no HTTP"
 fi
+assert_eq "the control socket" "$(stat -c '%a %U' "$tmp/run/control")" "666 daemon"
+assert_eq "a reload there" "$("$build/ctl/vhostmdctl" reload --control "$tmp/run/control")" "$tmp/conf is in force"
 [ "$(readlink "/proc/$keeper/ns/mnt")" != "$(readlink /proc/self/ns/mnt)" ] || fail "no mount namespace"
 assert_eq "an action" "$(cat "$mnt/metrics/host/Who")" nobody
 assert_eq "link" "$(readlink "$tmp/run/vhostmd0")" "$mnt/disk/vhostmd0.img"
