@@ -31,7 +31,7 @@ aarch64) guest_packages+=(qemu-system-arm) ;;
 *) guest_packages+=(qemu-system-x86) ;;
 esac
 test_packages=(clang clang-format libcmocka-dev valgrind prometheus prometheus-node-exporter attr rsync shellcheck fuse3
-	libxml2-utils python3 python3-prometheus-client python3-pyte curl nginx-light openssl systemd-container abigail-tools g++
+	libxml2-utils python3 python3-prometheus-client python3-pyte curl iproute2 nginx-light openssl systemd-container abigail-tools g++
 	mmdebstrap rpm checkpolicy semodule-utils)
 packaging_packages=(debhelper dh-python dpkg-dev fakeroot libcmocka-dev lintian)
 # what runs inside Windows guests, as far as that can be tried here
