@@ -94,16 +94,21 @@ def now(seconds, i):
     return 1 + 0.3 * math.cos(seconds * (2 * math.pi) / (60 + 25 * i))
 
 
+def pressure_file(share, seconds):
+    return ("some avg10=%05.2f avg60=%05.2f avg300=%05.2f total=%d\n"
+            "full avg10=00.00 avg60=00.00 avg300=00.00 total=0\n" % ((share * 100,) * 3 + (share * seconds * 1e6,)))
+
+
 def write_vm(files, vm, i, pid, uuid, seconds, start_ticks):
     done = 3600 + (0 if vm.stopped else seconds)
     ran, waited = vm.busy * done, vm.delay * done
     proc = "proc/%d/" % pid
     ticks = int((vm.vcpus * ran + 0.02 * done) * 100)
     files.put(proc + "cmdline", "qemu-system-x86_64\0-name\0guest=%s\0-uuid\0%s\0" % (vm.name, uuid))
-    files.put(proc + "stat", "%d (qemu-system-x86) %s 1 1 1 0 -1 4194560 9000 0 40 0 %d %d 0 0 20 0 %d 0 %d %d %d 0\n" % (
-        pid, "T" if vm.stopped else "S", ticks - ticks // 10, ticks // 10, vm.vcpus + 1, start_ticks,
-        vm.memory + GIB, int(vm.memory * 0.92) // 4096))
-    files.put(proc + "status", "Name:\tqemu-system-x86\nVmRSS:\t%d kB\nHugetlbPages:\t0 kB\n" % (vm.memory * 0.92 / 1024))
+    files.put(proc + "stat", "%d (qemu-system-x86) %s 1 1 1 0 -1 4194560 9000 0 40 0 %d %d 0 0 20 0 %d 0 %d %d %d 0\n"
+              % (pid, "T" if vm.stopped else "S", ticks - ticks // 10, ticks // 10, vm.vcpus + 1, start_ticks,
+                 vm.memory + GIB, int(vm.memory * 0.92) // 4096))
+    files.put(proc + "status", "Name:\tqemu-system-x86\nHugetlbPages:\t0 kB\n")
     files.put(proc + "cgroup", "0::/machine.slice/machine-qemu-%d-%s.scope/libvirt/emulator\n" % (i, vm.name))
     for thread in range(vm.vcpus + 1):
         task = "%stask/%d/" % (proc, pid + 100000 * thread)
@@ -121,9 +126,7 @@ def write_vm(files, vm, i, pid, uuid, seconds, start_ticks):
     files.put(group + "memory.current", "%d\n" % (vm.memory * 0.95))
     files.put(group + "cpu.weight", "100\n")
     for what, share in ("cpu", vm.delay), ("memory", vm.pressure), ("io", 0.01):
-        files.put(group + what + ".pressure", "some avg10=%05.2f avg60=%05.2f avg300=%05.2f total=%d\n"
-                  "full avg10=00.00 avg60=00.00 avg300=00.00 total=0\n" % (
-                      share * 100, share * 100, share * 100, share * done * 1e6))
+        files.put(group + what + ".pressure", pressure_file(share, done))
     figures = {"state.state": 1, "vcpu.current": vm.vcpus, "vcpu.maximum": vm.vcpus,
                "balloon.current": vm.memory // 1024, "balloon.maximum": vm.memory // 1024,
                "balloon.swap_in": 0, "balloon.swap_out": 0,
@@ -144,21 +147,29 @@ def write_vm(files, vm, i, pid, uuid, seconds, start_ticks):
 def write_host(files, cpus, memory_gib, pressure, vms, seconds):
     done = 86400 + seconds
     busy = sum(vm.vcpus * vm.busy for vm in vms if not vm.stopped) / cpus
-    one = "%d 0 %d %d 0 0 0 0 %d 0\n" % (busy * done * 100, 0.02 * done * 100, max(0.02, 1 - busy) * done * 100, busy * done * 100)
+    one = "%d 0 %d %d 0 0 0 0 %d 0\n" % tuple(done * 100 * share for share in (busy, 0.02, max(0.02, 1 - busy), busy))
     total = "cpu  %s\n" % " ".join(str(int(v) * cpus) for v in one.split())
     files.put("host/stat", total + "".join("cpu%d %s" % (c, one) for c in range(cpus)) +
               "ctxt 1000\nbtime 1700000000\nprocesses 1000\nprocs_running 1\nprocs_blocked 0\n")
     used = sum(vm.memory for vm in vms) * 0.95 / 1024 + 2e6
     total_kib = memory_gib * GIB // 1024
     files.put("host/meminfo", "".join("%-15s %10d kB\n" % (k + ":", v) for k, v in (
-        ("MemTotal", total_kib), ("MemFree", total_kib - used - 4e6), ("MemAvailable", total_kib - used), ("Buffers", 1e6),
-        ("Cached", 3e6), ("SwapCached", 0), ("SwapTotal", 8e6), ("SwapFree", 8e6))))
+        ("MemTotal", total_kib), ("MemFree", total_kib - used - 4e6), ("MemAvailable", total_kib - used),
+        ("Buffers", 1e6), ("Cached", 3e6), ("SwapCached", 0), ("SwapTotal", 8e6), ("SwapFree", 8e6))))
     files.put("host/loadavg", "%05.2f %05.2f %05.2f 2/999 4711\n" % ((busy * cpus * now(seconds, 2),) * 3))
     files.put("host/online", "0-%d\n" % (cpus - 1))
     for i, (what, share) in enumerate(zip(("cpu", "memory", "io"), pressure)):
-        share *= now(seconds, i + cpus // 8)
-        files.put("pressure/" + what, "some avg10=%05.2f avg60=%05.2f avg300=%05.2f total=%d\n"
-                  "full avg10=00.00 avg60=00.00 avg300=00.00 total=0\n" % ((share * 100,) * 3 + (share * done * 1e6,)))
+        files.put("pressure/" + what, pressure_file(share * now(seconds, i + cpus // 8), done))
+
+
+def domain(vm, i, uuid):
+    disks = "".join("<disk type='file'><source file='/vd%d'/><target dev='vd%s'/></disk>" % (d, "ab"[d])
+                    for d in range(len(vm.disks)))
+    quota = "" if vm.throttled is None else "<cputune><period>100000</period><quota>60000</quota></cputune>"
+    return ("<domain type='test'><name>%s</name><uuid>%s</uuid><memory unit='KiB'>%d</memory><vcpu>%d</vcpu>%s"
+            "<os><type>hvm</type></os><devices>%s<interface type='bridge'><source bridge='br0'/>"
+            "<target dev='vnet%d'/></interface></devices></domain>\n"
+            % (vm.name, uuid, vm.memory // 1024, vm.vcpus, quota, disks, i))
 
 
 def bind(source, target):
@@ -179,18 +190,12 @@ def main(host, directory):
             write_vm(files, vm, i, pids[i - 1], uuid_of(host, i), wave(seconds, i), start_ticks)
         write_host(files, cpus, memory, pressure, vms, seconds)
 
-    write_host(files, cpus, memory, pressure, vms, 0)
     write()
     with open(directory + "/node.xml", "w", encoding="ascii") as f:
         f.write("<node>\n")
         for i, vm in enumerate(vms, 1):
             files.put("pids/%s.pid" % vm.name, "%d\n" % pids[i - 1])
-            disks = "".join("<disk type='file'><source file='/vd%d'/><target dev='vd%s'/></disk>" % (d, "ab"[d])
-                            for d in range(len(vm.disks)))
-            quota = "<cputune><period>100000</period><quota>%d</quota></cputune>" % 60000 if vm.throttled is not None else ""
-            f.write("<domain type='test'><name>%s</name><uuid>%s</uuid><memory unit='KiB'>%d</memory><vcpu>%d</vcpu>%s"
-                    "<os><type>hvm</type></os><devices>%s<interface type='bridge'><source bridge='br0'/><target dev='vnet%d'/>"
-                    "</interface></devices></domain>\n" % (vm.name, uuid_of(host, i), vm.memory // 1024, vm.vcpus, quota, disks, i))
+            f.write(domain(vm, i, uuid_of(host, i)))
         f.write("</node>\n")
     os.makedirs("/run/libvirt/qemu", exist_ok=True)
     bind(directory + "/pids", "/run/libvirt/qemu")

@@ -41,9 +41,11 @@ static int read_figures(const char *name, virDomainStatsRecord *record)
 			continue;
 		*value++ = '\0';
 		if (parse_u64(value, &number) == 0)
-			virTypedParamsAddULLong(&record->params, &record->nparams, &cap, line, number);
+			virTypedParamsAddULLong(
+				&record->params, &record->nparams, &cap, line, number);
 		else
-			virTypedParamsAddString(&record->params, &record->nparams, &cap, line, value);
+			virTypedParamsAddString(
+				&record->params, &record->nparams, &cap, line, value);
 	}
 	fclose(f);
 	return 0;

@@ -136,7 +136,7 @@ diff "$tmp/flags" - <<'EOF' || fail "which files are configuration"
 EOF
 documents=$(rpm -qpld "$(package first vhostmd)" | sed -n 's,^/usr/share/doc/vhostmd[^/]*/,,p')
 for document in README.md docs/README.md docs/install.md contrib/prometheus/vhostmd.rules.yml \
-	contrib/ovirt/50_vhostmd contrib/selinux/vhostmd_disks.te data/80-vhostmd.preset; do
+	contrib/ovirt/50_vhostmd contrib/selinux/vhostmd_disks.te data/80-vhostmd.preset docs/pictures/top.svg; do
 	grep -qx "$document" <<<"$documents" || fail "$document is not among the documents: $documents"
 done
 
