@@ -202,7 +202,7 @@ cat >"$tmp/prometheus.yml" <<-END
 	- {job_name: vhostmd, scrape_interval: 1s, static_configs: [{targets: ["127.0.0.1:$port"]}]}
 END
 # which is what the documentation has
-sed -n '/^```yaml/,/^```$/{/^```/d; p}' "$top/docs/monitoring.md" >"$tmp/documented.yml"
+sed -n '/^```yaml/,/^```$/{/^```$/q; /^```/d; p}' "$top/docs/monitoring.md" >"$tmp/documented.yml"
 grep -q 'targets: \["127.0.0.1:9178"\]' "$tmp/documented.yml" || fail "docs/monitoring.md: $(cat "$tmp/documented.yml")"
 promtool check config "$tmp/documented.yml" >"$tmp/said" 2>&1 || fail "docs/monitoring.md: $(cat "$tmp/said")"
 prometheus --config.file "$tmp/prometheus.yml" --storage.tsdb.path "$tmp/tsdb" --web.listen-address "127.0.0.1:$his" \

@@ -53,6 +53,11 @@ sed 's/#.*//' vhostmd.rules.yml ../grafana/vhostmd.json | grep -o 'vhostmd_[a-z0
 comm -13 "$tmp/there" "$tmp/used" >"$tmp/lacking"
 [ ! -s "$tmp/lacking" ] || fail "not in the default configuration: $(cat "$tmp/lacking")"
 
+# what the documentation drops is there, and none of it is missed
+dropped=$(sed -n 's/^ *regex: \(vhostmd_.*\)/\1/p' "$top/docs/monitoring.md")
+[ "$(grep -cxE "$dropped" "$tmp/there")" -ge 10 ] || fail "docs/monitoring.md drops what is not there: $dropped"
+grep -xE "$dropped" "$tmp/used" && fail "docs/monitoring.md drops what the rules or the dashboard need"
+
 # how many series the default configuration has, as the documents say
 python3 - "$top/conf/vhostmd.conf" "$top/docs/sources.md" >"$tmp/formula" <<'END' || fail "no formula"
 import collections, re, sys
