@@ -1,25 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The Debian packages in a clean system, whose first process is systemd: installed, in the place of
-# the existing vhostmd's, upgraded under readers, removed and purged.
+# an existing vhostmd's that has a unit and stops it, upgraded under readers, removed and purged.  One
+# with an init script, and more: func/packages-site.
 . "$(dirname "$0")/../lib.sh"
 need_fuse
-command -v systemd-nspawn mmdebstrap lintian >/dev/null || skip "needs systemd-nspawn, mmdebstrap and lintian"
-
-# without an optimizer: what is released is built and tested elsewhere
-DEB_BUILD_OPTIONS='nocheck noopt noautodbgsym' "$top/scripts/package" "$tmp/packages" >"$tmp/out" 2>&1 || fail "$(cat "$tmp/out")"
-depends=$(for deb in "$tmp"/packages/*.deb; do dpkg-deb -f "$deb" Depends; echo; done | tr ',' '\n' |
-	sed 's/|.*//; s/(.*//; s/:any//; s/ //g' | grep -vE '^(|vhostmd.*|libmetrics.*|vm-dump-metrics)$' | sort -u | paste -sd ,)
+. "$top/tests/debian.sh"
+command -v systemd-nspawn >/dev/null || skip "needs systemd-nspawn"
+debian_system
 root=$tmp/root
 mkdir "$root"
-mount -t tmpfs -o mode=755 tmpfs "$root" || fail "no tmpfs"
+mount -t tmpfs -o mode=755 tmpfs "$root" && tar -C "$root" -xf "$debian_root" || fail "no root"
 at_exit "umount -l $root"
-# the system that this one is, from where this one has its packages
-. /etc/os-release
-sources=$(find /etc/apt/sources.list /etc/apt/sources.list.d -name 'debian.sources' -o -name sources.list 2>/dev/null | head -n 1)
-[ -n "$sources" ] || skip "nobody says where packages are"
-mmdebstrap -q --variant=minbase --include="systemd-sysv,dbus,procps,$depends" "$VERSION_CODENAME" "$root" "$sources" \
-	>"$tmp/out" 2>&1 || skip "no clean system can be made: $(tail -n 1 "$tmp/out")"
 
 # The existing vhostmd's package, as far as it matters: a configuration, which somebody may have
 # changed, and a daemon that writes its file until it is stopped, and leaves it.
@@ -62,12 +54,8 @@ ExecStart=/usr/sbin/vhostmd
 WantedBy=multi-user.target
 EOF
 dpkg-deb -b "$tmp/old" "$root/old.deb" >/dev/null || fail "no package of the old one"
-cp "$tmp"/packages/*.deb "$root/"
-# a later one, with another program
-dpkg-deb -R "$tmp"/packages/vhostmd_*.deb "$tmp/later" &&
-	sed -i 's/^Version: .*/&+later/' "$tmp/later/DEBIAN/control" &&
-	printf '\0' >>"$tmp/later/usr/sbin/vhostmd" &&
-	dpkg-deb -b "$tmp/later" "$root/later.deb" >/dev/null || fail "no later package"
+cp "$packages"/*.deb "$root/"
+later_package "$root/later.deb"
 
 cat >"$root/etc/systemd/system/vhostmd-test.service" <<'EOF'
 [Service]
@@ -161,5 +149,5 @@ Usage: vhostmd-guestfs
 removed: inactive 0 1
 purged:  0
 EOF
-echo "from nothing to the first metric: $(cat "$root/first-metric-ms") ms; packages: $(du -ch "$tmp"/packages/*.deb | tail -n 1)"
+echo "from nothing to the first metric: $(cat "$root/first-metric-ms") ms; packages: $(du -ch "$packages"/*.deb | tail -n 1)"
 exit 0
