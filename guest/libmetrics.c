@@ -11,10 +11,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "buf.h"
 #include "failure.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "vhostmd/metrics.h"
 #include "whole_file.h"
+#include "xenstore.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -283,6 +286,17 @@ static int print(const char *text, size_t len)
 	return fwrite(text, 1, len, stdout) == len && fflush(stdout) == 0 ? 0 : -errno;
 }
 
+static int write_out(const char *dest_file, const char *text, size_t len)
+{
+	int r = dest_file ? whole_file_write(dest_file, text, len, 0666)
+			  : print(text, len);
+
+	if (r == 0)
+		return 0;
+	errno = -r;
+	return -1;
+}
+
 static int dump(const char *where, const char *dest_file)
 {
 	_cleanup_free_ char *text = NULL;
@@ -295,11 +309,7 @@ static int dump(const char *where, const char *dest_file)
 	vhostmd_close(s);
 	if (r < 0)
 		return fail(r);
-	r = dest_file ? whole_file_write(dest_file, text, len, 0666) : print(text, len);
-	if (r == 0)
-		return 0;
-	errno = -r;
-	return -1;
+	return write_out(dest_file, text, len);
 }
 
 EXPORT int dump_metrics(const char *dest_file)
@@ -314,8 +324,10 @@ EXPORT int dump_virtio_metrics(const char *dest_file)
 
 EXPORT int dump_xenstore_metrics(const char *dest_file)
 {
-	(void)dest_file;
-	return fail(VHOSTMD_ERR_UNSUPPORTED);
+	_cleanup_buf_ struct buf text = BUF_INIT, tried = BUF_INIT;
+	int r = xenstore_read(clock_mono_ns() + XENSTORE_WAIT_NS, &text, &tried);
+
+	return r < 0 ? fail(r) : write_out(dest_file, buf_str(&text), text.len);
 }
 
 EXPORT int libmetrics_init(void)

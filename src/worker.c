@@ -43,6 +43,7 @@
 #include "util/signals.h"
 #include "util/strbuf.h"
 #include "virtio/channels.h"
+#include "xenstore/xenstore.h"
 
 /* So long after another's death the processors are for those who waited for what he showed. */
 #define LULL_NS (100 * NS_PER_MS)
@@ -182,6 +183,8 @@ static void on_plan(void *ctx, const struct plan *plan)
 	channels_set_config(w->channels, &chc);
 	http_set_everybody(w->http, w->conf->file_mode & S_IROTH);
 	control_set_readers(w->control, &readers);
+	xenstore_set(w->xenstore, w->conf->transports & TRANSPORT_XENSTORE,
+		w->conf->period_ns);
 }
 
 static void apply(struct worker *w, struct conf *conf)
@@ -333,6 +336,7 @@ static int start_exports(struct worker *w, const struct keeper_parcel *parcel)
 		keeper_report_ready(w->keeper_fd);
 	start_http(w);
 	start_control(w);
+	xenstore_start(w->xenstore, w->tree, w->conf->period_ns);
 	w->channels = channels_start(w->tree, &chc, connect_channel, w);
 	w->actions = actions_start(&ap);
 	if (!w->channels || !w->actions)
@@ -414,6 +418,7 @@ static bool stop(struct worker *w)
 	channels_stop(w->channels);
 	http_stop(w->http);
 	control_free(w->control);
+	xenstore_stop(w->xenstore);
 	content_free(w->content);
 	sampler_free(w->sampler);
 	shared_path_free(w->shared_path);
@@ -581,6 +586,8 @@ int worker_run(const struct worker_params *params, const struct keeper_parcel *p
 	take_host_key(&w, w.conf, NULL, NULL); /* root's alone */
 	w.change_user =
 		!params->user_is_for_all && caps_effective() & CAP_TO_BIT(CAP_SETUID);
+	w.xenstore =
+		xenstore_open(w.conf->transports & TRANSPORT_XENSTORE); /* likewise */
 	_cleanup_plan_ struct plan *plan = make_plan(&w, NULL, w.conf);
 
 	if (worker_drop_rights(&w, plan) < 0) {

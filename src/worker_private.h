@@ -46,6 +46,7 @@ struct worker {
 	struct channels *channels;
 	struct listeners listeners;
 	struct http *http;
+	struct xenstore *xenstore;
 	struct control *control;
 	char *told_version; /* what it says of us; never changes */
 	struct runner *runner;

@@ -24,6 +24,7 @@
 #include "util/mem.h"
 #include "util/strbuf.h"
 #include "virtio/channels.h"
+#include "xenstore/xenstore.h"
 
 /* A scope without update for so many periods counts as stale. */
 #define STALE_PERIODS 3
@@ -121,6 +122,7 @@ void worker_status(void *ctx, struct strbuf *out)
 	channels_status(w->channels, out);
 	disks_status(w->disks, view, out);
 	http_status(w->http, out);
+	xenstore_status(w->xenstore, out);
 	control_status(w->control, out);
 	shared_path_status(w->shared_path, out);
 	status_vms(w, view, out);

@@ -202,9 +202,6 @@ static void read_transport(struct conf_reader *rd, xmlNode *node, struct conf *c
 		if (strcasecmp(text, known[i].name) != 0)
 			continue;
 		conf->transports |= known[i].bit;
-		if (known[i].bit == TRANSPORT_XENSTORE)
-			conf_reader_warning(rd, node,
-				"transport xenstore is not part of this build; the others run");
 		return;
 	}
 	conf_reader_error(

@@ -20,6 +20,7 @@ declare -A allowed=(
 	[virtio]="virtio core handover util"
 	[http]="http core util"
 	[control]="control util"
+	[xenstore]="xenstore core util"
 	[keeper]="keeper handover util"
 )
 for folder in $(find src -name '*.c' -printf '%h\n' | sort -u); do

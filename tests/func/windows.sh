@@ -143,7 +143,8 @@ done <<-EOF
 EOF
 alike 2 --source "$tmp/disk.img" --why --watch 1
 alike 0 --probe "$tmp/disk.img"
-alike 1 --xenstore
+wine "$exe" --xenstore >"$tmp/out" 2>"$tmp/err" && fail "xenstore on Windows"
+grep -q '^xenstore: not part of this' "$tmp/err" || fail "xenstore on Windows: $(cat "$tmp/err")"
 for option in --none --metric '--format none' '--watch 0' extra '--uuid x' '--source x'; do
 	status=0
 	# shellcheck disable=SC2086 # words
