@@ -179,6 +179,10 @@ sed -i 's/evaluation_interval: 15s/evaluation_interval: 1h/' "$tmp/prometheus.ym
 reload
 ask times "$minutes" >"$tmp/times" || fail "no times"
 sed 's/^[a-z]/fleet.&/' "$tmp/times"
+# the slowest with recorded series, and without
+for worst in panel_worst_ms panel_plain_worst_ms; do
+	grep -q "^$worst " "$tmp/times" || fail "no $worst"
+done
 config "$tmp/rules.yml" "${lots[@]}"
 reload
 

@@ -29,7 +29,7 @@ fleet_network()
 {
 	mkfifo "$tmp/end"
 	exec {fleet_end}<>"$tmp/end" # hosts end when nobody has it open any more
-	unshare -n cat <"$tmp/end" &
+	unshare -n cat <"$tmp/end" {fleet_end}>&- &
 	fleet_hub=$!
 	apart_from_us() { ! [ "/proc/$fleet_hub/ns/net" -ef /proc/self/ns/net ]; }
 	wait_for 10 apart_from_us || fail "no network namespace"

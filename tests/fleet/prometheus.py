@@ -39,7 +39,7 @@ def query_range(expr, start, end, step):
 
 
 def dashboard():
-    with open(os.environ.get("DASHBOARD", CONTRIB + "/grafana/vhostmd.json"), encoding="ascii") as f:
+    with open(CONTRIB + "/grafana/vhostmd.json", encoding="ascii") as f:
         return json.load(f)
 
 
