@@ -73,6 +73,12 @@ stop_daemon || exit 1
 CONF=$tmp/conf start_daemon -c test:///default --user daemon
 confined "a worker with process.io" "$daemon" $process_io
 worker=$(worker_pid) runner=$(runner_pid)
+# in the middle of what it was asked for: what lies in its socket then is lost
+kill -STOP "$runner"
+sockets=$(for fd in "/proc/$runner/fd"/*; do readlink "$fd"; done | sed -n 's/^socket:\[\(.*\)\]$/\1/p' | tr '\n' ' ')
+# a listed socket has its unread bytes in the third column, and its number in the sixth
+is_asked() { ss -xHa | awk -v mine="$sockets" '$3 > 0 && index(" " mine, " " $6 " ") {r = 1} END {exit !r}'; }
+wait_for 10 is_asked || fail "the runner is not asked"
 kill -KILL "$runner"
 wait_for 10 logged "metric Who is unavailable: Broken pipe" || fail "no word on a dead runner"
 kill -KILL "$worker"

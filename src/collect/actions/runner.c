@@ -389,7 +389,7 @@ static int ask(struct runner *runner, const struct request *request, const char 
 		r = read_whole(runner->socket, reply, sizeof(*reply));
 	lock_release(&runner->lock);
 	if (r < 0)
-		return r;
+		return -EPIPE; /* whether it ended before it was asked, in the middle, or then */
 	if (ret_text)
 		memcpy(ret_text, reply->text, sizeof(reply->text));
 	return reply->result;
