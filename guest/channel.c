@@ -20,6 +20,13 @@
 #define SETTLE_MIN_NS (20 * NS_PER_MS)
 #define SETTLE_MAX_NS (500 * NS_PER_MS)
 
+/*
+ * A request is lost with the host that the guest leaves, or with a daemon that ends: so long
+ * nothing comes before it is said again.
+ */
+#define AGAIN_MIN_NS (250 * NS_PER_MS)
+#define AGAIN_MAX_NS NS_PER_S
+
 static const char document_start[] = "<metrics>";
 
 static int send_request(struct port *port, int64_t deadline_ns)
@@ -62,6 +69,20 @@ static const char *find_end(const char *at, size_t n)
 }
 
 /*
+ * Where the last document of a message of @n bytes starts, or its first byte: an answer that was
+ * lost in the middle stands before the next one.  No value has these bytes.
+ */
+static const char *last_document(const char *message, size_t n)
+{
+	const size_t len = strlen(document_start);
+
+	for (size_t i = n < len ? 0 : n - len; i > 0; i--)
+		if (message[i] == '<' && !memcmp(message + i, document_start, len))
+			return message + i;
+	return message;
+}
+
+/*
  * Takes the next complete message: the remains of an answer that somebody else did not read
  * are dropped.  Return: 0 once a document was found, and is in @out in place of what it held;
  * 1 to read on; VHOSTMD_ERR_REFUSED.
@@ -84,6 +105,8 @@ static int take_document(struct inbox *box, struct buf *out)
 
 		box->start += n;
 		box->scanned = box->start;
+		n -= (size_t)(last_document(message, n) - message);
+		message = data + box->start - n;
 		if (n > strlen(document_start) &&
 			!memcmp(message, document_start, strlen(document_start))) {
 			buf_clear(out);
@@ -130,32 +153,49 @@ static int64_t settling_ns(int64_t took_ns)
 					      : SETTLE_MAX_NS;
 }
 
+static int64_t again_ns(int64_t patience_ns)
+{
+	return patience_ns / 4 < AGAIN_MIN_NS    ? AGAIN_MIN_NS
+		: patience_ns / 4 > AGAIN_MAX_NS ? AGAIN_MAX_NS
+						 : patience_ns / 4;
+}
+
 /*
- * Receives the last document that comes: one that follows at once makes the one before an
- * answer to somebody else.  @settle: as channel_read().
+ * Asks, and receives the last document that comes: one that follows at once makes the one before
+ * an answer to somebody else.  Asks again where nothing comes for a while.  @settle: as
+ * channel_read().
  */
-static int receive_document(
+static int ask_and_receive(
 	struct port *port, bool settle, int64_t deadline_ns, struct buf *out)
 {
 	struct inbox box = { .in = BUF_INIT };
 	int64_t start = clock_mono_ns(), quiet_ns = 0;
+	int64_t pause_ns = again_ns(deadline_ns - start);
 	bool found = false;
-	int r;
+	int r = send_request(port, deadline_ns);
 
-	do {
+	while (r >= 0) {
+		int64_t now = clock_mono_ns();
+
 		r = take_document(&box, out);
 		if (r == 0) {
-			int64_t now = clock_mono_ns();
-
 			found = true;
 			quiet_ns = settle ? now + settling_ns(now - start) : now;
 			forget_taken(&box);
+		} else if (r == 1 && found && !box.in.len) {
+			r = receive(port, quiet_ns, &box);
 		} else if (r == 1) {
 			/* what has begun is read to its end */
-			r = receive(port, found && !box.in.len ? quiet_ns : deadline_ns,
-				&box);
+			int64_t again = now + pause_ns;
+
+			r = receive(
+				port, again < deadline_ns ? again : deadline_ns, &box);
+			if (r == VHOSTMD_ERR_TIMEOUT && again < deadline_ns) {
+				r = send_request(port, deadline_ns);
+				settle = true;
+			}
 		}
-	} while (r >= 0);
+	}
 	if (found && r == VHOSTMD_ERR_TIMEOUT && !box.in.len)
 		r = 0;
 	buf_done(&box.in);
@@ -188,10 +228,7 @@ int channel_read(const char *path, bool settle, int64_t deadline_ns, struct buf 
 	for (int tries = 0; tries < REFUSALS_MAX && r == VHOSTMD_ERR_REFUSED; tries++) {
 		bool dirty = drain(&port);
 
-		r = send_request(&port, deadline_ns);
-		if (r == 0)
-			r = receive_document(
-				&port, settle || dirty || tries, deadline_ns, out);
+		r = ask_and_receive(&port, settle || dirty || tries, deadline_ns, out);
 	}
 	if (r == 0)
 		return 0;

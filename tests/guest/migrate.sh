@@ -109,7 +109,10 @@ done
 wait_for 5 has_channels here 2 || fail "channels: $(channels_on here)"
 left=$(cat "$vm/cpu.time")
 guest_hold "$a" "$other/guests"
+# what the guest asks for now nobody answers: it has to ask the other host
+kill -STOP "$(worker_pid)"
 virsh_system migrate --live --p2p "$a" "$there_uri" tcp://127.0.0.1 || fail "no migration"
+kill -CONT "$(worker_pid)"
 has_moved here there 1 1
 sessions+=("$session")
 guest_hold "$a" "$tmp/guests"

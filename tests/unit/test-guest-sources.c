@@ -289,6 +289,20 @@ static void what_somebody_else_asked_for_is_no_answer(void **state)
 	read_port(&(struct port){ .answers = { "INVALID REQUEST\n\n", N("4") } }, 4);
 }
 
+static void what_is_lost_is_asked_for_again(void **state)
+{
+	(void)state;
+	put_text("/sys/class/dmi/id/product_uuid", OWN "\n");
+	/* the request, or the end of the answer */
+	read_port(&(struct port){ .answers = { "", N("1") } }, 1);
+	read_port(&(struct port){ .answers = { "", "", N("2") } }, 2);
+	read_port(&(struct port){ .answers = { "<metrics><metric", N("3") } }, 3);
+	read_port(&(struct port){ .answers = { "<met", N("4") } }, 4);
+	read_port(&(struct port){ .answers = { DOC(""), N("5") } }, 5);
+	/* it was late only: there are two answers */
+	read_port(&(struct port){ .answers = { "", N("9") N("6") } }, 6);
+}
+
 static void a_port_in_use_is_waited_for(void **state)
 {
 	(void)state;
@@ -397,6 +411,7 @@ int main(void)
 		T(a_descriptor_that_is_anothers_is_left_alone),
 		T(the_channel_is_asked_where_there_is_no_disk),
 		T(what_somebody_else_asked_for_is_no_answer),
+		T(what_is_lost_is_asked_for_again),
 		T(a_port_in_use_is_waited_for),
 		T(a_host_that_does_not_answer_is_given_up),
 		T(memory_that_is_short_is_an_error),
