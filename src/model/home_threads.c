@@ -41,14 +41,24 @@ static bool run_time(int root_fd, int pid, uint64_t tid, uint64_t *ret)
 		parse_u64_at(&p, ret) == 0 && *p == ' ';
 }
 
-static bool is_io_thread(const char *comm)
+/* On a processor just now: then its run time is not up to date (proc(5), stat). */
+static bool is_running(int root_fd, int pid, uint64_t tid)
 {
-	return !strncmp(comm, IO_PREFIX, strlen(IO_PREFIX)) &&
-		strcmp(comm, MONITOR_THREAD) != 0;
+	char text[512];
+
+	if (!read_of_thread(root_fd, pid, tid, "stat", text, sizeof(text)))
+		return false; /* it has ended: there is one less */
+	const char *end = strrchr(text, ')');
+
+	return !end || !strncmp(end, ") R", 3);
 }
 
-/* Return: false if it cannot be told, or there are too many. */
-static bool find_io_threads(int root_fd, int pid, struct home_threads *home)
+/*
+ * Adds up the threads beside the main one and the monitor's, and finds the I/O threads.  @before:
+ * the question; after it none may be on a processor.
+ * Return: false if it cannot be told, or there are too many.
+ */
+static bool add_others(int root_fd, int pid, bool before, struct home_threads *ret)
 {
 	_cleanup_free_ char *path = xasprintf("proc/%d/task", pid);
 	int fd = open_at(root_fd, path, O_RDONLY | O_DIRECTORY);
@@ -58,26 +68,40 @@ static bool find_io_threads(int root_fd, int pid, struct home_threads *home)
 		close_p(&fd);
 		return false;
 	}
-	unsigned n = 0;
-
 	for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
 		char comm[64];
-		uint64_t tid = 0;
+		uint64_t tid = 0, ns = 0;
 
 		if (parse_u64(e->d_name, &tid) < 0 || tid == (uint64_t)pid)
 			continue;
-		if (++n > LIMIT_THREADS)
-			return false;
 		/* one that has just ended counts nothing any more */
 		if (!read_of_thread(root_fd, pid, tid, "comm", comm, sizeof(comm)) ||
-			!is_io_thread(comm))
+			!strcmp(comm, MONITOR_THREAD))
 			continue;
-		if (home->n_io == HOME_IO_THREADS ||
-			!run_time(root_fd, pid, tid, &home->io[home->n_io].ns))
+		/* first: one that stops running then has its run time up to date */
+		if (!before && is_running(root_fd, pid, tid))
 			return false;
-		home->io[home->n_io++].tid = tid;
+		if (++ret->n_others > LIMIT_THREADS || !run_time(root_fd, pid, tid, &ns))
+			return false;
+		ret->others_ns += ns;
+		if (strncmp(comm, IO_PREFIX, strlen(IO_PREFIX)) != 0)
+			continue;
+		if (ret->n_io == HOME_IO_THREADS)
+			return false;
+		ret->io[ret->n_io].tid = tid;
+		ret->io[ret->n_io++].ns = ns;
 	}
 	return true;
+}
+
+void home_threads_note_main(int root_fd, const struct run *run, struct home_threads *ret)
+{
+	int pid = atomic_load(&run->pid);
+
+	*ret = (struct home_threads){ 0 };
+	ret->main_is_known = pid > 0 &&
+		run_time(root_fd, pid, (uint64_t)pid, &ret->main_ns) &&
+		run_has_process(run);
 }
 
 void home_threads_before(int root_fd, const struct run *run, struct home_threads *ret)
@@ -85,30 +109,37 @@ void home_threads_before(int root_fd, const struct run *run, struct home_threads
 	int pid = atomic_load(&run->pid);
 
 	*ret = (struct home_threads){ 0 };
-	ret->known = pid > 0 && find_io_threads(root_fd, pid, ret);
+	ret->all_are_known = pid > 0 && add_others(root_fd, pid, true, ret);
 }
 
-void home_threads_after(int root_fd, const struct run *run, struct home_threads *home)
+bool home_threads_after(int root_fd, const struct run *run, struct home_threads *home)
 {
 	int pid = atomic_load(&run->pid);
+	struct home_threads now = { 0 };
 
-	home->known = home->known &&
-		run_time(root_fd, pid, (uint64_t)pid, &home->main_ns) &&
-		run_has_process(run);
+	home->main_is_known = run_time(root_fd, pid, (uint64_t)pid, &home->main_ns);
+	/* behind it: who had the main thread do something has run before */
+	home->all_are_known = home->main_is_known && home->all_are_known &&
+		add_others(root_fd, pid, false, &now) && now.n_others == home->n_others &&
+		now.others_ns == home->others_ns;
+	home->main_is_known = home->main_is_known && run_has_process(run);
+	return home->all_are_known && home->main_is_known;
 }
 
-bool home_threads_slept(
+enum home_state home_threads_look(
 	int root_fd, const struct run *run, const struct home_threads *home)
 {
 	int pid = atomic_load(&run->pid);
 	uint64_t ns = 0;
 
-	if (!home->known || !run_time(root_fd, pid, (uint64_t)pid, &ns) ||
+	if (!home->main_is_known || !run_time(root_fd, pid, (uint64_t)pid, &ns) ||
 		ns != home->main_ns)
-		return false;
+		return HOME_RAN;
 	for (size_t i = 0; i < home->n_io; i++)
 		if (!run_time(root_fd, pid, home->io[i].tid, &ns) || ns != home->io[i].ns)
-			return false;
+			return HOME_RAN;
 	/* behind the rest: no other process had that pid meanwhile */
-	return run_has_process(run);
+	if (!run_has_process(run))
+		return HOME_RAN;
+	return home->all_are_known ? HOME_SLEPT : HOME_MAIN_SLEPT;
 }

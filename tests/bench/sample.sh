@@ -56,7 +56,7 @@ start_guests()
 start_reading()
 {
 	guest_start_halting "$guest_prefix-$1" "$2" \
-		"$3<serial type='unix'><source mode='connect' path='$tmp/$2.serial'/></serial>" "$reading"
+		"${3:-}<serial type='unix'><source mode='connect' path='$tmp/$2.serial'/></serial>" "$reading"
 }
 now_ns() { date +%s%N; }
 # CPU time of libvirtd and all QEMUs, ns

@@ -54,8 +54,12 @@ static void sample(struct qemu_proc *proc)
 		(void)qemu_proc_shares(proc, &shares);
 		(void)run_is_stopped(run);
 		home_threads_before(FILES_ROOT, run, &home);
-		home_threads_after(FILES_ROOT, run, &home);
-		if (home_threads_slept(FILES_ROOT, run, &home) && !home.known)
+		bool stands = home_threads_after(FILES_ROOT, run, &home);
+
+		if (home_threads_look(FILES_ROOT, run, &home) == HOME_SLEPT && !stands)
+			abort();
+		home_threads_note_main(FILES_ROOT, run, &home);
+		if (home_threads_look(FILES_ROOT, run, &home) == HOME_SLEPT)
 			abort();
 	} while (files_next());
 	vm_sample_done(&s);

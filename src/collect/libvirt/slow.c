@@ -190,7 +190,7 @@ static void plan_next_locked(
 		sv->due_ns = now + SILENT_PAUSE_NS;
 	else if (doubt == DOUBT_STOPPED || doubt == DOUBT_SUSPECT)
 		sv->due_ns = now + SUSPECT_PAUSE_NS;
-	else if (kind == JOB_PROBE)
+	else if (kind == JOB_PROBE || sv->memory.alone)
 		sv->due_ns = now;
 	else
 		sv->due_ns = next_due(sv, known(sv) ? s->slow_period_ns : s->period_ns,
@@ -423,7 +423,8 @@ static bool fits(const struct slow_vm *first, const struct slow_vm *sv)
 	if (needs_probe(first) || needs_probe(sv))
 		return needs_probe(first) && needs_probe(sv);
 	return sv->memory.doubt == first->memory.doubt &&
-		first->memory.doubt != DOUBT_ALONE && known(sv) == known(first);
+		first->memory.doubt != DOUBT_ALONE && !first->memory.alone &&
+		!sv->memory.alone && known(sv) == known(first);
 }
 
 /*

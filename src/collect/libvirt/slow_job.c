@@ -55,7 +55,7 @@ void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
 	};
 	item->memory.last = vm_counters_copy(&memory->last);
 	item->memory.again_ns = 0;
-	item->memory.asleep = false;
+	item->memory.asleep = item->memory.alone = false;
 }
 
 static void set_silent(struct run *run)
@@ -98,25 +98,30 @@ static bool has_answered(const struct slow_job *job, const struct slow_item *ite
 		m->n_alike == SLOW_LACKS_BELIEVED;
 }
 
-/* True if no figure can have changed since the last answer; then that is as new as this. */
-static bool is_asleep(const struct slow_job *job, int root_fd, struct slow_item *item)
+/* Whether it need not be asked, or not in this call. */
+static bool may_be_left_out(struct slow_job *job, int root_fd, struct slow_item *item)
 {
 	struct slow_memory *m = &item->memory;
 	int64_t longest = SLOW_SLEEP_PERIODS * job->plan->settings.slow_period_ns;
 	int64_t now = clock_mono_ns();
 
+	if (!job->by_home || item->must || !has_answered(job, item))
+		return false;
+	enum home_state home = home_threads_look(root_fd, item->run, &m->home);
+
+	if (home == HOME_RAN)
+		return false;
 	if (longest > SLOW_SLEEP_MAX_NS)
 		longest = SLOW_SLEEP_MAX_NS;
-	if (!job->by_home || item->must || !has_answered(job, item) ||
-		!home_threads_slept(root_fd, item->run, &m->home)) {
-		m->once_more = true;
-		return false;
+	if (home == HOME_SLEPT && now - m->asked_mono_ns < longest) {
+		atomic_store(&item->run->slow_mono_ns, now);
+		m->asleep = true;
+		job->n_asleep++;
+		return true;
 	}
-	if (TAKE_VALUE(m->once_more, false) || now - m->asked_mono_ns >= longest)
-		return false;
-	atomic_store(&item->run->slow_mono_ns, now);
-	m->asleep = true;
-	return true;
+	item->alone = true;
+	m->alone = job->n > 1;
+	return m->alone;
 }
 
 static int get_stats(struct slow_job *job, virDomainPtr *doms, _Atomic bool *no_nowait)
@@ -134,6 +139,14 @@ static int get_stats(struct slow_job *job, virDomainPtr *doms, _Atomic bool *no_
 	return virDomainListGetStats(doms, job->groups, &job->records, 0);
 }
 
+static void note_home(int root_fd, struct slow_item *item)
+{
+	if (item->asked && item->alone)
+		home_threads_after(root_fd, item->run, &item->memory.home);
+	else if (item->asked)
+		home_threads_note_main(root_fd, item->run, &item->memory.home);
+}
+
 void slow_job_call(struct slow_job *job, int root_fd, _Atomic bool *no_nowait)
 {
 	virDomainPtr doms[SLOW_BATCH_VMS + 1] = { NULL };
@@ -143,14 +156,13 @@ void slow_job_call(struct slow_job *job, int root_fd, _Atomic bool *no_nowait)
 
 		if (!may_be_asked(item))
 			continue;
-		if (is_asleep(job, root_fd, item)) {
-			job->n_asleep++;
+		if (may_be_left_out(job, root_fd, item))
 			continue;
-		}
 		item->asked = true;
 		item->memory.asked_mono_ns = 0; /* until it is answered */
 		doms[job->n_asked++] = job->doms[i];
-		home_threads_before(root_fd, item->run, &item->memory.home);
+		if (item->alone)
+			home_threads_before(root_fd, item->run, &item->memory.home);
 	}
 	if (!job->n_asked)
 		return;
@@ -160,10 +172,8 @@ void slow_job_call(struct slow_job *job, int root_fd, _Atomic bool *no_nowait)
 	/* a copy: any other call forgets it */
 	if (job->n_records < 0)
 		job->error = virSaveLastError();
-	for (size_t i = 0; i < job->n; i++)
-		if (job->items[i].asked)
-			home_threads_after(
-				root_fd, job->items[i].run, &job->items[i].memory.home);
+	for (size_t i = 0; job->by_home && i < job->n; i++)
+		note_home(root_fd, &job->items[i]);
 }
 
 static struct slow_item *find_item(struct slow_job *job, virDomainPtr dom, size_t *at)

@@ -60,12 +60,15 @@ struct slow_memory {
 	unsigned n_alike;  /* that named as much as the last, and none of a monitor's */
 	bool monitor;      /* it told something last time */
 	int64_t again_ns; /* the answer is perhaps not whole: a pause; 0: it is, or there is none */
-	bool failed;           /* to be asked, alone; which was logged */
-	int64_t asked_mono_ns; /* the question whose answer is the last; 0: none */
-	struct home_threads
-		home;   /* as of that answer; known: it may stand for the next */
-	bool asleep;    /* its last figures are those of an answer before */
-	bool once_more; /* a home thread has run, or nobody knows: one answer may not do */
+	bool failed;              /* to be asked, alone; which was logged */
+	int64_t asked_mono_ns;    /* the question whose answer is the last; 0: none */
+	struct home_threads home; /* as of that answer */
+	bool asleep;              /* its last figures are those of an answer before */
+	/*
+	 * To be asked at once, and nobody with it: its answer may stand for later ones, if little
+	 * else happens while it is asked.
+	 */
+	bool alone;
 	struct vm_counters last;
 };
 
@@ -73,7 +76,9 @@ struct slow_item {
 	struct run *run;
 	struct slow_memory memory;
 	bool must; /* somebody says that it has changed */
-	bool asked; /* of a call: false: it was left out, as its process is stopped, or it sleeps */
+	/* of a call */
+	bool asked; /* false: it was left out, as its process is stopped, or as it sleeps */
+	bool alone;
 };
 
 enum slow_job_kind { JOB_STATS, JOB_PROBE };
@@ -115,7 +120,7 @@ void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
 /*
  * Makes the call, for as long as libvirt takes; VMs whose process is stopped, and would not
  * answer, are left out, and so are those of which nothing can have changed, whose figures are
- * as new as that.  @root_fd: holds proc; @no_nowait: the driver does not know NOWAIT; may be set.
+ * as new as that, and those that are to be asked alone.  @root_fd: holds proc; @no_nowait: the driver does not know NOWAIT; may be set.
  */
 void slow_job_call(struct slow_job *job, int root_fd, _Atomic bool *no_nowait);
 
