@@ -68,10 +68,12 @@ struct settings {
 };
 
 struct xenstore {
-	struct tree *tree; /* immutable after xenstore_start() */
+	/* immutable while the thread runs */
+	struct tree *tree;
 	struct loop *loop;
 	pthread_t thread;
-	bool running;
+
+	bool running;      /* the starter's */
 	_Atomic bool ever; /* enabled; for status, as what follows */
 	_Atomic bool connected, silent;
 	_Atomic unsigned n_written, n_refused, n_cut;
@@ -79,9 +81,9 @@ struct xenstore {
 	struct lock lock; /* guards what is to come */
 	struct settings new_settings;
 
-	/* its thread's alone */
+	/* its thread's alone, once there is one */
 	struct settings settings;
-	int fd; /* -1: not connected */
+	int fd; /* -1: not connected; at its start -errno, too */
 	uint64_t watch;
 	struct xs_message message;
 	enum xs_type asked; /* while a message is open, of entries[at] */
@@ -428,8 +430,6 @@ static void on_wake(void *ctx)
 	lock_take(&xs->lock);
 	xs->settings = xs->new_settings;
 	lock_release(&xs->lock);
-	if (xs->settings.enabled)
-		atomic_store(&xs->ever, true);
 	on_reconnect(xs);
 	on_beat(xs);
 }
@@ -440,8 +440,32 @@ static void *xenstore_main(void *ctx)
 {
 	struct xenstore *xs = ctx;
 
+	take_connection(xs, TAKE_FD(xs->fd));
 	loop_run(xs->loop);
 	return NULL;
+}
+
+/* When it is enabled first; where no thread can be had the next reload tries it again. */
+static void start(struct xenstore *xs)
+{
+	int r = loop_new(on_wake, xs, &xs->loop);
+
+	atomic_store(&xs->ever, true);
+	if (r == 0) {
+		xs->beat = loop_add_timer(xs->loop, LOOP_NEVER, on_beat, xs);
+		xs->silence = loop_add_timer(xs->loop, LOOP_NEVER, on_silence, xs);
+		xs->reconnect = loop_add_timer(xs->loop, LOOP_NEVER, on_reconnect, xs);
+		r = -pthread_create(&xs->thread, NULL, xenstore_main, xs);
+	}
+	xs->running = r == 0;
+	if (r == 0) {
+		pthread_setname_np(xs->thread, "xenstore");
+		return;
+	}
+	log_error("no metrics by xenstore: %s", strerror(-r));
+	loop_free(TAKE_PTR(xs->loop));
+	close_p(&xs->fd);
+	xs->fd = -1;
 }
 
 struct xenstore *xenstore_open(bool enabled)
@@ -450,32 +474,17 @@ struct xenstore *xenstore_open(bool enabled)
 
 	lock_init(&xs->lock);
 	xs->settings.enabled = enabled;
-	atomic_store(&xs->ever, enabled);
-	xs->fd = enabled ? connect_socket() : -ENOTCONN;
+	xs->fd = enabled ? connect_socket() : -1;
 	return xs;
 }
 
 void xenstore_start(struct xenstore *xs, struct tree *tree, int64_t period_ns)
 {
-	int fd = TAKE_VALUE(xs->fd, -1);
-	int r = loop_new(on_wake, xs, &xs->loop);
-
 	xs->tree = tree;
 	xs->settings.period_ns = period_ns;
 	xs->new_settings = xs->settings;
-	if (r == 0) {
-		xs->beat = loop_add_timer(xs->loop, LOOP_NEVER, on_beat, xs);
-		xs->silence = loop_add_timer(xs->loop, LOOP_NEVER, on_silence, xs);
-		xs->reconnect = loop_add_timer(xs->loop, LOOP_NEVER, on_reconnect, xs);
-		if (xs->settings.enabled)
-			take_connection(xs, fd);
-		r = -pthread_create(&xs->thread, NULL, xenstore_main, xs);
-	}
-	xs->running = r == 0;
-	if (r == 0)
-		pthread_setname_np(xs->thread, "xenstore");
-	else
-		log_error("no metrics by xenstore: %s", strerror(-r));
+	if (xs->settings.enabled)
+		start(xs);
 }
 
 void xenstore_stop(struct xenstore *xs)
@@ -486,8 +495,7 @@ void xenstore_stop(struct xenstore *xs)
 		loop_stop(xs->loop);
 		pthread_join(xs->thread, NULL);
 	}
-	if (xs->fd >= 0)
-		close(xs->fd);
+	close_p(&xs->fd);
 	loop_free(xs->loop);
 	lock_done(&xs->lock);
 	free(xs->entries);
@@ -496,12 +504,16 @@ void xenstore_stop(struct xenstore *xs)
 
 void xenstore_set(struct xenstore *xs, bool enabled, int64_t period_ns)
 {
-	if (!xs->running)
-		return;
 	lock_take(&xs->lock);
 	xs->new_settings = (struct settings){ enabled, period_ns };
 	lock_release(&xs->lock);
-	loop_wake(xs->loop);
+	if (xs->running) {
+		loop_wake(xs->loop);
+	} else if (enabled) {
+		xs->settings = xs->new_settings;
+		xs->fd = connect_socket();
+		start(xs);
+	}
 }
 
 void xenstore_status(struct xenstore *xs, struct strbuf *out)

@@ -19,7 +19,7 @@ conf() # TRANSPORT [METRIC...]
 	EOF2
 }
 on='<transport>xenstore</transport>'
-conf "$on" >"$tmp/conf"
+conf "" >"$tmp/conf"
 : >"$tmp/domains"
 mkfifo "$tmp/commands"
 exec {commands}<>"$tmp/commands"
@@ -52,10 +52,20 @@ goes_on() # WHAT: the rest does
 }
 document_moves() { wait_for 10 moves "$(beat)" || fail "$1: what is stored stands still"; }
 
-# ---- without xenstored ----
+# ---- without the transport, and without xenstored ----
 
 export XENSTORED_PATH=$tmp/socket
 CONF=$tmp/conf start_daemon -c test:///default
+threads() { cat "/proc/$(worker_pid)/task/"*/comm; }
+wait_for 10 has_value "$mnt/metrics/vm/test/Name" || fail "no figures"
+threads | grep -q '^notify$' || fail "threads: $(threads)"
+threads | grep xenstore && fail "a thread of a transport that nobody has asked for"
+grep xenstore "$mnt/status" && fail "status of a transport that nobody has asked for"
+conf "$on" >"$tmp/conf"
+kill -HUP "$keeper"
+wait_for 10 logged "is in force" || fail "no reload"
+wait_for 5 logged "no VM gets metrics by it" || fail "a reload does not enable it"
+threads | grep -qx xenstore || fail "threads: $(threads)"
 goes_on "no xenstored"
 logged "xenstore: No such file or directory; no VM gets metrics by it" || fail "not a word"
 wait_for 5 is_state connected 0 || fail "status: $(cat "$mnt/status")"

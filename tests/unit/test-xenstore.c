@@ -2,6 +2,7 @@
 /* The export to xenstore, asked for each request by what stands for xenstored. */
 #include "test.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -92,7 +93,7 @@ static void meet(struct stage *s)
 	assert_true(s->fd >= 0);
 }
 
-static int set_up(void **state)
+static int set_up_as(void **state, bool enabled)
 {
 	struct stage *s = calloc(1, sizeof(*s));
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -109,10 +110,22 @@ static int set_up(void **state)
 	assert_int_equal(listen(s->listener, 4), 0);
 	setenv("XENSTORED_PATH", s->path, 1);
 	show(s, 5, "first");
-	s->xs = xenstore_open(true);
-	meet(s);
+	s->fd = -1;
+	s->xs = xenstore_open(enabled);
+	if (enabled)
+		meet(s);
 	xenstore_start(s->xs, s->tree, PERIOD_NS);
 	return 0;
+}
+
+static int set_up(void **state)
+{
+	return set_up_as(state, true);
+}
+
+static int set_up_without(void **state)
+{
+	return set_up_as(state, false);
 }
 
 static int tear_down(void **state)
@@ -251,6 +264,43 @@ static void what_is_switched_off_is_removed(void **state)
 	answer(s, XS_RM, "OK");
 }
 
+/* Of this process: descriptors and threads are folders of it. */
+static unsigned n_entries(const char *folder)
+{
+	unsigned n = 0;
+	DIR *dir = opendir(folder);
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+/* Every host but Xen's. */
+static void what_is_not_enabled_costs_nothing(void **state)
+{
+	struct stage *s = *state;
+	unsigned fds = n_entries("/proc/self/fd"), threads = n_entries("/proc/self/task");
+	struct xenstore *another = xenstore_open(false);
+	char value[XS_PAYLOAD_MAX + 1];
+
+	xenstore_start(another, s->tree, PERIOD_NS);
+	xenstore_set(another, false, PERIOD_NS);
+	assert_int_equal(n_entries("/proc/self/fd"), fds);
+	assert_int_equal(n_entries("/proc/self/task"), threads);
+	xenstore_stop(another);
+	/* a reload enables it */
+	xenstore_set(s->xs, true, PERIOD_NS);
+	meet(s);
+	write_first(s, "5", "/local/domain/5/metrics");
+	threads = n_entries("/proc/self/task");
+	/* and another one starts nothing */
+	xenstore_set(s->xs, true, PERIOD_NS);
+	expect(s, XS_IS_DOMAIN_INTRODUCED, "5", value);
+	assert_int_equal(n_entries("/proc/self/task"), threads);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +312,8 @@ int main(void)
 			a_lost_connection_is_made_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			what_is_switched_off_is_removed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			what_is_not_enabled_costs_nothing, set_up_without, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
