@@ -42,11 +42,17 @@ cat >"$root/vhostmd-test" <<'EOF'
 exec >/result 2>&1
 show() { systemctl show -P "$1" vhostmd; }
 status() { sed -n "s/^$1: //p" /run/vhostmd/status; }
+host() { cat "/run/vhostmd/metrics/host/$1"; }
 echo "started: $(show ActiveState) $(show NRestarts)"
 echo "seen by all: $(cat /run/vhostmd/metrics/host/HostName)"
 echo "user: $(stat -c %U "/proc/$(status pid)" "/proc/$(show MainPID)" | xargs)"
 echo "options: $(tr '\0' ' ' <"/proc/$(show MainPID)/cmdline" | sed "s/.*daemon.pid //; s/ $//")"
 systemctl reload vhostmd && echo "reloaded"
+conf=$(status conf.file)
+cp "$conf" /good && echo '<vhostmd>' >"$conf"
+systemctl reload vhostmd 2>/dev/null || echo "not reloaded: $(show ActiveState) $(host HostName | wc -w)"
+journalctl --no-pager -o cat -u vhostmd _COMM=vhostmdctl | grep -m 1 refused
+cp /good "$conf" && systemctl reload vhostmd && echo "reloaded again"
 control=/run/vhostmd-daemon/control
 echo "control: $(stat -c '%a %U' $control) $(vhostmdctl reload 2>/dev/null)"
 setpriv --reuid=65534 --regid=65534 --clear-groups vhostmdctl status --control $control | grep -q ' up for ' && echo "for everybody"
@@ -109,6 +115,9 @@ seen by all: ${host:-a host}
 user: vhostmd vhostmd
 options: --verbose --connect test:///default
 reloaded
+not reloaded: active 1
+vhostmdctl: ${conf#"$root"} was refused: the configuration before it is in force
+reloaded again
 control: 666 vhostmd ${conf#"$root"} is in force
 for everybody
 journal: 6 test 6695eb01-f6a4-8304-79aa-97f2502e193f - VM 'test' runs, id 1

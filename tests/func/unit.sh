@@ -10,7 +10,7 @@ command -v systemd-analyze >/dev/null || skip "needs systemd-analyze"
 systemd-analyze security --offline=true --threshold=20 "$unit" --no-pager >"$tmp/exposure" 2>&1 ||
 	fail "too much exposure: $(grep '✗\|→' "$tmp/exposure" || cat "$tmp/exposure")"
 grep -q 'Overall exposure' "$tmp/exposure" || fail "not analysed: $(cat "$tmp/exposure")"
-sed "s|/[^ ]*/vhostmd --|$build/vhostmd --|" "$unit" >"$tmp/vhostmd.service"
+sed "s|/[^ ]*/vhostmd --|$build/vhostmd --|; s|/[^ ]*/vhostmdctl |$build/ctl/vhostmdctl |" "$unit" >"$tmp/vhostmd.service"
 systemd-analyze verify --man=no "$tmp/vhostmd.service" 2>&1 | grep "vhostmd.service" && fail "systemd-analyze verify"
 
 # the socket, which is the service's
