@@ -85,6 +85,11 @@ static inline int teardown(void **state)
 	for (int call = 0; call < FAKE_CALL_COUNT; call++)
 		fake_release((enum fake_call)call, FAKE_ALL);
 	assert_true(virt_stop(p->virt));
+	/* a reader of the status file that does not end may be in the middle of it */
+	_cleanup_strbuf_ struct strbuf status = STRBUF_INIT;
+
+	virt_status(p->virt, &status);
+	assert_non_null(strstr(strbuf_str(&status), "libvirt.descriptions: "));
 	virt_free(p->virt);
 	board_free(p->board);
 	registry_free(p->registry);

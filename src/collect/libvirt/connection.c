@@ -470,6 +470,7 @@ void virt_free(struct virt *virt)
 		return;
 	if (virt->wake_timer >= 0)
 		virEventRemoveTimeout(virt->wake_timer);
+	describe_free(virt->describe);
 	slow_free(virt->slow);
 	cycle_done(&virt->cycle);
 	lock_done(&virt->lock);

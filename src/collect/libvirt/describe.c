@@ -269,8 +269,10 @@ static void *describe_main(void *arg)
 	return NULL;
 }
 
-static void describe_free(struct describe *d)
+void describe_free(struct describe *d)
 {
+	if (!d)
+		return;
 	pthread_cond_destroy(&d->wake);
 	lock_done(&d->lock);
 	spec_set_unref(d->specs);
@@ -305,8 +307,5 @@ bool describe_stop(struct describe *d, int64_t deadline_mono_ns)
 	d->stopping = true;
 	pthread_cond_signal(&d->wake);
 	lock_release(&d->lock);
-	if (!thread_join_until(d->thread, deadline_mono_ns))
-		return false;
-	describe_free(d);
-	return true;
+	return thread_join_until(d->thread, deadline_mono_ns);
 }

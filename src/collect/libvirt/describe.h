@@ -26,6 +26,9 @@ struct describe *describe_start(
 /* Return: false if a call to libvirt did not end until then; nothing may be freed. */
 bool describe_stop(struct describe *d, int64_t deadline_mono_ns);
 
+/* After that, when nobody asks it for its count any more.  NULL is accepted. */
+void describe_free(struct describe *d);
+
 /* After a reload; what was described before may lack what the plan asks for. */
 void describe_set_plan(struct describe *d, const struct plan *plan);
 
