@@ -27,12 +27,7 @@ libvirtd=$(pgrep -xo libvirtd) || fail "no libvirtd"
 qemus=()
 for i in $(seq "$guests"); do qemus+=("$(cat "/run/libvirt/qemu/$guest_prefix-bench-$i.pid")"); done
 # of libvirtd and all QEMUs, ns
-their_cpu()
-{
-	local pid
-	for pid in "$libvirtd" "${qemus[@]}"; do echo "/proc/$pid/task/"*/schedstat; done | xargs cat 2>/dev/null |
-		awk '{ n += $1 } END { printf "%.0f\n", n }'
-}
+their_cpu() { python3 "$top/tests/bench/sample.py" cpus "$libvirtd" "${qemus[@]}"; }
 now_ns() { date +%s%N; }
 
 # daemon PERIOD SLOW_PERIOD OPTION...

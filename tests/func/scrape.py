@@ -113,60 +113,11 @@ KINDS = {
 }
 
 
-def begin(address, counts):
-    """Return: the connection, on which something begins; None: there is none."""
-    kind = random.choice(list(KINDS))
-    s = None
-    try:
-        s = connect(address, 1)
-        s.setblocking(False)
-        counts["connections"] += 1
-        s.send(KINDS[kind])
-    except (BlockingIOError, TimeoutError):
-        counts["waits"] += 1
-    except ConnectionError:
-        counts["shut"] += 1
-    return s and (kind, s)
-
-
-def go_on(kind, s):
-    """Return: whether it is there still."""
-    try:
-        if kind == "slow":
-            s.send(b"E")
-        return s.recv(1 if kind == "never reads" else 0 if kind == "slow" else 4096) or kind == "slow"
-    except (BlockingIOError, TimeoutError):
-        return True
-    except ConnectionError:
-        return False
-
-
-def flood(address, counts, there):
-    """More connections than anybody can accept."""
-    there.append(begin(address, counts))
-    if len(there) > 500:
-        there.popleft()
-
-
-def hold(address, counts, there):
-    """As many as there may be, for as long as they may be there."""
-    if len(there) < 300:
-        there.append(begin(address, counts))
-    for _ in range(5):
-        there.rotate(1)
-        if not there[0] or not go_on(*there[0]):
-            there.popleft()
-            counts["over"] += 1
-            return
-    time.sleep(0.001)
-
-
 def hostile(way, address, seconds):
-    counts, there = collections.Counter(), collections.deque()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        way(address, counts, there)
-    print(way.__name__, dict(counts))
+    sys.dont_write_bytecode = True
+    from hostile import Clients
+    clients = Clients(lambda: connect(address, 1), KINDS, 300)
+    clients.run(clients.flood if way == "flood" else clients.hold, seconds)
 
 
 # ---- what both forms say ----
@@ -196,6 +147,6 @@ def compare(text, openmetrics):
 if sys.argv[1] == "scrape":
     scrape(sys.argv[2], float(sys.argv[3]), float(sys.argv[4]))
 elif sys.argv[1] in ("flood", "hold"):
-    hostile(flood if sys.argv[1] == "flood" else hold, sys.argv[2], float(sys.argv[3]))
+    hostile(sys.argv[1], sys.argv[2], float(sys.argv[3]))
 elif sys.argv[1] == "compare":
     compare(sys.argv[2], sys.argv[3])
