@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# What the tests of the Debian packages share: the packages, which are built once for all of them, and
-# a clean system to install them in.  Sourced after lib.sh.
+# What the tests of the Debian packages share: the packages and a clean system, which are made once for
+# all of them, and what such a system is given.  Sourced after lib.sh.
 
 debian_cache=$top/build-debian
 
@@ -11,7 +11,7 @@ cached()
 {
 	local lock
 	mkdir -p "$debian_cache"
-	exec {lock}>>"$debian_cache/lock" && flock "$lock"
+	exec {lock}>>"$1.lock" && flock "$lock"
 	if [ ! -e "$1" ] || [ "$(cat "$1.of" 2>/dev/null)" != "$2" ]; then
 		rm -rf "$1" "$1.of"
 		"${@:3}" "$1.new" && mv "$1.new" "$1" && echo "$2" >"$1.of"
@@ -20,48 +20,70 @@ cached()
 	[ -e "$1" ]
 }
 
-# Builds the packages, into $packages.  Without an optimizer: what is released is built and tested
-# elsewhere.
-debian_packages()
-{
-	local key
-	command -v lintian dpkg-buildpackage >/dev/null || skip "needs lintian and dpkg-dev"
-	packages=$debian_cache/packages
-	key=$(sources | grep -zv '^tests/' | xargs -0 sha256sum | sha256sum)
-	cached "$packages" "$key" build_packages || fail "$(cat "$tmp/out")"
-}
+# The sum of what the packages are built from
+debian_key() { sources | grep -zv '^tests/' | xargs -0 sha256sum | sha256sum; }
 
-build_packages()
+# Without an optimizer: what is released is built and tested elsewhere.  Without lintian, for which only one
+# of the tests waits: make_packages DIRECTORY
+make_packages()
 {
 	rm -rf "$1"
-	DEB_BUILD_OPTIONS='nocheck noopt noautodbgsym' "$top/scripts/package" "$1" >"$tmp/out" 2>&1
+	DEB_BUILD_OPTIONS='nocheck noopt noautodbgsym' "$top/scripts/package" --no-lintian "$1" >"$tmp/packages.out" 2>&1
 }
 
-# Makes a system with systemd in it, and with what the packages depend on, an archive: $debian_root.  It
-# is the system that this one is, from where this one has its packages.
-debian_system()
+# What the packages depend on, as far as that is known before they are built: their libraries are those of
+# $build.  Where something is missing here they are not installed, which the tests say.
+debian_depends()
 {
-	local include sources key
-	command -v mmdebstrap >/dev/null || skip "needs mmdebstrap"
-	debian_packages
-	include=$(for deb in "$packages"/*.deb; do dpkg-deb -f "$deb" Depends; echo; done | tr ',' '\n' |
-		sed 's/|.*//; s/(.*//; s/:any//; s/ //g' |
-		grep -vE '^(|vhostmd.*|libmetrics.*|vm-dump-metrics)$' | sort -u | paste -sd ,)
-	include=systemd-sysv,dbus,procps,kmod,curl,needrestart,$include
-	sources=$(find /etc/apt/sources.list /etc/apt/sources.list.d -name 'debian.sources' -o -name sources.list 2>/dev/null | head -n 1)
-	[ -n "$sources" ] || skip "nobody says where packages are"
-	# with libraries at least as new as those that the packages were built with
-	key=$(echo "$include" && dpkg-query -W ${include//,/ } 2>/dev/null)
-	debian_root=$debian_cache/root.tar
-	cached "$debian_root" "$(sha256sum <<<"$key")" make_system "$include" "$sources" ||
-		skip "no clean system can be made: $(tail -n 1 "$tmp/out")"
+	{
+		(cd "$top" && dpkg-shlibdeps -O "$build/vhostmd" "$build/ctl/vhostmdctl" 2>/dev/null) | sed 's/^[^=]*=//'
+		sed -n 's/^Depends: //p' "$top/debian/control"
+	} | tr ',' '\n' | sed 's/|.*//; s/(.*//; s/ //g' | grep -vE '^(|\$.*|lib[a-z]*san[0-9]*|libmetrics0)$' | sort -u | paste -sd ,
 }
 
+# An archive of a system with systemd and INCLUDE in it.  It is the system that this one is, from where this
+# one has its packages: make_system INCLUDE SOURCES FILE
 make_system()
 {
+	local codename r=0
 	rm -f "$3"
 	# shellcheck source=/dev/null
-	(. /etc/os-release && mmdebstrap -q --format=tar --variant=minbase --include="$1" "$VERSION_CODENAME" "$3" "$2") >"$tmp/out" 2>&1
+	codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	# in memory: each file of it is written, synced, and read once
+	mkdir -p "$tmp/system" && mount -t tmpfs tmpfs "$tmp/system" &&
+		TMPDIR=$tmp/system mmdebstrap -q --format=tar --variant=minbase --dpkgopt=force-unsafe-io \
+			--include="$1" "$codename" "$3" "$2" >"$tmp/system.out" 2>&1 || r=1
+	umount -l "$tmp/system"
+	return $r
+}
+
+# Makes the packages, $packages, and a clean system in $root, in memory, with the packages and later.deb in
+# its first folder: another version, with another program.
+debian_system()
+{
+	local include sources key system building
+	command -v systemd-nspawn >/dev/null || skip "needs systemd-nspawn"
+	command -v mmdebstrap >/dev/null || skip "needs mmdebstrap"
+	command -v lintian >/dev/null && command -v dpkg-buildpackage >/dev/null || skip "needs lintian and dpkg-dev"
+	sources=$(find /etc/apt/sources.list /etc/apt/sources.list.d -name 'debian.sources' -o -name sources.list 2>/dev/null | head -n 1)
+	[ -n "$sources" ] || skip "nobody says where packages are"
+	packages=$debian_cache/packages
+	# beside each other: one compiles, the other unpacks
+	cached "$packages" "$(debian_key)" make_packages &
+	building=$!
+	include=systemd-sysv,dbus,procps,kmod,curl,python3,needrestart,$(debian_depends)
+	# with libraries at least as new as those that the packages were built with
+	key=$(echo "$include" && dpkg-query -W ${include//,/ } 2>/dev/null)
+	system=$debian_cache/root.tar
+	cached "$system" "$(sha256sum <<<"$key")" make_system "$include" "$sources" ||
+		skip "no clean system can be made: $(tail -n 1 "$tmp/system.out")"
+	wait $building || fail "$(cat "$tmp/packages.out")"
+	root=$tmp/root
+	mkdir "$root"
+	mount -t tmpfs -o mode=755 tmpfs "$root" && tar -C "$root" -xf "$system" || fail "no root"
+	at_exit "umount -l $root"
+	cp "$packages"/*.deb "$root/"
+	later_package "$root/later.deb"
 }
 
 # Makes what stands for a later version, with another program: later_package FILE
@@ -73,14 +95,15 @@ later_package()
 		dpkg-deb -b "$tmp/later" "$1" >/dev/null || fail "no later package"
 }
 
-# Makes what stands for the existing vhostmd's package, as far as it matters: a configuration and options,
-# which somebody may change, a service that is started by an init script, and a daemon that writes its
-# file until it is stopped, and leaves it.  It restarts the service when it is replaced, so that leaves to
-# its successor to stop it: old_package FILE
+# Makes what stands for the existing vhostmd's package, as far as it matters: a configuration, which somebody
+# may change, and a daemon that writes its file until it is stopped, and leaves it: old_package FILE unit|init
+#   unit   its package stops it
+#   init   has options, too; is started by an init script, and restarts it when it is replaced, so that
+#          leaves to its successor to stop it
 old_package()
 {
 	local tree=$tmp/old
-	mkdir -p "$tree"/{DEBIAN,etc/default,etc/init.d,etc/vhostmd,usr/sbin}
+	mkdir -p "$tree"/{DEBIAN,etc/vhostmd,usr/sbin}
 	cat >"$tree/DEBIAN/control" <<-'EOF'
 		Package: vhostmd
 		Version: 1.1-5
@@ -88,21 +111,62 @@ old_package()
 		Maintainer: nobody <nobody@example.org>
 		Description: stands for the existing vhostmd
 	EOF
-	printf '%s\n' /etc/default/vhostmd /etc/init.d/vhostmd /etc/vhostmd/vhostmd.conf >"$tree/DEBIAN/conffiles"
-	cat >"$tree/DEBIAN/postinst" <<-'EOF'
+	echo /etc/vhostmd/vhostmd.conf >"$tree/DEBIAN/conffiles"
+	cat >"$tree/etc/vhostmd/vhostmd.conf" <<-'EOF'
+		<vhostmd><globals><disk><path>/dev/shm/vhostmd0</path><size unit="k">256</size></disk>
+		<update_period>1</update_period></globals><metrics>
+		<metric type="string" context="host"><name>Site</name><action>echo of the package</action></metric>
+		<metric context="host"><name>Beat</name><source>vhostmd.fast.cycles</source></metric>
+		</metrics></vhostmd>
+	EOF
+	cat >"$tree/usr/sbin/vhostmd" <<-'EOF'
+		#!/bin/sh
+		printf mvbd >/dev/shm/vhostmd0
+		truncate -s 256K /dev/shm/vhostmd0
+		exec sleep 10000
+	EOF
+	"old_package_$2" "$tree"
+	chmod 755 "$tree"/DEBIAN/p* "$tree/usr/sbin/vhostmd"
+	dpkg-deb -b "$tree" "$1" >/dev/null || fail "no package of the old one"
+}
+
+old_package_unit()
+{
+	mkdir -p "$1/lib/systemd/system"
+	cat >"$1/lib/systemd/system/vhostmd.service" <<-'EOF'
+		[Service]
+		ExecStart=/usr/sbin/vhostmd
+		[Install]
+		WantedBy=multi-user.target
+	EOF
+	cat >"$1/DEBIAN/postinst" <<-'EOF'
+		#!/bin/sh
+		systemctl enable --now vhostmd
+	EOF
+	cat >"$1/DEBIAN/prerm" <<-'EOF'
+		#!/bin/sh
+		systemctl stop vhostmd
+	EOF
+}
+
+old_package_init()
+{
+	mkdir -p "$1"/etc/{default,init.d}
+	printf '%s\n' /etc/default/vhostmd /etc/init.d/vhostmd >>"$1/DEBIAN/conffiles"
+	cat >"$1/DEBIAN/postinst" <<-'EOF'
 		#!/bin/sh
 		update-rc.d vhostmd defaults >/dev/null && invoke-rc.d vhostmd restart
 	EOF
-	cat >"$tree/DEBIAN/prerm" <<-'EOF'
+	cat >"$1/DEBIAN/prerm" <<-'EOF'
 		#!/bin/sh
 		[ "$1" != remove ] || invoke-rc.d vhostmd stop
 	EOF
-	cat >"$tree/DEBIAN/postrm" <<-'EOF'
+	cat >"$1/DEBIAN/postrm" <<-'EOF'
 		#!/bin/sh
 		[ "$1" != purge ] || update-rc.d vhostmd remove
 	EOF
-	echo '# of the package' >"$tree/etc/default/vhostmd"
-	cat >"$tree/etc/init.d/vhostmd" <<-'EOF'
+	echo '# of the package' >"$1/etc/default/vhostmd"
+	cat >"$1/etc/init.d/vhostmd" <<-'EOF'
 		#!/bin/sh
 		### BEGIN INIT INFO
 		# Provides: vhostmd
@@ -117,19 +181,5 @@ old_package()
 		restart) "$0" stop && "$0" start ;;
 		esac
 	EOF
-	cat >"$tree/etc/vhostmd/vhostmd.conf" <<-'EOF'
-		<vhostmd><globals><disk><path>/dev/shm/vhostmd0</path><size unit="k">256</size></disk>
-		<update_period>1</update_period></globals><metrics>
-		<metric type="string" context="host"><name>Site</name><action>echo of the package</action></metric>
-		<metric context="host"><name>Beat</name><source>vhostmd.fast.cycles</source></metric>
-		</metrics></vhostmd>
-	EOF
-	cat >"$tree/usr/sbin/vhostmd" <<-'EOF'
-		#!/bin/sh
-		printf mvbd >/dev/shm/vhostmd0
-		truncate -s 256K /dev/shm/vhostmd0
-		exec sleep 10000
-	EOF
-	chmod 755 "$tree"/{DEBIAN/{postinst,prerm,postrm},etc/init.d/vhostmd,usr/sbin/vhostmd}
-	dpkg-deb -b "$tree" "$1" >/dev/null || fail "no package of the old one"
+	chmod 755 "$1/etc/init.d/vhostmd"
 }

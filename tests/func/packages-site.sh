@@ -7,15 +7,8 @@
 . "$(dirname "$0")/../lib.sh"
 need_fuse
 . "$top/tests/debian.sh"
-command -v systemd-nspawn >/dev/null || skip "needs systemd-nspawn"
 debian_system
-root=$tmp/root
-mkdir "$root"
-mount -t tmpfs -o mode=755 tmpfs "$root" && tar -C "$root" -xf "$debian_root" || fail "no root"
-at_exit "umount -l $root"
-cp "$packages"/*.deb "$root/"
-later_package "$root/later.deb"
-old_package "$root/old.deb"
+old_package "$root/old.deb" init
 # nothing here is called as what "left" looks for
 cp "$top/tests/func/packages-inside" "$root/inside"
 mkdir "$root/results"

@@ -6,56 +6,12 @@
 . "$(dirname "$0")/../lib.sh"
 need_fuse
 . "$top/tests/debian.sh"
-command -v systemd-nspawn >/dev/null || skip "needs systemd-nspawn"
 debian_system
-root=$tmp/root
-mkdir "$root"
-mount -t tmpfs -o mode=755 tmpfs "$root" && tar -C "$root" -xf "$debian_root" || fail "no root"
-at_exit "umount -l $root"
+old_package "$root/old.deb" unit
 
-# The existing vhostmd's package, as far as it matters: a configuration, which somebody may have
-# changed, and a daemon that writes its file until it is stopped, and leaves it.
-mkdir -p "$tmp/old"/{DEBIAN,etc/vhostmd,lib/systemd/system,usr/sbin}
-cat >"$tmp/old/DEBIAN/control" <<'EOF'
-Package: vhostmd
-Version: 1.1-5
-Architecture: all
-Maintainer: nobody <nobody@example.org>
-Description: stands for the existing vhostmd
-EOF
-echo /etc/vhostmd/vhostmd.conf >"$tmp/old/DEBIAN/conffiles"
-cat >"$tmp/old/DEBIAN/postinst" <<'EOF'
-#!/bin/sh
-systemctl enable --now vhostmd
-EOF
-cat >"$tmp/old/DEBIAN/prerm" <<'EOF'
-#!/bin/sh
-systemctl stop vhostmd
-EOF
-chmod 755 "$tmp/old/DEBIAN"/{postinst,prerm}
-cat >"$tmp/old/etc/vhostmd/vhostmd.conf" <<'EOF'
-<vhostmd><globals><disk><path>/dev/shm/vhostmd0</path><size unit="k">256</size></disk>
-<update_period>1</update_period></globals><metrics>
-<metric type="string" context="host"><name>Site</name><action>echo of the site</action></metric>
-<metric context="host"><name>Beat</name><source>vhostmd.fast.cycles</source></metric>
-</metrics></vhostmd>
-EOF
-cat >"$tmp/old/usr/sbin/vhostmd" <<'EOF'
-#!/bin/sh
-printf mvbd >/dev/shm/vhostmd0
-truncate -s 256K /dev/shm/vhostmd0
-exec sleep 1000
-EOF
-chmod 755 "$tmp/old/usr/sbin/vhostmd"
-cat >"$tmp/old/lib/systemd/system/vhostmd.service" <<'EOF'
-[Service]
-ExecStart=/usr/sbin/vhostmd
-[Install]
-WantedBy=multi-user.target
-EOF
-dpkg-deb -b "$tmp/old" "$root/old.deb" >/dev/null || fail "no package of the old one"
-cp "$packages"/*.deb "$root/"
-later_package "$root/later.deb"
+# meanwhile, for nobody waits for it
+lintian --allow-root --fail-on error,warning "$packages"/*.deb >"$tmp/lintian" 2>&1 &
+lintian=$!
 
 cat >"$root/etc/systemd/system/vhostmd-test.service" <<'EOF'
 [Service]
@@ -81,6 +37,7 @@ echo "purged: $(ls -d /etc/vhostmd /var/lib/vhostmd /run/vhostmd/* 2>/dev/null) 
 
 dpkg -i /old.deb >/log 2>&1 || cat /log
 await test -s /dev/shm/vhostmd0
+sed -i 's/of the package/of the site/' /etc/vhostmd/vhostmd.conf
 exec 7</dev/shm/vhostmd0 # as a QEMU has it
 sum=$(md5sum </etc/vhostmd/vhostmd.conf)
 dpkg -i /vhostmd_*.deb >/log 2>&1 || cat /log
@@ -149,5 +106,6 @@ Usage: vhostmd-guestfs
 removed: inactive 0 1
 purged:  0
 EOF
+wait $lintian || fail "lintian: $(cat "$tmp/lintian")"
 echo "from nothing to the first metric: $(cat "$root/first-metric-ms") ms; packages: $(du -ch "$packages"/*.deb | tail -n 1)"
 exit 0
