@@ -13,6 +13,11 @@ old_package "$root/old.deb" unit
 lintian --allow-root --fail-on error,warning "$packages"/*.deb >"$tmp/lintian" 2>&1 &
 lintian=$!
 
+# the first start of a system without a machine-id enables what its presets say; Debian's say all
+dpkg-deb -x "$packages"/vhostmd_*.deb "$tmp/first-boot"
+systemctl --quiet --root="$tmp/first-boot" preset-all || fail "no presets"
+assert_eq "what a first boot enables" "$(find "$tmp/first-boot/etc/systemd" -type l -printf '%f\n' | sort -u)" vhostmd.service
+
 cat >"$root/etc/systemd/system/vhostmd-test.service" <<'EOF'
 [Service]
 Type=oneshot

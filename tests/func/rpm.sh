@@ -22,6 +22,7 @@ assert_eq "version of the spec" "$(sed -n 's/^Version: *//p' "$spec")" "$version
 # What these distributions' macros do, as far as it matters, and where Debian's are missing
 cat >"$tmp/macros" <<'EOF'
 %_unitdir /usr/lib/systemd/system
+%_presetdir /usr/lib/systemd/system-preset
 %_sysusersdir /usr/lib/sysusers.d
 %_udevrulesdir /usr/lib/udev/rules.d
 %python3_sitelib /usr/lib/python3/dist-packages
@@ -79,6 +80,7 @@ vhostmd:
 /etc/vhostmd/vhostmd-sap.conf
 /etc/vhostmd/vhostmd.conf
 /usr/bin/vhostmdctl
+/usr/lib/systemd/system-preset/80-vhostmd.preset
 /usr/lib/systemd/system/vhostmd-attach.service
 /usr/lib/systemd/system/vhostmd-http.socket
 /usr/lib/systemd/system/vhostmd.service
@@ -142,7 +144,7 @@ done
 
 # what a site's preset names is there
 while read -r verb unit; do
-	case $verb in enable | disable) [ -e "data/$unit.in" ] || fail "data/80-vhostmd.preset: $unit" ;; esac
+	case $verb in enable | disable) [ -e "data/$unit.in" ] || [ -e "data/$unit" ] || fail "data/80-vhostmd.preset: $unit" ;; esac
 done <data/80-vhostmd.preset
 
 # ---- what they do ----
@@ -180,6 +182,9 @@ systemctl try-restart vhostmd.service
 systemctl try-restart vhostmd-attach.service"
 cmp conf/vhostmd.conf "$root/etc/vhostmd/vhostmd.conf" || fail "no configuration"
 [ -x "$root/usr/sbin/vhostmd" ] || fail "no daemon"
+# nor does the first start of a system enable more than others say
+assert_eq "presets" "$(grep -v '^#' "$root/usr/lib/systemd/system-preset/80-vhostmd.preset")" "disable vhostmd-attach.service
+disable vhostmd-http.socket"
 
 # one that runs is asked to give way, and nobody else is told anything that would end it
 echo own >"$root/etc/vhostmd/vhostmd.conf"
