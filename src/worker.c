@@ -266,14 +266,13 @@ static int ask_for_upgrade(void *ctx)
 	return keeper_upgrade(w->keeper_fd);
 }
 
-static int upgrade_state_of(void *ctx, struct strbuf *why)
+static int upgrade_state_of(void *ctx, struct strbuf *why, int *ret_fd)
 {
 	const struct worker *w = ctx;
+	int r = keeper_upgrade_state(w->keeper_fd, why, ret_fd);
 
-	int r = keeper_upgrade_state(w->keeper_fd, why);
-
-	/* one that cannot be asked is another one by now, which is about to end us */
-	return r == 0 || r == -ECANCELED ? r : -EINPROGRESS;
+	/* one that is not heard any more is about to end us */
+	return r == -EPIPE || r == -ECONNRESET ? -EINPROGRESS : r;
 }
 
 /* ---- life ---- */

@@ -35,9 +35,6 @@
 #define REQUEST_NS (5 * NS_PER_S)
 #define ANSWER_NS (5 * NS_PER_S)
 
-/* How often the keeper is asked, while somebody waits for an upgrade. */
-#define UPGRADE_LOOK_NS (50 * NS_PER_MS)
-
 /* Accepted at once; then those that are there are served. */
 #define ACCEPT_MAX 16
 
@@ -86,7 +83,9 @@ struct control {
 	struct client *clients[PLACES_MAX]; /* who has been there for longest first */
 	struct place places[PLACES_MAX];    /* of the same */
 	size_t n_clients;
-	uint64_t expire_timer, upgrade_timer, pause_timer;
+	uint64_t expire_timer, pause_timer;
+	int upgrade_fd; /* tells when upgrade_state() is to be asked again; -1: nothing does */
+	uint64_t upgrade_watch;
 };
 
 /* ---- who it is ---- */
@@ -245,39 +244,60 @@ static void wait_as(struct client *cl, enum client_state state)
 
 /* ---- upgrades ---- */
 
-/* The client may be no more afterwards. */
-static void look_at_upgrade(struct client *cl, int r, const struct strbuf *why)
+static void stop_upgrade_watch(struct control *c)
 {
-	if (r == -EINPROGRESS)
-		return;
-	if (r == 0) {
-		strbuf_adds(&cl->out, "ok\n");
-		answer(cl);
-		return;
-	}
-	_cleanup_free_ char *text = xasprintf("refused %s", strbuf_str(why));
-
-	refuse(cl, text);
+	loop_del(c->loop, &c->upgrade_watch);
+	close_p(&c->upgrade_fd);
+	c->upgrade_fd = -1;
 }
 
-static void on_upgrade_look(void *ctx)
+/* Clients that wait may be no more afterwards. */
+static void answer_upgrade(struct control *c, int r, const char *why)
 {
-	struct control *c = ctx;
-	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
-	int r = c->params.upgrade_state(c->params.ctx, &why);
-	bool waits = false;
+	_cleanup_free_ char *refusal = xasprintf("refused %s", *why ? why : strerror(-r));
 
 	for (size_t i = c->n_clients; i-- > 0;) {
 		struct client *cl = c->clients[i];
 
 		if (cl->state != UPGRADING)
 			continue;
-		waits |= r == -EINPROGRESS;
-		look_at_upgrade(cl, r, &why);
+		if (r < 0) {
+			refuse(cl, refusal);
+			continue;
+		}
+		strbuf_adds(&cl->out, "ok\n");
+		answer(cl);
 	}
-	if (waits)
-		loop_set_timer(
-			c->loop, c->upgrade_timer, clock_mono_ns() + UPGRADE_LOOK_NS);
+}
+
+static void on_upgrade(void *ctx, uint32_t events);
+
+/* The same. */
+static void look_at_upgrade(struct control *c)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	int r = c->params.upgrade_state(c->params.ctx, &why, &c->upgrade_fd);
+
+	if (r == -EINPROGRESS && c->upgrade_fd < 0)
+		return;
+	if (r == -EINPROGRESS) {
+		r = loop_add_fd(c->loop, c->upgrade_fd, EPOLLIN, on_upgrade, c,
+			&c->upgrade_watch);
+		if (r == 0)
+			return;
+	}
+	stop_upgrade_watch(c);
+	answer_upgrade(c, r, strbuf_str(&why));
+}
+
+static void on_upgrade(void *ctx, uint32_t events)
+{
+	struct control *c = ctx;
+
+	(void)events;
+	stop_upgrade_watch(c);
+	look_at_upgrade(c);
+	expire(c);
 }
 
 static void ask_for_upgrade(struct client *cl)
@@ -292,7 +312,8 @@ static void ask_for_upgrade(struct client *cl)
 		return;
 	}
 	wait_as(cl, UPGRADING);
-	loop_set_timer(c->loop, c->upgrade_timer, clock_mono_ns() + UPGRADE_LOOK_NS);
+	if (c->upgrade_fd < 0)
+		look_at_upgrade(c);
 }
 
 /* ---- reloads ---- */
@@ -565,6 +586,7 @@ void control_free(struct control *c)
 	while (c->n_clients)
 		client_remove(c->clients[c->n_clients - 1]);
 	loop_free(c->loop);
+	close_p(&c->upgrade_fd);
 	strbuf_done(&c->answer);
 	lock_done(&c->lock);
 	free(c);
@@ -577,6 +599,7 @@ struct control *control_start(const struct control_params *params)
 	struct control *c = xcalloc(1, sizeof(*c));
 
 	c->params = *params;
+	c->upgrade_fd = -1;
 	c->policy = (struct control_policy){ .has_group = params->has_group,
 		.group = params->group };
 	lock_init(&c->lock);
@@ -585,8 +608,6 @@ struct control *control_start(const struct control_params *params)
 
 	if (r == 0) {
 		c->expire_timer = loop_add_timer(c->loop, LOOP_NEVER, on_expire, c);
-		c->upgrade_timer =
-			loop_add_timer(c->loop, LOOP_NEVER, on_upgrade_look, c);
 		c->pause_timer = loop_add_timer(c->loop, LOOP_NEVER, on_pause_end, c);
 		r = open_doors(c);
 	}

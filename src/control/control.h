@@ -40,10 +40,11 @@ struct control_params {
 	/* Has another program take over.  Return: 0 or -errno. */
 	int (*upgrade)(void *ctx);
 	/*
-	 * What becomes of that.  Return: -EINPROGRESS: that is not known yet; 0: there is no more to
-	 * be said; -ECANCELED with @why: it cannot.
+	 * What becomes of that.  Return: -EINPROGRESS: that is not known yet; @ret_fd can be read as
+	 * soon as this is to be asked again, and is the caller's; -1: we are about to end.  0: there is no
+	 * more to be said.  Another -errno, perhaps with @why: it cannot.
 	 */
-	int (*upgrade_state)(void *ctx, struct strbuf *why);
+	int (*upgrade_state)(void *ctx, struct strbuf *why, int *ret_fd);
 	void *ctx;
 };
 

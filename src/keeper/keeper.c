@@ -213,9 +213,10 @@ static void answer_upgrade(struct keeper *k)
 static void answer_upgrade_state(struct keeper *k)
 {
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
-	struct answer answer = { .result = upgrade_state(k, &why) };
+	int fd = -1;
+	struct answer answer = { .result = upgrade_state(k, &why, &fd) };
 
-	send_answer(k->socket, &answer, -1, &why);
+	send_answer(k->socket, &answer, fd, &why);
 }
 
 static void on_message(void *ctx, uint32_t events)

@@ -125,5 +125,8 @@ void keeper_report_old_over(int keeper_fd);
  */
 int keeper_upgrade(int keeper_fd);
 
-/* What becomes of that.  Return: as upgrade_state(), or another -errno. */
-int keeper_upgrade_state(int keeper_fd, struct strbuf *why);
+/*
+ * What becomes of that.  Return: as upgrade_state(), or another -errno.  @ret_fd: the caller's; -1 unless
+ * it is under way.
+ */
+int keeper_upgrade_state(int keeper_fd, struct strbuf *why, int *ret_fd);

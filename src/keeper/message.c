@@ -154,28 +154,25 @@ int keeper_connect(int keeper_fd, const char *path, struct keeper_socket *ret)
 	return fd < 0 ? -EPROTO : 0;
 }
 
-static int request_upgrade(int keeper_fd, char kind, struct strbuf *why)
+int keeper_upgrade(int keeper_fd)
 {
 	struct answer answer = { 0 };
 	int fd = -1;
-	int r = request(keeper_fd, kind, "", &answer, &fd);
+	int r = request(keeper_fd, MSG_UPGRADE, "", &answer, &fd);
 
 	close_p(&fd);
-	if (r < 0)
-		strbuf_adds(why, answer.why);
 	return r;
 }
 
-int keeper_upgrade(int keeper_fd)
+int keeper_upgrade_state(int keeper_fd, struct strbuf *why, int *ret_fd)
 {
-	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+	struct answer answer = { 0 };
 
-	return request_upgrade(keeper_fd, MSG_UPGRADE, &why);
-}
+	*ret_fd = -1;
+	int r = request(keeper_fd, MSG_UPGRADE_STATE, "", &answer, ret_fd);
 
-int keeper_upgrade_state(int keeper_fd, struct strbuf *why)
-{
-	return request_upgrade(keeper_fd, MSG_UPGRADE_STATE, why);
+	strbuf_adds(why, answer.why);
+	return r;
 }
 
 void keeper_report_old_over(int keeper_fd)

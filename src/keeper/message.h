@@ -15,7 +15,7 @@
 #define MSG_LINK 'L'     /* where the shared disk is expected, "" for nowhere */
 #define MSG_OLD_OVER 'O' /* nobody has the old file open; no answer */
 #define MSG_UPGRADE 'U'  /* as SIGUSR2 */
-#define MSG_UPGRADE_STATE 'S' /* the answer of upgrade_state() */
+#define MSG_UPGRADE_STATE 'S' /* the answer of upgrade_state(), and its descriptor */
 
 struct answer {
 	int result;   /* 0, perhaps with a descriptor, or -errno */

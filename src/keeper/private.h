@@ -44,13 +44,15 @@ struct upgrade {
 	int said_fd;      /* what it says */
 	int before_fd;    /* the program before us, as long as we are on trial; -1 */
 	bool asked;       /* as soon as a worker serves */
+	int told_fd;      /* upgrade_state(); -1: nobody waits for it */
 	int old_handover_fd;   /* of another layout, as long as it may be needed; -1 */
 	bool fetched;          /* what is in it */
 	uint64_t limit, trial; /* timers */
 };
 
 #define UPGRADE_NONE                                                                     \
-	((struct upgrade){ .said_fd = -1, .before_fd = -1, .old_handover_fd = -1 })
+	((struct upgrade){                                                               \
+		.said_fd = -1, .told_fd = -1, .before_fd = -1, .old_handover_fd = -1 })
 
 struct keeper {
 	const struct keeper_params *params;

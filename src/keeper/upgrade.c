@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -208,13 +209,33 @@ void upgrade_ask(struct keeper *k)
 		u->program, strerror(-r));
 }
 
-int upgrade_state(const struct keeper *k, struct strbuf *why)
+/* Return: -EINPROGRESS or another -errno. */
+static int tell_later(struct upgrade *u, int *ret_fd)
 {
-	const struct upgrade *u = &k->upgrade;
+	if (u->told_fd < 0)
+		u->told_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (u->told_fd < 0)
+		return -errno;
+	*ret_fd = u->told_fd;
+	return -EINPROGRESS;
+}
+
+/* Who waits asks again: us, when we get to it, or whom we execute first. */
+static void tell(struct upgrade *u)
+{
+	if (u->told_fd < 0)
+		return;
+	eventfd_write(u->told_fd, 1);
+	close(TAKE_FD(u->told_fd));
+}
+
+int upgrade_state(struct keeper *k, struct strbuf *why, int *ret_fd)
+{
+	struct upgrade *u = &k->upgrade;
 	const char *failed = upgrade_failed(k);
 
 	if (u->child || u->asked || u->before_fd >= 0)
-		return -EINPROGRESS;
+		return tell_later(u, ret_fd);
 	if (u->refusal)
 		strbuf_adds(why, u->refusal);
 	else if (failed)
@@ -413,6 +434,7 @@ static void on_check_end(void *ctx, int status)
 	if (!can && !k->stopping)
 		log_refusal(u, status);
 	forget_child(k);
+	tell(u);
 	if (!can || k->stopping || k->lost)
 		return;
 	if (was_replaced(u))
@@ -533,6 +555,7 @@ static void end_trial(struct keeper *k)
 
 	loop_set_timer(k->loop, u->trial, LOOP_NEVER);
 	close(TAKE_FD(u->before_fd));
+	tell(u);
 }
 
 /* The handover of another layout is needed no more. */
@@ -555,6 +578,7 @@ void upgrade_served(struct keeper *k)
 			k->params->state->writer);
 	}
 	drop_old_handover(k);
+	tell(u);
 	/* who asked meanwhile may have what he wanted */
 	if (TAKE_VALUE(u->asked, false) && !is_this_program(u->program))
 		upgrade_ask(k);
@@ -623,6 +647,7 @@ void upgrade_done(struct keeper *k)
 	struct upgrade *u = &k->upgrade;
 
 	close_p(&u->said_fd);
+	close_p(&u->told_fd);
 	close_p(&u->before_fd);
 	close_p(&u->old_handover_fd);
 	free(u->program);

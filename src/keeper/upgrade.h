@@ -59,10 +59,11 @@ void upgrade_ask(struct keeper *k);
 
 /*
  * What became of it.
- * Return: -EINPROGRESS: it is asked, or on trial; 0: there is no more to be said; -ECANCELED with
- * @why: the program cannot take over, or has failed.
+ * Return: -EINPROGRESS: it is asked, or on trial, with @ret_fd: ours, and readable as soon as this is to
+ * be asked again; 0: there is no more to be said; -ECANCELED with @why: the program cannot take over, or
+ * has failed; another -errno: nobody can be told when it is known.
  */
-int upgrade_state(const struct keeper *k, struct strbuf *why);
+int upgrade_state(struct keeper *k, struct strbuf *why, int *ret_fd);
 
 /* The version that has failed, so that we were executed again; NULL: none has.  As long as we run. */
 const char *upgrade_failed(const struct keeper *k);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -190,6 +191,8 @@ struct trial {
 	struct control *control;
 	_Atomic unsigned reloads; /* that were asked for */
 	_Atomic int upgrade, upgrade_state;
+	_Atomic unsigned looks; /* at that state */
+	_Atomic int told_fd;    /* what goes along with it */
 };
 
 static void tell_status(void *ctx, struct strbuf *out)
@@ -212,10 +215,13 @@ static int ask_for_upgrade(void *ctx)
 	return atomic_load(&t->upgrade);
 }
 
-static int upgrade_state(void *ctx, struct strbuf *why)
+static int upgrade_state(void *ctx, struct strbuf *why, int *ret_fd)
 {
 	struct trial *t = ctx;
 	int r = atomic_load(&t->upgrade_state);
+
+	atomic_fetch_add(&t->looks, 1);
+	*ret_fd = r == -EINPROGRESS ? dup(atomic_load(&t->told_fd)) : -1;
 
 	if (r == -ECANCELED)
 		strbuf_adds(why, "it cannot");
@@ -227,6 +233,7 @@ static int begin(void **state)
 	struct trial *t = xcalloc(1, sizeof(*t));
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
+	atomic_store(&t->told_fd, -1);
 	tmp_path(t->path, "control-XXXXXX");
 	assert_true(mkstemp(t->path) >= 0 && unlink(t->path) == 0);
 	memcpy(addr.sun_path, t->path, sizeof(addr.sun_path));
@@ -414,16 +421,39 @@ static void complaints_are_bounded(void **state)
 static void an_upgrade_is_waited_for(void **state)
 {
 	struct trial *t = *state;
+	const int first = eventfd(0, EFD_CLOEXEC), second = eventfd(0, EFD_CLOEXEC);
 
+	assert_true(first >= 0 && second >= 0);
+	atomic_store(&t->told_fd, first);
 	atomic_store(&t->upgrade_state, -EINPROGRESS);
 	int fd = send_line(t, "vhostmd 1 upgrade\n");
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 
 	assert_int_equal(poll(&p, 1, 200), 0);
+	assert_int_equal(atomic_load(&t->looks), 1);
+	/* another one waits for the same */
+	int other = send_line(t, "vhostmd 1 upgrade\n");
+
+	p.fd = other;
+	assert_int_equal(poll(&p, 1, 50), 0);
+	assert_int_equal(atomic_load(&t->looks), 1);
+	/* it is under way still, in another way */
+	atomic_store(&t->told_fd, second);
+	eventfd_write(first, 1);
+	assert_int_equal(poll(&p, 1, 50), 0);
+	assert_int_equal(atomic_load(&t->looks), 2);
 	atomic_store(&t->upgrade_state, -ECANCELED);
+	eventfd_write(second, 1);
 	assert_answer(fd, "error refused it cannot\n\n");
+	assert_answer(other, "error refused it cannot\n\n");
 	atomic_store(&t->upgrade_state, 0);
 	assert_answer(send_line(t, "vhostmd 1 upgrade\n"), "ok\n\n");
+	/* nobody can be told when it is known */
+	atomic_store(&t->upgrade_state, -EMFILE);
+	assert_answer(send_line(t, "vhostmd 1 upgrade\n"),
+		"error refused Too many open files\n\n");
+	close(first);
+	close(second);
 }
 
 /* ---- what vhostmdctl makes of answers ---- */
