@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +65,6 @@ struct control {
 	/* immutable after control_start() */
 	struct control_params params;
 	struct loop *loop;
-	pthread_t thread;
 	struct door doors[LIMIT_CONTROL_SOCKETS];
 	size_t n_doors;
 
@@ -540,14 +538,6 @@ static void on_door(void *ctx, uint32_t events)
 
 /* ---- life ---- */
 
-static void *control_main(void *ctx)
-{
-	struct control *c = ctx;
-
-	loop_run(c->loop);
-	return NULL;
-}
-
 static bool is_unix(int fd)
 {
 	int family = 0;
@@ -612,11 +602,9 @@ struct control *control_start(const struct control_params *params)
 		r = open_doors(c);
 	}
 	if (r == 0)
-		r = -pthread_create(&c->thread, NULL, control_main, c);
-	if (r == 0) {
-		pthread_setname_np(c->thread, "control");
+		r = loop_start_thread(c->loop, "control");
+	if (r == 0)
 		return c;
-	}
 	log_error("no control socket is served: %s", strerror(-r));
 	control_free(c);
 	return NULL;
@@ -624,10 +612,8 @@ struct control *control_start(const struct control_params *params)
 
 void control_stop(struct control *c)
 {
-	if (!c)
-		return;
-	loop_stop(c->loop);
-	pthread_join(c->thread, NULL);
+	if (c)
+		loop_end_thread(c->loop);
 }
 
 void control_set_readers(struct control *c, const struct control_readers *readers)

@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +42,6 @@ struct door {
 struct http {
 	struct tree *tree; /* immutable after http_start() */
 	struct loop *loop;
-	pthread_t thread;
 	_Atomic bool everybody;
 	_Atomic uint64_t requests, refused, cut, compressed; /* for status */
 	_Atomic unsigned connections;
@@ -329,14 +327,6 @@ static void on_door(void *ctx, uint32_t events)
 
 /* ---- life ---- */
 
-static void *http_main(void *ctx)
-{
-	struct http *h = ctx;
-
-	loop_run(h->loop);
-	return NULL;
-}
-
 static int open_mhd(struct http *h)
 {
 	h->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
@@ -392,11 +382,9 @@ struct http *http_start(struct tree *tree, const int *fds, size_t n_fds, bool ev
 	if (r == 0)
 		r = open_doors(h, fds, n_fds);
 	if (r == 0)
-		r = -pthread_create(&h->thread, NULL, http_main, h);
-	if (r == 0) {
-		pthread_setname_np(h->thread, "http");
+		r = loop_start_thread(h->loop, "http");
+	if (r == 0)
 		return h;
-	}
 	log_error("no HTTP is served: %s", strerror(-r));
 	http_free(h);
 	return NULL;
@@ -406,8 +394,7 @@ void http_stop(struct http *h)
 {
 	if (!h)
 		return;
-	loop_stop(h->loop);
-	pthread_join(h->thread, NULL);
+	loop_end_thread(h->loop);
 	http_free(h);
 }
 

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -37,7 +36,6 @@ struct oldfile {
 	_Atomic int64_t period_ns;
 	_Atomic bool kicked;
 	struct loop *loop;
-	pthread_t thread;
 
 	/* the thread's, once it runs */
 	int fd; /* -1: nobody has it open any more */
@@ -308,14 +306,6 @@ static void on_file_changed(void *ctx, uint32_t events)
 	look(of);
 }
 
-static void *oldfile_main(void *arg)
-{
-	struct oldfile *of = arg;
-
-	loop_run(of->loop);
-	return NULL;
-}
-
 static void oldfile_free(struct oldfile *of)
 {
 	drop_file(of);
@@ -344,13 +334,12 @@ int oldfile_start(const struct oldfile_params *params, int fd, struct oldfile **
 		if (of->inotify_fd >= 0)
 			loop_add_fd(of->loop, of->inotify_fd, EPOLLIN, on_file_changed,
 				of, &of->watch);
-		r = -pthread_create(&of->thread, NULL, oldfile_main, of);
+		r = loop_start_thread(of->loop, "old-file");
 	}
 	if (r < 0) {
 		oldfile_free(of);
 		return r;
 	}
-	pthread_setname_np(of->thread, "old-file");
 	*ret = of;
 	return 0;
 }
@@ -359,8 +348,7 @@ void oldfile_stop(struct oldfile *of)
 {
 	if (!of)
 		return;
-	loop_stop(of->loop);
-	pthread_join(of->thread, NULL);
+	loop_end_thread(of->loop);
 	oldfile_free(of);
 }
 

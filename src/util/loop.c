@@ -28,6 +28,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -67,6 +68,10 @@ struct loop {
 	void *ctx;
 	int wake_fd;
 	_Atomic bool stopping;
+
+	/* loop_start_thread()'s caller's */
+	pthread_t thread;
+	bool has_thread;
 
 	/* loop's thread only */
 	int epoll_fd;
@@ -454,6 +459,34 @@ void loop_stop(struct loop *loop)
 bool loop_stopping(const struct loop *loop)
 {
 	return atomic_load(&loop->stopping);
+}
+
+/* ---- a thread of its own ---- */
+
+static void *loop_main(void *loop)
+{
+	loop_run(loop);
+	return NULL;
+}
+
+int loop_start_thread(struct loop *loop, const char *name)
+{
+	int r = pthread_create(&loop->thread, NULL, loop_main, loop);
+
+	if (r)
+		return -r;
+	pthread_setname_np(loop->thread, name);
+	loop->has_thread = true;
+	return 0;
+}
+
+void loop_end_thread(struct loop *loop)
+{
+	if (!loop || !loop->has_thread)
+		return;
+	loop_stop(loop);
+	pthread_join(loop->thread, NULL);
+	loop->has_thread = false;
 }
 
 /* ---- life ---- */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Waiting for descriptors, times and ends of child processes, all in one place.  One thread
- * makes the calls; only loop_wake() and loop_stop() may come from others.  What is waited
- * for is a watch, named by a number that is never given twice: whoever deletes a watch hears
- * nothing of it any more, whatever was under way, and a number that has gone out of date is
- * harmless everywhere.  Callbacks may add, change and delete any watch, their own too.
- * Knows nothing of what is read or run; logs nothing.
+ * makes the calls, of the loop's own if need be; only loop_wake() and loop_stop() may come
+ * from others.  What is waited for is a watch, named by a number that is never given twice:
+ * whoever deletes a watch hears nothing of it any more, whatever was under way, and a number
+ * that has gone out of date is harmless everywhere.  Callbacks may add, change and delete any
+ * watch, their own too.  Knows nothing of what is read or run; logs nothing.
  */
 #pragma once
 
@@ -65,6 +65,15 @@ void loop_run_once(struct loop *loop);
 
 /* Does that until somebody calls loop_stop(). */
 void loop_run(struct loop *loop);
+
+/*
+ * loop_run() on a thread of its own, to which all calls are left from then on.  @name: of at
+ * most 15 bytes.  Return: 0 or -errno; then there is no thread.
+ */
+int loop_start_thread(struct loop *loop, const char *name);
+
+/* By who started it: stops it, and waits for its end.  NULL is accepted, and one without a thread. */
+void loop_end_thread(struct loop *loop);
 
 /* Any thread.  Several calls may be one call of @woken. */
 void loop_wake(struct loop *loop);

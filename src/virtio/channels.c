@@ -36,7 +36,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,7 +125,6 @@ struct channels {
 	void *ctx;
 	/* immutable once there is a channel; NULL: connections end with us */
 	struct stands *stands;
-	pthread_t thread;
 	struct loop *loop;
 	_Atomic unsigned n_connected, n_strained;
 	_Atomic uint64_t strains[STRAIN_COUNT];
@@ -698,14 +696,6 @@ static void take_orders(void *ctx)
 	check_all(cs);
 }
 
-static void *channels_main(void *arg)
-{
-	struct channels *cs = arg;
-
-	loop_run(cs->loop);
-	return NULL;
-}
-
 /* ---- the others' side ---- */
 
 struct channels *channels_start(struct tree *tree, const struct channels_config *config,
@@ -724,12 +714,10 @@ struct channels *channels_start(struct tree *tree, const struct channels_config 
 	if (r == 0) {
 		cs->check = loop_add_timer(cs->loop, LOOP_NEVER, check_all, cs);
 		cs->turns = loop_add_timer(cs->loop, LOOP_NEVER, give_turns, cs);
-		r = -pthread_create(&cs->thread, NULL, channels_main, cs);
+		r = loop_start_thread(cs->loop, HANDOVER_CHANNELS_THREAD);
 	}
-	if (r == 0) {
-		pthread_setname_np(cs->thread, HANDOVER_CHANNELS_THREAD);
+	if (r == 0)
 		return cs;
-	}
 	log_error("channels cannot be served: %s", strerror(-r));
 	loop_free(cs->loop);
 	lock_done(&cs->lock);
@@ -741,8 +729,7 @@ void channels_stop(struct channels *cs)
 {
 	if (!cs)
 		return;
-	loop_stop(cs->loop);
-	pthread_join(cs->thread, NULL);
+	loop_end_thread(cs->loop);
 	cs->stopped = cs->stands;
 	while (cs->n)
 		channel_free(cs, cs->list[--cs->n]);

@@ -21,7 +21,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,10 +69,8 @@ struct settings {
 struct xenstore {
 	/* immutable while the thread runs */
 	struct tree *tree;
-	struct loop *loop;
-	pthread_t thread;
+	struct loop *loop; /* NULL: there is no thread */
 
-	bool running;      /* the starter's */
 	_Atomic bool ever; /* enabled; for status, as what follows */
 	_Atomic bool connected, silent;
 	_Atomic unsigned n_written, n_refused, n_cut;
@@ -83,7 +80,8 @@ struct xenstore {
 
 	/* its thread's alone, once there is one */
 	struct settings settings;
-	int fd; /* -1: not connected; at its start -errno, too */
+	int early_fd; /* of xenstore_open(): for the first time; -1, or -errno */
+	int fd;       /* -1: not connected */
 	uint64_t watch;
 	struct xs_message message;
 	enum xs_type asked; /* while a message is open, of entries[at] */
@@ -419,8 +417,12 @@ static void on_reconnect(void *ctx)
 {
 	struct xenstore *xs = ctx;
 
+	int early_fd = TAKE_FD(xs->early_fd);
+
 	if (xs->fd < 0 && xs->settings.enabled)
-		take_connection(xs, connect_socket());
+		take_connection(xs, early_fd >= 0 ? early_fd : connect_socket());
+	else
+		close_p(&early_fd);
 }
 
 static void on_wake(void *ctx)
@@ -436,15 +438,6 @@ static void on_wake(void *ctx)
 
 /* ---- life ---- */
 
-static void *xenstore_main(void *ctx)
-{
-	struct xenstore *xs = ctx;
-
-	take_connection(xs, TAKE_FD(xs->fd));
-	loop_run(xs->loop);
-	return NULL;
-}
-
 /* When it is enabled first; where no thread can be had the next reload tries it again. */
 static void start(struct xenstore *xs)
 {
@@ -455,17 +448,13 @@ static void start(struct xenstore *xs)
 		xs->beat = loop_add_timer(xs->loop, LOOP_NEVER, on_beat, xs);
 		xs->silence = loop_add_timer(xs->loop, LOOP_NEVER, on_silence, xs);
 		xs->reconnect = loop_add_timer(xs->loop, LOOP_NEVER, on_reconnect, xs);
-		r = -pthread_create(&xs->thread, NULL, xenstore_main, xs);
+		loop_wake(xs->loop); /* it connects then */
+		r = loop_start_thread(xs->loop, "xenstore");
 	}
-	xs->running = r == 0;
-	if (r == 0) {
-		pthread_setname_np(xs->thread, "xenstore");
+	if (r == 0)
 		return;
-	}
 	log_error("no metrics by xenstore: %s", strerror(-r));
 	loop_free(TAKE_PTR(xs->loop));
-	close_p(&xs->fd);
-	xs->fd = -1;
 }
 
 struct xenstore *xenstore_open(bool enabled)
@@ -474,27 +463,23 @@ struct xenstore *xenstore_open(bool enabled)
 
 	lock_init(&xs->lock);
 	xs->settings.enabled = enabled;
-	xs->fd = enabled ? connect_socket() : -1;
+	xs->early_fd = enabled ? connect_socket() : -1;
+	xs->fd = -1;
 	return xs;
 }
 
 void xenstore_start(struct xenstore *xs, struct tree *tree, int64_t period_ns)
 {
 	xs->tree = tree;
-	xs->settings.period_ns = period_ns;
-	xs->new_settings = xs->settings;
-	if (xs->settings.enabled)
-		start(xs);
+	xenstore_set(xs, xs->settings.enabled, period_ns);
 }
 
 void xenstore_stop(struct xenstore *xs)
 {
 	if (!xs)
 		return;
-	if (xs->running) {
-		loop_stop(xs->loop);
-		pthread_join(xs->thread, NULL);
-	}
+	loop_end_thread(xs->loop);
+	close_p(&xs->early_fd);
 	close_p(&xs->fd);
 	loop_free(xs->loop);
 	lock_done(&xs->lock);
@@ -507,13 +492,10 @@ void xenstore_set(struct xenstore *xs, bool enabled, int64_t period_ns)
 	lock_take(&xs->lock);
 	xs->new_settings = (struct settings){ enabled, period_ns };
 	lock_release(&xs->lock);
-	if (xs->running) {
+	if (xs->loop)
 		loop_wake(xs->loop);
-	} else if (enabled) {
-		xs->settings = xs->new_settings;
-		xs->fd = connect_socket();
+	else if (enabled)
 		start(xs);
-	}
 }
 
 void xenstore_status(struct xenstore *xs, struct strbuf *out)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -347,14 +348,14 @@ static void timers_go_off_in_order_and_never_early(void **state)
 struct eager {
 	struct loop *loop;
 	uint64_t timer;
-	unsigned n;
+	_Atomic unsigned n;
 };
 
 static void set_again_at_once(void *ctx)
 {
 	struct eager *e = ctx;
 
-	e->n++;
+	atomic_fetch_add(&e->n, 1);
 	loop_set_timer(e->loop, e->timer, 0);
 }
 
@@ -585,6 +586,28 @@ static void another_thread_stops_it(void **state)
 	loop_free(loop);
 }
 
+static void it_has_a_thread_of_its_own(void **state)
+{
+	(void)state;
+	struct loop *loop = make_loop();
+	struct eager busy = { .loop = loop };
+
+	loop_end_thread(NULL);
+	loop_end_thread(loop); /* which leaves it as it is */
+	assert_false(loop_stopping(loop));
+	busy.timer = loop_add_timer(loop, 0, set_again_at_once, &busy);
+	assert_int_equal(loop_start_thread(loop, "fifteen letters"), 0);
+	while (!atomic_load(&busy.n))
+		sched_yield();
+	loop_end_thread(loop);
+	unsigned n = busy.n;
+
+	loop_run_once(loop); /* nothing is called any more */
+	assert_int_equal(busy.n, n);
+	loop_end_thread(loop);
+	loop_free(loop);
+}
+
 /* ---- failures ---- */
 
 static unsigned count_fds(void)
@@ -686,6 +709,7 @@ int main(void)
 		cmocka_unit_test(a_child_is_reaped_without_descriptors),
 		cmocka_unit_test(another_thread_wakes_it),
 		cmocka_unit_test(another_thread_stops_it),
+		cmocka_unit_test(it_has_a_thread_of_its_own),
 		cmocka_unit_test(failures_at_its_start_leave_nothing_behind),
 		cmocka_unit_test(a_descriptor_that_cannot_be_watched_is_refused),
 		cmocka_unit_test(a_set_that_cannot_be_replaced_is_later),
