@@ -23,7 +23,8 @@ say() { printf '==> %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 build_packages=(meson ninja-build pkg-config gcc libc6-dev libfuse3-dev libvirt-dev
-	libxml2-dev libsystemd-dev libseccomp-dev libmicrohttpd-dev zlib1g-dev libncurses-dev scdoc)
+	libxml2-dev libsystemd-dev libseccomp-dev libmicrohttpd-dev zlib1g-dev libncurses-dev scdoc
+	clang libbpf-dev)
 guest_packages=(libvirt-clients libvirt-daemon-system cpio kmod busybox-static procps
 	xz-utils)
 case $(uname -m) in

@@ -123,7 +123,7 @@ image()
 }
 
 # Without what need not be there, in build-least.
-build_least() { build "$top/build-least" -D{libvirt,http,top,tests}=disabled -Dwerror=true; }
+build_least() { build "$top/build-least" -D{libvirt,http,top,bpf,tests}=disabled -Dwerror=true; }
 
 # Prints a configuration of every source that there is: every_source PERIOD SLOW_PERIOD
 every_source()

@@ -14,16 +14,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "bpf/delay_loader.h"
 #include "keeper/message.h"
 #include "keeper/place.h"
 #include "util/cleanup.h"
 #include "util/strbuf.h"
 
 #define APART_MS 1000
+/* A host that is emulated, or has no processor to spare, takes ten times as long as others. */
+#define ATTACH_MS 3000
 
 /* What is to be done there. */
 struct task {
-	void (*run)(const struct task *task, struct answer *answer, int *ret_fd);
+	void (*run)(const struct task *task, struct answer *answer, int *ret_fds);
+	size_t n_fds; /* that it answers with, all or none; 0: one or none */
+	int limit_ms; /* 0: APART_MS */
 	const char *path, *target;
 	uid_t uid;
 	size_t kept;
@@ -35,35 +40,41 @@ struct task {
 static void run_child(const struct task *task, int socket, pid_t parent)
 {
 	struct answer answer = { 0 };
-	int fd = -1;
+	int fds[MESSAGE_FDS] = { -1 };
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent || (socket != 3 && dup2(socket, 3) < 0))
 		_exit(1);
 	syscall(SYS_close_range, 4, ~0U, 0);
-	task->run(task, &answer, &fd);
-	message_send(3, &answer, fd);
+	task->run(task, &answer, fds);
+	message_send_fds(3, &answer, fds, fds[0] < 0 ? 0 : task->n_fds ? task->n_fds : 1);
 	_exit(0);
 }
 
 /* @socket: the child's answer comes there. */
-static int wait_for_child(int socket, struct answer *answer, int *ret_fd)
+static int wait_for_child(
+	const struct task *task, int socket, struct answer *answer, int *ret_fds)
 {
 	struct pollfd p = { .fd = socket, .events = POLLIN };
 	int n = 0;
 
 	do
-		n = poll(&p, 1, APART_MS);
+		n = poll(&p, 1, task->limit_ms ? task->limit_ms : APART_MS);
 	while (n < 0 && errno == EINTR);
 	if (n == 0) {
-		snprintf(answer->why, sizeof(answer->why),
-			"looking there takes too long; does it lead into the mount itself?");
+		snprintf(answer->why, sizeof(answer->why), "%s",
+			task->path
+				? "looking there takes too long; does it lead into the "
+				  "mount itself?"
+				: "it takes too long");
 		return -ETIMEDOUT;
 	}
-	return n < 0 ? -errno : message_receive(socket, answer, ret_fd);
+	return n < 0 ? -errno
+		     : message_receive_fds(
+			       socket, answer, ret_fds, task->n_fds ? task->n_fds : 1);
 }
 
-static int run_apart(const struct task *task, struct answer *answer, int *ret_fd)
+static int run_apart(const struct task *task, struct answer *answer, int *ret_fds)
 {
 	pid_t parent = getpid();
 	int sockets[2];
@@ -78,7 +89,7 @@ static int run_apart(const struct task *task, struct answer *answer, int *ret_fd
 
 	close(sockets[1]);
 	if (r == 0)
-		r = wait_for_child(sockets[0], answer, ret_fd);
+		r = wait_for_child(task, sockets[0], answer, ret_fds);
 	close(sockets[0]);
 	if (pid < 0)
 		return r;
@@ -89,9 +100,9 @@ static int run_apart(const struct task *task, struct answer *answer, int *ret_fd
 
 /* The same, with @why. */
 static int run_told(
-	const struct task *task, struct answer *answer, int *ret_fd, struct strbuf *why)
+	const struct task *task, struct answer *answer, int *ret_fds, struct strbuf *why)
 {
-	int r = run_apart(task, answer, ret_fd);
+	int r = run_apart(task, answer, ret_fds);
 
 	if (r < 0)
 		strbuf_adds(why, *answer->why ? answer->why : strerror(-r));
@@ -222,4 +233,28 @@ void apart_remove(const char *path, const char *target, uid_t uid, size_t kept)
 	int fd = -1;
 
 	(void)run_apart(&task, &answer, &fd);
+}
+
+static void do_attach(const struct task *task, struct answer *answer, int *ret_fds)
+{
+	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+	(void)task;
+	answer->result = delay_attach(ret_fds, &answer->bits, &why);
+	say(answer, &why);
+}
+
+int apart_attach(int ret_fds[DELAY_FDS], uint32_t *ret_bits, struct strbuf *why)
+{
+	const struct task task = {
+		.run = do_attach, .n_fds = DELAY_FDS, .limit_ms = ATTACH_MS
+	};
+	struct answer answer = { 0 };
+	int r = run_told(&task, &answer, ret_fds, why);
+
+	if (r == 0 && ret_fds[0] < 0)
+		r = -EPROTO;
+	if (r == 0)
+		*ret_bits = answer.bits;
+	return r;
 }

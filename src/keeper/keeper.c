@@ -20,6 +20,7 @@
 #endif
 
 #include "keeper/apart.h"
+#include "keeper/delays.h"
 #include "keeper/device.h"
 #include "keeper/manager.h"
 #include "keeper/message.h"
@@ -161,6 +162,16 @@ static void answer_link(struct keeper *k, const char *link)
 	send_answer(k->socket, &answer, k->old_file_fd, &why);
 }
 
+static void answer_delays(struct keeper *k)
+{
+	struct answer answer = { 0 };
+	const int *fds = delays_get(&k->delays, &answer);
+	int r = message_send_fds(k->socket, &answer, fds, fds ? DELAY_MAPS : 0);
+
+	if (r < 0)
+		log_error("answering the worker: %s", strerror(-r));
+}
+
 /* The worker was asked to end, and none comes after it. */
 static bool is_ending(const struct keeper *k)
 {
@@ -249,6 +260,10 @@ static void on_message(void *ctx, uint32_t events)
 		answer_upgrade(k);
 	else if (msg[0] == MSG_UPGRADE_STATE)
 		answer_upgrade_state(k);
+	else if (msg[0] == MSG_DELAYS)
+		answer_delays(k);
+	else if (msg[0] == MSG_NO_DELAYS)
+		delays_drop(&k->delays, true);
 }
 
 /* ---- the keeper's life ---- */

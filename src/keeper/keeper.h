@@ -14,6 +14,7 @@
 
 #include "keeper/listeners.h"
 
+struct delay_maps;
 struct good_conf;
 struct keeper;
 struct keeper_state;
@@ -115,6 +116,16 @@ struct keeper_old_file {
  */
 int keeper_place_disk(int keeper_fd, const char *mount, const char *link,
 	struct keeper_old_file *ret, struct strbuf *why);
+
+/*
+ * The maps of vCPUs' waits for processors, with the program in the kernel that counts them
+ * (bpf/delay_format.h), which stays for the next worker.
+ * Return: 0, and descriptors that are the caller's; -errno with @why, once said in the log.
+ */
+int keeper_delays(int keeper_fd, struct delay_maps *ret, struct strbuf *why);
+
+/* Nobody needs them any more. */
+void keeper_report_no_delays(int keeper_fd);
 
 /* Nobody has the old file open any more. */
 void keeper_report_old_over(int keeper_fd);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "keeper/message.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "bpf/delay_maps.h"
 #include "keeper/keeper.h"
 #include "keeper/place.h"
 #include "util/cleanup.h"
@@ -53,33 +55,41 @@ int message_connect(const char *path)
 
 /* ---- answers ---- */
 
-int message_send(int socket, const struct answer *answer, int fd)
+int message_send_fds(
+	int socket, const struct answer *answer, const int *fds, size_t n_fds)
 {
-	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	char control[CMSG_SPACE(MESSAGE_FDS * sizeof(int))] = { 0 };
 	struct iovec iov = { (void *)(uintptr_t)answer, sizeof(*answer) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (fd >= 0) {
+	assert(n_fds <= MESSAGE_FDS);
+	if (n_fds) {
 		msg.msg_control = control;
-		msg.msg_controllen = sizeof(control);
+		msg.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
 		struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
 
 		cmsg->cmsg_level = SOL_SOCKET;
 		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cmsg), &fd, sizeof(int));
+		cmsg->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		memcpy(CMSG_DATA(cmsg), fds, n_fds * sizeof(int));
 	}
 	return sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-int message_receive(int socket, struct answer *answer, int *ret_fd)
+int message_send(int socket, const struct answer *answer, int fd)
 {
-	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	return message_send_fds(socket, answer, &fd, fd >= 0);
+}
+
+int message_receive_fds(int socket, struct answer *answer, int *ret_fds, size_t n_fds)
+{
+	char control[CMSG_SPACE(MESSAGE_FDS * sizeof(int))] = { 0 };
 	struct iovec iov = { answer, sizeof(*answer) };
 	struct msghdr msg = { .msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control,
 		.msg_controllen = sizeof(control) };
+	int fds[MESSAGE_FDS];
 	ssize_t n = 0;
 
 	do
@@ -88,11 +98,22 @@ int message_receive(int socket, struct answer *answer, int *ret_fd)
 	if (n != sizeof(*answer))
 		return n < 0 ? -errno : -ECONNRESET;
 	const struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	size_t came = cmsg && cmsg->cmsg_type == SCM_RIGHTS
+		? (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int)
+		: 0;
 
-	*ret_fd = -1;
-	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS)
-		memcpy(ret_fd, CMSG_DATA(cmsg), sizeof(int));
+	if (came)
+		memcpy(fds, CMSG_DATA(cmsg), came * sizeof(int));
+	for (size_t i = 0; i < came && came != n_fds; i++)
+		close(fds[i]);
+	for (size_t i = 0; i < n_fds; i++)
+		ret_fds[i] = came == n_fds ? fds[i] : -1;
 	return answer->result;
+}
+
+int message_receive(int socket, struct answer *answer, int *ret_fd)
+{
+	return message_receive_fds(socket, answer, ret_fd, 1);
 }
 
 /* ---- the worker's side ---- */
@@ -115,8 +136,8 @@ void keeper_report_conf(int keeper_fd, uint64_t hash)
 		log_error("reporting the configuration: %s", strerror(errno));
 }
 
-static int request(
-	int keeper_fd, char kind, const char *path, struct answer *ret, int *ret_fd)
+static int request_fds(int keeper_fd, char kind, const char *path, struct answer *ret,
+	int *ret_fds, size_t n_fds)
 {
 	_cleanup_free_ char *msg = xasprintf("%c%s", kind, path);
 	int r = 0;
@@ -127,9 +148,15 @@ static int request(
 	if (send(keeper_fd, msg, strlen(msg), MSG_NOSIGNAL) < 0)
 		r = -errno;
 	else
-		r = message_receive(keeper_fd, ret, ret_fd);
+		r = message_receive_fds(keeper_fd, ret, ret_fds, n_fds);
 	lock_release(&request_lock);
 	return r;
+}
+
+static int request(
+	int keeper_fd, char kind, const char *path, struct answer *ret, int *ret_fd)
+{
+	return request_fds(keeper_fd, kind, path, ret, ret_fd, 1);
 }
 
 /* Whether the keeper will not, or is not heard any more, so that we may try it ourselves. */
@@ -199,4 +226,28 @@ int keeper_place_disk(int keeper_fd, const char *mount, const char *link,
 	if (r < 0)
 		strbuf_adds(why, *answer.why ? answer.why : strerror(-r));
 	return r;
+}
+
+int keeper_delays(int keeper_fd, struct delay_maps *ret, struct strbuf *why)
+{
+	struct answer answer = { 0 };
+	struct delay_maps maps = { .fds = { -1, -1 } };
+	int r = request_fds(keeper_fd, MSG_DELAYS, "", &answer, maps.fds, DELAY_MAPS);
+
+	maps.bits = answer.bits;
+	if (r == 0 && maps.fds[0] < 0)
+		r = -EPROTO;
+	if (r == 0)
+		*ret = maps;
+	else
+		strbuf_adds(why, *answer.why ? answer.why : strerror(-r));
+	return r;
+}
+
+void keeper_report_no_delays(int keeper_fd)
+{
+	char msg = MSG_NO_DELAYS;
+
+	if (send(keeper_fd, &msg, 1, MSG_NOSIGNAL) < 0)
+		log_error("reporting that no waits are asked for: %s", strerror(errno));
 }

@@ -58,6 +58,7 @@ void keeper_free(struct keeper *k)
 		free(w);
 	}
 	upgrade_done(k);
+	delays_drop(&k->delays, false);
 	close_p(&k->old_file_fd);
 	free(k->link);
 	free(k->target);
@@ -89,6 +90,7 @@ void keeper_close(struct keeper *k)
 	/* systemd has them for the next one, as the file system: it may be a restart */
 	listeners_close(&k->listeners, k->mounted || !k->stopping);
 	pidfile_release(params->pid_file, k->pid_fd);
+	delays_drop(&k->delays, true);
 	keeper_close_loop(k);
 	close_p(&k->fuse_fd);
 	handover_unmap(k->handover);
@@ -264,6 +266,7 @@ struct keeper *keeper_open(const struct keeper_params *params)
 		.signal_fd = -1,
 		.mounts_fd = -1,
 		.old_file_fd = -1,
+		.delays = KEEPER_DELAYS_INIT,
 		.upgrade = UPGRADE_NONE,
 		.target = message_shared_disk(params->mount) };
 	k->upgrade.program =

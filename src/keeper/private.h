@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "handover/handover.h"
+#include "keeper/delays.h"
 #include "keeper/good_conf.h"
 #include "keeper/keeper.h"
 #include "keeper/listeners.h"
@@ -82,6 +83,7 @@ struct keeper {
 	struct loop *loop;
 	struct sockets *sockets; /* of channels */
 	int old_file_fd;         /* keeper/old_file.h; -1: there is none */
+	struct keeper_delays delays;
 	uint64_t socket_watch;
 	struct listeners listeners;
 	int signal_fd, mounts_fd;

@@ -335,9 +335,10 @@ static int pack(const struct keeper *k)
 	return fd < 0 ? -1 : fd;
 }
 
-/* Whether the program that is executed has what pack() names. */
-static void inherit_all(const struct keeper *k, bool inherit)
+/* Whether the program that is executed has what pack() names; what it has not ends with ours. */
+static void inherit_all(struct keeper *k, bool inherit)
 {
+	delays_suspend(&k->delays, inherit);
 	sockets_inherit(k->sockets, inherit);
 	listeners_inherit(&k->listeners, inherit);
 	old_file_inherit(k, inherit);

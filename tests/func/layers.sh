@@ -7,11 +7,12 @@ cd "$top" || exit 1
 # Who may include whom: the table of docs/architecture.md.  Every folder under src stands here.
 declare -A allowed=(
 	[util]="util"
+	[bpf]="bpf util"
 	[core]="core util"
 	[model]="model core util"
 	[foreign]="foreign util"
 	[conf]="conf core util"
-	[collect/kernel]="collect/kernel model core util"
+	[collect/kernel]="collect/kernel bpf model core util"
 	[collect/libvirt]="collect/libvirt foreign model core util"
 	[collect/actions]="collect/actions foreign model core util"
 	[handover]="handover util"
@@ -21,7 +22,7 @@ declare -A allowed=(
 	[http]="http core util"
 	[control]="control util"
 	[xenstore]="xenstore core util"
-	[keeper]="keeper handover util"
+	[keeper]="keeper bpf handover util"
 )
 for folder in $(find src -name '*.c' -printf '%h\n' | sort -u); do
 	layer=${folder#src/}
@@ -39,6 +40,7 @@ outside() { find src -name '*.[ch]' -exec grep -l "^#include <$1" {} + | grep -v
 outside fuse '^src/fs/' && fail "FUSE outside src/fs"
 outside libvirt '^src/collect/libvirt/' && fail "libvirt outside src/collect/libvirt"
 outside microhttpd '^src/http/' && fail "libmicrohttpd outside src/http"
+outside bpf '^src/bpf/' && fail "libbpf outside src/bpf"
 outside zlib '^src/http/' && fail "zlib outside src/http"
 outside libxml '^src/conf/\|^src/foreign/\|^src/collect/actions/output_xml\|^src/collect/libvirt/domain_xml' &&
 	fail "libxml2 in other places"

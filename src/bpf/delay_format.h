@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR GPL-2.0-only */
+/*
+ * What the kernel's part (bpf/delay.bpf.c), who loads it (bpf/delay_loader) and who reads it
+ * (collect/kernel/delays) have in common: two maps, and the steps of a histogram.  Knows nothing
+ * of how either side gets at the maps.
+ *
+ * A wait is the time from when a thread could run (it woke up, or had to leave its processor) to
+ * when it ran.  The reader says in `threads` which threads are vCPUs, and the program counts their
+ * waits in `vcpus`.  Each of the two is written by one side alone, a field at a time, while the
+ * other reads: all are at most 64 bits, and none is worth more than what it is checked for.
+ */
+#pragma once
+
+#include <stdint.h>
+
+/* ---- the steps ---- */
+
+/*
+ * Below 2^DELAY_FIRST_BITS nanoseconds there is one step, from there on four of the same width to
+ * each doubling, and one more for all that is 2^DELAY_LAST_BITS (17 s) or longer.
+ */
+#define DELAY_FIRST_BITS 8u
+#define DELAY_LAST_BITS 34u
+#define DELAY_STEPS (4u * (DELAY_LAST_BITS - DELAY_FIRST_BITS) + 2u)
+
+/* The greatest n with 2^n <= @v, which is not 0.  (The kernel's machine has no such instruction.) */
+static inline uint32_t delay_log2(uint64_t v)
+{
+	uint32_t n = 0;
+
+	for (uint32_t bits = 32; bits; bits /= 2)
+		if (v >> bits) {
+			v >>= bits;
+			n += bits;
+		}
+	return n;
+}
+
+/* Which step a wait is of. */
+static inline uint32_t delay_step(uint64_t ns)
+{
+	if (ns < UINT64_C(1) << DELAY_FIRST_BITS)
+		return 0;
+	if (ns >= UINT64_C(1) << DELAY_LAST_BITS)
+		return DELAY_STEPS - 1;
+	uint32_t n = delay_log2(ns);
+
+	return 1 + 4 * (n - DELAY_FIRST_BITS) + (uint32_t)(ns >> (n - 2) & 3);
+}
+
+/* The shortest wait of a step; of DELAY_STEPS: where the last one would end, if it did. */
+static inline uint64_t delay_step_from(uint32_t step)
+{
+	return step ? (UINT64_C(4) + (step - 1) % 4)
+			<< (DELAY_FIRST_BITS - 2 + (step - 1) / 4)
+		    : 0;
+}
+
+/* ---- the maps ---- */
+
+/* Of a vCPU; the program alone writes it. */
+struct delay_vcpu {
+	uint64_t
+		since; /* monotonic, ns: when its wait began; or one of enum delay_since */
+	uint64_t sum_ns; /* of all waits */
+	uint64_t max_ns
+		[2]; /* of the last two periods that had any, by the last bit of theirs */
+	uint32_t use;    /* of delay_thread.use: which vCPU all this is of */
+	uint32_t period; /* in which the last wait ended */
+	uint32_t
+		lost; /* waits of which the beginning was not seen: in none of the other figures */
+	uint32_t unused;
+	uint32_t counts[DELAY_STEPS]; /* of waits that have ended; each modulo 2^32 */
+};
+
+enum delay_since {
+	DELAY_UNKNOWN, /* nothing was seen yet */
+	DELAY_SLEEPS,
+	DELAY_RUNS,
+	DELAY_WAITS, /* from here on: since then */
+};
+
+/* So many threads stand where one is looked for. */
+#define DELAY_BUCKET 8u
+
+/*
+ * Threads that are vCPUs; the reader alone writes it.  A thread stands in one place of the bucket
+ * that delay_bucket() says, and is there while its tid is not 0, which is written last.
+ */
+struct delay_bucket {
+	uint32_t tid[DELAY_BUCKET]; /* in the reader's name space of processes */
+	/* so that nobody is taken for a thread that had that tid before */
+	uint32_t start[DELAY_BUCKET]; /* when it started: ticks since boot, modulo 2^32 */
+	uint32_t use
+		[DELAY_BUCKET]; /* not 0; no other thread had it in that place of `vcpus` */
+	uint16_t vcpu[DELAY_BUCKET];   /* which place that is */
+	uint16_t period[DELAY_BUCKET]; /* counts the reader's looks */
+};
+
+#define DELAY_TICK_NS UINT64_C(10000000) /* USER_HZ is 100 wherever there is BPF */
+
+/* @bits: 2^@bits buckets there are; at least 1. */
+static inline uint32_t delay_bucket(uint32_t tid, uint32_t bits)
+{
+	return tid * UINT32_C(0x9e3779b1) >> (32 - bits);
+}
+
+/*
+ * Behind the last bucket, in the place of one: whether anybody counts.  Who loads the program
+ * writes it.
+ */
+struct delay_head {
+	uint32_t detached; /* not 0: nobody does any more, and figures stand still */
+};
+
+/* What the program is loaded with. */
+struct delay_config {
+	uint32_t bucket_bits;
+	uint32_t
+		pid_namespace; /* the reader's: inode number; 0: the first one, that of the kernel */
+};
