@@ -317,7 +317,8 @@ static int start_exports(struct worker *w, const struct keeper_parcel *parcel)
 	struct sampler_params sp = { .board = w->board,
 		.registry = w->registry,
 		.root_fd = w->root_fd,
-		.inherited = w->inherited };
+		.inherited = w->inherited,
+		.delays = { w->keeper_fd, keeper_delays, keeper_report_no_delays } };
 
 	w->shared_path = shared_path_new(w->tree, w->keeper_fd, w->params->mount);
 	disks_inherit(w->disks, w->handover, w->arena, clock_mono_ns());

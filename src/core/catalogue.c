@@ -55,6 +55,8 @@ static const struct catalogue_entry entries[] = {
 		READS(IOTHREAD_TIMES),
 		"/proc/<pid>/task/<tid>/schedstat, first, of threads \"IO iothread<n>\"",
 		"Time that an I/O thread ran")
+	/* before libvirt's names with words in them, which have room for them */
+	VCPU_DELAY_SOURCES(KERNEL_ENTRY)
 	SAMPLE_SOURCES(SAMPLE_ENTRY)
 	SNAPSHOT_SOURCES(SNAPSHOT_ENTRY)
 

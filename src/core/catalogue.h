@@ -60,6 +60,7 @@ enum catalogue_read {
 	READ_PRESSURE_CPU,
 	READ_PRESSURE_MEMORY,
 	READ_PRESSURE_IO,
+	READ_DELAYS, /* what a program in the kernel counts of its virtual CPUs: bpf/ */
 	READ_KERNEL_END,
 
 	/* of a VM, more of what READ_VCPUS reads: /proc/<pid>/task/<tid>/sched */
@@ -393,6 +394,28 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		"cgroup " res ".pressure: " what " total",                               \
 		"Time in which " what " of the VM waited for " res)
 
+#define DELAY_HOW "eBPF at the scheduler's trace points, in steps of a quarter at most"
+
+#define DELAY_SOURCES(X, key, prefix, whose)                                             \
+	X(key##_P50, prefix "delay.p50", UINT64, "ns", GAUGE,                            \
+		READS(VCPUS) | READS(DELAYS), DELAY_HOW,                                 \
+		"Median of the waits of " whose " for a processor, last period")         \
+	X(key##_P90, prefix "delay.p90", UINT64, "ns", GAUGE,                            \
+		READS(VCPUS) | READS(DELAYS), DELAY_HOW,                                 \
+		"90th percentile of the waits of " whose " for a processor, last "       \
+		"period")                                                                \
+	X(key##_P99, prefix "delay.p99", UINT64, "ns", GAUGE,                            \
+		READS(VCPUS) | READS(DELAYS), DELAY_HOW,                                 \
+		"99th percentile of the waits of " whose " for a processor, last "       \
+		"period")                                                                \
+	X(key##_MAX, prefix "delay.max", UINT64, "ns", GAUGE,                            \
+		READS(VCPUS) | READS(DELAYS), "eBPF at the scheduler's trace points",    \
+		"Longest wait of " whose " for a processor, last period")
+
+/* Of a VM, and of each of its virtual CPUs. */
+#define VM_DELAY_SOURCES(X) DELAY_SOURCES(X, DELAY, "", "all virtual CPUs")
+#define VCPU_DELAY_SOURCES(X) DELAY_SOURCES(X, VCPU_DELAY, "vcpu.*.", "a virtual CPU")
+
 /* A VM's process and cgroup, read by the fast lane alone. */
 #define KERNEL_SOURCES(X)                                                                \
 	X(THREADS, "process.threads", UINT32, "1", GAUGE, READS(PROCESS),                \
@@ -441,7 +464,8 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 	VM_PRESSURE(X, MEMORY, SOME, "memory", "some")                                   \
 	VM_PRESSURE(X, MEMORY, FULL, "memory", "full")                                   \
 	VM_PRESSURE(X, IO, SOME, "io", "some")                                           \
-	VM_PRESSURE(X, IO, FULL, "io", "full")
+	VM_PRESSURE(X, IO, FULL, "io", "full")                                           \
+	VM_DELAY_SOURCES(X)
 
 #define USAGE_SOURCES(X)                                                                 \
 	X(VCPUS_TIME, "domain.vcpu.time", UINT64, "ns", COUNTER, READS(VCPUS),           \
@@ -540,7 +564,7 @@ enum vm_key {
 	VM_VCPU_TIME,
 	VM_VCPU_WAIT,
 	VM_VCPU_DELAY,
-	VM_NET_NAME,
+	VCPU_DELAY_SOURCES(CATALOGUE_KEY) VM_NET_NAME,
 	VM_NET_RX_BYTES,
 	VM_NET_RX_PKTS,
 	VM_NET_RX_ERRS,

@@ -12,9 +12,20 @@
 #include "core/catalogue.h"
 #include "core/fact.h"
 
+/* How long waits for a processor were; in the order of VM_DELAY_P50 and VM_VCPU_DELAY_P50. */
+enum delay_figure { DELAY_P50, DELAY_P90, DELAY_P99, DELAY_MAX, DELAY_FIGURES };
+
+struct delay_figures {
+	bool have;
+	uint64_t ns[DELAY_FIGURES];
+};
+
 /* Of an I/O thread the time alone. */
 struct vcpu_sample {
 	unsigned number;
+	uint32_t tid; /* 0: it is not known which thread that is */
+	uint64_t start_ticks;
+	struct delay_figures spread;
 	uint64_t time_ns, delay_ns, wait_ns;
 	bool have_time, have_delay, have_wait;
 };
@@ -38,7 +49,7 @@ struct vm_sample {
 	size_t n_iothreads, cap_iothreads;
 	bool iothreads_known; /* there are no others */
 	struct {
-		bool time, delay, wait;
+		bool time, delay, wait, spread;
 	} uncounted; /* of no vCPU is it counted, so that there is none of it */
 	struct nic_sample *nics; /* sorted by number */
 	size_t n_nics, cap_nics;

@@ -44,6 +44,9 @@ static inline void add_thread(
 	fixture_add(f, path, comm);
 	snprintf(path, sizeof(path), "proc/4711/task/%u/schedstat", tid);
 	fixture_add(f, path, stat);
+	snprintf(path, sizeof(path), "proc/4711/task/%u/stat", tid);
+	fixture_add(f, path,
+		"1 (CPU 0/KVM) S 1 2 3 0 -1 64 5 0 7 0 1 2 0 0 20 0 1 0 8888 1 10 1\n");
 	snprintf(path, sizeof(path), "proc/4711/task/%u/sched", tid);
 	fixture_add(f, path,
 		"CPU 0/KVM (1, #threads: 3)\nse.exec_start  :  1.0\n"
@@ -52,7 +55,7 @@ static inline void add_thread(
 
 static inline void remove_thread(struct fixture *f, unsigned tid)
 {
-	static const char *const files[] = { "comm", "schedstat", "sched" };
+	static const char *const files[] = { "comm", "schedstat", "sched", "stat" };
 	char path[96];
 
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {

@@ -175,7 +175,7 @@ static void vm_init(struct vm *vm)
 	add_process(&vm->f);
 	fixture_add(&vm->f, "proc/4711/cgroup", "0::/user.slice\n");
 	vm->run = run_new(&ident, HYPERVISOR_QEMU);
-	vm->fv = fast_vm_new(vm->run);
+	vm->fv = fast_vm_new(vm->run, NULL);
 }
 
 static void vm_done(struct vm *vm)

@@ -660,7 +660,7 @@ static void world_init(struct world *w)
 	w->board = board_new(w->tree, w->registry, w->plan);
 	w->run = registry_report(
 		w->registry, registry_order(w->registry), &ident, HYPERVISOR_QEMU);
-	w->fv = fast_vm_new(w->run);
+	w->fv = fast_vm_new(w->run, NULL);
 	grow(w);
 	set_cgroup(w);
 	set_process(w);

@@ -632,7 +632,7 @@ static void a_vm_is_sampled_as_configured(void **state)
 	want(specs, "stale", "sample.stale", METRIC_UINT32, NULL);
 	_cleanup_plan_ struct plan *plan = plan_of(specs);
 	struct run *vm = run_new(&ident, HYPERVISOR_QEMU);
-	struct fast_vm *fv = fast_vm_new(vm);
+	struct fast_vm *fv = fast_vm_new(vm, NULL);
 	struct qemu_proc *proc = NULL;
 
 	add_process(&f);
@@ -725,7 +725,7 @@ static void looking_again_does_not_show(void **state)
 	want(specs, "max", "vcpu.maximum", METRIC_UINT32, NULL);
 	_cleanup_plan_ struct plan *plan = plan_of(specs);
 	struct run *run = run_new(&ident, HYPERVISOR_QEMU);
-	struct fast_vm *fv = fast_vm_new(run);
+	struct fast_vm *fv = fast_vm_new(run, NULL);
 	struct qemu_proc *proc = NULL;
 
 	add_process(&f);

@@ -9,7 +9,7 @@
 
 static bool is_vcpu_key(int key)
 {
-	return key >= VM_VCPU_STATE && key <= VM_VCPU_DELAY;
+	return key >= VM_VCPU_STATE && key <= VM_VCPU_DELAY_MAX;
 }
 
 static bool is_nic_key(int key)
@@ -43,15 +43,18 @@ static struct fact vcpu_fact(const struct vcpu_sample *v, int key)
 		fact_set(&fact, value_u64(v->delay_ns));
 	else if (key == VM_VCPU_WAIT && v->have_wait)
 		fact_set(&fact, value_u64(v->wait_ns));
+	else if (key >= VM_VCPU_DELAY_P50 && v->spread.have)
+		fact_set(&fact, value_u64(v->spread.ns[key - VM_VCPU_DELAY_P50]));
 	return fact;
 }
 
 static bool is_counted(const struct vm_sample *sample, int key)
 {
-	return key == VM_VCPU_TIME     ? !sample->uncounted.time
-		: key == VM_VCPU_DELAY ? !sample->uncounted.delay
-		: key == VM_VCPU_WAIT  ? !sample->uncounted.wait
-				       : true;
+	return key == VM_VCPU_TIME         ? !sample->uncounted.time
+		: key == VM_VCPU_DELAY     ? !sample->uncounted.delay
+		: key == VM_VCPU_WAIT      ? !sample->uncounted.wait
+		: key >= VM_VCPU_DELAY_P50 ? !sample->uncounted.spread
+					   : true;
 }
 
 static void add_vcpus(struct metric_list_builder *b, const struct plan_item *item,

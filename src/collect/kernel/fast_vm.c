@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collect/kernel/delay_source.h"
 #include "collect/kernel/fast_list.h"
 #include "collect/kernel/qemu_proc.h"
 #include "model/description.h"
@@ -41,6 +42,8 @@ struct domain_inputs {
 struct fast_vm {
 	struct run *run; /* which keeps this in its place */
 
+	struct delay_source *delays; /* NULL: there are none */
+
 	/* finder thread only */
 	struct fast_search search;
 
@@ -53,6 +56,7 @@ struct fast_vm {
 	struct qemu_proc *proc;
 	struct fast_description *description;
 	struct vm_counters last;
+	struct delay_figures last_delays;
 	struct domain_inputs shown;
 };
 
@@ -86,11 +90,12 @@ void fast_description_free(struct fast_description *d)
 	free(d);
 }
 
-struct fast_vm *fast_vm_new(struct run *run)
+struct fast_vm *fast_vm_new(struct run *run, struct delay_source *delays)
 {
 	struct fast_vm *fv = xcalloc(1, sizeof(*fv));
 
 	fv->run = run;
+	fv->delays = delays;
 	return fv;
 }
 
@@ -236,6 +241,8 @@ struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
 	}
 	if (fv->description)
 		sample_description(fv->description, links, scratch);
+	if (fv->delays && plan->vm_reads & READS(DELAYS))
+		delay_source_sample(fv->delays, scratch, &fv->last_delays);
 	vm_sample_derive(scratch, &fv->last);
 	tell(fv->run, scratch);
 	return fast_list(plan, scratch);

@@ -14,6 +14,7 @@
 #include "collect/kernel/link_stats.h"
 #include "model/vm_sample.h"
 
+struct delay_source;
 struct description;
 struct fast_vm;
 struct metric_list;
@@ -29,8 +30,8 @@ struct fast_description *fast_description_new(
 	int root_fd, struct description *description);
 void fast_description_free(struct fast_description *d); /* NULL is accepted */
 
-/* For @run, which outlives it. */
-struct fast_vm *fast_vm_new(struct run *run);
+/* For @run, which outlives it.  @delays: asked while it is sampled; NULL: nobody. */
+struct fast_vm *fast_vm_new(struct run *run, struct delay_source *delays);
 void fast_vm_free(void *fv); /* NULL is accepted */
 
 /* ---- the finder's side ---- */

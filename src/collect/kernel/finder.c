@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collect/kernel/delay_source.h"
 #include "collect/kernel/fast_vm.h"
 #include "collect/kernel/qemu_proc.h"
 #include "collect/kernel/shortage.h"
@@ -219,6 +220,7 @@ static int64_t look(struct finder *f)
 	uint64_t reads = current_reads(f);
 	int64_t next = INT64_MAX;
 
+	delay_source_look(f->params.delays, reads & READS(DELAYS));
 	for (size_t i = 0; i < roster->n; i++) {
 		struct fast_vm *fv = run_place(roster->runs[i], PLACE_KERNEL);
 

@@ -10,15 +10,17 @@
 #include <stdbool.h>
 
 struct board;
+struct delay_source;
 struct finder;
 struct registry;
 struct shortage;
 
 struct finder_params {
 	struct registry *registry;
-	struct board *board;       /* its configuration says what to open */
-	int root_fd;               /* holds proc, sys and run; borrowed */
-	struct shortage *shortage; /* to be told */
+	struct board *board;         /* its configuration says what to open */
+	int root_fd;                 /* holds proc, sys and run; borrowed */
+	struct shortage *shortage;   /* to be told */
+	struct delay_source *delays; /* likewise: what the configuration asks for */
 
 	/* Something was handed over.  From the finder's thread; must not block. */
 	void (*found)(void *ctx);

@@ -37,9 +37,10 @@
 
 struct thread {
 	uint64_t tid;
-	int vcpu;      /* its number; -1: not a vCPU's */
-	int iothread;  /* its number; -1: not an I/O thread */
-	int schedstat; /* descriptors; -1 */
+	int vcpu;             /* its number; -1: not a vCPU's */
+	int iothread;         /* its number; -1: not an I/O thread */
+	uint64_t start_ticks; /* when it started; 0: not known, or not asked for */
+	int schedstat;        /* descriptors; -1 */
 	int sched;
 	bool seen;
 	unsigned looks; /* at its name; a new thread names itself only after its start */
@@ -407,6 +408,15 @@ static int open_in_task(int task_fd, const char *tid, const char *file)
 	return open_at(task_fd, path, O_RDONLY);
 }
 
+/* Return: clock ticks since the host booted; 0: it cannot be told. */
+static uint64_t read_start(int task_fd, const char *tid)
+{
+	_cleanup_close_ int fd = open_in_task(task_fd, tid, "stat");
+	struct stat_fields stat;
+
+	return fd >= 0 && read_stat(fd, &stat) == 0 ? stat.v[STAT_STARTTIME] : 0;
+}
+
 /* Finds out what a thread is.  Return: false if that could not be read now. */
 static bool look_at(int task_fd, const char *name, struct thread *t)
 {
@@ -429,6 +439,8 @@ static void open_files(
 		t->schedstat = open_in_task(task_fd, name, "schedstat");
 	if (t->sched < 0 && t->vcpu >= 0 && proc->reads & READS(WAIT))
 		t->sched = open_in_task(task_fd, name, "sched");
+	if (!t->start_ticks && t->vcpu >= 0 && proc->reads & READS(DELAYS))
+		t->start_ticks = read_start(task_fd, name);
 }
 
 static struct thread *add_thread(struct qemu_proc *proc, uint64_t tid)
@@ -547,6 +559,8 @@ static bool sample_thread(struct thread *t, struct vcpu_sample *out)
 	char text[128];
 	const char *p = text;
 
+	out->tid = t->start_ticks ? (uint32_t)t->tid : 0;
+	out->start_ticks = t->start_ticks;
 	if (t->schedstat < 0)
 		return true;
 	if (pread_text(t->schedstat, text, sizeof(text)) < 0) {

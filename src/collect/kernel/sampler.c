@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "collect/kernel/cpu_frequency.h"
+#include "collect/kernel/delay_source.h"
 #include "collect/kernel/fast_list.h"
 #include "collect/kernel/fast_vm.h"
 #include "collect/kernel/finder.h"
@@ -41,6 +42,7 @@ struct sampler {
 	uint64_t host_mhz;
 	bool (*fill)(void *ctx, struct fact *facts, struct strbuf *product);
 	void *ctx;
+	struct delay_source *delays;
 	struct finder *finder;
 	pthread_t thread;
 
@@ -236,6 +238,7 @@ static void run_beat(struct sampler *s, const struct roster *roster)
 
 	board_update(s->board, NULL, LANE_HOST, host_sample(s->host, s->plan));
 	sample_vms(s, roster);
+	delay_source_end(s->delays, true);
 	sample_fleet(s, roster);
 	board_publish(s->board);
 	atomic_store(&s->last_cycle_ns, clock_mono_ns() - start);
@@ -249,6 +252,7 @@ static void run_cycle(struct sampler *s, enum cycle_event event)
 	unsigned before = open_shortages();
 
 	refresh_plan(s);
+	delay_source_begin(s->delays, s->plan->vm_reads & READS(DELAYS));
 	if (event == CYCLE_BEAT) {
 		run_beat(s, roster);
 	} else {
@@ -276,7 +280,8 @@ static void on_registry(void *ctx, enum registry_event event, struct run *run)
 	struct sampler *s = ctx;
 
 	if (event == RUN_APPEARED)
-		run_set_place(run, PLACE_KERNEL, fast_vm_new(run), fast_vm_free);
+		run_set_place(
+			run, PLACE_KERNEL, fast_vm_new(run, s->delays), fast_vm_free);
 	else if (event == RUN_DESCRIBED || event == REGISTRY_SETTLED)
 		finder_wake(s->finder);
 }
@@ -305,6 +310,7 @@ struct sampler *sampler_new(const struct sampler_params *params)
 	s->host = host_new(params->root_fd);
 	s->host_mhz = cpu_frequency_nominal_mhz(params->root_fd);
 	s->links = link_stats_new();
+	s->delays = delay_source_new(&params->delays);
 	cycle_init(&s->cycle, s->plan->settings.period_ns);
 	if (!params->inherited)
 		run_cycle(s, CYCLE_BEAT);
@@ -318,6 +324,7 @@ int sampler_start(struct sampler *s,
 		.board = s->board,
 		.root_fd = s->root_fd,
 		.shortage = &s->shortage,
+		.delays = s->delays,
 		.found = on_found,
 		.ctx = s };
 
@@ -352,6 +359,7 @@ void sampler_free(struct sampler *s)
 		return;
 	plan_unref(s->plan);
 	vm_sample_done(&s->scratch);
+	delay_source_free(s->delays);
 	link_stats_free(s->links);
 	host_free(s->host);
 	cycle_done(&s->cycle);
@@ -371,4 +379,5 @@ void sampler_status(struct sampler *s, struct strbuf *out)
 		atomic_load(&s->cycles), cycle_overruns(&s->cycle),
 		atomic_load(&s->last_cycle_ns) / 1000,
 		(clock_mono_ns() - atomic_load(&s->last_mono_ns)) / NS_PER_MS);
+	delay_source_status(s->delays, out);
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "collect/kernel/delay_source.h"
 #include "core/catalogue.h"
 #include "core/fact.h"
 
@@ -24,6 +25,7 @@ struct sampler_params {
 	struct registry *registry;
 	int root_fd;    /* holds proc, sys, etc and run; borrowed */
 	bool inherited; /* the first reader finds what another process left */
+	struct delay_keeper delays;
 };
 
 /*

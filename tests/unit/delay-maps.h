@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The maps of vCPUs' waits, and a program that is played. */
+#pragma once
+
+#include "test.h"
+
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bpf/delay_maps.h"
+
+#define BITS DELAY_LEAST_BITS
+
+struct maps {
+	int fds[DELAY_MAPS];
+	struct delay_vcpu *vcpus;
+	struct delay_bucket *threads;
+};
+
+static inline void maps_init(struct maps *m)
+{
+	const size_t bytes[DELAY_MAPS] = { delay_vcpus_bytes(BITS),
+		delay_threads_bytes(BITS) };
+	void *at[DELAY_MAPS];
+
+	for (size_t i = 0; i < DELAY_MAPS; i++) {
+		m->fds[i] = memfd_create("maps", MFD_CLOEXEC);
+		assert_int_equal(ftruncate(m->fds[i], (off_t)bytes[i]), 0);
+		at[i] = mmap(
+			NULL, bytes[i], PROT_READ | PROT_WRITE, MAP_SHARED, m->fds[i], 0);
+		assert_ptr_not_equal(at[i], MAP_FAILED);
+	}
+	m->vcpus = at[DELAY_FD_VCPUS];
+	m->threads = at[DELAY_FD_THREADS];
+}
+
+static inline void maps_done(struct maps *m)
+{
+	munmap(m->vcpus, delay_vcpus_bytes(BITS));
+	munmap(m->threads, delay_threads_bytes(BITS));
+	for (size_t i = 0; i < DELAY_MAPS; i++)
+		close(m->fds[i]);
+}
+
+/* As find() of the program. */
+static inline struct delay_vcpu *look_up(
+	const struct maps *m, uint32_t tid, uint32_t start, uint16_t *period)
+{
+	struct delay_bucket *b = &m->threads[delay_bucket(tid, DELAY_BUCKET_BITS(BITS))];
+
+	for (size_t i = 0; i < DELAY_BUCKET; i++) {
+		if (b->tid[i] != tid || b->start[i] != start)
+			continue;
+		struct delay_vcpu *v = &m->vcpus[b->vcpu[i]];
+
+		v->use = b->use[i];
+		*period = b->period[i];
+		return v;
+	}
+	return NULL;
+}
+
+/* As count() of the program. */
+static inline void play_wait(
+	const struct maps *m, uint32_t tid, uint32_t start, uint64_t ns)
+{
+	uint16_t period = 0;
+	struct delay_vcpu *v = look_up(m, tid, start, &period);
+
+	assert_non_null(v);
+	uint64_t *max = &v->max_ns[period & 1];
+
+	if (v->period != period || *max < ns)
+		*max = ns;
+	v->period = period;
+	v->sum_ns += ns;
+	v->counts[delay_step(ns)]++;
+}
+
+/* Percentiles are exact to a step. */
+static inline void assert_near(uint64_t found, uint64_t true_ns)
+{
+	uint64_t from = delay_step_from(delay_step(true_ns));
+	uint64_t to = delay_step_from(delay_step(true_ns) + 1);
+
+	if (found < from || found > to)
+		fail_msg("%" PRIu64 " is not in the step of %" PRIu64, found, true_ns);
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Who has the waits of vCPUs from whom, and which are a VM's; with a program that is played. */
+#include "delay-maps.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "collect/kernel/delay_source.h"
+#include "core/catalogue.h"
+#include "model/vm_sample.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/strbuf.h"
+
+static struct {
+	const struct maps *maps; /* NULL: refused */
+	unsigned asked, let_go;
+} keeper;
+
+static int get(int fd, struct delay_maps *ret, struct strbuf *why)
+{
+	assert_int_equal(fd, 42);
+	keeper.asked++;
+	if (!keeper.maps) {
+		strbuf_adds(why, "not today");
+		return -EPERM;
+	}
+	ret->bits = BITS;
+	for (size_t i = 0; i < DELAY_MAPS; i++)
+		ret->fds[i] = dup(keeper.maps->fds[i]);
+	return 0;
+}
+
+static void let_go(int fd)
+{
+	assert_int_equal(fd, 42);
+	keeper.let_go++;
+}
+
+static struct delay_source *source_new(const struct maps *m)
+{
+	memset(&keeper, 0, sizeof(keeper));
+	keeper.maps = m;
+	return delay_source_new(&(struct delay_keeper){ 42, get, let_go });
+}
+
+static void assert_status(struct delay_source *s, const char *says)
+{
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+
+	delay_source_status(s, &out);
+	if (!strstr(strbuf_str(&out), says))
+		fail_msg("'%s' is not in: %s", says, strbuf_str(&out));
+}
+
+/* A VM with so many vCPUs, at that second; of which the first alone runs all the time. */
+static void sample_vcpus(struct delay_source *s, struct vm_sample *vm, unsigned n,
+	int64_t second, struct delay_figures *last)
+{
+	vm_sample_clear(vm);
+	vm->mono_ns = second * NS_PER_S;
+	for (unsigned i = 0; i < n; i++) {
+		struct vcpu_sample *v = vm_sample_add_vcpu(vm, i);
+
+		v->tid = 7 + i;
+		v->start_ticks = 70;
+		v->have_time = true;
+		v->time_ns = i ? 0 : (uint64_t)vm->mono_ns;
+	}
+	delay_source_look(s, true);
+	delay_source_begin(s, true);
+	delay_source_sample(s, vm, last);
+	delay_source_end(s, true);
+}
+
+static void sample_two(struct delay_source *s, struct vm_sample *vm, int64_t second,
+	struct delay_figures *last)
+{
+	sample_vcpus(s, vm, 2, second, last);
+}
+
+static void who_is_refused_has_no_figures(void **state)
+{
+	(void)state;
+	struct delay_source *s = source_new(NULL);
+	struct delay_figures last = { 0 };
+	struct vm_sample vm = { 0 };
+
+	assert_status(s, "bpf: unknown");
+	for (int i = 1; i < 3; i++) {
+		sample_two(s, &vm, i, &last);
+		assert_true(vm.uncounted.spread);
+		for (int key = VM_DELAY_P50; key <= VM_DELAY_MAX; key++)
+			assert_true(vm.facts[key].absent && !vm.facts[key].have);
+		assert_false(vm.facts[VM_THREADS].absent);
+		assert_status(s, "bpf: not today");
+	}
+	assert_int_equal(keeper.asked, 1);
+	/* until it is asked for anew */
+	delay_source_look(s, false);
+	assert_int_equal(keeper.let_go, 1);
+	assert_status(s, "bpf: off");
+	delay_source_look(s, false);
+	assert_int_equal(keeper.let_go, 1);
+	delay_source_look(s, true);
+	assert_int_equal(keeper.asked, 2);
+	vm_sample_done(&vm);
+	delay_source_free(s);
+}
+
+static void all_vcpus_of_a_vm_are_put_together(void **state)
+{
+	(void)state;
+	struct delay_figures last = { 0 };
+	struct vm_sample vm = { 0 };
+	struct maps m;
+
+	maps_init(&m);
+	struct delay_source *s = source_new(&m);
+
+	sample_two(s, &vm, 1, &last);
+	assert_status(s, "bpf: attached");
+	assert_status(s, "bpf.vcpus: 2");
+	assert_false(vm.vcpus[0].spread.have || vm.facts[VM_DELAY_P50].have);
+	/* one is not seen, and the other does nothing: nobody waited */
+	sample_two(s, &vm, 2, &last);
+	assert_false(vm.vcpus[0].spread.have);
+	assert_true(vm.vcpus[1].spread.have);
+	assert_true(vm.facts[VM_DELAY_MAX].have);
+	assert_int_equal(vm.facts[VM_DELAY_MAX].value.u, 0);
+	for (int i = 0; i < 100; i++)
+		play_wait(&m, 7, 70, 5000);
+	sample_two(s, &vm, 3, &last);
+	assert_true(vm.vcpus[0].spread.have && vm.vcpus[1].spread.have);
+	assert_int_equal(vm.vcpus[0].spread.ns[DELAY_MAX], 5000);
+	assert_int_equal(vm.vcpus[1].spread.ns[DELAY_MAX], 0);
+	assert_int_equal(vm.facts[VM_DELAY_MAX].value.u, 5000);
+	for (int i = 0; i < 100; i++)
+		play_wait(&m, 7, 70, 5000);
+	for (int i = 0; i < 150; i++)
+		play_wait(&m, 8, 70, 90000);
+	sample_two(s, &vm, 5, &last);
+	assert_near(vm.vcpus[0].spread.ns[DELAY_P50], 5000);
+	assert_near(vm.vcpus[1].spread.ns[DELAY_P50], 90000);
+	assert_near(vm.facts[VM_DELAY_P50].value.u, 90000);
+	assert_int_equal(vm.facts[VM_DELAY_MAX].value.u, 90000);
+	/* looked at again at once it is the same */
+	const uint64_t p50 = vm.facts[VM_DELAY_P50].value.u;
+
+	sample_two(s, &vm, 5, &last);
+	assert_int_equal(vm.facts[VM_DELAY_P50].value.u, p50);
+	/* and nothing when nobody counts any more, however still all is */
+	delay_head(m.threads, BITS)->detached = 1;
+	sample_two(s, &vm, 6, &last);
+	assert_false(vm.vcpus[0].spread.have || vm.facts[VM_DELAY_P50].have);
+	assert_false(vm.uncounted.spread);
+	/* what nobody asks for is not there any more */
+	delay_source_look(s, false);
+	delay_source_begin(s, false);
+	delay_source_end(s, true);
+	assert_status(s, "bpf: off");
+	assert_int_equal(keeper.asked, 1);
+	assert_int_equal(keeper.let_go, 1);
+	vm_sample_done(&vm);
+	delay_source_free(s);
+	maps_done(&m);
+}
+
+static uint64_t max_of(const struct vm_sample *vm)
+{
+	return vm->facts[VM_DELAY_MAX].have ? vm->facts[VM_DELAY_MAX].value.u
+					    : UINT64_MAX;
+}
+
+/* A vCPU that comes or goes takes no figure from the others, nor from the VM. */
+static void a_vcpu_that_comes_or_goes_makes_no_gap(void **state)
+{
+	(void)state;
+	struct delay_figures last = { 0 };
+	struct vm_sample vm = { 0 };
+	struct maps m;
+
+	maps_init(&m);
+	struct delay_source *s = source_new(&m);
+
+	sample_vcpus(s, &vm, 2, 1, &last);
+	assert_int_equal(max_of(&vm), UINT64_MAX);
+	play_wait(&m, 7, 70, 5000);
+	sample_vcpus(s, &vm, 2, 2, &last);
+	assert_int_equal(max_of(&vm), 5000);
+	/* plugged in */
+	play_wait(&m, 8, 70, 6000);
+	sample_vcpus(s, &vm, 3, 3, &last);
+	assert_int_equal(max_of(&vm), 6000);
+	assert_false(vm.vcpus[2].spread.have);
+	/* sampled again at once, as when something of the VM was found */
+	sample_vcpus(s, &vm, 4, 3, &last);
+	assert_int_equal(max_of(&vm), 6000);
+	/* its first waits are no other's */
+	play_wait(&m, 9, 70, 9000);
+	play_wait(&m, 7, 70, 7000);
+	sample_vcpus(s, &vm, 4, 4, &last);
+	assert_int_equal(max_of(&vm), 9000);
+	assert_int_equal(vm.vcpus[2].spread.ns[DELAY_MAX], 9000);
+	/* unplugged, in the middle of a period in which it waited */
+	play_wait(&m, 9, 70, 9500);
+	play_wait(&m, 7, 70, 700);
+	sample_vcpus(s, &vm, 2, 5, &last);
+	assert_int_equal(max_of(&vm), 700);
+	/* and plugged in again with the number that it had */
+	sample_vcpus(s, &vm, 3, 6, &last);
+	assert_int_equal(max_of(&vm), 0);
+	assert_false(vm.vcpus[2].spread.have);
+	sample_vcpus(s, &vm, 3, 7, &last);
+	assert_int_equal(max_of(&vm), 0);
+	assert_true(vm.vcpus[2].spread.have);
+	vm_sample_done(&vm);
+	delay_source_free(s);
+	maps_done(&m);
+}
+
+/* A VM of which one can never be known is not described by the others. */
+static void a_vm_that_has_no_room_has_no_figures(void **state)
+{
+	(void)state;
+	const unsigned most = (unsigned)delay_n_vcpus(BITS) + 1;
+	struct delay_figures last = { 0 };
+	struct vm_sample vm = { 0 };
+	struct maps m;
+
+	maps_init(&m);
+	struct delay_source *s = source_new(&m);
+
+	for (int64_t second = 1; second < 4; second++) {
+		sample_vcpus(s, &vm, most, second, &last);
+		assert_int_equal(max_of(&vm), UINT64_MAX);
+	}
+	assert_true(vm.vcpus[1].spread.have);
+	sample_two(s, &vm, 4, &last);
+	sample_two(s, &vm, 5, &last);
+	assert_int_equal(max_of(&vm), 0);
+	vm_sample_done(&vm);
+	delay_source_free(s);
+	maps_done(&m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_is_refused_has_no_figures),
+		cmocka_unit_test(all_vcpus_of_a_vm_are_put_together),
+		cmocka_unit_test(a_vcpu_that_comes_or_goes_makes_no_gap),
+		cmocka_unit_test(a_vm_that_has_no_room_has_no_figures),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

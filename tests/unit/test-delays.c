@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Waits of vCPUs: the steps of a histogram and what follows from one; both sides' maps, with a
+ * program that is played here, and with maps that are damaged; and, where this process may, the
+ * program itself in the kernel, against the kernel's own sum.
+ */
+#include "delay-maps.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "bpf/delay_loader.h"
+#include "collect/kernel/delay_spread.h"
+#include "collect/kernel/delays.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/strbuf.h"
+
+/* ---- steps ---- */
+
+static void each_wait_is_of_the_step_it_lies_in(void **state)
+{
+	(void)state;
+	assert_int_equal(delay_step(0), 0);
+	assert_int_equal(delay_step(255), 0);
+	assert_int_equal(delay_step(256), 1);
+	assert_int_equal(delay_step(319), 1);
+	assert_int_equal(delay_step(320), 2);
+	assert_int_equal(delay_step(511), 4);
+	assert_int_equal(delay_step(512), 5);
+	assert_int_equal(delay_step(UINT64_MAX), DELAY_STEPS - 1);
+	for (uint32_t i = 0; i < DELAY_STEPS; i++) {
+		uint64_t from = delay_step_from(i), to = delay_step_from(i + 1);
+
+		assert_int_equal(delay_step(from), i);
+		if (i < DELAY_STEPS - 1) {
+			assert_true(from < to);
+			assert_int_equal(delay_step(to - 1), i);
+			assert_int_equal(delay_step(to), i + 1);
+		}
+		/* a quarter at most */
+		if (i > 0 && i < DELAY_STEPS - 1)
+			assert_true((to - from) * 4 <= from);
+	}
+	assert_int_equal(
+		delay_step_from(DELAY_STEPS - 1), UINT64_C(1) << DELAY_LAST_BITS);
+}
+
+static uint64_t random_state = 12345;
+
+static uint64_t random_u64(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
+static int compare_u64(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Of waits that are known one by one. */
+static uint64_t exact(const uint64_t *sorted, size_t n, unsigned percent)
+{
+	size_t rank = (n * percent + 99) / 100;
+
+	return sorted[rank ? rank - 1 : 0];
+}
+
+static void percentiles_are_off_by_less_than_a_step(void **state)
+{
+	(void)state;
+	static const unsigned percents[] = { 0, 1, 50, 90, 99, 100 };
+	enum { MOST = 3000 };
+	uint64_t waits[MOST];
+
+	for (int round = 0; round < ROUNDS(300); round++) {
+		size_t n = 1 + random_u64() % (round % 2 ? MOST : 5);
+		/* counters are somewhere, and may go past their end meanwhile */
+		uint32_t then[DELAY_STEPS], now[DELAY_STEPS];
+		struct delay_spread s = { 0 };
+
+		for (size_t i = 0; i < DELAY_STEPS; i++)
+			now[i] = then[i] =
+				UINT32_MAX - (uint32_t)(random_u64() % (2 * MOST));
+		for (size_t i = 0; i < n; i++) {
+			waits[i] = random_u64() >> (31 + random_u64() % 30);
+			now[delay_step(waits[i])]++;
+		}
+		qsort(waits, n, sizeof(*waits), compare_u64);
+		delay_spread_add(&s, now, then, waits[n - 1]);
+		assert_int_equal(s.n, n);
+		assert_int_equal(s.max_ns, waits[n - 1]);
+		uint64_t last = 0;
+
+		for (size_t i = 0; i < ARRAY_LEN(percents); i++) {
+			uint64_t found = delay_spread_percentile(&s, percents[i]);
+
+			assert_near(found, exact(waits, n, percents[i]));
+			assert_true(found >= last && found <= s.max_ns);
+			last = found;
+		}
+	}
+}
+
+static void the_middle_of_equal_waits_is_in_the_middle(void **state)
+{
+	(void)state;
+	uint32_t then[DELAY_STEPS] = { 0 }, now[DELAY_STEPS] = { 0 };
+	struct delay_spread s = { 0 };
+
+	/* 1024 to 1279 */
+	now[delay_step(1024)] = 100;
+	delay_spread_add(&s, now, then, 1279);
+	assert_int_equal(delay_spread_percentile(&s, 50), 1024 + 256 * 49.5 / 100);
+	assert_int_equal(delay_spread_percentile(&s, 99), 1024 + 256 * 98.5 / 100);
+	/* two more of a second */
+	now[delay_step(NS_PER_S)] = 2;
+	struct delay_spread more = { 0 };
+
+	delay_spread_add(&more, now, then, NS_PER_S);
+	assert_int_equal(delay_spread_percentile(&more, 50), 1024 + 256 * 50.5 / 100);
+	assert_int_equal(delay_spread_figures(&more).ns[DELAY_MAX], NS_PER_S);
+	assert_near(delay_spread_percentile(&more, 99), NS_PER_S);
+	assert_int_equal(
+		delay_step(delay_spread_percentile(&more, 98)), delay_step(1024));
+}
+
+/* What is said to be the longest cannot be, or is not known. */
+static void the_longest_is_of_the_highest_step_that_has_grown(void **state)
+{
+	(void)state;
+	static const struct {
+		uint64_t wait, said, shown;
+	} cases[] = {
+		{ 1024, 1100, 1100 },
+		{ 1024, 0, 1024 },
+		{ 1024, 5000, 1279 },
+		{ UINT64_C(1) << 40, 0, UINT64_C(1) << DELAY_LAST_BITS },
+		{ UINT64_C(1) << 40, UINT64_C(1) << 40, UINT64_C(1) << 40 },
+	};
+	uint32_t then[DELAY_STEPS] = { 0 };
+	struct delay_spread none = { 0 };
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		uint32_t now[DELAY_STEPS] = { 0 };
+		struct delay_spread s = { 0 };
+
+		now[delay_step(cases[i].wait)] = 1;
+		delay_spread_add(&s, now, then, cases[i].said);
+		assert_int_equal(s.max_ns, cases[i].shown);
+		assert_true(delay_spread_percentile(&s, 99) <= cases[i].shown);
+	}
+	delay_spread_add(&none, then, then, 5000);
+	const struct delay_figures f = delay_spread_figures(&none);
+
+	for (size_t i = 0; i < DELAY_FIGURES; i++)
+		assert_int_equal(f.ns[i], 0);
+}
+
+/* ---- maps, with a program that is played ---- */
+
+static struct delays *reader_of(const struct maps *m)
+{
+	struct delay_maps maps = { .bits = BITS };
+
+	for (size_t i = 0; i < DELAY_MAPS; i++)
+		maps.fds[i] = dup(m->fds[i]);
+	struct delays *d = delays_new(&maps, 0);
+
+	assert_non_null(d);
+	return d;
+}
+
+/* It runs for a second each second. */
+static enum delay_known read_at(
+	struct delays *d, uint32_t tid, uint64_t start, int64_t s, uint64_t *ret_max)
+{
+	const struct delay_thread thread = { tid, start, (uint64_t)(s * NS_PER_S) };
+	struct delay_spread spread = { 0 };
+	struct delay_figures f = { 0 };
+	enum delay_known known = delays_read(d, &thread, s * NS_PER_S, &f, &spread);
+
+	*ret_max = f.have ? f.ns[DELAY_MAX] : UINT64_MAX;
+	assert_int_equal(f.have, known == DELAY_KNOWN || known == DELAY_STOOD);
+	return known;
+}
+
+static void assert_read(struct delays *d, uint32_t tid, uint64_t start, int64_t s,
+	enum delay_known known, uint64_t max)
+{
+	uint64_t found = 0;
+
+	assert_int_equal(read_at(d, tid, start, s, &found), known);
+	/* figures are kept in single precision */
+	if (max != UINT64_MAX)
+		assert_true(found >= max - max / 1000000 && found <= max + max / 1000000);
+	else
+		assert_int_equal(found, max);
+}
+
+static void a_vcpu_is_read_from_turn_to_turn(void **state)
+{
+	(void)state;
+	struct maps m;
+
+	maps_init(&m);
+	struct delays *d = reader_of(&m);
+
+	assert_read(d, 7, 70, 1, DELAY_BEGUN, UINT64_MAX);
+	assert_read(d, 7, 70, 1, DELAY_BEGUN, UINT64_MAX);
+	play_wait(&m, 7, 70, 5000);
+	assert_read(d, 7, 70, 2, DELAY_KNOWN, 5000);
+	assert_read(d, 7, 70, 3, DELAY_KNOWN, 0);
+	play_wait(&m, 7, 70, 3000);
+	play_wait(&m, 7, 70, 9000);
+	assert_read(d, 7, 70, 4, DELAY_KNOWN, 9000);
+	assert_read(d, 7, 70, 4, DELAY_STOOD, 9000);
+	/* a longer one before does not show */
+	play_wait(&m, 7, 70, 2000);
+	assert_read(d, 7, 70, 5, DELAY_KNOWN, 2000);
+	for (int i = 6; i < 10; i++)
+		assert_read(d, 7, 70, i, DELAY_KNOWN, 0);
+	play_wait(&m, 7, 70, 700);
+	assert_read(d, 7, 70, 10, DELAY_KNOWN, 700);
+	delay_head(m.threads, BITS)->detached = 1;
+	assert_read(d, 7, 70, 11, DELAY_DEAD, UINT64_MAX);
+	delays_free(d);
+	maps_done(&m);
+}
+
+/* Of a thread that ran without being seen nothing is said; one that did not run did not wait. */
+static void who_is_not_seen_must_not_have_run(void **state)
+{
+	(void)state;
+	struct delay_spread spread = { 0 };
+	struct maps m;
+
+	maps_init(&m);
+	struct delays *d = reader_of(&m);
+
+	assert_read(d, 7, 70, 1, DELAY_BEGUN, UINT64_MAX);
+	for (int64_t s = 2; s < 4; s++) {
+		const struct delay_thread slept = { 7, 70, (uint64_t)NS_PER_S };
+		struct delay_figures f = { .ns = { 1, 1, 1, 1 } };
+
+		assert_int_equal(
+			delays_read(d, &slept, s * NS_PER_S, &f, &spread), DELAY_KNOWN);
+		for (size_t i = 0; i < DELAY_FIGURES; i++)
+			assert_int_equal(f.ns[i], 0);
+	}
+	assert_int_equal(spread.n, 0);
+	assert_read(d, 7, 70, 4, DELAY_UNSEEN, UINT64_MAX);
+	play_wait(&m, 7, 70, 5000);
+	assert_read(d, 7, 70, 5, DELAY_KNOWN, 5000);
+	delays_free(d);
+	maps_done(&m);
+}
+
+/* Another thread of that number, or in that place, is another one. */
+static void places_are_used_again(void **state)
+{
+	(void)state;
+	struct maps m;
+	uint16_t period = 0;
+
+	maps_init(&m);
+	struct delays *d = reader_of(&m);
+
+	for (uint32_t round = 1; round <= 3 * delay_n_vcpus(BITS); round++) {
+		delays_begin(d);
+		assert_read(d, 7, round, 2 * round, DELAY_BEGUN, UINT64_MAX);
+		play_wait(&m, 7, round, 1000);
+		assert_read(d, 7, round, 2 * round + 1, DELAY_KNOWN, 1000);
+		/* counted, and read by nobody */
+		play_wait(&m, 7, round, 100 * round);
+		delays_end(d, 0);
+		assert_int_equal(delays_counts(d).vcpus, 1);
+		assert_null(look_up(&m, 7, round - 1, &period));
+		assert_non_null(look_up(&m, 7, round, &period));
+	}
+	delays_begin(d);
+	delays_end(d, 0);
+	assert_int_equal(delays_counts(d).vcpus, 0);
+	delays_free(d);
+	maps_done(&m);
+}
+
+static void more_than_there_is_room_for_is_counted(void **state)
+{
+	(void)state;
+	struct maps m;
+	const uint32_t most = (uint32_t)delay_n_vcpus(BITS);
+	uint64_t max = 0;
+
+	maps_init(&m);
+	struct delays *d = reader_of(&m);
+
+	for (int turn = 0; turn < 2; turn++) {
+		size_t refused = 0;
+
+		delays_begin(d);
+		for (uint32_t tid = 1; tid <= most + 50; tid++)
+			refused += read_at(d, tid, 1, turn, &max) == DELAY_NO_ROOM;
+		delays_end(d, 0);
+		assert_int_equal(delays_counts(d).room, most);
+		assert_int_equal(delays_counts(d).no_room, refused);
+		assert_int_equal(delays_counts(d).vcpus, most + 50 - refused);
+		/* buckets are full before all places are */
+		assert_true(refused >= 50 && refused < most / 8);
+	}
+	/* half of them go, and leave room */
+	for (int turn = 0; turn < 2; turn++) {
+		delays_begin(d);
+		for (uint32_t tid = most / 2; tid <= most + 50; tid++)
+			max += read_at(d, tid, 1, turn, &max);
+		delays_end(d, 0);
+	}
+	assert_int_equal(delays_counts(d).no_room, 0);
+	delays_free(d);
+	maps_done(&m);
+}
+
+/* Nobody starts a histogram anew, whoever reads it. */
+static void the_next_process_goes_on(void **state)
+{
+	(void)state;
+	struct maps m;
+	uint16_t period = 0;
+
+	maps_init(&m);
+	struct delays *d = reader_of(&m);
+
+	for (uint32_t tid = 1; tid <= 2; tid++) {
+		assert_read(d, tid, 70, 1, DELAY_BEGUN, UINT64_MAX);
+		play_wait(&m, tid, 70, 5000);
+	}
+	const struct delay_vcpu *v = look_up(&m, 1, 70, &period);
+
+	delays_free(d);
+	d = reader_of(&m);
+	delays_begin(d);
+	assert_read(d, 1, 70, 2, DELAY_BEGUN, UINT64_MAX);
+	play_wait(&m, 1, 70, 6000);
+	assert_read(d, 1, 70, 3, DELAY_KNOWN, 6000);
+	delays_end(d, 3 * NS_PER_S);
+	assert_ptr_equal(look_up(&m, 1, 70, &period), v);
+	assert_int_equal(v->sum_ns, 11000);
+	/* the other may be found yet, but not for ever */
+	assert_int_equal(delays_counts(d).vcpus, 2);
+	delays_begin(d);
+	assert_read(d, 1, 70, 100, DELAY_KNOWN, 0);
+	delays_end(d, 100 * NS_PER_S);
+	assert_int_equal(delays_counts(d).vcpus, 1);
+	/* what is given next was given to nobody */
+	assert_read(d, 2, 70, 101, DELAY_BEGUN, UINT64_MAX);
+	assert_read(d, 2, 70, 102, DELAY_UNSEEN, UINT64_MAX);
+	delays_free(d);
+	maps_done(&m);
+}
+
+/* Whatever is in them: what is read is within bounds, and what is written, too. */
+static void damaged_maps_do_no_harm(void **state)
+{
+	(void)state;
+	struct maps m;
+	uint64_t max = 0;
+
+	maps_init(&m);
+	for (int round = 0; round < ROUNDS(50); round++) {
+		uint32_t *words = (uint32_t *)(void *)m.threads;
+
+		for (size_t i = 0; i < delay_threads_bytes(BITS) / 4; i++)
+			words[i] = (uint32_t)random_u64() >> random_u64() % 32;
+		words = (uint32_t *)(void *)m.vcpus;
+		for (size_t i = 0; i < delay_vcpus_bytes(BITS) / 4; i++)
+			words[i] = (uint32_t)random_u64() >> random_u64() % 32;
+		delay_head(m.threads, BITS)->detached = 0;
+		struct delays *d = reader_of(&m);
+
+		for (int turn = 1; turn < 4; turn++) {
+			delays_begin(d);
+			for (uint32_t tid = 1; tid < 500; tid++)
+				(void)read_at(d, tid, tid % 3, turn, &max);
+			delays_end(d, 100 * NS_PER_S);
+		}
+		struct delay_counts counts = delays_counts(d);
+
+		assert_true(counts.vcpus + counts.no_room == 499);
+		delays_free(d);
+	}
+	maps_done(&m);
+}
+
+static void maps_of_no_size_are_refused(void **state)
+{
+	(void)state;
+	const uint32_t sizes[] = { 0, DELAY_LEAST_BITS - 1, DELAY_MOST_BITS + 1, 63 };
+
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		const struct delay_maps maps = { .fds = { open("/dev/null", O_RDWR),
+							 open("/dev/null", O_RDWR) },
+			.bits = sizes[i] };
+
+		assert_null(delays_new(&maps, 0));
+		/* they were ours no more */
+		assert_int_equal(fcntl(maps.fds[0], F_GETFD), -1);
+	}
+}
+
+/* ---- the program ---- */
+
+#define BURNERS 3
+
+struct burner {
+	pthread_t thread;
+	_Atomic uint32_t tid;
+	uint64_t start;
+};
+
+static _Atomic bool over;
+
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	assert_int_equal(sched_setaffinity(0, sizeof(set), &set), 0);
+}
+
+/* Works, and sleeps for a moment now and then. */
+static void *burn(void *arg)
+{
+	struct burner *b = arg;
+
+	pin(0);
+	atomic_store(&b->tid, (uint32_t)syscall(SYS_gettid));
+	while (!atomic_load(&over)) {
+		int64_t until = clock_mono_ns() + 7 * NS_PER_MS;
+
+		while (!atomic_load(&over) && clock_mono_ns() < until)
+			;
+		usleep(500);
+	}
+	return NULL;
+}
+
+static uint64_t field(const char *file, uint32_t tid, int number)
+{
+	char path[64], text[1024] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/task/%" PRIu32 "/%s", tid, file);
+	_cleanup_close_ int fd = open(path, O_RDONLY);
+
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	char *at = strrchr(text, ')') ? strrchr(text, ')') + 2 : text;
+
+	for (int i = at == text ? 1 : 3; i < number; i++)
+		at = strchr(at, ' ') + 1;
+	return strtoull(at, NULL, 10);
+}
+
+static const struct delay_vcpu *vcpu_of(const struct maps *m, const struct burner *b)
+{
+	const struct delay_bucket *bucket =
+		&m->threads[delay_bucket(b->tid, DELAY_BUCKET_BITS(BITS))];
+	size_t i = 0;
+
+	while (bucket->tid[i] != b->tid)
+		i++;
+	return &m->vcpus[bucket->vcpu[i]];
+}
+
+struct look {
+	uint64_t ours, kernels;
+	uint32_t lost;
+};
+
+/* While no wait ends. */
+static struct look look_at(const struct maps *m, const struct burner *b)
+{
+	const struct delay_vcpu *v = vcpu_of(m, b);
+	struct look look;
+
+	do {
+		look.ours = __atomic_load_n(&v->sum_ns, __ATOMIC_ACQUIRE);
+		look.kernels = field("schedstat", b->tid, 2);
+		look.lost = __atomic_load_n(&v->lost, __ATOMIC_ACQUIRE);
+	} while (look.ours != __atomic_load_n(&v->sum_ns, __ATOMIC_ACQUIRE));
+	return look;
+}
+
+static enum delay_known read_burner(
+	struct delays *d, const struct burner *b, struct delay_figures *f)
+{
+	struct delay_spread spread = { 0 };
+
+	const struct delay_thread thread = { b->tid, b->start,
+		field("schedstat", b->tid, 1) };
+
+	return delays_read(d, &thread, clock_mono_ns(), f, &spread);
+}
+
+static void start_burners(struct burner *burners, struct delays *d)
+{
+	struct delay_figures f = { 0 };
+
+	for (size_t i = 0; i < BURNERS; i++) {
+		assert_int_equal(
+			pthread_create(&burners[i].thread, NULL, burn, &burners[i]), 0);
+		while (!atomic_load(&burners[i].tid))
+			sched_yield();
+		burners[i].start = field("stat", burners[i].tid, 22);
+		(void)read_burner(d, &burners[i], &f);
+	}
+}
+
+/*
+ * Of a switch that the kernel told nobody of, which may happen, it is known that there was one.
+ * Return: true if it could be compared.
+ */
+static bool is_the_same(
+	const struct look *then, const struct look *now, const struct delay_figures *f)
+{
+	double grown = (double)(now->ours - then->ours);
+	double truth = (double)(now->kernels - then->kernels);
+
+	print_message("waited %.1f ms of %.1f, p50 %.2f p99 %.2f max %.2f ms, lost %u\n",
+		grown / 1e6, truth / 1e6, (double)f->ns[DELAY_P50] / 1e6,
+		(double)f->ns[DELAY_P99] / 1e6, (double)f->ns[DELAY_MAX] / 1e6,
+		now->lost - then->lost);
+	assert_true(f->ns[DELAY_P50] > 0 && f->ns[DELAY_P50] <= f->ns[DELAY_P90] &&
+		f->ns[DELAY_P90] <= f->ns[DELAY_P99] &&
+		f->ns[DELAY_P99] <= f->ns[DELAY_MAX] &&
+		(double)f->ns[DELAY_MAX] <= grown + 1);
+	if (now->lost != then->lost)
+		return false;
+	assert_true(truth > 50e6);
+	assert_true(grown > truth * 0.99 && grown < truth * 1.01);
+	return true;
+}
+
+/* Three that want one processor: what is counted is what the kernel adds up. */
+static void the_kernel_counts_the_same(void **state)
+{
+	(void)state;
+	struct strbuf why = STRBUF_INIT;
+	struct burner burners[BURNERS] = { 0 };
+	struct maps m = { .fds = { -1, -1 } };
+	int fds[DELAY_FDS] = { -1, -1, -1, -1, -1 };
+	struct look then[BURNERS];
+	uint32_t bits = 0;
+	int r = delay_attach(fds, &bits, &why);
+
+	if (r < 0)
+		print_message("not tried here: %s\n", strbuf_str(&why));
+	assert_int_equal(r<0, why.len> 0);
+	strbuf_done(&why);
+	if (r < 0 || bits != BITS)
+		skip();
+	m.fds[0] = fds[0];
+	m.fds[1] = fds[1];
+	m.vcpus = mmap(NULL, delay_vcpus_bytes(BITS), PROT_READ, MAP_SHARED, fds[0], 0);
+	m.threads = mmap(NULL, delay_threads_bytes(BITS), PROT_READ | PROT_WRITE,
+		MAP_SHARED, fds[1], 0);
+	assert_ptr_not_equal(m.vcpus, MAP_FAILED);
+	assert_ptr_not_equal(m.threads, MAP_FAILED);
+	struct delays *d = reader_of(&m);
+	size_t compared = 0;
+
+	start_burners(burners, d);
+	/* all were seen by then */
+	usleep(100000);
+	for (int tries = 0; !compared && tries < 10; tries++) {
+		struct delay_figures f = { 0 };
+
+		for (size_t i = 0; i < BURNERS; i++) {
+			then[i] = look_at(&m, &burners[i]);
+			assert_int_equal(read_burner(d, &burners[i], &f), DELAY_KNOWN);
+		}
+		usleep(300000);
+		for (size_t i = 0; i < BURNERS; i++) {
+			assert_int_equal(read_burner(d, &burners[i], &f), DELAY_KNOWN);
+			const struct look now = look_at(&m, &burners[i]);
+
+			compared += is_the_same(&then[i], &now, &f);
+		}
+	}
+	assert_true(compared > 0);
+	atomic_store(&over, true);
+	for (size_t i = 0; i < BURNERS; i++)
+		pthread_join(burners[i].thread, NULL);
+	delays_free(d);
+	munmap(m.vcpus, delay_vcpus_bytes(BITS));
+	munmap(m.threads, delay_threads_bytes(BITS));
+	for (size_t i = 0; i < DELAY_FDS; i++)
+		close(fds[i]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_wait_is_of_the_step_it_lies_in),
+		cmocka_unit_test(percentiles_are_off_by_less_than_a_step),
+		cmocka_unit_test(the_middle_of_equal_waits_is_in_the_middle),
+		cmocka_unit_test(the_longest_is_of_the_highest_step_that_has_grown),
+		cmocka_unit_test(a_vcpu_is_read_from_turn_to_turn),
+		cmocka_unit_test(who_is_not_seen_must_not_have_run),
+		cmocka_unit_test(places_are_used_again),
+		cmocka_unit_test(more_than_there_is_room_for_is_counted),
+		cmocka_unit_test(the_next_process_goes_on),
+		cmocka_unit_test(damaged_maps_do_no_harm),
+		cmocka_unit_test(maps_of_no_size_are_refused),
+		cmocka_unit_test(the_kernel_counts_the_same),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
