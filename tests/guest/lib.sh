@@ -40,6 +40,17 @@ begin_halting()
 }
 halting=()
 
+# From here on they do not halt, but go round in circles: before the first of them.
+guest_busy_image()
+{
+	{
+		printf '\xfa\xeb\xfe'
+		head -c 507 /dev/zero
+		printf '\x55\xaa'
+		head -c 1048064 /dev/zero
+	} >"$tmp/halt.img"
+}
+
 # Waits until those that were begun run.
 halting_up()
 {
