@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "util/cleanup.h"
+#include "util/hash.h"
 #include "util/strbuf.h"
 
 /* The number of the first name space of processes, in all kernels. */
@@ -154,4 +155,9 @@ int delay_attach(int ret_fds[DELAY_FDS], uint32_t *ret_bits, struct strbuf *why)
 	memcpy(ret_fds, fds, sizeof(fds));
 	*ret_bits = bits;
 	return 0;
+}
+
+uint64_t delay_program(void)
+{
+	return siphash24(object_bytes, sizeof(object_bytes)) | 1;
 }

@@ -20,3 +20,6 @@ struct strbuf;
  * built without what is needed, -EPERM, or another -errno, each with @why.
  */
 int delay_attach(int ret_fds[DELAY_FDS], uint32_t *ret_bits, struct strbuf *why);
+
+/* Tells the program that is built in from others, and so what is in its maps; 0: there is none. */
+uint64_t delay_program(void);

@@ -30,6 +30,12 @@ struct strbuf;
  */
 #define BAGGAGE_LISTENERS 15u
 
+/*
+ * Then what counts vCPUs' waits (keeper/delays.h), likewise.  Their paths say of which program of the
+ * kernel's they are.
+ */
+#define BAGGAGE_DELAYS 23u
+
 struct baggage_socket {
 	uint64_t id;
 	int fd;

@@ -274,7 +274,7 @@ int sockets_adopt_all(struct sockets *s, const struct strbuf *bytes)
 	int r = baggage_open(bytes->data, bytes->len, clock_mono_ns(), &baggage);
 
 	while (r == 0 && baggage_next(&baggage, &socket))
-		if (socket.id > BAGGAGE_LISTENERS)
+		if (socket.id > BAGGAGE_DELAYS)
 			adopt(s, &socket);
 	return r;
 }

@@ -326,6 +326,7 @@ static int pack(const struct keeper *k)
 
 	baggage_begin(&out, k->good_conf.text.data, k->good_conf.text.len);
 	sockets_pack(k->sockets, &out);
+	delays_pack(&k->delays, &out);
 	listeners_pack(&k->listeners, &out);
 	old_file_pack(k, &out);
 	int fd = state_send_more(&out);
@@ -335,11 +336,11 @@ static int pack(const struct keeper *k)
 	return fd < 0 ? -1 : fd;
 }
 
-/* Whether the program that is executed has what pack() names; what it has not ends with ours. */
+/* Whether the program that is executed has what pack() names. */
 static void inherit_all(struct keeper *k, bool inherit)
 {
-	delays_suspend(&k->delays, inherit);
 	sockets_inherit(k->sockets, inherit);
+	delays_inherit(&k->delays, inherit);
 	listeners_inherit(&k->listeners, inherit);
 	old_file_inherit(k, inherit);
 }
@@ -513,6 +514,7 @@ static void unpack(struct keeper *k, int more_fd)
 	if (r == 0) {
 		good_conf_set(&k->good_conf, baggage.conf, baggage.conf_bytes);
 		r = sockets_adopt_all(k->sockets, &bytes);
+		delays_adopt(&k->delays, &bytes);
 		listeners_adopt(&k->listeners, &bytes);
 		old_file_adopt(k, &bytes);
 	}

@@ -26,6 +26,10 @@ attached() { grep -c 'eBPF is attached' "$tmp/log"; }
 
 conf domain.name
 export CONF=$tmp/conf
+real=$build
+mkdir "$tmp/bin"
+cp "$real/vhostmd" "$tmp/bin/vhostmd"
+build=$tmp/bin
 start_daemon -c test:///default
 wait_for 10 is off || fail "bpf is '$(status)' where nobody asks for it"
 assert_eq "descriptors" "$(open "$keeper")" 0
@@ -48,12 +52,27 @@ for i in 1 2; do
 done
 assert_eq "attached, in spite of deaths" "$(attached)" 1
 
-# another program begins anew
-before=$(worker_pid)
-kill -USR2 "$keeper"
-wait_for 20 next || fail "after an upgrade: $(cat "$mnt/status")"
-assert_eq "attached, with an upgrade" "$(attached)" 2
-assert_eq "descriptors" "$(open "$keeper")" 5
+# upgrade TIMES: by then it was attached so often
+upgrade()
+{
+	before=$(worker_pid)
+	kill -USR2 "$keeper"
+	wait_for 20 next || fail "after an upgrade: $(cat "$mnt/status")"
+	assert_eq "attached, with an upgrade" "$(attached)" "$1"
+	assert_eq "descriptors of the keeper" "$(open "$keeper")" 5
+	assert_eq "descriptors of the worker" "$(open "$(worker_pid)")" 0
+}
+# also the next program, if it counts in the same way; else it begins anew
+upgrade 1
+python3 - "$real/vhostmd" "$tmp/bin/new" <<'END' || fail "no other program"
+import sys
+program = open(sys.argv[1], "rb").read()
+assert b"src/bpf/delay.bpf.c" in program
+open(sys.argv[2], "wb").write(program.replace(b"src/bpf/delay.bpf.c", b"src/bpf/delay.bpf.d"))
+END
+chmod 755 "$tmp/bin/new"
+mv "$tmp/bin/new" "$tmp/bin/vhostmd"
+upgrade 2
 
 conf domain.name
 kill -HUP "$keeper"
@@ -67,6 +86,8 @@ conf domain.name
 kill -KILL "$(worker_pid)"
 wait_for 10 gone || fail "a new worker does not let it go: $(status), $(open "$keeper") descriptors"
 stop_daemon || exit 1
+
+build=$real
 
 # a daemon without rights: what systemd mounts for it is there, and figures do not apply
 [ -e "$build/vhostmd.service" ] || exit 0
