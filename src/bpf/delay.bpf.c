@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR GPL-2.0-only
 /*
  * Counts how long vCPUs' threads wait for a processor: a part of the kernel as long as it is
- * attached, at the scheduler's trace points.  It runs at each switch of the machine, so whoever is
- * no vCPU is told by one line of memory, and without a call.
+ * attached, where the scheduler switches from one thread to another.  It runs at each switch of the
+ * machine, so whoever is no vCPU is told by one line of memory, and without a call.
  *
- * Theory of operation.  A thread sleeps, waits for a processor, or runs.  It begins to wait when it
- * is woken up, or when it leaves its processor and could go on; it ends when it comes to one,
- * whichever that is.  All three are told under locks of the scheduler that leave no two at once for
- * one thread, so what is kept of a vCPU needs no lock of its own.  A thread can be woken up while it
- * runs still, about to sleep: that begins nothing.  What is told out of this order is that something
- * was missed, and then nothing is counted but that.
+ * Theory of operation.  The kernel itself adds up what each thread waited (run_delay, which schedstat
+ * shows), and how often it came to a processor (pcount).  A thread that comes to one has not been
+ * given the last part of its wait yet: that is from last_queued, when it was put into this
+ * processor's queue, to now, by that queue's clock.  With it the sum is what it will be in a moment,
+ * and has grown since the thread came before by the wait that ends here, wherever it was spent.  So
+ * what is counted adds up to what the kernel says, and neither wake-ups nor migrations need be seen,
+ * which would cost all others more than the rest of this does: what is attached costs, not what it
+ * does (docs/steal.md).  A switch that was not seen, as the kernel does not tell of one while it is
+ * about to tell of another, shows in the other counter: then it is not known what the single waits
+ * were, and nothing is counted but how many.
+ *
+ * A thread comes to one processor at a time, so what is kept of it needs no lock.
  *
  * Compiled once for all kernels: the few fields of the kernel's that are read are declared here,
  * and who loads this finds out where they are (BTF).  The kernel asks what licence this has, as some
  * of its helpers are for GPL-compatible programs alone: of the two above it is the second then.
  */
-#include <stdbool.h>
-
 #include "delay_format.h"
 
 typedef uint8_t __u8;
@@ -36,7 +40,6 @@ typedef uint32_t __wsum;
 /* ---- the kernel's, as far as it is needed ---- */
 
 #define PF_KTHREAD 0x00200000u
-#define TASK_RUNNING 0u
 #define BPF_MAP_TYPE_ARRAY 2
 #define BPF_F_MMAPABLE (1u << 10)
 
@@ -58,17 +61,31 @@ struct pid {
 	struct upid numbers[1];
 } __attribute__((preserve_access_index));
 
+struct sched_info {
+	unsigned long pcount;
+	unsigned long long run_delay, last_queued;
+} __attribute__((preserve_access_index));
+
+/* A processor's queue, and that of a group in it. */
+struct rq {
+	uint64_t clock;
+} __attribute__((preserve_access_index));
+
+struct cfs_rq {
+	struct rq *rq;
+} __attribute__((preserve_access_index));
+
+struct sched_entity {
+	struct cfs_rq *cfs_rq;
+} __attribute__((preserve_access_index));
+
 struct task_struct {
 	unsigned int flags;
-	unsigned int __state;
 	int pid;
 	uint64_t start_boottime;
 	struct pid *thread_pid;
-} __attribute__((preserve_access_index));
-
-/* before Linux 5.14 */
-struct task_struct___before {
-	long state;
+	struct sched_entity se; /* of all, also of those of another class */
+	struct sched_info sched_info;
 } __attribute__((preserve_access_index));
 
 /* ---- what is loaded with it ---- */
@@ -114,9 +131,9 @@ static __always_inline uint32_t inner_number(const struct task_struct *task)
 	return inum == config.pid_namespace ? nr : 0;
 }
 
-/* What is kept of a vCPU's thread, NULL of any other.  @ret_period: the reader's. */
-static __always_inline struct delay_vcpu *find(
-	const struct task_struct *task, uint16_t *ret_period)
+/* Where a thread stands, if it is a vCPU's: @ret_i of a bucket.  NULL: it is not. */
+static __always_inline const struct delay_bucket *find(
+	const struct task_struct *task, uint32_t *ret_i)
 {
 	/* idle processors and the kernel's own */
 	if (task->flags & PF_KTHREAD)
@@ -134,17 +151,8 @@ static __always_inline struct delay_vcpu *find(
 	if (i == DELAY_BUCKET ||
 		bucket->start[i] != (uint32_t)(task->start_boottime / DELAY_TICK_NS))
 		return 0;
-	uint32_t use = bucket->use[i], number = bucket->vcpu[i];
-	struct delay_vcpu *v = bpf_map_lookup_elem(&vcpus, &number);
-
-	if (!v)
-		return 0;
-	*ret_period = bucket->period[i];
-	if (v->use != use) {
-		v->since = DELAY_UNKNOWN;
-		v->use = use;
-	}
-	return v;
+	*ret_i = i;
+	return bucket;
 }
 
 /* ---- what it does ---- */
@@ -162,73 +170,45 @@ static __always_inline void count(struct delay_vcpu *v, uint64_t ns, uint16_t pe
 		v->counts[step]++;
 }
 
-static __always_inline void wakes(const struct task_struct *task)
+/* @use: which vCPU it is. */
+static __always_inline void comes(struct delay_vcpu *v, const struct task_struct *task,
+	uint32_t use, uint16_t period)
 {
-	uint16_t period = 0;
-	struct delay_vcpu *v = find(task, &period);
+	uint64_t queued = task->sched_info.last_queued,
+		 waited = task->sched_info.run_delay;
+	/* not queued: the kernel does not count that wait, as the thread was about to sleep; or none */
+	uint32_t n = (uint32_t)task->sched_info.pcount + !!queued;
 
-	if (v && v->since == DELAY_SLEEPS)
-		v->since = bpf_ktime_get_ns();
+	if (queued)
+		waited += task->se.cfs_rq->rq->clock - queued;
+	if (v->use != use) {
+		if (!queued)
+			return;
+		v->use = use;
+	} else if (queued && n == v->came + 1) {
+		count(v, waited - v->waited_ns, period);
+	} else {
+		v->lost += n - v->came + !queued;
+	}
+	v->came = n;
+	v->waited_ns = waited;
 }
 
-static __always_inline void leaves(const struct task_struct *task, bool can_go_on)
-{
-	uint16_t period = 0;
-	struct delay_vcpu *v = find(task, &period);
-
-	if (!v)
-		return;
-	if (v->since != DELAY_RUNS && v->since != DELAY_UNKNOWN)
-		v->lost++;
-	v->since = can_go_on ? bpf_ktime_get_ns() : DELAY_SLEEPS;
-}
-
-static __always_inline void comes(const struct task_struct *task)
-{
-	uint16_t period = 0;
-	struct delay_vcpu *v = find(task, &period);
-
-	if (!v)
-		return;
-	if (v->since >= DELAY_WAITS)
-		count(v, bpf_ktime_get_ns() - v->since, period);
-	else if (v->since != DELAY_UNKNOWN)
-		v->lost++;
-	v->since = DELAY_RUNS;
-}
-
-static __always_inline bool is_runnable(const struct task_struct *task)
-{
-	const struct task_struct___before *before = (const void *)task;
-
-	return bpf_core_field_exists(task->__state) ? task->__state == TASK_RUNNING
-						    : before->state == TASK_RUNNING;
-}
-
-/* Each has the trace point's arguments in @arg; the kernel knows of what type they are. */
-
-SEC("tp_btf/sched_wakeup")
-int on_wakeup(const uint64_t *arg)
-{
-	wakes((const void *)arg[0]);
-	return 0;
-}
-
-SEC("tp_btf/sched_wakeup_new")
-int on_wakeup_new(const uint64_t *arg)
-{
-	wakes((const void *)arg[0]);
-	return 0;
-}
-
-/* preempted or not, from whom, to whom; whoever is preempted could go on, whatever he was about to do */
+/* The trace point's arguments: preempted or not, from whom, to whom. */
 SEC("tp_btf/sched_switch")
 int on_switch(const uint64_t *arg)
 {
-	const struct task_struct *from = (const void *)arg[1];
+	const struct task_struct *to = (const void *)arg[2];
+	uint32_t i = 0;
+	const struct delay_bucket *bucket = find(to, &i);
 
-	leaves(from, arg[0] || is_runnable(from));
-	comes((const void *)arg[2]);
+	if (!bucket || i >= DELAY_BUCKET)
+		return 0;
+	uint32_t number = bucket->vcpu[i];
+	struct delay_vcpu *v = bpf_map_lookup_elem(&vcpus, &number);
+
+	if (v)
+		comes(v, to, bucket->use[i], bucket->period[i]);
 	return 0;
 }
 

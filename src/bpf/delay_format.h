@@ -61,23 +61,16 @@ static inline uint64_t delay_step_from(uint32_t step)
 /* Of a vCPU; the program alone writes it. */
 struct delay_vcpu {
 	uint64_t
-		since; /* monotonic, ns: when its wait began; or one of enum delay_since */
-	uint64_t sum_ns; /* of all waits */
+		waited_ns; /* by the kernel's own sum, when it came to a processor last */
+	uint64_t sum_ns;   /* of all waits that are counted here */
 	uint64_t max_ns
 		[2]; /* of the last two periods that had any, by the last bit of theirs */
-	uint32_t use;    /* of delay_thread.use: which vCPU all this is of */
+	uint32_t use;    /* of delay_bucket.use: which vCPU all this is of */
 	uint32_t period; /* in which the last wait ended */
 	uint32_t
-		lost; /* waits of which the beginning was not seen: in none of the other figures */
-	uint32_t unused;
+		lost; /* times that it came unseen, or unheard of: in none of the other figures */
+	uint32_t came; /* how often it came to a processor, as the kernel counts it */
 	uint32_t counts[DELAY_STEPS]; /* of waits that have ended; each modulo 2^32 */
-};
-
-enum delay_since {
-	DELAY_UNKNOWN, /* nothing was seen yet */
-	DELAY_SLEEPS,
-	DELAY_RUNS,
-	DELAY_WAITS, /* from here on: since then */
 };
 
 /* So many threads stand where one is looked for. */

@@ -25,8 +25,7 @@ static const _Alignas(8) unsigned char object_bytes[] = {
 };
 
 /* By enum delay_fd. */
-static const char *const names[DELAY_FDS] = { "vcpus", "threads", "on_wakeup",
-	"on_wakeup_new", "on_switch" };
+static const char *const names[DELAY_FDS] = { "vcpus", "threads", "on_switch" };
 
 static uint32_t room_bits(void)
 {
@@ -130,7 +129,7 @@ int delay_attach(int ret_fds[DELAY_FDS], uint32_t *ret_bits, struct strbuf *why)
 {
 	const struct bpf_object_open_opts options = { .sz = sizeof(options),
 		.object_name = "vhostmd" };
-	int fds[DELAY_FDS] = { -1, -1, -1, -1, -1 };
+	int fds[DELAY_FDS] = { -1, -1, -1 };
 	uint32_t bits = room_bits();
 
 	libbpf_set_print(NULL); /* the verifier's words alone can fill pages */

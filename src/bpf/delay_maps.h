@@ -10,15 +10,13 @@
 
 #include "bpf/delay_format.h"
 
-/* Descriptors, of the maps first; the program is there as long as somebody has the others open. */
+/* Descriptors, of the maps first; the program is there as long as somebody has the last one open. */
 enum delay_fd {
 	DELAY_FD_VCPUS,
 	DELAY_FD_THREADS,
-	DELAY_FD_WAKEUP,
-	DELAY_FD_WAKEUP_NEW,
 	DELAY_FD_SWITCH,
 	DELAY_FDS,
-	DELAY_MAPS = DELAY_FD_WAKEUP,
+	DELAY_MAPS = DELAY_FD_SWITCH,
 };
 
 /* Room for so many vCPUs: 2^@bits. */

@@ -394,7 +394,7 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		"cgroup " res ".pressure: " what " total",                               \
 		"Time in which " what " of the VM waited for " res)
 
-#define DELAY_HOW "eBPF at the scheduler's trace points, in steps of a quarter at most"
+#define DELAY_HOW "eBPF at the scheduler's switches, in steps of a quarter at most"
 
 #define DELAY_SOURCES(X, key, prefix, whose)                                             \
 	X(key##_P50, prefix "delay.p50", UINT64, "ns", GAUGE,                            \
@@ -409,7 +409,7 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		"99th percentile of the waits of " whose " for a processor, last "       \
 		"period")                                                                \
 	X(key##_MAX, prefix "delay.max", UINT64, "ns", GAUGE,                            \
-		READS(VCPUS) | READS(DELAYS), "eBPF at the scheduler's trace points",    \
+		READS(VCPUS) | READS(DELAYS), "eBPF at the scheduler's switches",        \
 		"Longest wait of " whose " for a processor, last period")
 
 /* Of a VM, and of each of its virtual CPUs. */

@@ -430,6 +430,7 @@ struct burner {
 	pthread_t thread;
 	_Atomic uint32_t tid;
 	uint64_t start;
+	bool moves; /* from processor to processor */
 };
 
 static _Atomic bool over;
@@ -443,14 +444,16 @@ static void pin(int cpu)
 	assert_int_equal(sched_setaffinity(0, sizeof(set), &set), 0);
 }
 
-/* Works, and sleeps for a moment now and then. */
+/* Works, and sleeps for a moment now and then, after which it may be somewhere else. */
 static void *burn(void *arg)
 {
 	struct burner *b = arg;
 
 	pin(0);
 	atomic_store(&b->tid, (uint32_t)syscall(SYS_gettid));
-	while (!atomic_load(&over)) {
+	for (int turn = 0; !atomic_load(&over); turn++) {
+		if (b->moves)
+			pin(turn % 2);
 		int64_t until = clock_mono_ns() + 7 * NS_PER_MS;
 
 		while (!atomic_load(&over) && clock_mono_ns() < until)
@@ -520,6 +523,7 @@ static void start_burners(struct burner *burners, struct delays *d)
 {
 	struct delay_figures f = { 0 };
 
+	burners[0].moves = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 	for (size_t i = 0; i < BURNERS; i++) {
 		assert_int_equal(
 			pthread_create(&burners[i].thread, NULL, burn, &burners[i]), 0);
@@ -551,18 +555,18 @@ static bool is_the_same(
 	if (now->lost != then->lost)
 		return false;
 	assert_true(truth > 50e6);
-	assert_true(grown > truth * 0.99 && grown < truth * 1.01);
+	assert_true(grown > truth * 0.999 && grown < truth * 1.001);
 	return true;
 }
 
-/* Three that want one processor: what is counted is what the kernel adds up. */
+/* Three that want one processor, one of them now and then: what is counted is what the kernel adds up. */
 static void the_kernel_counts_the_same(void **state)
 {
 	(void)state;
 	struct strbuf why = STRBUF_INIT;
 	struct burner burners[BURNERS] = { 0 };
 	struct maps m = { .fds = { -1, -1 } };
-	int fds[DELAY_FDS] = { -1, -1, -1, -1, -1 };
+	int fds[DELAY_FDS] = { -1, -1, -1 };
 	struct look then[BURNERS];
 	uint32_t bits = 0;
 	int r = delay_attach(fds, &bits, &why);
