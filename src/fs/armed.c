@@ -464,12 +464,16 @@ static bool may_be_late_locked(
 	return r->taken_ns && now_ns - since_ns < MOVED_NS;
 }
 
-/* Whether it has moved just now, and stays as it was told for a moment. */
+/*
+ * Whether it has moved just now, and stays as it was told for a moment.  What was taken back before
+ * that moment is in no reader's way any more: there may have been many newer bytes since.
+ */
 static bool stays_locked(const struct armed *a, const struct record *r,
 	const struct armed_question *question)
 {
 	assert_locked(&a->lock);
-	return question->moved && (r->names || question->ns < r->moved_until_ns);
+	return question->moved && (r->names || question->ns < r->moved_until_ns) &&
+		(r->state != IDLE || may_be_late_locked(a, r, question->ns));
 }
 
 /* It was taken back early, or is read @late; now it is to be again. */

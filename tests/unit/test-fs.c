@@ -14,6 +14,7 @@
 #include "fs/content.h"
 #include "mdisk/disks.h"
 #include "util/cleanup.h"
+#include "util/clock.h"
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/strbuf.h"
@@ -371,6 +372,34 @@ static void what_has_outgrown_its_size_is_given(void **state)
 	/* the kernel may go by any size that it was told */
 	publish(fs.tree, 6, 0, 1, 4321);
 	blob_unref(outgrows(&fs, ino));
+	fs_done(&fs);
+}
+
+/* What was taken back long before is in no reader's way any more: there were newer bytes since. */
+static void what_has_moved_shows_nothing_of_long_ago(void **state)
+{
+	(void)state;
+	const struct timespec moment = { .tv_nsec = 300 * NS_PER_MS };
+	struct fs fs;
+	struct content_answer answer;
+	size_t zeros;
+	char buf[16];
+
+	fs_init(&fs);
+	publish(fs.tree, 1, 0, 1, 7);
+	uint64_t ino = look_up(&fs, NODE_HOST, "n").id;
+
+	publish(fs.tree, 2, 0, 1, 8);
+	assert_null(take_back(&fs, ino));
+	nanosleep(&moment, NULL);
+	publish(fs.tree, 3, 0, 1, 9);
+	publish(fs.tree, 4, 0, 1, 10);
+	/* the name leads here until that is taken back, too */
+	assert_int_equal(content_stat(fs.c, ino, 1, &answer), 0);
+	assert_int_equal(answer.st.st_size, 3);
+	assert_int_equal(read_size(fs.c, ino, 0, sizeof(buf), buf, &zeros), 3);
+	assert_memory_equal(buf, "10\n", 3);
+	assert_true(taken_back(&fs, ino, "n", 1));
 	fs_done(&fs);
 }
 
@@ -747,6 +776,7 @@ int main(void)
 		cmocka_unit_test(an_answer_under_way_is_taken_back),
 		cmocka_unit_test(no_file_grows),
 		cmocka_unit_test(what_has_outgrown_its_size_is_given),
+		cmocka_unit_test(what_has_moved_shows_nothing_of_long_ago),
 		cmocka_unit_test(what_has_moved_is_taken_back_after_a_reload),
 		cmocka_unit_test(late_answers_are_taken_back),
 		cmocka_unit_test(entries_vanish_with_their_vms),
