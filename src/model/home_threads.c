@@ -20,47 +20,95 @@
 /* QEMU's own: it reads and writes what monitors say, so it runs to be asked. */
 #define MONITOR_THREAD "IO mon_iothread\n"
 
-/* Reads a small file of a thread.  Return: false if it cannot be had. */
-static bool read_of_thread(
-	int root_fd, int pid, uint64_t tid, const char *file, char *text, size_t size)
+static bool read_small(int dir_fd, const char *path, char *text, size_t size)
 {
-	_cleanup_free_ char *path =
-		xasprintf("proc/%d/task/%" PRIu64 "/%s", pid, tid, file);
-	_cleanup_close_ int fd = open_at(root_fd, path, O_RDONLY);
+	_cleanup_close_ int fd = open_at(dir_fd, path, O_RDONLY);
 
 	return fd >= 0 && pread_text(fd, text, size) > 0;
 }
 
+/* Reads a small file of a thread.  @tasks_fd: task/.  Return: false if it cannot be had. */
+static bool read_of_thread(
+	int tasks_fd, uint64_t tid, const char *file, char *text, size_t size)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%" PRIu64 "/%s", tid, file);
+	return read_small(tasks_fd, path, text, size);
+}
+
 /* The first field of schedstat: nanoseconds on a processor. */
+static bool parse_run_time(const char *text, uint64_t *ret)
+{
+	return parse_u64_at(&text, ret) == 0 && *text == ' ';
+}
+
 static bool run_time(int root_fd, int pid, uint64_t tid, uint64_t *ret)
 {
-	char text[128];
-	const char *p = text;
+	char path[96], text[128];
 
-	return read_of_thread(root_fd, pid, tid, "schedstat", text, sizeof(text)) &&
-		parse_u64_at(&p, ret) == 0 && *p == ' ';
+	snprintf(path, sizeof(path), "proc/%d/task/%" PRIu64 "/schedstat", pid, tid);
+	return read_small(root_fd, path, text, sizeof(text)) && parse_run_time(text, ret);
 }
 
 /* On a processor just now: then its run time is not up to date (proc(5), stat). */
-static bool is_running(int root_fd, int pid, uint64_t tid)
+static bool is_running(int tasks_fd, uint64_t tid)
 {
 	char text[512];
 
-	if (!read_of_thread(root_fd, pid, tid, "stat", text, sizeof(text)))
+	if (!read_of_thread(tasks_fd, tid, "stat", text, sizeof(text)))
 		return false; /* it has ended: there is one less */
 	const char *end = strrchr(text, ')');
 
 	return !end || !strncmp(end, ") R", 3);
 }
 
+/* Adds the thread.  @is_io: as its name says.  Return: false if it cannot be told. */
+static bool add_thread(int tasks_fd, uint64_t tid, bool is_io, struct home_threads *ret)
+{
+	char text[128];
+	uint64_t ns = 0;
+
+	if (++ret->n_others > LIMIT_THREADS ||
+		!read_of_thread(tasks_fd, tid, "schedstat", text, sizeof(text)) ||
+		!parse_run_time(text, &ns))
+		return false;
+	ret->others_ns += ns;
+	if (!is_io)
+		return true;
+	if (ret->n_io == HOME_IO_THREADS)
+		return false;
+	ret->io[ret->n_io].tid = tid;
+	ret->io[ret->n_io++].ns = ns;
+	return true;
+}
+
+/* Before the question.  Return: as add_thread(). */
+static bool find_thread(int tasks_fd, uint64_t tid, struct home_threads *ret)
+{
+	char comm[64];
+
+	/* one that has just ended counts nothing any more */
+	if (!read_of_thread(tasks_fd, tid, "comm", comm, sizeof(comm)))
+		return true;
+	if (!strcmp(comm, MONITOR_THREAD)) {
+		ret->monitor_tid = tid;
+		return true;
+	}
+	return add_thread(
+		tasks_fd, tid, !strncmp(comm, IO_PREFIX, strlen(IO_PREFIX)), ret);
+}
+
 /*
- * Adds up the threads beside the main one and the monitor's, and finds the I/O threads.  @before:
- * the question; after it none may be on a processor.
+ * Adds up the threads beside the main one and the monitor's.  @before: the question: finds the I/O
+ * threads and the monitor's; after it none may be on a processor.
  * Return: false if it cannot be told, or there are too many.
  */
 static bool add_others(int root_fd, int pid, bool before, struct home_threads *ret)
 {
-	_cleanup_free_ char *path = xasprintf("proc/%d/task", pid);
+	char path[64];
+
+	snprintf(path, sizeof(path), "proc/%d/task", pid);
 	int fd = open_at(root_fd, path, O_RDONLY | O_DIRECTORY);
 	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 
@@ -68,30 +116,19 @@ static bool add_others(int root_fd, int pid, bool before, struct home_threads *r
 		close_p(&fd);
 		return false;
 	}
-	for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-		char comm[64];
-		uint64_t tid = 0, ns = 0;
+	bool good = true;
 
-		if (parse_u64(e->d_name, &tid) < 0 || tid == (uint64_t)pid)
+	for (struct dirent *e = readdir(dir); good && e; e = readdir(dir)) {
+		uint64_t tid = 0;
+
+		if (parse_u64(e->d_name, &tid) < 0 || tid == (uint64_t)pid ||
+			tid == ret->monitor_tid)
 			continue;
-		/* one that has just ended counts nothing any more */
-		if (!read_of_thread(root_fd, pid, tid, "comm", comm, sizeof(comm)) ||
-			!strcmp(comm, MONITOR_THREAD))
-			continue;
-		/* first: one that stops running then has its run time up to date */
-		if (!before && is_running(root_fd, pid, tid))
-			return false;
-		if (++ret->n_others > LIMIT_THREADS || !run_time(root_fd, pid, tid, &ns))
-			return false;
-		ret->others_ns += ns;
-		if (strncmp(comm, IO_PREFIX, strlen(IO_PREFIX)) != 0)
-			continue;
-		if (ret->n_io == HOME_IO_THREADS)
-			return false;
-		ret->io[ret->n_io].tid = tid;
-		ret->io[ret->n_io++].ns = ns;
+		/* the state first: one that stops running then has its run time up to date */
+		good = before ? find_thread(fd, tid, ret)
+			      : !is_running(fd, tid) && add_thread(fd, tid, false, ret);
 	}
-	return true;
+	return good;
 }
 
 void home_threads_note_main(int root_fd, const struct run *run, struct home_threads *ret)
@@ -115,7 +152,7 @@ void home_threads_before(int root_fd, const struct run *run, struct home_threads
 bool home_threads_after(int root_fd, const struct run *run, struct home_threads *home)
 {
 	int pid = atomic_load(&run->pid);
-	struct home_threads now = { 0 };
+	struct home_threads now = { .monitor_tid = home->monitor_tid };
 
 	home->main_is_known = run_time(root_fd, pid, (uint64_t)pid, &home->main_ns);
 	/* behind it: who had the main thread do something has run before */

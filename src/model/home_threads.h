@@ -32,7 +32,7 @@ struct home_threads {
 		uint64_t tid, ns;
 	} io[HOME_IO_THREADS];
 	/* of those that are neither the main thread nor the monitor's; before the question */
-	uint64_t n_others, others_ns;
+	uint64_t n_others, others_ns, monitor_tid;
 };
 
 enum home_state {

@@ -48,6 +48,9 @@ their_idle=$((($(their_cpu) - c) * 1000000000 / ($(now_ns) - t)))
 
 # what vhostmd costs with a scrape each period: over a UNIX socket, of OpenMetrics, compressed, as Prometheus asks
 daemon 5 15 --http "unix:$tmp/http"
+# who has just been found is asked twice
+all_slept() { [ "$(sed -n 's/^slow.asleep: //p' "$mnt/status")" -ge "$guests" ]; }
+wait_for 120 all_slept || fail "not all guests sleep: $(cat "$mnt/status")"
 t=$(now_ns) c=$(cpu "$worker") l=$(their_cpu)
 client every "$tmp/http" 5 12 >"$tmp/every" || fail "scrapes: $(cat "$tmp/every")"
 seconds=$((($(now_ns) - t) / 1000000000))

@@ -190,7 +190,7 @@ static void plan_next_locked(
 		sv->due_ns = now + SILENT_PAUSE_NS;
 	else if (doubt == DOUBT_STOPPED || doubt == DOUBT_SUSPECT)
 		sv->due_ns = now + SUSPECT_PAUSE_NS;
-	else if (kind == JOB_PROBE || sv->memory.alone)
+	else if (kind == JOB_PROBE)
 		sv->due_ns = now;
 	else
 		sv->due_ns = next_due(sv, known(sv) ? s->slow_period_ns : s->period_ns,
@@ -247,14 +247,12 @@ static void run_stats(struct slow *s, struct slow_job *job)
 	slow_job_call(job, s->params.root_fd, &s->no_nowait);
 	if (!claim(s, job) || !job->n_asked)
 		return;
-	if (job->n_records < 0) {
-		if (s->params.on_failure(
-			    s->params.ctx, virDomainGetConnect(job->doms[0])))
-			slow_job_failed(job);
-		return;
-	}
 	slow_job_store(job, s->params.board);
-	board_publish(s->params.board);
+	if (job->n_answers > job->failed)
+		board_publish(s->params.board);
+	if (job->failed &&
+		s->params.on_failure(s->params.ctx, virDomainGetConnect(job->doms[0])))
+		slow_job_failed(job);
 }
 
 static void run_probe(struct slow *s, struct slow_job *job)
@@ -423,8 +421,7 @@ static bool fits(const struct slow_vm *first, const struct slow_vm *sv)
 	if (needs_probe(first) || needs_probe(sv))
 		return needs_probe(first) && needs_probe(sv);
 	return sv->memory.doubt == first->memory.doubt &&
-		first->memory.doubt != DOUBT_ALONE && !first->memory.alone &&
-		!sv->memory.alone && known(sv) == known(first);
+		first->memory.doubt != DOUBT_ALONE && known(sv) == known(first);
 }
 
 /*

@@ -35,10 +35,12 @@ void slow_job_free(struct slow_job *job)
 		run_unref(job->items[i].run);
 		vm_counters_done(&job->items[i].memory.last);
 	}
-	virDomainStatsRecordListFree(job->records);
+	for (size_t i = 0; i < job->n_answers; i++)
+		virDomainStatsRecordListFree(job->answers[i].records);
 	virFreeError(job->error);
 	plan_unref(job->plan);
 	free(job->doms);
+	free(job->answers);
 	free(job->items);
 	free(job);
 }
@@ -55,7 +57,7 @@ void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
 	};
 	item->memory.last = vm_counters_copy(&memory->last);
 	item->memory.again_ns = 0;
-	item->memory.asleep = item->memory.alone = false;
+	item->memory.asleep = false;
 }
 
 static void set_silent(struct run *run)
@@ -98,82 +100,113 @@ static bool has_answered(const struct slow_job *job, const struct slow_item *ite
 		m->n_alike == SLOW_LACKS_BELIEVED;
 }
 
-/* Whether it need not be asked, or not in this call. */
-static bool may_be_left_out(struct slow_job *job, int root_fd, struct slow_item *item)
+static enum slow_way way_to_ask(struct slow_job *job, int root_fd, struct slow_item *item)
 {
 	struct slow_memory *m = &item->memory;
 	int64_t longest = SLOW_SLEEP_PERIODS * job->plan->settings.slow_period_ns;
 	int64_t now = clock_mono_ns();
 
+	if (!may_be_asked(item))
+		return WAY_NOT;
 	if (!job->by_home || item->must || !has_answered(job, item))
-		return false;
+		return WAY_TOGETHER;
 	enum home_state home = home_threads_look(root_fd, item->run, &m->home);
 
 	if (home == HOME_RAN)
-		return false;
+		return WAY_TOGETHER;
 	if (longest > SLOW_SLEEP_MAX_NS)
 		longest = SLOW_SLEEP_MAX_NS;
-	if (home == HOME_SLEPT && now - m->asked_mono_ns < longest) {
-		atomic_store(&item->run->slow_mono_ns, now);
-		m->asleep = true;
-		job->n_asleep++;
-		return true;
-	}
-	item->alone = true;
-	m->alone = job->n > 1;
-	return m->alone;
+	if (home != HOME_SLEPT || now - m->asked_mono_ns >= longest)
+		return WAY_ALONE;
+	atomic_store(&item->run->slow_mono_ns, now);
+	m->asleep = true;
+	job->n_asleep++;
+	return WAY_NOT;
 }
 
-static int get_stats(struct slow_job *job, virDomainPtr *doms, _Atomic bool *no_nowait)
+static int get_stats(struct slow_job *job, virDomainPtr *doms,
+	virDomainStatsRecordPtr **ret, _Atomic bool *no_nowait)
 {
 	job->waited = atomic_load(no_nowait);
 	if (!job->waited) {
-		int n = virDomainListGetStats(doms, job->groups, &job->records,
-			VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
+		int n = virDomainListGetStats(
+			doms, job->groups, ret, VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
 
 		if (n >= 0 || virGetLastErrorCode() != VIR_ERR_INVALID_ARG)
 			return n;
 		atomic_store(no_nowait, true);
 		job->waited = true;
 	}
-	return virDomainListGetStats(doms, job->groups, &job->records, 0);
+	return virDomainListGetStats(doms, job->groups, ret, 0);
 }
 
-static void note_home(int root_fd, struct slow_item *item)
+/* @doms: with a NULL behind them.  Return: false if it failed. */
+static bool ask(
+	struct slow_job *job, virDomainPtr *doms, size_t n, _Atomic bool *no_nowait)
 {
-	if (item->asked && item->alone)
-		home_threads_after(root_fd, item->run, &item->memory.home);
-	else if (item->asked)
-		home_threads_note_main(root_fd, item->run, &item->memory.home);
+	job->answers = xgrow(
+		job->answers, job->n_answers, &job->cap_answers, sizeof(*job->answers));
+	struct slow_answer *answer = &job->answers[job->n_answers++];
+
+	*answer = (struct slow_answer){
+		.n_asked = n, .mono_ns = clock_mono_ns(), .real_ns = clock_real_ns()
+	};
+	job->n_asked += n;
+	answer->n_records = get_stats(job, doms, &answer->records, no_nowait);
+	/* a copy: any other call forgets it */
+	if (answer->n_records < 0)
+		job->error = virSaveLastError();
+	return answer->n_records >= 0;
 }
 
-void slow_job_call(struct slow_job *job, int root_fd, _Atomic bool *no_nowait)
+static bool ask_together(struct slow_job *job, int root_fd, _Atomic bool *no_nowait)
 {
 	virDomainPtr doms[SLOW_BATCH_VMS + 1] = { NULL };
+	size_t n = 0;
+
+	for (size_t i = 0; i < job->n; i++)
+		if (job->items[i].way == WAY_TOGETHER) {
+			job->items[i].memory.asked_mono_ns = 0; /* until it is answered */
+			doms[n++] = job->doms[i];
+		}
+	if (!n)
+		return true;
+	bool good = ask(job, doms, n, no_nowait);
 
 	for (size_t i = 0; i < job->n; i++) {
 		struct slow_item *item = &job->items[i];
 
-		if (!may_be_asked(item))
+		if (item->way != WAY_TOGETHER)
 			continue;
-		if (may_be_left_out(job, root_fd, item))
-			continue;
-		item->asked = true;
-		item->memory.asked_mono_ns = 0; /* until it is answered */
-		doms[job->n_asked++] = job->doms[i];
-		if (item->alone)
-			home_threads_before(root_fd, item->run, &item->memory.home);
+		item->failed = !good;
+		if (job->by_home)
+			home_threads_note_main(root_fd, item->run, &item->memory.home);
 	}
-	if (!job->n_asked)
-		return;
-	job->asked_mono_ns = clock_mono_ns();
-	job->asked_real_ns = clock_real_ns();
-	job->n_records = get_stats(job, doms, no_nowait);
-	/* a copy: any other call forgets it */
-	if (job->n_records < 0)
-		job->error = virSaveLastError();
-	for (size_t i = 0; job->by_home && i < job->n; i++)
-		note_home(root_fd, &job->items[i]);
+	return good;
+}
+
+static bool ask_alone(
+	struct slow_job *job, size_t i, int root_fd, _Atomic bool *no_nowait)
+{
+	virDomainPtr doms[] = { job->doms[i], NULL };
+	struct slow_item *item = &job->items[i];
+
+	item->memory.asked_mono_ns = 0; /* until it is answered */
+	home_threads_before(root_fd, item->run, &item->memory.home);
+	item->failed = !ask(job, doms, 1, no_nowait);
+	home_threads_after(root_fd, item->run, &item->memory.home);
+	return !item->failed;
+}
+
+void slow_job_call(struct slow_job *job, int root_fd, _Atomic bool *no_nowait)
+{
+	for (size_t i = 0; i < job->n; i++)
+		job->items[i].way = way_to_ask(job, root_fd, &job->items[i]);
+	job->failed = !ask_together(job, root_fd, no_nowait);
+	for (size_t i = 0; i < job->n && !job->failed && !atomic_load(&job->abandoned);
+		i++)
+		if (job->items[i].way == WAY_ALONE)
+			job->failed = !ask_alone(job, i, root_fd, no_nowait);
 }
 
 static struct slow_item *find_item(struct slow_job *job, virDomainPtr dom, size_t *at)
@@ -218,7 +251,7 @@ static bool is_whole(const struct slow_job *job, struct slow_item *item,
 }
 
 static void store(struct slow_job *job, struct board *board, struct slow_item *item,
-	const virDomainStatsRecord *record)
+	const struct slow_answer *answer, const virDomainStatsRecord *record)
 {
 	struct slow_memory *m = &item->memory;
 	struct run *run = item->run;
@@ -233,7 +266,7 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 	if (!whole)
 		m->again_ns = SLOW_PAUSE_MS * NS_PER_MS << (m->n_alike - 1);
 	m->doubt = DOUBT_NONE;
-	m->asked_mono_ns = job->asked_mono_ns;
+	m->asked_mono_ns = answer->mono_ns;
 	m->failed = false;
 	m->n_params = record->nparams;
 	m->n_lacked = 0;
@@ -242,8 +275,8 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 	m->known = job->known;
 	board_update(board, run, LANE_LIBVIRT,
 		virt_stats_convert(job->plan, run, record, job->known, whole, &m->last,
-			job->asked_real_ns, job->asked_mono_ns));
-	atomic_store(&run->slow_mono_ns, job->asked_mono_ns);
+			answer->real_ns, answer->mono_ns));
+	atomic_store(&run->slow_mono_ns, answer->mono_ns);
 	if (atomic_exchange(&run->silent, false))
 		log_write(LOG_LEVEL_INFO, LOG_VM(run->ident), "VM '%s' answers again",
 			run->ident.name);
@@ -251,13 +284,17 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 
 void slow_job_store(struct slow_job *job, struct board *board)
 {
-	size_t at = 0;
+	for (size_t k = 0; k < job->n_answers; k++) {
+		const struct slow_answer *answer = &job->answers[k];
+		size_t at = 0;
 
-	for (int i = 0; i < job->n_records; i++) {
-		struct slow_item *item = find_item(job, job->records[i]->dom, &at);
+		for (int i = 0; i < answer->n_records; i++) {
+			const virDomainStatsRecord *record = answer->records[i];
+			struct slow_item *item = find_item(job, record->dom, &at);
 
-		if (item)
-			store(job, board, item, job->records[i]);
+			if (item)
+				store(job, board, item, answer, record);
+		}
 	}
 }
 
@@ -275,11 +312,13 @@ static void fail_alone(struct slow_job *job, struct slow_item *item)
 
 void slow_job_failed(struct slow_job *job)
 {
+	size_t n_asked = job->answers[job->n_answers - 1].n_asked;
+
 	for (size_t i = 0; i < job->n; i++) {
-		if (!job->items[i].asked)
+		if (!job->items[i].failed)
 			continue;
 		job->items[i].memory.doubt = DOUBT_ALONE;
-		if (job->n_asked == 1)
+		if (n_asked == 1)
 			fail_alone(job, &job->items[i]);
 	}
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One call of the slow lane to libvirt, or one round of probes: who is asked, and what came
+ * Calls of the slow lane to libvirt, or one round of probes: who is asked, and what came
  * of it.  A job belongs to one thread at a time: the scheduler makes it, a worker carries it
  * out.  Knows nothing of when and why (collect/slow.h).
  */
@@ -64,12 +64,13 @@ struct slow_memory {
 	int64_t asked_mono_ns;    /* the question whose answer is the last; 0: none */
 	struct home_threads home; /* as of that answer */
 	bool asleep;              /* its last figures are those of an answer before */
-	/*
-	 * To be asked at once, and nobody with it: its answer may stand for later ones, if little
-	 * else happens while it is asked.
-	 */
-	bool alone;
 	struct vm_counters last;
+};
+
+enum slow_way {
+	WAY_NOT, /* its process is stopped, or it sleeps */
+	WAY_TOGETHER,
+	WAY_ALONE, /* its answer may stand for later ones, if little else happens beside it */
 };
 
 struct slow_item {
@@ -77,8 +78,16 @@ struct slow_item {
 	struct slow_memory memory;
 	bool must; /* somebody says that it has changed */
 	/* of a call */
-	bool asked; /* false: it was left out, as its process is stopped, or as it sleeps */
-	bool alone;
+	enum slow_way way;
+	bool failed; /* it was asked, and the call failed */
+};
+
+/* What came of one question. */
+struct slow_answer {
+	size_t n_asked;
+	int64_t mono_ns, real_ns; /* it is no older */
+	int n_records;            /* -1: it failed */
+	virDomainStatsRecordPtr *records;
 };
 
 enum slow_job_kind { JOB_STATS, JOB_PROBE };
@@ -94,18 +103,18 @@ struct slow_job {
 	virDomainPtr *doms;
 	struct slow_item *items;
 
-	/* of a call, once it was made */
-	int64_t asked_mono_ns, asked_real_ns; /* the answer is no older */
+	/* of calls, once they were made */
+	struct slow_answer *answers;
+	size_t n_answers, cap_answers;
 	size_t n_asked, n_asleep;
-	bool waited;   /* for monitors: the driver passes none by */
-	int n_records; /* -1: it failed */
-	virDomainStatsRecordPtr *records;
+	bool waited; /* for monitors: the driver passes none by */
+	bool failed; /* the last one, and none came behind it */
 	virErrorPtr error;
 
 	/* the scheduler's */
 	struct slow_job *next;
-	bool abandoned;
-	bool over; /* answered: may not be abandoned any more */
+	_Atomic bool abandoned; /* changes under a lock of his */
+	bool over;              /* answered: may not be abandoned any more */
 };
 
 /* Takes a reference to @plan.  @groups, @known: of all that are asked. */
@@ -118,17 +127,18 @@ void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
 	const struct slow_memory *memory, bool must);
 
 /*
- * Makes the call, for as long as libvirt takes; VMs whose process is stopped, and would not
+ * Makes the calls, for as long as libvirt takes: one for all that are asked, but that those whose
+ * answer may stand for later ones are asked alone.  VMs whose process is stopped, and would not
  * answer, are left out, and so are those of which nothing can have changed, whose figures are
- * as new as that, and those that are to be asked alone.  @root_fd: holds proc; @no_nowait: the driver does not know NOWAIT; may be set.
+ * as new as that.  @root_fd: holds proc; @no_nowait: the driver does not know NOWAIT; may be set.
  */
 void slow_job_call(struct slow_job *job, int root_fd, _Atomic bool *no_nowait);
 
-/* Puts the answers on the board and into the items' memories. */
+/* Puts the answers, if there are any, on the board and into the items' memories. */
 void slow_job_store(struct slow_job *job, struct board *board);
 
 /*
- * The call failed, and the connection is good: one of several that were asked may be to
+ * A call failed, and the connection is good: one of several that were asked may be to
  * blame, so that each is asked alone next.
  */
 void slow_job_failed(struct slow_job *job);
