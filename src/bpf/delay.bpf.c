@@ -2,20 +2,30 @@
 /*
  * Counts how long vCPUs' threads wait for a processor: a part of the kernel as long as it is
  * attached, where the scheduler switches from one thread to another.  It runs at each switch of the
- * machine, so whoever is no vCPU is told by one line of memory, and without a call.
+ * machine, so whoever is no VM's is told by one line of memory, and without a call.
  *
  * Theory of operation.  The kernel itself adds up what each thread waited (run_delay, which schedstat
  * shows), and how often it came to a processor (pcount).  A thread that comes to one has not been
  * given the last part of its wait yet: that is from last_queued, when it was put into this
  * processor's queue, to now, by that queue's clock.  With it the sum is what it will be in a moment,
  * and has grown since the thread came before by the wait that ends here, wherever it was spent.  So
- * what is counted adds up to what the kernel says, and neither wake-ups nor migrations need be seen,
- * which would cost all others more than the rest of this does: what is attached costs, not what it
- * does (docs/steal.md).  A switch that was not seen, as the kernel does not tell of one while it is
- * about to tell of another, shows in the other counter: then it is not known what the single waits
- * were, and nothing is counted but how many.
+ * what is counted adds up to what the kernel says, and no wake-up need be seen, which would cost all
+ * others more than the rest of this does: what is attached costs, not what it does (docs/steal.md).
+ * A switch that was not seen, as may be while somebody attaches another
+ * program, shows in the other counter: then it is not known what the single waits were, and nothing
+ * is counted but how many.
  *
- * A thread comes to one processor at a time, so what is kept of it needs no lock.
+ * Of each processor it is kept who had it lately, in slices: each has the end of its own, and begins
+ * where the one before it ends; of two neighbours that are alike, one.  If a switch was not seen, as
+ * who leaves is not who came, nobody knows who had it.  A vCPU that comes looks back from now to when
+ * it was queued, and charges what it waited to who ran.  One that is moved to another processor while
+ * it waits has done so before: that is what sched_migrate_task is for, which most switches do not
+ * pass.  What limits held back (the quota of the vCPU's group, or of one above)
+ * the kernel has added up by then; a thread is held back first and then waits for its turn, so that
+ * is the oldest part of a wait.  The clock of all this is that of the processor's queue.
+ *
+ * A thread comes to one processor at a time, and is moved under the lock of the queue in which it
+ * waits, as slices of that processor end: so neither what is kept of a thread nor slices need a lock.
  *
  * Compiled once for all kernels: the few fields of the kernel's that are read are declared here,
  * and who loads this finds out where they are (BTF).  The kernel asks what licence this has, as some
@@ -69,6 +79,7 @@ struct sched_info {
 /* A processor's queue, and that of a group in it. */
 struct rq {
 	uint64_t clock;
+	int cpu;
 } __attribute__((preserve_access_index));
 
 struct cfs_rq {
@@ -79,9 +90,25 @@ struct sched_entity {
 	struct cfs_rq *cfs_rq;
 } __attribute__((preserve_access_index));
 
+struct cfs_bandwidth {
+	uint64_t throttled_time;
+} __attribute__((preserve_access_index));
+
+struct cgroup_subsys_state {
+	int id;
+} __attribute__((preserve_access_index));
+
+struct task_group {
+	struct cgroup_subsys_state css;
+	struct task_group *parent;
+	struct cfs_bandwidth cfs_bandwidth;
+} __attribute__((preserve_access_index));
+
 struct task_struct {
 	unsigned int flags;
-	int pid;
+	int pid, tgid;
+	struct task_struct *group_leader;
+	struct task_group *sched_task_group;
 	uint64_t start_boottime;
 	struct pid *thread_pid;
 	struct sched_entity se; /* of all, also of those of another class */
@@ -109,6 +136,35 @@ struct {
 	__type(value, struct delay_bucket);
 } threads SEC(".maps");
 
+/* Who had a processor, and until when. */
+#define SLICES 64u
+
+/* So many groups above each other are asked for their limits: a vCPU's, the VM's, slices. */
+#define LEVELS 6
+
+enum who { WHO_UNKNOWN, WHO_IDLE, WHO_KERNEL, WHO_HOST, WHO_VMS = DELAY_FIRST_USE };
+
+struct slice {
+	uint64_t until_ns;
+	uint32_t who; /* enum who; from WHO_VMS on: the use of a VM's process */
+	uint32_t unused;
+};
+
+struct processor {
+	uint32_t who; /* has it since the last slice */
+	uint32_t n;   /* slices so far */
+	uint32_t pid; /* whose thread it is */
+	uint32_t unused;
+	struct slice slices[SLICES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, uint32_t);
+	__type(value, struct processor);
+} processors SEC(".maps");
+
 /* ---- whose thread it is ---- */
 
 /* Its number where it was started, if that is the reader's name space; 0: he cannot name it. */
@@ -131,14 +187,10 @@ static __always_inline uint32_t inner_number(const struct task_struct *task)
 	return inum == config.pid_namespace ? nr : 0;
 }
 
-/* Where a thread stands, if it is a vCPU's: @ret_i of a bucket.  NULL: it is not. */
+/* Where a thread stands, if it does: @ret_i of a bucket.  NULL: it does not. */
 static __always_inline const struct delay_bucket *find(
-	const struct task_struct *task, uint32_t *ret_i)
+	const struct task_struct *task, uint32_t tid, uint32_t *ret_i)
 {
-	/* idle processors and the kernel's own */
-	if (task->flags & PF_KTHREAD)
-		return 0;
-	uint32_t tid = config.pid_namespace ? inner_number(task) : (uint32_t)task->pid;
 	uint32_t at = delay_bucket(tid, config.bucket_bits), i;
 	const struct delay_bucket *bucket = bpf_map_lookup_elem(&threads, &at);
 
@@ -155,6 +207,44 @@ static __always_inline const struct delay_bucket *find(
 	return bucket;
 }
 
+/* What is known of a thread. */
+struct known {
+	struct delay_vcpu *v; /* NULL: it is no vCPU */
+	uint32_t who;         /* enum who */
+	uint32_t use;         /* the vCPU's */
+	uint16_t period;
+};
+
+static __always_inline struct known look_at(const struct task_struct *task)
+{
+	struct known known = { .who = WHO_HOST };
+	uint32_t i = 0;
+
+	if (task->flags & PF_KTHREAD) {
+		known.who = task->pid ? WHO_KERNEL : WHO_IDLE;
+		return known;
+	}
+	const struct task_struct *first = task->group_leader;
+	const struct delay_bucket *bucket = find(first,
+		config.pid_namespace ? inner_number(first) : (uint32_t)task->tgid, &i);
+
+	if (!bucket || i >= DELAY_BUCKET || bucket->vcpu[i] != DELAY_NO_VCPU)
+		return known;
+	known.who = bucket->use[i];
+	if (task->pid == task->tgid)
+		return known;
+	bucket = find(task,
+		config.pid_namespace ? inner_number(task) : (uint32_t)task->pid, &i);
+	if (!bucket || i >= DELAY_BUCKET)
+		return known;
+	uint32_t number = bucket->vcpu[i];
+
+	known.v = bpf_map_lookup_elem(&vcpus, &number);
+	known.use = bucket->use[i];
+	known.period = bucket->period[i];
+	return known;
+}
+
 /* ---- what it does ---- */
 
 static __always_inline void count(struct delay_vcpu *v, uint64_t ns, uint16_t period)
@@ -165,50 +255,174 @@ static __always_inline void count(struct delay_vcpu *v, uint64_t ns, uint16_t pe
 	if (v->period != period || *max < ns)
 		*max = ns;
 	v->period = period;
-	v->sum_ns += ns;
 	if (step < DELAY_STEPS)
 		v->counts[step]++;
 }
 
-/* @use: which vCPU it is. */
-static __always_inline void comes(struct delay_vcpu *v, const struct task_struct *task,
-	uint32_t use, uint16_t period)
+/* @self: the process's own use. */
+static __always_inline void charge(
+	struct delay_vcpu *v, uint64_t ns, uint32_t who, uint32_t self)
 {
-	uint64_t queued = task->sched_info.last_queued,
-		 waited = task->sched_info.run_delay;
+	if (who == self)
+		v->by_ns[DELAY_BY_SELF] += ns;
+	else if (who >= WHO_VMS)
+		v->by_ns[DELAY_BY_VMS] += ns;
+	else if (who == WHO_HOST)
+		v->by_ns[DELAY_BY_HOST] += ns;
+	else if (who == WHO_KERNEL)
+		v->by_ns[DELAY_BY_KERNEL] += ns;
+	else if (who == WHO_IDLE)
+		v->by_ns[DELAY_BY_IDLE] += ns;
+	else
+		v->by_ns[DELAY_BY_UNKNOWN] += ns;
+}
+
+/* Charges the time from @from_ns to @to_ns to who had the processor. */
+static __always_inline void charge_all(struct delay_vcpu *v, const struct processor *p,
+	uint64_t from_ns, uint64_t to_ns, uint32_t self)
+{
+	uint32_t who = p->who, at = p->n;
+
+	for (uint32_t i = 0; i < SLICES && to_ns > from_ns; i++) {
+		const struct slice *before = &p->slices[--at % SLICES];
+		uint64_t since_ns =
+			before->until_ns > from_ns ? before->until_ns : from_ns;
+
+		if (since_ns < to_ns) {
+			charge(v, to_ns - since_ns, who, self);
+			to_ns = since_ns;
+		}
+		who = before->who;
+	}
+	if (to_ns > from_ns)
+		v->by_ns[DELAY_BY_UNKNOWN] += to_ns - from_ns;
+}
+
+/* For how long its group, and those above, were held back so far, on all processors. */
+static __always_inline uint64_t held_back(const struct task_group *group)
+{
+	uint64_t ns = 0;
+
+	if (!bpf_core_field_exists(group->cfs_bandwidth))
+		return 0;
+	for (int i = 0; i < LEVELS && group; i++) {
+		ns += group->cfs_bandwidth.throttled_time;
+		group = group->parent;
+	}
+	return ns;
+}
+
+/* The same since it came to a processor last; 0 if it is in another group now. */
+static __always_inline uint64_t held_since(
+	struct delay_vcpu *v, const struct task_struct *task)
+{
+	const struct task_group *group = task->sched_task_group;
+	uint64_t held_ns = held_back(group), before_ns = v->held_ns;
+	uint16_t id = (uint16_t)group->css.id, before = v->group;
+
+	v->held_ns = held_ns;
+	v->group = id;
+	return id == before && held_ns > before_ns ? held_ns - before_ns : 0;
+}
+
+/* Its wait is over, on this processor, where it was queued at @queued_ns. */
+static __always_inline void charge_wait(struct delay_vcpu *v, const struct processor *p,
+	uint64_t wait_ns, uint64_t queued_ns, uint64_t now_ns, uint64_t held_ns,
+	uint32_t self)
+{
+	uint64_t here_ns = now_ns - queued_ns;
+
+	/* where the rest was spent is not known: it was moved unseen, or that was another wait */
+	if (wait_ns > v->parts_ns + here_ns)
+		v->by_ns[DELAY_BY_UNKNOWN] += wait_ns - v->parts_ns - here_ns;
+	if (held_ns > here_ns)
+		held_ns = here_ns;
+	v->by_ns[DELAY_BY_QUOTA] += held_ns;
+	charge_all(v, p, queued_ns + held_ns, now_ns, self);
+}
+
+static __always_inline void comes(const struct known *known,
+	const struct task_struct *task, const struct rq *rq, const struct processor *p)
+{
+	struct delay_vcpu *v = known->v;
+	uint64_t queued = task->sched_info.last_queued, now = rq->clock,
+		 waited = task->sched_info.run_delay, held = held_since(v, task);
 	/* not queued: the kernel does not count that wait, as the thread was about to sleep; or none */
 	uint32_t n = (uint32_t)task->sched_info.pcount + !!queued;
 
 	if (queued)
-		waited += task->se.cfs_rq->rq->clock - queued;
-	if (v->use != use) {
+		waited += now - queued;
+	if (v->use != known->use) {
 		if (!queued)
 			return;
-		v->use = use;
-	} else if (queued && n == v->came + 1) {
-		count(v, waited - v->waited_ns, period);
+		v->use = known->use;
 	} else {
-		v->lost += n - v->came + !queued;
+		if (queued && n == v->came + 1)
+			count(v, waited - v->waited_ns, known->period);
+		else
+			v->lost += n - v->came + !queued;
+		if (queued)
+			charge_wait(v, p, waited - v->waited_ns, queued, now, held,
+				known->who);
 	}
 	v->came = n;
 	v->waited_ns = waited;
+	v->parts_ns = 0;
+}
+
+static __always_inline struct processor *processor_of(const struct rq *rq)
+{
+	uint32_t cpu = rq ? (uint32_t)rq->cpu : UINT32_MAX;
+
+	return bpf_map_lookup_elem(&processors, &cpu);
 }
 
 /* The trace point's arguments: preempted or not, from whom, to whom. */
 SEC("tp_btf/sched_switch")
 int on_switch(const uint64_t *arg)
 {
-	const struct task_struct *to = (const void *)arg[2];
-	uint32_t i = 0;
-	const struct delay_bucket *bucket = find(to, &i);
+	const struct task_struct *from = (const void *)arg[1], *to = (const void *)arg[2];
+	const struct known known = look_at(to);
+	const struct rq *rq = to->se.cfs_rq->rq;
+	struct processor *p = processor_of(rq);
 
-	if (!bucket || i >= DELAY_BUCKET)
+	if (!p)
 		return 0;
-	uint32_t number = bucket->vcpu[i];
-	struct delay_vcpu *v = bpf_map_lookup_elem(&vcpus, &number);
+	/* somebody came unseen */
+	if (p->pid != (uint32_t)from->pid)
+		p->who = WHO_UNKNOWN;
+	p->pid = (uint32_t)to->pid;
+	if (known.v)
+		comes(&known, to, rq, p);
+	if (p->who == known.who)
+		return 0;
+	struct slice *slice = &p->slices[p->n++ % SLICES];
 
-	if (v)
-		comes(v, to, bucket->use[i], bucket->period[i]);
+	slice->who = p->who;
+	slice->until_ns = rq->clock;
+	p->who = known.who;
+	return 0;
+}
+
+/* Who, and where to; it is in its old place still. */
+SEC("tp_btf/sched_migrate_task")
+int on_migrate(const uint64_t *arg)
+{
+	const struct task_struct *task = (const void *)arg[0];
+	const struct known known = look_at(task);
+	struct delay_vcpu *v = known.v;
+
+	if (!v || v->use != known.use)
+		return 0;
+	const struct rq *rq = task->se.cfs_rq->rq;
+	const struct processor *p = processor_of(rq);
+	uint64_t part = task->sched_info.run_delay - v->waited_ns - v->parts_ns;
+
+	/* it does not wait, or what it waited is not of this time alone */
+	if (!p || !part || (uint32_t)task->sched_info.pcount != v->came)
+		return 0;
+	charge_all(v, p, rq->clock - part, rq->clock, known.who);
+	v->parts_ns += part;
 	return 0;
 }
 

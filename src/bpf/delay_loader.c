@@ -25,7 +25,8 @@ static const _Alignas(8) unsigned char object_bytes[] = {
 };
 
 /* By enum delay_fd. */
-static const char *const names[DELAY_FDS] = { "vcpus", "threads", "on_switch" };
+static const char *const names[DELAY_FDS] = { "vcpus", "threads", "on_switch",
+	"on_migrate" };
 
 static uint32_t room_bits(void)
 {
@@ -57,8 +58,9 @@ static int set_up(struct bpf_object *object, uint32_t bits)
 		bpf_object__find_map_by_name(object, names[DELAY_FD_VCPUS]);
 	struct bpf_map *threads =
 		bpf_object__find_map_by_name(object, names[DELAY_FD_THREADS]);
+	struct bpf_map *processors = bpf_object__find_map_by_name(object, "processors");
 
-	if (!constants || !vcpus || !threads)
+	if (!constants || !vcpus || !threads || !processors)
 		return -EINVAL;
 	int r = bpf_map__set_initial_value(constants, &config, sizeof(config));
 
@@ -67,6 +69,10 @@ static int set_up(struct bpf_object *object, uint32_t bits)
 	if (r == 0)
 		r = bpf_map__set_max_entries(
 			threads, (uint32_t)delay_n_buckets(bits) + 1);
+	int n = libbpf_num_possible_cpus();
+
+	if (r == 0)
+		r = n < 0 ? n : bpf_map__set_max_entries(processors, (uint32_t)n);
 	return r;
 }
 
@@ -129,7 +135,7 @@ int delay_attach(int ret_fds[DELAY_FDS], uint32_t *ret_bits, struct strbuf *why)
 {
 	const struct bpf_object_open_opts options = { .sz = sizeof(options),
 		.object_name = "vhostmd" };
-	int fds[DELAY_FDS] = { -1, -1, -1 };
+	int fds[DELAY_FDS] = { -1, -1, -1, -1 };
 	uint32_t bits = room_bits();
 
 	libbpf_set_print(NULL); /* the verifier's words alone can fill pages */

@@ -10,11 +10,12 @@
 
 #include "bpf/delay_format.h"
 
-/* Descriptors, of the maps first; the program is there as long as somebody has the last one open. */
+/* Descriptors, of the maps first; the program is there as long as somebody has the others open. */
 enum delay_fd {
 	DELAY_FD_VCPUS,
 	DELAY_FD_THREADS,
 	DELAY_FD_SWITCH,
+	DELAY_FD_MIGRATE,
 	DELAY_FDS,
 	DELAY_MAPS = DELAY_FD_SWITCH,
 };
@@ -28,7 +29,7 @@ static inline size_t delay_n_vcpus(uint32_t bits)
 	return (size_t)1 << bits;
 }
 
-/* With four places for each that may be taken; and the head. */
+/* With four places for each vCPU, so that VMs have theirs, too, and few buckets are full; and the head. */
 #define DELAY_BUCKET_BITS(bits) ((bits)-1)
 
 static inline size_t delay_n_buckets(uint32_t bits)

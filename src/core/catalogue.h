@@ -416,6 +416,21 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 #define VM_DELAY_SOURCES(X) DELAY_SOURCES(X, DELAY, "", "all virtual CPUs")
 #define VCPU_DELAY_SOURCES(X) DELAY_SOURCES(X, VCPU_DELAY, "vcpu.*.", "a virtual CPU")
 
+/* Of all virtual CPUs; in the order of enum delay_owner (bpf/delay_format.h). */
+#define DELAY_BY(X, key, owner, whom)                                                    \
+	X(DELAY_BY_##key, "delay.by." owner, REAL64, "%", GAUGE,                         \
+		READS(VCPUS) | READS(DELAYS),                                            \
+		"eBPF at the scheduler's switches: 100 * part / all",                    \
+		"Of what virtual CPUs waited, last period, the part in which " whom)
+#define DELAY_OWNER_SOURCES(X)                                                           \
+	DELAY_BY(X, VMS, "vms", "other VMs had the processor")                           \
+	DELAY_BY(X, SELF, "self", "the VM's own threads had it")                         \
+	DELAY_BY(X, HOST, "host", "other processes of the host had it")                  \
+	DELAY_BY(X, KERNEL, "kernel", "threads of the kernel had it")                    \
+	DELAY_BY(X, IDLE, "idle", "nobody had it: it takes a moment to begin")           \
+	DELAY_BY(X, QUOTA, "quota", "a limit held them back")                            \
+	DELAY_BY(X, UNKNOWN, "unknown", "it is not known who had it")
+
 /* A VM's process and cgroup, read by the fast lane alone. */
 #define KERNEL_SOURCES(X)                                                                \
 	X(THREADS, "process.threads", UINT32, "1", GAUGE, READS(PROCESS),                \
@@ -465,7 +480,8 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 	VM_PRESSURE(X, MEMORY, FULL, "memory", "full")                                   \
 	VM_PRESSURE(X, IO, SOME, "io", "some")                                           \
 	VM_PRESSURE(X, IO, FULL, "io", "full")                                           \
-	VM_DELAY_SOURCES(X)
+	VM_DELAY_SOURCES(X)                                                              \
+	DELAY_OWNER_SOURCES(X)
 
 #define USAGE_SOURCES(X)                                                                 \
 	X(VCPUS_TIME, "domain.vcpu.time", UINT64, "ns", COUNTER, READS(VCPUS),           \

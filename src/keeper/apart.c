@@ -21,8 +21,8 @@
 #include "util/strbuf.h"
 
 #define APART_MS 1000
-/* A host that is emulated, or has no processor to spare, takes ten times as long as others. */
-#define ATTACH_MS 3000
+/* 0.1 s, but a host that is emulated, or has no processor to spare, takes many times as long. */
+#define ATTACH_MS 8000
 
 /* What is to be done there. */
 struct task {

@@ -19,7 +19,7 @@
 #define MSG_DELAYS 'D'        /* the maps of vCPUs' waits for processors are needed */
 #define MSG_NO_DELAYS 'N'     /* they are not; no answer */
 
-#define MESSAGE_FDS 3 /* that may come with an answer */
+#define MESSAGE_FDS 4 /* that may come with an answer */
 
 struct answer {
 	int result;   /* 0, perhaps with a descriptor, or -errno */

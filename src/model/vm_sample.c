@@ -16,6 +16,8 @@ void vm_sample_clear(struct vm_sample *s)
 	memset(s->facts, 0, sizeof(s->facts));
 	memset(&s->uncounted, 0, sizeof(s->uncounted));
 	s->known = 0;
+	s->pid = 0;
+	s->start_ticks = 0;
 	s->n_vcpus = s->n_iothreads = s->n_nics = 0;
 	s->cgroup = 0;
 	s->iothreads_known = false;

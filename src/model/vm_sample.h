@@ -20,6 +20,19 @@ struct delay_figures {
 	uint64_t ns[DELAY_FIGURES];
 };
 
+/* Whose fault they were, in percent of all that a VM's vCPUs waited; as VM_DELAY_BY_VMS and following. */
+#define DELAY_SHARES 7
+
+struct delay_shares {
+	double percent[DELAY_SHARES];
+};
+
+/* Of all of a VM's vCPUs. */
+struct vm_delays {
+	struct delay_figures figures;
+	struct delay_shares shares; /* have as figures have */
+};
+
 /* Of an I/O thread the time alone. */
 struct vcpu_sample {
 	unsigned number;
@@ -40,7 +53,9 @@ struct nic_sample {
 struct vm_sample {
 	int64_t time_ns; /* real time */
 	int64_t mono_ns;
-	uint64_t known; /* READS() of READS_EITHER: what all was learnt of */
+	uint32_t pid;         /* of its process; 0: not known */
+	uint64_t start_ticks; /* when that started */
+	uint64_t known;       /* READS() of READS_EITHER: what all was learnt of */
 	struct fact facts[VM_SCALAR_COUNT];
 	uint64_t cgroup; /* which one counts the VM's time; 0: none, or not known */
 	struct vcpu_sample *vcpus; /* sorted by number */

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Guests that keep a processor busy wait for each other, and what is counted of that in the kernel is
-# what its own sums say, while they stay on it and while they move; also when the worker ends.
+# what its own sums say, while they stay on it and while they move; also when the worker ends.  And it
+# is told whom they waited for: each other, a process of the host, their quota.
 . "$(dirname "$0")/lib.sh"
 need_halting_guests
 
 cat >"$tmp/conf" <<END
 <vhostmd><globals><update_period>0.5</update_period><transport>vbd</transport></globals><metrics>
-$(for source in {'',vcpu.\*.}delay.{p50,p90,p99,max} vcpu.\*.delay vcpu.current; do
+$(for source in {'',vcpu.\*.}delay.{p50,p90,p99,max} delay.by.{vms,self,host,kernel,idle,quota,unknown} \
+	vcpu.\*.delay vcpu.current; do
 	echo "<metric context='vm'><name>$source</name><source>$source</source></metric>"
 done)
 </metrics></vhostmd>
@@ -21,12 +23,12 @@ wait_for 10 told || fail "it is not said whether waits are counted"
 
 guest_busy_image
 uuids=() tids=()
-for i in 0 1; do
+for i in 0 1 2; do
 	uuids+=("$(new_uuid)")
 	begin_halting "$guest_prefix-$i" "${uuids[i]}" ''
 done
 halting_up
-for i in 0 1; do
+for i in 0 1 2; do
 	pid=$(cat "/run/libvirt/qemu/$guest_prefix-$i.pid")
 	tids+=("$(grep -l '^CPU 0/' /proc/"$pid"/task/*/comm | cut -d/ -f5)")
 	taskset -p -c 0 "${tids[i]}" >/dev/null || fail "the vCPU $i stays where it is"
@@ -42,33 +44,53 @@ figures_are_right()
 		[ "$value" -ge "$last" ] || return
 		last=$value
 	done
-	[ "$last" -gt 1000000 ] # of two that want all, each waits for milliseconds
+	[ "$last" -gt 1000000 ] # of three that want all, each waits for milliseconds
+}
+# shares_are_right GUEST: whoever else there is, it is mostly other VMs, and all of it is told
+shares_are_right()
+{
+	cat "$dir-$1"/delay.by.* | awk '{s += $1} END {exit !(NR == 7 && s > 99.9 && s < 100.1)}' &&
+		awk '{exit !($1 > 20)}' "$dir-$1/delay.by.vms"
 }
 is_same() { [ "$(cat "$dir-$1/delay.p99")" = "$(cat "$dir-$1/vcpu.0.delay.p99")" ]; }
-for i in 0 1; do
+for i in 0 1 2; do
 	wait_for 10 figures_are_right $i || fail "guest $i: $(grep . "$dir-$i"/*)"
+	wait_for 10 shares_are_right $i || fail "guest $i: $(grep . "$dir-$i"/*)"
 	wait_for 5 is_same $i || fail "guest $i: of all vCPUs, which is one: $(grep . "$dir-$i"/*)"
 done
-both() { [ "$(status .vcpus)" = 2 ]; }
-wait_for 5 both || fail "vCPUs are $(status .vcpus)"
-python3 "$top/tests/guest/steal.py" "$keeper" 1.5 1 pinned "${tids[@]}" || fail "pinned"
-python3 "$top/tests/guest/steal.py" "$keeper" 1.5 1 migrating "${tids[@]}" || fail "migrating"
+counted() { [ "$(status .vcpus)" = "$1" ]; }
+wait_for 5 counted 3 || fail "vCPUs are $(status .vcpus)"
+is_true() { python3 "$top/tests/guest/steal.py" "$keeper" "$@"; }
+is_true 1 1 pinned "${tids[@]}" || fail "pinned"
+is_true 1.5 1 migrating "${tids[@]}" || fail "migrating"
+taskset -c 0 sh -c 'while :; do :; done' &
+busy=$!
+at_exit "kill $busy 2>/dev/null"
+is_true 1.5 2 owners "${tids[0]}" "vms:${tids[1]}" "vms:${tids[2]}" "host:$busy" || fail "owners"
+kill "$busy"
+guest_stop "${uuids[2]}"
+wait_for 10 counted 2 || fail "vCPUs are counted that are gone: $(status .vcpus)"
+is_true 1 2 owners "${tids[1]}" "vms:${tids[0]}" || fail "owners of two"
 
 # the same histograms go on
 before=$(worker_pid)
 kill -KILL "$before"
-next() { local pid; pid=$(worker_pid) && [ -n "$pid" ] && [ "$pid" != "$before" ] && [ "$(status .vcpus)" = 2 ]; }
+next() { local pid; pid=$(worker_pid) && [ -n "$pid" ] && [ "$pid" != "$before" ] && counted 2; }
 wait_for 10 next || fail "no worker that reads on: $(cat "$mnt/status")"
 for i in 0 1; do
 	wait_for 10 figures_are_right $i || fail "guest $i: $(grep . "$dir-$i"/*)"
 done
-python3 "$top/tests/guest/steal.py" "$keeper" 0.5 2 pinned "${tids[@]}" || fail "after the worker's end"
+is_true 0.5 1 pinned "${tids[@]:0:2}" || fail "after the worker's end"
 assert_eq "attached" "$(grep -c 'eBPF is attached' "$tmp/log")" 1
 
 # one alone waits for nobody; the other's place is free
 guest_stop "${uuids[1]}"
-left() { [ "$(status .vcpus)" = 1 ]; }
-wait_for 10 left || fail "vCPUs are counted that are gone: $(status .vcpus)"
+wait_for 10 counted 1 || fail "vCPUs are counted that are gone: $(status .vcpus)"
 has_value "$dir-0/vcpu.0.delay.p50" || fail "no figures of the one that is left"
+if virsh_system schedinfo "${uuids[0]}" --live --set vcpu_quota=20000 >/dev/null 2>"$tmp/err"; then
+	is_true 1 10 quota "${tids[0]}" || fail "quota"
+else
+	echo "no quota can be set: $(cat "$tmp/err")"
+fi
 stop_daemon || exit 1
 exit 0

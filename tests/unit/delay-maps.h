@@ -43,7 +43,19 @@ static inline void maps_done(struct maps *m)
 		close(m->fds[i]);
 }
 
-/* As find() of the program. */
+/* As find() of the program.  Return: the process's use; 0: nobody said that it is a VM's. */
+static inline uint32_t is_told(const struct maps *m, uint32_t pid, uint32_t start)
+{
+	struct delay_bucket *b = &m->threads[delay_bucket(pid, DELAY_BUCKET_BITS(BITS))];
+
+	for (size_t i = 0; i < DELAY_BUCKET; i++)
+		if (b->tid[i] == pid && b->start[i] == start &&
+			b->vcpu[i] == DELAY_NO_VCPU)
+			return b->use[i];
+	return 0;
+}
+
+/* The same of a vCPU's thread. */
 static inline struct delay_vcpu *look_up(
 	const struct maps *m, uint32_t tid, uint32_t start, uint16_t *period)
 {
@@ -74,7 +86,8 @@ static inline void play_wait(
 	if (v->period != period || *max < ns)
 		*max = ns;
 	v->period = period;
-	v->sum_ns += ns;
+	for (size_t i = 0; i < DELAY_OWNERS; i++)
+		v->by_ns[i] += ns / DELAY_OWNERS; /* everybody's fault */
 	v->counts[delay_step(ns)]++;
 }
 
@@ -86,4 +99,24 @@ static inline void assert_near(uint64_t found, uint64_t true_ns)
 
 	if (found < from || found > to)
 		fail_msg("%" PRIu64 " is not in the step of %" PRIu64, found, true_ns);
+}
+
+/* As charge() of the program. */
+static inline void play_owner(const struct maps *m, uint32_t tid, uint32_t start,
+	enum delay_owner owner, uint64_t ns)
+{
+	uint16_t period = 0;
+	struct delay_vcpu *v = look_up(m, tid, start, &period);
+
+	assert_non_null(v);
+	v->by_ns[owner] += ns;
+}
+
+static inline uint64_t sum_of(const struct delay_vcpu *v)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < DELAY_OWNERS; i++)
+		sum += __atomic_load_n(&v->by_ns[i], __ATOMIC_ACQUIRE);
+	return sum;
 }

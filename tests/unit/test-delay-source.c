@@ -55,10 +55,12 @@ static void assert_status(struct delay_source *s, const char *says)
 
 /* A VM with so many vCPUs, at that second; of which the first alone runs all the time. */
 static void sample_vcpus(struct delay_source *s, struct vm_sample *vm, unsigned n,
-	int64_t second, struct delay_figures *last)
+	int64_t second, struct vm_delays *last)
 {
 	vm_sample_clear(vm);
 	vm->mono_ns = second * NS_PER_S;
+	vm->pid = 6;
+	vm->start_ticks = 60;
 	for (unsigned i = 0; i < n; i++) {
 		struct vcpu_sample *v = vm_sample_add_vcpu(vm, i);
 
@@ -74,7 +76,7 @@ static void sample_vcpus(struct delay_source *s, struct vm_sample *vm, unsigned 
 }
 
 static void sample_two(struct delay_source *s, struct vm_sample *vm, int64_t second,
-	struct delay_figures *last)
+	struct vm_delays *last)
 {
 	sample_vcpus(s, vm, 2, second, last);
 }
@@ -83,7 +85,7 @@ static void who_is_refused_has_no_figures(void **state)
 {
 	(void)state;
 	struct delay_source *s = source_new(NULL);
-	struct delay_figures last = { 0 };
+	struct vm_delays last = { 0 };
 	struct vm_sample vm = { 0 };
 
 	assert_status(s, "bpf: unknown");
@@ -111,7 +113,7 @@ static void who_is_refused_has_no_figures(void **state)
 static void all_vcpus_of_a_vm_are_put_together(void **state)
 {
 	(void)state;
-	struct delay_figures last = { 0 };
+	struct vm_delays last = { 0 };
 	struct vm_sample vm = { 0 };
 	struct maps m;
 
@@ -176,7 +178,7 @@ static uint64_t max_of(const struct vm_sample *vm)
 static void a_vcpu_that_comes_or_goes_makes_no_gap(void **state)
 {
 	(void)state;
-	struct delay_figures last = { 0 };
+	struct vm_delays last = { 0 };
 	struct vm_sample vm = { 0 };
 	struct maps m;
 
@@ -224,7 +226,7 @@ static void a_vm_that_has_no_room_has_no_figures(void **state)
 {
 	(void)state;
 	const unsigned most = (unsigned)delay_n_vcpus(BITS) + 1;
-	struct delay_figures last = { 0 };
+	struct vm_delays last = { 0 };
 	struct vm_sample vm = { 0 };
 	struct maps m;
 
@@ -244,6 +246,48 @@ static void a_vm_that_has_no_room_has_no_figures(void **state)
 	maps_done(&m);
 }
 
+/* Shares are of all that all vCPUs waited, and of the last period. */
+static void whose_fault_it_was_is_put_together(void **state)
+{
+	(void)state;
+	static const double percent[] = { 50, 12.5, 12.5, 0, 12.5, 6.25, 6.25 };
+	struct vm_delays last = { 0 };
+	struct vm_sample vm = { 0 };
+	struct maps m;
+
+	static_assert(ARRAY_LEN(percent) == DELAY_OWNERS, "each has one");
+	maps_init(&m);
+	struct delay_source *s = source_new(&m);
+
+	sample_two(s, &vm, 1, &last);
+	play_owner(&m, 7, 70, DELAY_BY_KERNEL, 100 * NS_PER_S);
+	sample_two(s, &vm, 2, &last);
+	assert_true(vm.facts[VM_DELAY_BY_KERNEL].value.real == 100);
+	for (unsigned i = 0; i < DELAY_OWNERS; i++) {
+		uint64_t ns = (uint64_t)(percent[i] * 1024 * 1e5);
+
+		play_owner(&m, 7, 70, i, ns / 4);
+		play_owner(&m, 8, 70, i, ns / 4 * 3);
+	}
+	sample_two(s, &vm, 3, &last);
+	for (unsigned i = 0; i < DELAY_OWNERS; i++)
+		assert_true(vm.facts[VM_DELAY_BY_VMS + i].value.real == percent[i]);
+	/* nobody waited */
+	sample_two(s, &vm, 4, &last);
+	for (unsigned i = 0; i < DELAY_OWNERS; i++) {
+		assert_true(vm.facts[VM_DELAY_BY_VMS + i].have);
+		assert_true(vm.facts[VM_DELAY_BY_VMS + i].value.real == 0);
+	}
+	/* a process that is not known is no VM's */
+	vm_sample_clear(&vm);
+	vm_sample_add_vcpu(&vm, 0)->tid = 7;
+	delay_source_sample(s, &vm, &last);
+	assert_false(vm.facts[VM_DELAY_BY_VMS].have || vm.facts[VM_DELAY_P50].have);
+	vm_sample_done(&vm);
+	delay_source_free(s);
+	maps_done(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,6 +295,7 @@ int main(void)
 		cmocka_unit_test(all_vcpus_of_a_vm_are_put_together),
 		cmocka_unit_test(a_vcpu_that_comes_or_goes_makes_no_gap),
 		cmocka_unit_test(a_vm_that_has_no_room_has_no_figures),
+		cmocka_unit_test(whose_fault_it_was_is_put_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,10 +157,15 @@ static void set_absent(struct vm_sample *sample)
 	vm_sample_set_absent(sample, READS(DELAYS));
 }
 
-static void set_all(struct vm_sample *sample, const struct delay_figures *all)
+static void set_all(struct vm_sample *sample, const struct vm_delays *all)
 {
-	for (size_t i = 0; all->have && i < DELAY_FIGURES; i++)
-		fact_set(&sample->facts[VM_DELAY_P50 + i], value_u64(all->ns[i]));
+	if (!all->figures.have)
+		return;
+	for (size_t i = 0; i < DELAY_FIGURES; i++)
+		fact_set(&sample->facts[VM_DELAY_P50 + i], value_u64(all->figures.ns[i]));
+	for (size_t i = 0; i < DELAY_SHARES; i++)
+		fact_set(&sample->facts[VM_DELAY_BY_VMS + i],
+			value_real(all->shares.percent[i]));
 }
 
 /* Counts what is known of how many vCPUs; adds the waits of those that are. */
@@ -182,30 +187,33 @@ static void read_vcpus(struct delays *d, struct vm_sample *sample,
  * The figures of a VM are those of its vCPUs that are known: one that was plugged in just now, or
  * was not seen yet, takes none from the others.  One that never will be, for want of room, does.
  */
-static struct delay_figures read_vm(
-	struct delays *d, struct vm_sample *sample, const struct delay_figures *last)
+static struct vm_delays read_vm(
+	struct delays *d, struct vm_sample *sample, const struct vm_delays *last)
 {
 	size_t counts[DELAY_DEAD + 1] = { 0 };
 	struct delay_spread all = { 0 };
 
+	if (!sample->pid || !delays_tell_process(d, sample->pid, sample->start_ticks))
+		return (struct vm_delays){ 0 };
 	read_vcpus(d, sample, &all, counts);
 	if (counts[DELAY_NO_ROOM] || counts[DELAY_DEAD])
-		return (struct delay_figures){ 0 };
+		return (struct vm_delays){ 0 };
 	if (counts[DELAY_STOOD])
 		return *last;
-	return counts[DELAY_KNOWN] ? delay_spread_figures(&all)
-				   : (struct delay_figures){ 0 };
+	if (!counts[DELAY_KNOWN])
+		return (struct vm_delays){ 0 };
+	return (struct vm_delays){ delay_spread_figures(&all),
+		delay_spread_shares(&all) };
 }
 
 void delay_source_sample(
-	struct delay_source *s, struct vm_sample *sample, struct delay_figures *last)
+	struct delay_source *s, struct vm_sample *sample, struct vm_delays *last)
 {
 	if (atomic_load(&s->state) == STATE_REFUSED || !s->keeper.get) {
 		set_absent(sample);
 		return;
 	}
-	*last = s->delays ? read_vm(s->delays, sample, last)
-			  : (struct delay_figures){ 0 };
+	*last = s->delays ? read_vm(s->delays, sample, last) : (struct vm_delays){ 0 };
 	set_all(sample, last);
 }
 

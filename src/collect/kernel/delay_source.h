@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct delay_figures;
 struct delay_maps;
 struct delay_source;
 struct strbuf;
+struct vm_delays;
 struct vm_sample;
 
 /* Who attaches it: keeper_delays() and keeper_report_no_delays(). */
@@ -39,7 +39,7 @@ void delay_source_end(struct delay_source *s, bool reads_all);
  * @last: those of all, as they were; kept by the caller from one time to the next, {0} first.
  */
 void delay_source_sample(
-	struct delay_source *s, struct vm_sample *sample, struct delay_figures *last);
+	struct delay_source *s, struct vm_sample *sample, struct vm_delays *last);
 
 /* Appends the lines of the status file.  Any thread. */
 void delay_source_status(struct delay_source *s, struct strbuf *out);

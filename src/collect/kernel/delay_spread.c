@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "collect/kernel/delay_spread.h"
 
+#include <assert.h>
 #include <stddef.h>
 
 void delay_spread_add(struct delay_spread *s, const uint32_t now[DELAY_STEPS],
@@ -55,4 +56,18 @@ struct delay_figures delay_spread_figures(const struct delay_spread *s)
 			[DELAY_P90] = delay_spread_percentile(s, 90),
 			[DELAY_P99] = delay_spread_percentile(s, 99),
 			[DELAY_MAX] = s->max_ns } };
+}
+
+static_assert(DELAY_SHARES == DELAY_OWNERS, "each owner has a share");
+
+struct delay_shares delay_spread_shares(const struct delay_spread *s)
+{
+	struct delay_shares shares = { 0 };
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < DELAY_OWNERS; i++)
+		all += s->by[i];
+	for (size_t i = 0; all && i < DELAY_OWNERS; i++)
+		shares.percent[i] = 100.0 * (double)s->by[i] / (double)all;
+	return shares;
 }

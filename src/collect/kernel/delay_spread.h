@@ -15,7 +15,12 @@ struct delay_spread {
 	uint64_t counts[DELAY_STEPS];
 	uint64_t n; /* all of them */
 	uint64_t max_ns;
+	/* of all waits, whether or not they are counted, by enum delay_owner */
+	uint64_t by[DELAY_OWNERS]; /* DELAY_BY_UNIT_NS */
 };
+
+/* Single owners need not be exact to the nanosecond. */
+#define DELAY_BY_UNIT_NS 1024u
 
 /*
  * Adds what one vCPU's counts grew from @then to @now, modulo 2^32.
@@ -33,5 +38,6 @@ void delay_spread_add(struct delay_spread *s, const uint32_t now[DELAY_STEPS],
  */
 uint64_t delay_spread_percentile(const struct delay_spread *s, unsigned percent);
 
-/* All that is published of it. */
+/* All that is published of it.  Shares are 0 where nobody waited. */
 struct delay_figures delay_spread_figures(const struct delay_spread *s);
+struct delay_shares delay_spread_shares(const struct delay_spread *s);

@@ -12,20 +12,22 @@
 #include "util/mem.h"
 
 /* As for rates: over less than the kernel's tick the last figures stand. */
-#define LEAST_NS (10 * NS_PER_MS)
+#define LEAST_MS 10u
 
 /* So long places stay that another process gave, until their VMs are found again. */
 #define PATIENCE_NS (60 * NS_PER_S)
 
-/* What we remember of a place. */
+/* What we remember of a place: as little as will do, for there are many. */
 struct place {
-	uint32_t turn; /* in which it was read last; 0: in none */
-	bool known;    /* it was read twice */
-	int64_t read_ns;
-	uint64_t ran_ns; /* when it was read first */
+	uint32_t turn;    /* in which it was read last; 0: in none */
+	uint32_t read_ms; /* when that was, modulo 2^32 */
+	uint32_t ran; /* for how long it had run when it was read first, modulo 2^32 */
+	bool known;   /* it was read twice */
 	/* they need not be exact to the nanosecond */
 	float figures[DELAY_FIGURES];
 	uint32_t counts[DELAY_STEPS];
+	/* DELAY_BY_UNIT_NS, modulo 2^32: an hour in one period */
+	uint32_t by[DELAY_OWNERS];
 };
 
 struct delays {
@@ -35,6 +37,7 @@ struct delays {
 	struct place *places;
 	uint32_t *taken; /* a bit for each place */
 	size_t n_taken, n_read, n_no_room, no_room;
+	size_t n_processes, n_told;
 	uint32_t cursor; /* where to look for the next one */
 	uint32_t turn;   /* not 0 */
 	uint32_t use;    /* the last that was given */
@@ -64,7 +67,10 @@ static void let_go(struct delays *d, struct delay_bucket *bucket, size_t i)
 	uint32_t number = bucket->vcpu[i];
 
 	__atomic_store_n(&bucket->tid[i], 0, __ATOMIC_RELEASE);
-	set_taken(d, number, false);
+	if (number == DELAY_NO_VCPU)
+		d->n_processes--;
+	else
+		set_taken(d, number, false);
 }
 
 /* What another process may have left: a place has one thread, and a thread a place that there is. */
@@ -76,12 +82,15 @@ static void take_over(struct delays *d)
 		for (size_t i = 0; i < DELAY_BUCKET; i++) {
 			if (!bucket->tid[i])
 				continue;
-			if (bucket->vcpu[i] >= delay_n_vcpus(d->bits) ||
+			if (bucket->vcpu[i] == DELAY_NO_VCPU) {
+				d->n_processes++;
+			} else if (bucket->vcpu[i] >= delay_n_vcpus(d->bits) ||
 				is_taken(d, bucket->vcpu[i])) {
 				bucket->tid[i] = 0;
 				continue;
+			} else {
+				set_taken(d, bucket->vcpu[i], true);
 			}
-			set_taken(d, bucket->vcpu[i], true);
 			if (bucket->use[i] > d->use)
 				d->use = bucket->use[i];
 		}
@@ -138,6 +147,7 @@ struct delays *delays_new(const struct delay_maps *maps, int64_t now_ns)
 		.places = xcalloc(delay_n_vcpus(maps->bits), sizeof(*d->places)),
 		.taken = xcalloc(delay_n_vcpus(maps->bits) / 32, sizeof(*d->taken)),
 		.turn = 1,
+		.use = DELAY_FIRST_USE,
 		.patient_until_ns = now_ns + PATIENCE_NS };
 	take_over(d);
 	return d;
@@ -173,22 +183,18 @@ static uint32_t next_free(struct delays *d)
 	return d->cursor;
 }
 
-/* Return: as find(). */
-static size_t enter(
-	struct delays *d, struct delay_bucket *bucket, uint32_t tid, uint32_t start)
+/* Return: as find(); @number: its place, or DELAY_NO_VCPU. */
+static size_t enter(struct delays *d, struct delay_bucket *bucket, uint32_t tid,
+	uint32_t start, uint32_t number)
 {
 	size_t i = 0;
 
 	while (i < DELAY_BUCKET && bucket->tid[i])
 		i++;
-	if (i == DELAY_BUCKET || d->n_taken == delay_n_vcpus(d->bits))
+	if (i == DELAY_BUCKET)
 		return DELAY_BUCKET;
-	uint32_t number = next_free(d);
-
-	set_taken(d, number, true);
-	d->places[number].turn = 0;
-	if (!++d->use)
-		d->use = 1;
+	if (++d->use < DELAY_FIRST_USE)
+		d->use = DELAY_FIRST_USE;
 	bucket->start[i] = start;
 	bucket->use[i] = d->use;
 	bucket->vcpu[i] = (uint16_t)number;
@@ -197,13 +203,69 @@ static size_t enter(
 	return i;
 }
 
+static size_t enter_vcpu(
+	struct delays *d, struct delay_bucket *bucket, uint32_t tid, uint32_t start)
+{
+	if (d->n_taken == delay_n_vcpus(d->bits))
+		return DELAY_BUCKET;
+	uint32_t number = next_free(d);
+	size_t i = enter(d, bucket, tid, start, number);
+
+	if (i == DELAY_BUCKET)
+		return i;
+	set_taken(d, number, true);
+	d->places[number].turn = 0;
+	return i;
+}
+
+static struct delay_bucket *bucket_of(const struct delays *d, uint32_t tid)
+{
+	return &d->threads[delay_bucket(tid, DELAY_BUCKET_BITS(d->bits))];
+}
+
+bool delays_tell_process(struct delays *d, uint32_t pid, uint64_t start_ticks)
+{
+	struct delay_bucket *bucket = bucket_of(d, pid);
+	size_t i = find(bucket, pid, (uint32_t)start_ticks);
+	uint16_t turn = (uint16_t)d->turn;
+
+	/* it was a vCPU for who had the maps before */
+	if (i < DELAY_BUCKET && bucket->vcpu[i] != DELAY_NO_VCPU) {
+		let_go(d, bucket, i);
+		i = DELAY_BUCKET;
+	}
+	if (i == DELAY_BUCKET) {
+		i = enter(d, bucket, pid, (uint32_t)start_ticks, DELAY_NO_VCPU);
+		if (i == DELAY_BUCKET) {
+			d->n_no_room++;
+			return false;
+		}
+		d->n_processes++;
+		bucket->period[i] = (uint16_t)(turn - 1);
+	}
+	d->n_told += bucket->period[i] != turn;
+	bucket->period[i] = turn;
+	return true;
+}
+
 /* ---- turns ---- */
 
 void delays_begin(struct delays *d)
 {
 	if (!++d->turn)
 		d->turn = 1;
-	d->n_read = d->n_no_room = 0;
+	d->n_read = d->n_no_room = d->n_told = 0;
+}
+
+/* True if a place of a bucket that is taken was not read in this turn, nor may be yet. */
+static bool is_left(
+	const struct delays *d, const struct delay_bucket *bucket, size_t i, bool patient)
+{
+	if (bucket->vcpu[i] == DELAY_NO_VCPU)
+		return bucket->period[i] != (uint16_t)d->turn && !patient;
+	uint32_t turn = d->places[bucket->vcpu[i]].turn;
+
+	return turn != d->turn && (turn || !patient);
 }
 
 void delays_end(struct delays *d, int64_t now_ns)
@@ -211,18 +273,14 @@ void delays_end(struct delays *d, int64_t now_ns)
 	bool patient = now_ns < d->patient_until_ns && !d->n_no_room;
 
 	d->no_room = d->n_no_room;
-	if (d->n_read == d->n_taken)
+	if (d->n_read == d->n_taken && d->n_told == d->n_processes)
 		return;
 	for (size_t k = 0; k < delay_n_buckets(d->bits); k++) {
 		struct delay_bucket *bucket = &d->threads[k];
 
-		for (size_t i = 0; i < DELAY_BUCKET; i++) {
-			uint32_t turn = bucket->tid[i] ? d->places[bucket->vcpu[i]].turn
-						       : d->turn;
-
-			if (turn != d->turn && (turn || !patient))
+		for (size_t i = 0; i < DELAY_BUCKET; i++)
+			if (bucket->tid[i] && is_left(d, bucket, i, patient))
 				let_go(d, bucket, i);
-		}
 	}
 }
 
@@ -244,6 +302,13 @@ static void copy_counts(const struct delay_vcpu *v, uint32_t ret[DELAY_STEPS])
 {
 	for (size_t i = 0; i < DELAY_STEPS; i++)
 		ret[i] = __atomic_load_n(&v->counts[i], __ATOMIC_RELAXED);
+}
+
+static void copy_owners(const struct delay_vcpu *v, uint32_t ret[DELAY_OWNERS])
+{
+	for (size_t i = 0; i < DELAY_OWNERS; i++)
+		ret[i] = (uint32_t)(__atomic_load_n(&v->by_ns[i], __ATOMIC_RELAXED) /
+			DELAY_BY_UNIT_NS);
 }
 
 /* Return: the longest wait in @period, or less: it had none, or there were others since. */
@@ -270,7 +335,7 @@ static void read_on(struct place *p, const struct delay_vcpu *v, uint16_t period
 	struct delay_spread *spread)
 {
 	struct delay_spread own = { 0 };
-	uint32_t now[DELAY_STEPS];
+	uint32_t now[DELAY_STEPS], by[DELAY_OWNERS];
 
 	copy_counts(v, now);
 	uint64_t max_ns = max_in(v, period);
@@ -278,6 +343,10 @@ static void read_on(struct place *p, const struct delay_vcpu *v, uint16_t period
 	delay_spread_add(&own, now, p->counts, max_ns);
 	delay_spread_add(spread, now, p->counts, max_ns);
 	memcpy(p->counts, now, sizeof(now));
+	copy_owners(v, by);
+	for (size_t i = 0; i < DELAY_OWNERS; i++)
+		spread->by[i] += by[i] - p->by[i];
+	memcpy(p->by, by, sizeof(by));
 	const struct delay_figures f = delay_spread_figures(&own);
 
 	for (size_t i = 0; i < DELAY_FIGURES; i++)
@@ -288,7 +357,8 @@ static void read_on(struct place *p, const struct delay_vcpu *v, uint16_t period
 static void begin(struct place *p, const struct delay_vcpu *v, uint64_t ran_ns)
 {
 	copy_counts(v, p->counts);
-	p->ran_ns = ran_ns;
+	copy_owners(v, p->by);
+	p->ran = (uint32_t)ran_ns;
 	p->known = false;
 }
 
@@ -298,22 +368,23 @@ static enum delay_known read_place(struct delays *d, struct delay_bucket *bucket
 {
 	const struct delay_vcpu *v = &d->vcpus[bucket->vcpu[i]];
 	struct place *p = &d->places[bucket->vcpu[i]];
+	uint32_t now_ms = (uint32_t)(now_ns / NS_PER_MS);
 	bool first = !p->turn;
 	bool seen = __atomic_load_n(&v->use, __ATOMIC_ACQUIRE) == bucket->use[i];
 
 	d->n_read += p->turn != d->turn;
 	p->turn = d->turn;
-	if (!first && now_ns - p->read_ns < LEAST_NS) {
+	if (!first && now_ms - p->read_ms < LEAST_MS) {
 		if (p->known)
 			*ret = figures_of(p);
 		return p->known ? DELAY_STOOD : DELAY_BEGUN;
 	}
 	/* who did not run did not wait either, for that ends so */
-	if (!first && !seen && ran_ns != p->ran_ns)
+	if (!first && !seen && (uint32_t)ran_ns != p->ran)
 		return DELAY_UNSEEN;
 	uint16_t period = end_period(bucket, i);
 
-	p->read_ns = now_ns;
+	p->read_ms = now_ms;
 	if (first) {
 		begin(p, v, ran_ns);
 		return DELAY_BEGUN;
@@ -328,13 +399,17 @@ enum delay_known delays_read(struct delays *d, const struct delay_thread *thread
 	int64_t now_ns, struct delay_figures *ret, struct delay_spread *spread)
 {
 	uint32_t start = (uint32_t)thread->start_ticks;
-	struct delay_bucket *bucket =
-		&d->threads[delay_bucket(thread->tid, DELAY_BUCKET_BITS(d->bits))];
+	struct delay_bucket *bucket = bucket_of(d, thread->tid);
 	struct delay_figures figures = { 0 };
 	size_t i = find(bucket, thread->tid, start);
 
+	/* it was a process for who had the maps before */
+	if (i < DELAY_BUCKET && bucket->vcpu[i] == DELAY_NO_VCPU) {
+		let_go(d, bucket, i);
+		i = DELAY_BUCKET;
+	}
 	if (i == DELAY_BUCKET)
-		i = enter(d, bucket, thread->tid, start);
+		i = enter_vcpu(d, bucket, thread->tid, start);
 	if (i == DELAY_BUCKET) {
 		d->n_no_room++;
 		return DELAY_NO_ROOM;

@@ -29,6 +29,12 @@ void delays_free(struct delays *d); /* NULL is accepted */
 void delays_begin(struct delays *d);
 void delays_end(struct delays *d, int64_t now_ns);
 
+/*
+ * A VM's process, before its vCPUs are read: without it nobody knows them, nor what others wait for.
+ * Return: false: there is no room for it.
+ */
+bool delays_tell_process(struct delays *d, uint32_t pid, uint64_t start_ticks);
+
 /* What is known of a vCPU's thread. */
 enum delay_known {
 	DELAY_KNOWN, /* figures of the time since they were read before */

@@ -56,7 +56,7 @@ struct fast_vm {
 	struct qemu_proc *proc;
 	struct fast_description *description;
 	struct vm_counters last;
-	struct delay_figures last_delays;
+	struct vm_delays last_delays;
 	struct domain_inputs shown;
 };
 

@@ -755,6 +755,8 @@ int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
 
 	if (r < 0)
 		return r;
+	out->pid = (uint32_t)proc->pid;
+	out->start_ticks = proc->start_ticks;
 	sample_cgroup(proc, out);
 	if (!proc->cgroup_lacking)
 		vm_sample_set_absent(out, qemu_cgroup_absent(&proc->cgroup, proc->reads));

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The program that counts waits, in the kernel, where this process may: against the kernel's own
+ * sums, and with threads and processes that want one processor, so that it is known who waits for
+ * whom.
+ */
+#include "delay-maps.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bpf/delay_loader.h"
+#include "collect/kernel/delay_spread.h"
+#include "collect/kernel/delays.h"
+#include "util/cleanup.h"
+#include "util/clock.h"
+#include "util/strbuf.h"
+
+/* ---- in the kernel ---- */
+
+struct attached {
+	struct maps m;
+	int fds[DELAY_FDS];
+	struct delays *d;
+};
+
+static uint64_t field(const char *file, uint32_t tid, int number);
+
+/* This process is a VM. */
+static void attach(struct attached *a)
+{
+	struct strbuf why = STRBUF_INIT;
+	struct delay_maps maps = { .bits = 0 };
+	int r = delay_attach(a->fds, &maps.bits, &why);
+
+	if (r < 0)
+		print_message("not tried here: %s\n", strbuf_str(&why));
+	assert_int_equal(r<0, why.len> 0);
+	strbuf_done(&why);
+	if (r < 0 || maps.bits != BITS)
+		skip();
+	a->m.vcpus =
+		mmap(NULL, delay_vcpus_bytes(BITS), PROT_READ, MAP_SHARED, a->fds[0], 0);
+	a->m.threads = mmap(NULL, delay_threads_bytes(BITS), PROT_READ | PROT_WRITE,
+		MAP_SHARED, a->fds[1], 0);
+	assert_ptr_not_equal(a->m.vcpus, MAP_FAILED);
+	assert_ptr_not_equal(a->m.threads, MAP_FAILED);
+	for (size_t i = 0; i < DELAY_MAPS; i++)
+		maps.fds[i] = dup(a->fds[i]);
+	a->d = delays_new(&maps, 0);
+	assert_non_null(a->d);
+	uint32_t pid = (uint32_t)getpid();
+
+	assert_true(delays_tell_process(a->d, pid, field("stat", pid, 22)));
+}
+
+static void detach(struct attached *a)
+{
+	delays_free(a->d);
+	munmap(a->m.vcpus, delay_vcpus_bytes(BITS));
+	munmap(a->m.threads, delay_threads_bytes(BITS));
+	for (size_t i = 0; i < DELAY_FDS; i++)
+		close(a->fds[i]);
+}
+
+/* ---- who works ---- */
+
+struct burner {
+	pthread_t thread;
+	_Atomic uint32_t tid;
+	uint64_t start;
+	bool moves; /* from processor to processor, when it has slept */
+	bool sleeps;
+};
+
+static _Atomic bool over;
+
+static void pin_thread(uint32_t tid, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	assert_int_equal(sched_setaffinity((pid_t)tid, sizeof(set), &set), 0);
+}
+
+static void *burn(void *arg)
+{
+	struct burner *b = arg;
+
+	pin_thread(0, 0);
+	atomic_store(&b->tid, (uint32_t)syscall(SYS_gettid));
+	for (int turn = 0; !atomic_load(&over); turn++) {
+		if (b->moves)
+			pin_thread(0, turn % 2);
+		int64_t until = clock_mono_ns() + 7 * NS_PER_MS;
+
+		while (!atomic_load(&over) && clock_mono_ns() < until)
+			;
+		if (b->sleeps)
+			usleep(500);
+	}
+	return NULL;
+}
+
+static uint64_t field(const char *file, uint32_t tid, int number)
+{
+	char path[64], text[1024] = "";
+
+	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/%s", tid, file);
+	_cleanup_close_ int fd = open(path, O_RDONLY);
+
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	char *at = strrchr(text, ')') ? strrchr(text, ')') + 2 : text;
+
+	for (int i = at == text ? 1 : 3; i < number; i++)
+		at = strchr(at, ' ') + 1;
+	return strtoull(at, NULL, 10);
+}
+
+/* A process that works, on that processor. */
+static uint32_t fork_burner(int cpu)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return (uint32_t)pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	pin_thread(0, cpu);
+	for (;;)
+		;
+}
+
+static void end_process(uint32_t pid)
+{
+	kill((pid_t)pid, SIGKILL);
+	waitpid((pid_t)pid, NULL, 0);
+}
+
+static enum delay_known read_burner(struct delays *d, const struct burner *b,
+	struct delay_figures *f, struct delay_spread *spread)
+{
+	const struct delay_thread thread = { b->tid, b->start,
+		field("schedstat", b->tid, 1) };
+
+	return delays_read(d, &thread, clock_mono_ns(), f, spread);
+}
+
+/* As a vCPU, if @d is not NULL. */
+static void start_burner(struct burner *b, struct delays *d)
+{
+	struct delay_figures f = { 0 };
+	struct delay_spread spread = { 0 };
+
+	assert_int_equal(pthread_create(&b->thread, NULL, burn, b), 0);
+	while (!atomic_load(&b->tid))
+		sched_yield();
+	b->start = field("stat", b->tid, 22);
+	if (d)
+		(void)read_burner(d, b, &f, &spread);
+}
+
+static void end_burners(struct burner *burners, size_t n)
+{
+	atomic_store(&over, true);
+	for (size_t i = 0; i < n; i++)
+		pthread_join(burners[i].thread, NULL);
+	atomic_store(&over, false);
+}
+
+static const struct delay_vcpu *vcpu_of(const struct maps *m, const struct burner *b)
+{
+	const struct delay_bucket *bucket =
+		&m->threads[delay_bucket(b->tid, DELAY_BUCKET_BITS(BITS))];
+	size_t i = 0;
+
+	while (bucket->tid[i] != b->tid)
+		i++;
+	return &m->vcpus[bucket->vcpu[i]];
+}
+
+/* ---- sums ---- */
+
+#define BURNERS 3
+
+struct look {
+	uint64_t ours, kernels;
+	uint32_t lost;
+};
+
+/* While no wait ends. */
+static struct look look_at(const struct maps *m, const struct burner *b)
+{
+	const struct delay_vcpu *v = vcpu_of(m, b);
+	struct look look;
+
+	do {
+		look.ours = sum_of(v);
+		look.kernels = field("schedstat", b->tid, 2);
+		look.lost = __atomic_load_n(&v->lost, __ATOMIC_ACQUIRE);
+	} while (look.ours != sum_of(v));
+	return look;
+}
+
+static void assert_the_same(
+	const struct look *then, const struct look *now, const struct delay_figures *f)
+{
+	double grown = (double)(now->ours - then->ours);
+	double truth = (double)(now->kernels - then->kernels);
+
+	print_message("waited %.1f ms of %.1f, p50 %.2f p99 %.2f max %.2f ms, lost %u\n",
+		grown / 1e6, truth / 1e6, (double)f->ns[DELAY_P50] / 1e6,
+		(double)f->ns[DELAY_P99] / 1e6, (double)f->ns[DELAY_MAX] / 1e6,
+		now->lost - then->lost);
+	assert_true(f->ns[DELAY_P50] > 0 && f->ns[DELAY_P50] <= f->ns[DELAY_P90] &&
+		f->ns[DELAY_P90] <= f->ns[DELAY_P99] &&
+		f->ns[DELAY_P99] <= f->ns[DELAY_MAX] &&
+		(double)f->ns[DELAY_MAX] <= grown + 1);
+	assert_true(truth > 50e6);
+	assert_true(grown > truth * 0.999 && grown < truth * 1.001);
+}
+
+/* Three that want one processor, one of them now and then: what is counted is what the kernel adds up. */
+static void the_kernel_counts_the_same(void **state)
+{
+	(void)state;
+	struct burner burners[BURNERS] = { { .moves = sysconf(_SC_NPROCESSORS_ONLN) > 1,
+						   .sleeps = true },
+		{ .sleeps = true }, { .sleeps = true } };
+	struct look then[BURNERS];
+	struct attached a = { 0 };
+	struct delay_figures f = { 0 };
+	struct delay_spread spread = { 0 };
+
+	attach(&a);
+	for (size_t i = 0; i < BURNERS; i++)
+		start_burner(&burners[i], a.d);
+	/* all were seen by then */
+	usleep(100000);
+	for (size_t i = 0; i < BURNERS; i++) {
+		then[i] = look_at(&a.m, &burners[i]);
+		assert_int_equal(read_burner(a.d, &burners[i], &f, &spread), DELAY_KNOWN);
+	}
+	usleep(300000);
+	for (size_t i = 0; i < BURNERS; i++) {
+		assert_int_equal(read_burner(a.d, &burners[i], &f, &spread), DELAY_KNOWN);
+		const struct look now = look_at(&a.m, &burners[i]);
+
+		assert_the_same(&then[i], &now, &f);
+	}
+	end_burners(burners, BURNERS);
+	detach(&a);
+}
+
+/* ---- owners ---- */
+
+struct owners {
+	uint64_t by[DELAY_OWNERS];
+	uint64_t ran
+		[3]; /* who it is charged to: another VM, a host's process, its own thread */
+};
+
+/* A thread is not sent away before it has had a processor for so long, unless something wakes up. */
+#define SHORT_NS (1 * NS_PER_MS)
+
+/* Just when a wait has ended, so that all that others ran by now is charged. */
+static struct owners look_at_owners(
+	const struct maps *m, const struct burner *b, const uint32_t tids[3])
+{
+	const struct delay_vcpu *v = vcpu_of(m, b);
+	struct owners o = { 0 };
+	int64_t since;
+
+	do {
+		uint64_t before = sum_of(v);
+
+		do
+			since = clock_mono_ns();
+		while (sum_of(v) == before);
+		for (size_t i = 0; i < 3; i++)
+			o.ran[i] = field("schedstat", tids[i], 1);
+		for (size_t i = 0; i < DELAY_OWNERS; i++)
+			o.by[i] = __atomic_load_n(&v->by_ns[i], __ATOMIC_ACQUIRE);
+	} while (clock_mono_ns() - since > SHORT_NS);
+	return o;
+}
+
+/* From one look to the other. */
+static struct owners grown(const struct owners *then, const struct owners *now)
+{
+	struct owners o;
+
+	for (size_t i = 0; i < DELAY_OWNERS; i++)
+		o.by[i] = now->by[i] - then->by[i];
+	for (size_t i = 0; i < 3; i++)
+		o.ran[i] = now->ran[i] - then->ran[i];
+	return o;
+}
+
+static void assert_charged(const struct owners *o)
+{
+	static const enum delay_owner owners[] = { DELAY_BY_VMS, DELAY_BY_HOST,
+		DELAY_BY_SELF };
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < DELAY_OWNERS; i++)
+		all += o->by[i];
+	for (size_t i = 0; i < 3; i++) {
+		double ran = (double)o->ran[i], charged = (double)o->by[owners[i]];
+
+		print_message("ran %.1f ms, charged %.1f\n", ran / 1e6, charged / 1e6);
+		assert_true(ran > 30e6);
+		/* the host has other processes, too */
+		assert_true(charged > ran - 0.02 * (double)all);
+		assert_true(
+			owners[i] == DELAY_BY_HOST || charged < ran + 0.02 * (double)all);
+	}
+	assert_true(o->by[DELAY_BY_QUOTA] == 0);
+}
+
+/* One that always works waits exactly while others have its processor. */
+static void who_had_the_processor_is_charged(void **state)
+{
+	(void)state;
+	struct burner burners[2] = { 0 };
+	struct attached a = { 0 };
+	struct owners o = { 0 };
+	cpu_set_t processors;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(processors), &processors), 0);
+	attach(&a);
+	const uint32_t vm = fork_burner(0), host = fork_burner(0);
+
+	assert_true(delays_tell_process(a.d, vm, field("stat", vm, 22)));
+	start_burner(&burners[0], a.d);
+	start_burner(&burners[1], NULL);
+	const uint32_t tids[] = { vm, host, burners[1].tid };
+
+	/* who looks is elsewhere */
+	if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
+		pin_thread(0, 1);
+	usleep(100000);
+	/* of a switch that is not seen, while others attach a program, it is known that there was one */
+	for (int tries = 0; tries < 10; tries++) {
+		const struct owners then = look_at_owners(&a.m, &burners[0], tids);
+
+		usleep(400000);
+		const struct owners now = look_at_owners(&a.m, &burners[0], tids);
+
+		o = grown(&then, &now);
+		if (!o.by[DELAY_BY_UNKNOWN])
+			break;
+	}
+	assert_charged(&o);
+	assert_true(o.by[DELAY_BY_UNKNOWN] == 0);
+	sched_setaffinity(0, sizeof(processors), &processors);
+	end_burners(burners, 2);
+	end_process(vm);
+	end_process(host);
+	detach(&a);
+}
+
+/* One that is moved while it waits waited for those at its old place, too. */
+static void who_is_moved_knows_whom_it_waited_for(void **state)
+{
+	(void)state;
+	struct burner b[1] = { 0 };
+	struct attached a = { 0 };
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		skip();
+	attach(&a);
+	const uint32_t vms[] = { fork_burner(0), fork_burner(1) };
+
+	for (size_t i = 0; i < 2; i++)
+		assert_true(delays_tell_process(a.d, vms[i], field("stat", vms[i], 22)));
+	start_burner(&b[0], a.d);
+	usleep(50000);
+	const struct look then = look_at(&a.m, &b[0]);
+	const uint64_t vms_then = vcpu_of(&a.m, &b[0])->by_ns[DELAY_BY_VMS];
+
+	for (int i = 0; i < 200; i++) {
+		pin_thread(b[0].tid, i % 2);
+		usleep(3000);
+	}
+	const struct look now = look_at(&a.m, &b[0]);
+	const struct delay_vcpu *v = vcpu_of(&a.m, &b[0]);
+	const double all = (double)(now.kernels - then.kernels);
+
+	print_message("waited %.1f ms, for VMs %.1f, unknown %.1f\n", all / 1e6,
+		(double)(v->by_ns[DELAY_BY_VMS] - vms_then) / 1e6,
+		(double)v->by_ns[DELAY_BY_UNKNOWN] / 1e6);
+	assert_true(all > 50e6);
+	assert_true((double)v->by_ns[DELAY_BY_UNKNOWN] < all * 0.05);
+	end_burners(b, 1);
+	for (size_t i = 0; i < 2; i++)
+		end_process(vms[i]);
+	detach(&a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_kernel_counts_the_same),
+		cmocka_unit_test(who_had_the_processor_is_charged),
+		cmocka_unit_test(who_is_moved_knows_whom_it_waited_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
