@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What it costs others that vCPUs' waits are counted (docs/steal.md), what memory it takes, and how far
-# the sum of the counted waits is from the kernel's own.
+# What it costs others that vCPUs' waits are counted (docs/steal.md), what memory it takes, how far the
+# sum of the counted waits is from the kernel's own, and their owners from what is known.
 . "$(dirname "$0")/../guest/lib.sh"
 need_halting_guests >&2
 result() { printf 'steal.%s %s %s\n' "$@"; }
@@ -25,6 +25,10 @@ switch_to()
 median() { sort -g "$1" | sed -n "$((($(wc -l <"$1") + 1) / 2))p"; }
 
 conf domain.name
+# of a program of its own, as if there were 5,000 switches a second, each from a VM's vCPU to another's
+"$build/tests/switches" --vcpus 200 >"$tmp/vcpus" || fail "no vCPUs"
+result switch_of_vcpus_ns "$(cat "$tmp/vcpus")" ns
+result machine_share_percent "$(awk -v n="$(nproc)" '{print 100 * 5000 * $1 / 1e9 / n}' "$tmp/vcpus")" %
 export CONF=$tmp/conf
 start_daemon
 for _ in $(seq $rounds); do
@@ -54,11 +58,13 @@ for i in 0 1; do
 done
 counted() { grep -qx 'bpf.vcpus: 2' "$mnt/status"; }
 wait_for 20 counted || fail "they are not counted: $(grep bpf "$mnt/status")"
-# error_of HOW: the worst of the two
-error_of()
-{
-	python3 "$top/tests/guest/steal.py" "$keeper" 5 100 "$1" "${tids[@]}" | awk '$1 == "worst" {print $2}'
-}
-result sum_error_percent "$(error_of pinned)" %
-result sum_error_migrating_percent "$(error_of migrating)" %
+# measured HOW TID...: the worst error
+measured() { python3 "$top/tests/guest/steal.py" "$keeper" 5 100 "$@" | awk '$1 == "worst" {print $2}'; }
+result sum_error_percent "$(measured pinned "${tids[@]}")" %
+taskset -c 0 sh -c 'while :; do :; done' &
+busy=$!
+at_exit "kill $busy 2>/dev/null"
+result owner_error_percent "$(measured owners "${tids[0]}" "vms:${tids[1]}" "host:$busy")" %
+kill "$busy"
+result sum_error_migrating_percent "$(measured migrating "${tids[@]}")" %
 stop_daemon

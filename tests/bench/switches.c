@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Two processes that are no VMs' send each other a byte through pipes, on one processor, so that each
- * byte is a switch: switches MILLISECONDS.  Prints how many nanoseconds a switch took.
+ * Two processes send each other a byte through pipes, on one processor, so that each byte is a switch:
+ * switches MILLISECONDS.  Prints how many nanoseconds a switch took.
+ *
+ * switches --vcpus MILLISECONDS: each of them is a VM, and its thread a vCPU, whose waits are counted.
+ * Prints how many nanoseconds longer that makes a switch.
  *
  * switches --memory: what is resident for each vCPU that is read, all maps included, in bytes.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +22,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bpf/delay_loader.h"
 #include "bpf/delay_maps.h"
 #include "collect/kernel/delays.h"
 #include "util/clock.h"
+#include "util/strbuf.h"
 
 static void die(const char *what)
 {
@@ -26,20 +34,52 @@ static void die(const char *what)
 	exit(1);
 }
 
-static void answer(int from, int to)
+#define ROUNDS 31
+
+/* The two, and what goes between them. */
+static int there[2], back[2];
+static double ping_ns;
+static int64_t ping_ms;
+
+static void *answer(void *arg)
 {
 	char byte;
 
-	while (read(from, &byte, 1) == 1 && write(to, &byte, 1) == 1)
+	(void)arg;
+	while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1)
 		;
 	_exit(0);
 }
 
-static int measure(int64_t ms)
+static void *ask(void *arg)
 {
-	int there[2], back[2];
+	int64_t start = clock_mono_ns(), now = start;
 	uint64_t n = 0;
 	char byte = 0;
+
+	(void)arg;
+	for (; now - start < ping_ms * NS_PER_MS; n++) {
+		if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1)
+			die("pipe");
+		if (n % 64 == 0)
+			now = clock_mono_ns();
+	}
+	ping_ns = (double)(clock_mono_ns() - start) / (double)(2 * n);
+	return NULL;
+}
+
+/* A thread that is not the first of its process, as a vCPU's. */
+static pthread_t begin(void *(*run)(void *))
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, run, NULL) != 0)
+		die("thread");
+	return thread;
+}
+
+static pid_t start_other(void)
+{
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
@@ -51,20 +91,143 @@ static int measure(int64_t ms)
 
 	if (pid == 0) {
 		close(there[1]);
-		answer(there[0], back[1]);
+		pthread_join(begin(answer), NULL);
+		_exit(0);
 	}
-	int64_t start = clock_mono_ns(), now = start;
+	return pid;
+}
 
-	for (; now - start < ms * NS_PER_MS; n++) {
-		if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1)
-			die("pipe");
-		if (n % 64 == 0)
-			now = clock_mono_ns();
-	}
-	now = clock_mono_ns();
+static void end_other(pid_t pid)
+{
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	printf("%.1f\n", (double)(now - start) / (double)(2 * n));
+}
+
+static int measure(int64_t ms)
+{
+	pid_t pid = start_other();
+
+	ping_ms = ms;
+	pthread_join(begin(ask), NULL);
+	end_other(pid);
+	printf("%.1f\n", ping_ns);
+	return 0;
+}
+
+/* ---- as vCPUs ---- */
+
+static uint64_t start_ticks(int pid, int tid)
+{
+	char path[64], text[1024] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
+	FILE *f = fopen(path, "re");
+
+	if (!f || !fgets(text, sizeof(text), f))
+		die("stat");
+	fclose(f);
+	char *at = strrchr(text, ')');
+
+	for (int i = 2; at && i < 22; i++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+/* The thread of a process that is not its first, once it is there. */
+static struct delay_thread second_thread(int pid)
+{
+	char path[64];
+	int tid = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	while (!tid) {
+		DIR *dir = opendir(path);
+
+		if (!dir)
+			die("task");
+		for (struct dirent *e = readdir(dir); e && !tid; e = readdir(dir))
+			tid = atoi(e->d_name) != pid ? atoi(e->d_name) : 0;
+		closedir(dir);
+	}
+	return (struct delay_thread){ (uint32_t)tid, start_ticks(pid, tid), 0 };
+}
+
+/* The process is a VM's, and that thread a vCPU.  Return: how many waits it had since then. */
+static uint64_t look(struct delays *d, int pid, const struct delay_thread *thread)
+{
+	struct delay_figures f;
+	struct delay_spread spread = { 0 };
+
+	if (!delays_tell_process(d, (uint32_t)pid, start_ticks(pid, pid)))
+		die("process");
+	(void)delays_read(d, thread, clock_mono_ns(), &f, &spread);
+	return spread.n;
+}
+
+/* Return: for how long a switch took, counted or not. */
+static double ping(int64_t ms, bool counted)
+{
+	struct strbuf why = STRBUF_INIT;
+	int fds[DELAY_FDS];
+	struct delay_maps maps = { .bits = 0 };
+	struct delays *d = NULL;
+
+	if (counted) {
+		if (delay_attach(fds, &maps.bits, &why) < 0)
+			die(strbuf_str(&why));
+		for (size_t i = 0; i < DELAY_MAPS; i++)
+			maps.fds[i] = dup(fds[i]);
+		d = delays_new(&maps, clock_mono_ns());
+		if (!d)
+			die("maps");
+	}
+	pid_t pid = start_other();
+
+	ping_ms = ms;
+	pthread_t thread = begin(ask);
+
+	const struct delay_thread own = second_thread(getpid()),
+				  other = second_thread(pid);
+
+	if (counted) {
+		look(d, getpid(), &own);
+		look(d, pid, &other);
+	}
+	pthread_join(thread, NULL);
+	if (counted && !look(d, pid, &other))
+		die("waits are not counted");
+	end_other(pid);
+	for (size_t i = 0; i < 2; i++) {
+		close(there[i]);
+		close(back[i]);
+	}
+	if (counted) {
+		delays_free(d);
+		for (size_t i = 0; i < DELAY_FDS; i++)
+			close(fds[i]);
+	}
+	strbuf_done(&why);
+	return ping_ns;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static int measure_vcpus(int64_t ms)
+{
+	double more[ROUNDS];
+
+	for (size_t i = 0; i < ROUNDS; i++) {
+		double without = ping(ms, false);
+
+		more[i] = ping(ms, true) - without;
+	}
+	qsort(more, ROUNDS, sizeof(*more), compare);
+	printf("%.1f\n", more[ROUNDS / 2]);
 	return 0;
 }
 
@@ -120,10 +283,11 @@ int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "--memory"))
 		return memory();
-	long ms = argc == 2 ? strtol(argv[1], NULL, 10) : 0;
+	bool vcpus = argc == 3 && !strcmp(argv[1], "--vcpus");
+	long ms = argc == 2 || vcpus ? strtol(argv[argc - 1], NULL, 10) : 0;
 
 	if (ms > 0)
-		return measure(ms);
-	fprintf(stderr, "usage: switches MILLISECONDS | --memory\n");
+		return vcpus ? measure_vcpus(ms) : measure(ms);
+	fprintf(stderr, "usage: switches [--vcpus] MILLISECONDS | --memory\n");
 	return 2;
 }
