@@ -236,7 +236,7 @@ if [ -n "${libvirt_started[*]}" ]; then
 	start_daemon --user nobody
 	wait_for 10 has_value "$dir/vcpu.0.delay" || fail "no figures as nobody"
 	grep -q "libvirt's figures are used" "$tmp/log" && fail "nobody can read no process"
-	has_value "$dir/process.io.read.bytes" || fail "no I/O as nobody, where the configuration asks for it"
+	wait_for 10 has_value "$dir/process.io.read.bytes" || fail "no I/O as nobody, where the configuration asks for it"
 	tree_is_quiet
 	has_value "$dir/process.threads" || fail "nobody may read a process' stat"
 	stop_daemon || exit 1

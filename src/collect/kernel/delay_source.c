@@ -96,7 +96,7 @@ static enum state attach(struct delay_source *s)
 	return STATE_REFUSED;
 }
 
-void delay_source_look(struct delay_source *s, bool wanted)
+bool delay_source_look(struct delay_source *s, bool wanted)
 {
 	enum state state = atomic_load(&s->state);
 
@@ -106,11 +106,12 @@ void delay_source_look(struct delay_source *s, bool wanted)
 		atomic_store(&s->state, STATE_OFF);
 		s->keeper.let_go(s->keeper.fd);
 	}
+	return atomic_load(&s->fresh) != NULL;
 }
 
 /* ---- the sampler's side ---- */
 
-void delay_source_begin(struct delay_source *s, bool wanted)
+bool delay_source_begin(struct delay_source *s, bool wanted)
 {
 	struct delays *fresh = atomic_exchange(&s->fresh, NULL);
 
@@ -122,6 +123,7 @@ void delay_source_begin(struct delay_source *s, bool wanted)
 		delays_free(fresh);
 	if (s->delays)
 		delays_begin(s->delays);
+	return fresh && wanted;
 }
 
 static void say_room(struct delay_source *s, const struct delay_counts *counts)

@@ -27,11 +27,17 @@ struct delay_keeper {
 struct delay_source *delay_source_new(const struct delay_keeper *keeper);
 void delay_source_free(struct delay_source *s); /* NULL is accepted */
 
-/* The finder's thread: @wanted by the configuration in force. */
-void delay_source_look(struct delay_source *s, bool wanted);
+/*
+ * The finder's thread: @wanted by the configuration in force.
+ * Return: true if the sampler has something to take in.
+ */
+bool delay_source_look(struct delay_source *s, bool wanted);
 
-/* The sampler's thread: what it reads between the two is of one turn, if it @reads_all. */
-void delay_source_begin(struct delay_source *s, bool wanted);
+/*
+ * The sampler's thread: what it reads between the two is of one turn, if it @reads_all.
+ * Return: true if waits are counted since just now, so that all VMs are to be read.
+ */
+bool delay_source_begin(struct delay_source *s, bool wanted);
 void delay_source_end(struct delay_source *s, bool reads_all);
 
 /*

@@ -220,13 +220,15 @@ static int64_t look(struct finder *f)
 	uint64_t reads = current_reads(f);
 	int64_t next = INT64_MAX;
 
-	delay_source_look(f->params.delays, reads & READS(DELAYS));
 	for (size_t i = 0; i < roster->n; i++) {
 		struct fast_vm *fv = run_place(roster->runs[i], PLACE_KERNEL);
 
 		if (fv && find_process(f, roster->runs[i], fv, reads, clock_mono_ns()))
 			f->params.found(f->params.ctx);
 	}
+	/* after them, for it can take a moment */
+	if (delay_source_look(f->params.delays, reads & READS(DELAYS)))
+		f->params.found(f->params.ctx);
 	for (size_t i = 0; i < roster->n; i++) {
 		struct fast_vm *fv = run_place(roster->runs[i], PLACE_KERNEL);
 

@@ -252,11 +252,15 @@ static void run_cycle(struct sampler *s, enum cycle_event event)
 	unsigned before = open_shortages();
 
 	refresh_plan(s);
-	delay_source_begin(s->delays, s->plan->vm_reads & READS(DELAYS));
+	bool all = delay_source_begin(s->delays, s->plan->vm_reads & READS(DELAYS));
+
 	if (event == CYCLE_BEAT) {
 		run_beat(s, roster);
 	} else {
-		sample_new_vms(s, roster);
+		if (all)
+			sample_vms(s, roster);
+		else
+			sample_new_vms(s, roster);
 		sample_fleet(s, roster);
 		board_publish(s->board);
 	}
