@@ -8,12 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collect/libvirt/stats.h"
 #include "util/clock.h"
 #include "util/mem.h"
 
 #define MAX_CALLBACKS 8u
 #define MAX_EVENTS 1024u
 #define EVENT_CLOSE -1
+#define IS_STATS(call) ((call) == FAKE_STATS || (call) == FAKE_PULSE)
 
 struct callback {
 	int event; /* VIR_DOMAIN_EVENT_ID_* */
@@ -56,7 +58,7 @@ struct event {
 static struct {
 	struct vm vms[FAKE_VMS];
 	int last_id;
-	bool held[FAKE_CALL_COUNT][FAKE_VMS + 1];
+	int held[FAKE_CALL_COUNT][FAKE_VMS + 1];
 	int codes[FAKE_CALL_COUNT][FAKE_VMS + 1];
 	unsigned calls[FAKE_CALL_COUNT][FAKE_VMS + 1];
 	unsigned n_held[FAKE_CALL_COUNT];
@@ -177,7 +179,7 @@ static int play_locked(virConnectPtr conn, const struct held *h)
 		int64_t now = clock_mono_ns();
 
 		fake_lock();
-		if (h->call == FAKE_STATS)
+		if (IS_STATS(h->call))
 			set_occupied_locked(h, now);
 		fake_wait_locked(is_released, (void *)(uintptr_t)h);
 		world.n_held[h->call]--;
@@ -200,12 +202,12 @@ static int play_for_locked(virConnectPtr conn, enum fake_call call, unsigned vm)
 	return play_locked(conn, &h);
 }
 
-static void set_for(bool *flags, unsigned vm, bool value)
+static void set_for(int *all, unsigned vm, int value)
 {
 	fake_lock();
 	for (unsigned i = 0; i <= FAKE_VMS; i++)
 		if (i == vm || vm == FAKE_ALL)
-			flags[i] = value;
+			all[i] = value;
 	fake_changed_locked();
 	fake_unlock();
 }
@@ -218,7 +220,7 @@ void fake_hold(enum fake_call call, unsigned vm)
 void fake_release(enum fake_call call, unsigned vm)
 {
 	fake_lock();
-	for (unsigned i = 0; call == FAKE_STATS && i < FAKE_VMS; i++)
+	for (unsigned i = 0; IS_STATS(call) && i < FAKE_VMS; i++)
 		if (i == vm || vm == FAKE_ALL)
 			world.vms[i].occupied_ns = 0;
 	fake_unlock();
@@ -227,11 +229,7 @@ void fake_release(enum fake_call call, unsigned vm)
 
 void fake_fail(enum fake_call call, unsigned vm, virErrorNumber code)
 {
-	fake_lock();
-	for (unsigned i = 0; i <= FAKE_VMS; i++)
-		if (i == vm || vm == FAKE_ALL)
-			world.codes[call][i] = (int)code;
-	fake_unlock();
+	set_for(world.codes[call], vm, (int)code);
 }
 
 void fake_forbid_nowait(void)
@@ -744,7 +742,7 @@ int virDomainListGetStats(virDomainPtr *doms, unsigned int groups,
 	virDomainStatsRecordPtr **ret, unsigned int flags)
 {
 	virDomainStatsRecordPtr *records = xcalloc(FAKE_VMS + 1, sizeof(*records));
-	struct held h = { .call = FAKE_STATS };
+	struct held h = { .call = groups == VIRT_STATS_PULSE ? FAKE_PULSE : FAKE_STATS };
 	int n = 0;
 
 	fake_lock();

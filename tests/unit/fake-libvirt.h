@@ -27,6 +27,7 @@ enum fake_call {
 	FAKE_IDENT, /* virDomainGetName(): stands for a thread that gets no processor */
 	FAKE_XML,
 	FAKE_STATS,
+	FAKE_PULSE, /* for what costs least */
 	FAKE_CONTROL,
 	/* one that fails is passed by: FAKE_STATS lacks "balloon.unused", "block.0.rd.reqs" */
 	FAKE_MONITOR,

@@ -25,10 +25,15 @@ static void let_run(struct sleeper *s, const char *schedstat)
 	fixture_add(&s->root, schedstat, text);
 }
 
-/* Runs on, whatever becomes of its file's name. */
-static void give_process(struct sleeper *s)
+static void vcpu_ran(struct sleeper *s)
 {
-	_cleanup_run_ struct run *run = run_of(s->p, 0);
+	let_run(s, VCPU);
+}
+
+/* Runs on, whatever becomes of its file's name. */
+static void give_process(struct sleeper *s, unsigned vm)
+{
+	_cleanup_run_ struct run *run = run_of(s->p, vm);
 
 	run_set_process(run, PID, 1, openat(s->root.fd, "proc/70/stat", O_RDONLY));
 }
@@ -56,7 +61,7 @@ static int setup_sleeper(void **state)
 	s.p->root_fd = s.root.fd;
 	start_vms(1);
 	start_program(s.p, NULL);
-	give_process(&s);
+	give_process(&s, 0);
 	*state = &s;
 	return 0;
 }
@@ -79,9 +84,25 @@ static unsigned asked_in(unsigned periods)
 	return fake_calls(FAKE_STATS, 0) - before;
 }
 
-static uint64_t asleep(struct program *p)
+/* How often its pulse is taken. */
+static unsigned pulses_in(unsigned periods)
 {
-	static const char key[] = "\nslow.asleep: ";
+	unsigned before = fake_calls(FAKE_PULSE, 0);
+
+	fake_advance(periods * PERIOD_NS);
+	return fake_calls(FAKE_PULSE, 0) - before;
+}
+
+/* So that its last answer stands. */
+static void fall_asleep(void)
+{
+	while (!pulses_in(1))
+		continue;
+}
+
+/* @key: "\nslow.asleep: " */
+static uint64_t counted(struct program *p, const char *key)
+{
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	uint64_t n = 0;
 
@@ -113,13 +134,17 @@ static void who_sleeps_is_not_asked(void **state)
 
 	/* when it got its process, once more, and as soon as it must be */
 	assert_in_range(asked_in(SLOW_SLEEP_PERIODS + 2), 2, 3);
-	assert_in_range(asked_in(5 * SLOW_SLEEP_PERIODS), 5, 6);
-	uint64_t before = asleep(s->p);
+	unsigned before_pulses = fake_calls(FAKE_PULSE, 0);
+
+	assert_in_range(asked_in(3 * SLOW_SLEEP_PULSES * SLOW_SLEEP_PERIODS), 2, 3);
+	assert_in_range(fake_calls(FAKE_PULSE, 0) - before_pulses,
+		3 * (SLOW_SLEEP_PULSES - 1), 3 * SLOW_SLEEP_PULSES);
+	uint64_t before = counted(s->p, "\nslow.asleep: ");
 
 	/* nobody takes that for old */
 	assert_in_range(worst_age_ns(s->p, 0, 0, 8 * PERIOD_NS), PERIOD_NS / 2,
 		3 * PERIOD_NS / 2);
-	assert_in_range(asleep(s->p) - before, 5, 7);
+	assert_in_range(counted(s->p, "\nslow.asleep: ") - before, 5, 7);
 	assert_true(has_requests(s->p, 0));
 	while (asked_in(1))
 		continue;
@@ -127,6 +152,57 @@ static void who_sleeps_is_not_asked(void **state)
 	let_run(s, MAIN);
 	asked_in(1);
 	assert_says_asleep(s->p, false);
+}
+
+/* Though it did nothing that anybody could see. */
+static void who_hangs_asleep_is_found(void **state)
+{
+	struct sleeper *s = *state;
+
+	fall_asleep();
+	fake_hold(FAKE_PULSE, 0);
+	fake_hold(FAKE_STATS, 0);
+	fake_advance((SLOW_SLEEP_PERIODS + 1) * PERIOD_NS);
+	assert_true(fake_held(FAKE_PULSE) > 0);
+	fake_advance(5 * NS_PER_S);
+	assert_true(is_silent(s->p, 0));
+	assert_true(has_requests(s->p, 0));
+	fake_release(FAKE_PULSE, 0);
+	fake_release(FAKE_STATS, 0);
+	fake_advance(3 * PERIOD_NS);
+	assert_false(is_silent(s->p, 0));
+	assert_true(age_ns(s->p, 0) < 2 * PERIOD_NS);
+}
+
+/* A pulse that libvirt did not take, as somebody else waits for the monitor, is none. */
+static void who_is_passed_by_is_asked(void **state)
+{
+	fall_asleep();
+	(void)state;
+	fake_fail(FAKE_CONTROL, 0, VIR_ERR_INTERNAL_ERROR);
+	while (!pulses_in(1))
+		continue;
+	assert_in_range(asked_in(1), 1, 2);
+	assert_in_range(asked_in(SLOW_SLEEP_PERIODS), 1, 2);
+	fake_fail(FAKE_CONTROL, 0, VIR_ERR_OK);
+	fall_asleep();
+	assert_int_equal(asked_in(2 * SLOW_SLEEP_PERIODS), 0);
+}
+
+/* What a thread of it has done when its pulse is taken is seen. */
+static void a_pulse_beside_which_others_ran_is_not_enough(void **state)
+{
+	struct sleeper *s = *state;
+
+	fall_asleep();
+	fake_hold(FAKE_PULSE, 0);
+	while (!fake_held(FAKE_PULSE))
+		fake_advance(PERIOD_NS / 16);
+	vcpu_ran(s);
+	fake_release(FAKE_PULSE, 0);
+	fake_settle();
+	assert_int_equal(asked_in(1), 1);
+	assert_int_equal(asked_in(1), 0);
 }
 
 /* Once because it has, and once more as the answer may have been made before. */
@@ -167,11 +243,6 @@ static void set_vcpu_stat(struct sleeper *s, char state)
 	_cleanup_free_ char *text = xasprintf("71 (CPU 0/KVM) %c 1 2 3\n", state);
 
 	fixture_add(&s->root, "proc/70/task/71/stat", text);
-}
-
-static void vcpu_ran(struct sleeper *s)
-{
-	let_run(s, VCPU);
 }
 
 static void io_thread_ran(struct sleeper *s)
@@ -235,12 +306,37 @@ static void who_may_sleep_is_asked_alone(void **state)
 	asked_in(SLOW_SLEEP_PERIODS + 2);
 	while (!asked_in(1))
 		continue;
+	fake_fail(FAKE_PULSE, 0, VIR_ERR_INTERNAL_ERROR);
 	fake_fail(FAKE_STATS, 0, VIR_ERR_INTERNAL_ERROR);
 	assert_in_range(
 		worst_age_ns(s->p, 1, FAKE_VMS - 1, (SLOW_SLEEP_PERIODS + 1) * PERIOD_NS),
 		PERIOD_NS / 2, 3 * PERIOD_NS / 2);
 	assert_true(age_ns(s->p, 0) > PERIOD_NS / 2);
+	fake_fail(FAKE_PULSE, 0, VIR_ERR_OK);
 	fake_fail(FAKE_STATS, 0, VIR_ERR_OK);
+}
+
+/* Though a job has several of them. */
+static void each_question_counts(void **state)
+{
+	struct sleeper *s = *state;
+	unsigned calls = 0;
+
+	for (unsigned i = 1; i < FAKE_VMS; i++) {
+		fake_start(i);
+		fake_settle();
+		give_process(s, i);
+	}
+	fake_advance(2 * SLOW_SLEEP_PERIODS * PERIOD_NS);
+	uint64_t before = counted(s->p, "\nslow.calls: ");
+
+	for (unsigned i = 0; i < FAKE_VMS; i++)
+		calls -= fake_calls(FAKE_STATS, i) + fake_calls(FAKE_PULSE, i);
+	fake_advance(2 * SLOW_SLEEP_PULSES * SLOW_SLEEP_PERIODS * PERIOD_NS);
+	for (unsigned i = 0; i < FAKE_VMS; i++)
+		calls += fake_calls(FAKE_STATS, i) + fake_calls(FAKE_PULSE, i);
+	assert_true(calls >= FAKE_VMS * SLOW_SLEEP_PULSES);
+	assert_int_equal(counted(s->p, "\nslow.calls: ") - before, calls);
 }
 
 static void who_runs_always_is_asked_always(void **state)
@@ -276,11 +372,12 @@ static void who_cannot_be_seen_is_asked(void **state)
 	fixture_add(&s->root, IO, "");
 	assert_in_range(asked_in(8), 7, 8);
 	let_run(s, IO);
-	assert_int_equal(asked_in(8), 2); /* with that, and as soon as it must be */
+	/* with that, and as soon as it must be */
+	assert_int_equal(asked_in(SLOW_SLEEP_PULSES * SLOW_SLEEP_PERIODS + 2), 2);
 	fixture_add(&s->root, MAIN, "nonsense\n");
 	assert_in_range(asked_in(8), 7, 8);
 	let_run(s, MAIN);
-	assert_in_range(asked_in(8), 3, 5);
+	assert_int_equal(asked_in(8), 2);
 	/* it has ended, and somebody else may have its number now */
 	fixture_add(&s->root, "proc/70/stat", "");
 	assert_in_range(asked_in(8), 7, 8);
@@ -326,10 +423,14 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		SLEEPER(who_sleeps_is_not_asked),
+		SLEEPER(who_hangs_asleep_is_found),
+		SLEEPER(who_is_passed_by_is_asked),
+		SLEEPER(a_pulse_beside_which_others_ran_is_not_enough),
 		SLEEPER(who_ran_is_asked_twice),
 		SLEEPER(vcpus_and_the_monitors_thread_may_run),
 		SLEEPER(an_answer_beside_which_others_ran_is_not_the_last),
 		SLEEPER(who_may_sleep_is_asked_alone),
+		SLEEPER(each_question_counts),
 		SLEEPER(who_runs_always_is_asked_always),
 		SLEEPER(who_is_said_to_have_changed_is_asked),
 		SLEEPER(who_cannot_be_seen_is_asked),

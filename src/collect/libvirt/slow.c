@@ -247,8 +247,7 @@ static void run_stats(struct slow *s, struct slow_job *job)
 	slow_job_call(job, s->params.root_fd, &s->no_nowait);
 	if (!claim(s, job) || !job->n_asked)
 		return;
-	slow_job_store(job, s->params.board);
-	if (job->n_answers > job->failed)
+	if (slow_job_store(job, s->params.board))
 		board_publish(s->params.board);
 	if (job->failed &&
 		s->params.on_failure(s->params.ctx, virDomainGetConnect(job->doms[0])))
@@ -259,6 +258,18 @@ static void run_probe(struct slow *s, struct slow_job *job)
 {
 	slow_job_probe(job);
 	claim(s, job);
+}
+
+static void count_locked(struct slow *s, const struct slow_job *job)
+{
+	assert_locked(&s->lock);
+	s->figures.calls += job->n_answers;
+	if (job->n_answers)
+		s->figures.call_ns = 0;
+	for (size_t i = 0; i < job->n_answers; i++)
+		if (s->figures.call_ns < job->answers[i].took_ns)
+			s->figures.call_ns = job->answers[i].took_ns;
+	s->figures.asleep += job->n_asleep;
 }
 
 /* What the job found out becomes the VMs' state. */
@@ -287,11 +298,7 @@ static void settle_locked(struct slow *s, struct slow_job *job)
 	}
 	if (!job->abandoned) {
 		s->n_active--;
-		if (job->n_asked) {
-			s->figures.calls++;
-			s->figures.call_ns = now - job->start_mono_ns;
-		}
-		s->figures.asleep += job->n_asleep;
+		count_locked(s, job);
 	}
 	for (struct slow_job **at = &s->running; *at; at = &(*at)->next)
 		if (*at == job) {
@@ -382,12 +389,13 @@ static bool needs_probe(const struct slow_vm *sv)
 	return sv->memory.doubt == DOUBT_SUSPECT || sv->memory.doubt == DOUBT_SILENT;
 }
 
-static void job_add_locked(const struct slow *s, struct slow_job *job, struct slow_vm *sv)
+static void job_add_locked(
+	const struct slow *s, struct slow_job *job, struct slow_vm *sv, int64_t now)
 {
 	assert_locked(&s->lock);
 	slow_job_add(job, sv->run, sv->dom, &sv->memory, !sv->due_ns);
 	sv->busy = true;
-	sv->due_ns = job->start_mono_ns; /* slow_ask() meanwhile makes it 0 */
+	sv->due_ns = now; /* slow_ask() meanwhile makes it 0 */
 }
 
 /* Those in doubt first, then who has waited longest: nobody waits for ever. */
@@ -440,13 +448,13 @@ static struct slow_job *make_job_locked(struct slow *s, int64_t now)
 	struct slow_job *job = slow_job_new(needs_probe(first) ? JOB_PROBE : JOB_STATS,
 		s->plan, s->groups[first_known], first_known);
 
-	job->start_mono_ns = now;
-	job_add_locked(s, job, first);
+	atomic_store(&job->call_mono_ns, now);
+	job_add_locked(s, job, first, now);
 	for (size_t i = 0; i < roster->n && job->n < SLOW_BATCH_VMS; i++) {
 		struct slow_vm *sv = slow_vm_of(roster->runs[i]);
 
 		if (sv && is_due(sv, now) && fits(first, sv))
-			job_add_locked(s, job, sv);
+			job_add_locked(s, job, sv, now);
 	}
 	return job;
 }
@@ -545,7 +553,7 @@ static void abandon_late_locked(struct slow *s, int64_t now)
 	assert_locked(&s->lock);
 	for (struct slow_job *job = s->running; job; job = job->next)
 		if (!job->over && !job->abandoned &&
-			now - job->start_mono_ns > patience_ns(s))
+			now - atomic_load(&job->call_mono_ns) > patience_ns(s))
 			abandon_locked(s, job, now);
 }
 
@@ -564,7 +572,7 @@ static void wait_locked(struct slow *s, int64_t now)
 			next = sv->due_ns;
 	}
 	for (const struct slow_job *job = s->running; job; job = job->next) {
-		int64_t late = job->start_mono_ns + patience_ns(s) + 1;
+		int64_t late = atomic_load(&job->call_mono_ns) + patience_ns(s) + 1;
 
 		if (!job->over && !job->abandoned && late < next)
 			next = late;
@@ -694,7 +702,7 @@ void slow_status(struct slow *s, struct strbuf *out)
 		s->figures.call_ns / 1000, s->n_workers);
 	for (const struct slow_job *job = s->running; job; job = job->next)
 		strbuf_addf(out, "slow.waiting_ms: %" PRId64 "%s\n",
-			(now - job->start_mono_ns) / NS_PER_MS,
+			(now - atomic_load(&job->call_mono_ns)) / NS_PER_MS,
 			job->abandoned ? " abandoned" : "");
 	for (size_t i = 0; i < roster->n; i++) {
 		const struct run *run = roster->runs[i];

@@ -63,7 +63,7 @@ struct slow_figures {
 	uint64_t calls;     /* that were answered in time */
 	uint64_t abandoned; /* that were given up */
 	uint64_t asleep;    /* VMs that need not be asked, as nothing can have changed */
-	int64_t call_ns;    /* the last answered one took */
+	int64_t call_ns; /* the last answered one took; of several in a row the longest */
 };
 
 void slow_get_figures(struct slow *slow, struct slow_figures *ret);

@@ -106,6 +106,8 @@ static enum slow_way way_to_ask(struct slow_job *job, int root_fd, struct slow_i
 	int64_t longest = SLOW_SLEEP_PERIODS * job->plan->settings.slow_period_ns;
 	int64_t now = clock_mono_ns();
 
+	if (longest > SLOW_SLEEP_MAX_NS)
+		longest = SLOW_SLEEP_MAX_NS;
 	if (!may_be_asked(item))
 		return WAY_NOT;
 	if (!job->by_home || item->must || !has_answered(job, item))
@@ -114,35 +116,35 @@ static enum slow_way way_to_ask(struct slow_job *job, int root_fd, struct slow_i
 
 	if (home == HOME_RAN)
 		return WAY_TOGETHER;
-	if (longest > SLOW_SLEEP_MAX_NS)
-		longest = SLOW_SLEEP_MAX_NS;
-	if (home != HOME_SLEPT || now - m->asked_mono_ns >= longest)
+	if (home != HOME_SLEPT || now - m->asked_mono_ns >= SLOW_SLEEP_PULSES * longest)
 		return WAY_ALONE;
+	if (now - m->heard_mono_ns >= longest)
+		return WAY_PULSE;
 	atomic_store(&item->run->slow_mono_ns, now);
 	m->asleep = true;
 	job->n_asleep++;
 	return WAY_NOT;
 }
 
-static int get_stats(struct slow_job *job, virDomainPtr *doms,
+static int get_stats(struct slow_job *job, virDomainPtr *doms, unsigned groups,
 	virDomainStatsRecordPtr **ret, _Atomic bool *no_nowait)
 {
 	job->waited = atomic_load(no_nowait);
 	if (!job->waited) {
 		int n = virDomainListGetStats(
-			doms, job->groups, ret, VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
+			doms, groups, ret, VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
 
 		if (n >= 0 || virGetLastErrorCode() != VIR_ERR_INVALID_ARG)
 			return n;
 		atomic_store(no_nowait, true);
 		job->waited = true;
 	}
-	return virDomainListGetStats(doms, job->groups, ret, 0);
+	return virDomainListGetStats(doms, groups, ret, 0);
 }
 
-/* @doms: with a NULL behind them.  Return: false if it failed. */
-static bool ask(
-	struct slow_job *job, virDomainPtr *doms, size_t n, _Atomic bool *no_nowait)
+/* @doms: with a NULL behind them.  Return: the answer; n_records tells if it failed. */
+static struct slow_answer *ask(struct slow_job *job, virDomainPtr *doms, size_t n,
+	unsigned groups, _Atomic bool *no_nowait)
 {
 	job->answers = xgrow(
 		job->answers, job->n_answers, &job->cap_answers, sizeof(*job->answers));
@@ -151,12 +153,14 @@ static bool ask(
 	*answer = (struct slow_answer){
 		.n_asked = n, .mono_ns = clock_mono_ns(), .real_ns = clock_real_ns()
 	};
+	atomic_store(&job->call_mono_ns, answer->mono_ns);
 	job->n_asked += n;
-	answer->n_records = get_stats(job, doms, &answer->records, no_nowait);
+	answer->n_records = get_stats(job, doms, groups, &answer->records, no_nowait);
+	answer->took_ns = clock_mono_ns() - answer->mono_ns;
 	/* a copy: any other call forgets it */
 	if (answer->n_records < 0)
 		job->error = virSaveLastError();
-	return answer->n_records >= 0;
+	return answer;
 }
 
 static bool ask_together(struct slow_job *job, int root_fd, _Atomic bool *no_nowait)
@@ -171,7 +175,7 @@ static bool ask_together(struct slow_job *job, int root_fd, _Atomic bool *no_now
 		}
 	if (!n)
 		return true;
-	bool good = ask(job, doms, n, no_nowait);
+	bool good = ask(job, doms, n, job->groups, no_nowait)->n_records >= 0;
 
 	for (size_t i = 0; i < job->n; i++) {
 		struct slow_item *item = &job->items[i];
@@ -185,16 +189,54 @@ static bool ask_together(struct slow_job *job, int root_fd, _Atomic bool *no_now
 	return good;
 }
 
+/*
+ * It may have been passed by, as somebody else waits for it, and few have something that the record
+ * would name.
+ */
+static bool has_pulse(
+	struct slow_item *item, virDomainPtr dom, const struct slow_answer *answer)
+{
+	struct slow_memory *m = &item->memory;
+	virDomainControlInfo info = { 0 };
+
+	if (answer->n_records != 1)
+		return false;
+	if (!answer->records[0]->nparams &&
+		(virDomainGetControlInfo(dom, &info, 0) < 0 ||
+			info.state != VIR_DOMAIN_CONTROL_OK)) {
+		m->doubt = DOUBT_SUSPECT;
+		return false;
+	}
+	m->heard_mono_ns = answer->mono_ns;
+	m->asleep = true;
+	atomic_store(&item->run->slow_mono_ns, answer->mono_ns);
+	return true;
+}
+
 static bool ask_alone(
 	struct slow_job *job, size_t i, int root_fd, _Atomic bool *no_nowait)
 {
 	virDomainPtr doms[] = { job->doms[i], NULL };
 	struct slow_item *item = &job->items[i];
+	struct slow_memory *m = &item->memory;
+	struct home_threads home;
 
-	item->memory.asked_mono_ns = 0; /* until it is answered */
-	home_threads_before(root_fd, item->run, &item->memory.home);
-	item->failed = !ask(job, doms, 1, no_nowait);
-	home_threads_after(root_fd, item->run, &item->memory.home);
+	home_threads_before(root_fd, item->run, &home);
+	/* its main thread, too, as it was: what the pulse has it do is all that it does */
+	bool pulse = item->way == WAY_PULSE &&
+		home_threads_look(root_fd, item->run, &m->home) == HOME_SLEPT;
+	int64_t asked_mono_ns = m->asked_mono_ns;
+
+	m->asked_mono_ns = 0; /* until it is answered */
+	struct slow_answer *answer =
+		ask(job, doms, 1, pulse ? VIRT_STATS_PULSE : job->groups, no_nowait);
+
+	home_threads_after(root_fd, item->run, &home);
+	m->home = home;
+	answer->pulse = pulse;
+	if (pulse && has_pulse(item, job->doms[i], answer))
+		m->asked_mono_ns = asked_mono_ns;
+	item->failed = answer->n_records < 0;
 	return !item->failed;
 }
 
@@ -205,7 +247,7 @@ void slow_job_call(struct slow_job *job, int root_fd, _Atomic bool *no_nowait)
 	job->failed = !ask_together(job, root_fd, no_nowait);
 	for (size_t i = 0; i < job->n && !job->failed && !atomic_load(&job->abandoned);
 		i++)
-		if (job->items[i].way == WAY_ALONE)
+		if (job->items[i].way == WAY_ALONE || job->items[i].way == WAY_PULSE)
 			job->failed = !ask_alone(job, i, root_fd, no_nowait);
 }
 
@@ -266,7 +308,7 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 	if (!whole)
 		m->again_ns = SLOW_PAUSE_MS * NS_PER_MS << (m->n_alike - 1);
 	m->doubt = DOUBT_NONE;
-	m->asked_mono_ns = answer->mono_ns;
+	m->asked_mono_ns = m->heard_mono_ns = answer->mono_ns;
 	m->failed = false;
 	m->n_params = record->nparams;
 	m->n_lacked = 0;
@@ -282,20 +324,25 @@ static void store(struct slow_job *job, struct board *board, struct slow_item *i
 			run->ident.name);
 }
 
-void slow_job_store(struct slow_job *job, struct board *board)
+bool slow_job_store(struct slow_job *job, struct board *board)
 {
+	bool any = false;
+
 	for (size_t k = 0; k < job->n_answers; k++) {
 		const struct slow_answer *answer = &job->answers[k];
 		size_t at = 0;
 
-		for (int i = 0; i < answer->n_records; i++) {
+		for (int i = 0; i < answer->n_records && !answer->pulse; i++) {
 			const virDomainStatsRecord *record = answer->records[i];
 			struct slow_item *item = find_item(job, record->dom, &at);
 
-			if (item)
-				store(job, board, item, answer, record);
+			if (!item)
+				continue;
+			store(job, board, item, answer, record);
+			any = true;
 		}
 	}
+	return any;
 }
 
 static void fail_alone(struct slow_job *job, struct slow_item *item)

@@ -36,9 +36,13 @@ struct plan;
 #define SLOW_LACKS_BELIEVED 8
 #define SLOW_PAUSE_MS 250
 
-/* A VM that sleeps is asked all the same so often: one that hangs, unseen, is found then. */
+/*
+ * A VM that sleeps has its pulse taken all the same so often, so that one that hangs, unseen, is
+ * found; and each so many times it is asked, in case that it did something unseen.
+ */
 #define SLOW_SLEEP_PERIODS 4
 #define SLOW_SLEEP_MAX_NS (60 * NS_PER_S)
+#define SLOW_SLEEP_PULSES 5
 
 enum slow_doubt {
 	DOUBT_NONE,
@@ -62,6 +66,7 @@ struct slow_memory {
 	int64_t again_ns; /* the answer is perhaps not whole: a pause; 0: it is, or there is none */
 	bool failed;              /* to be asked, alone; which was logged */
 	int64_t asked_mono_ns;    /* the question whose answer is the last; 0: none */
+	int64_t heard_mono_ns;    /* the same, and a pulse */
 	struct home_threads home; /* as of that answer */
 	bool asleep;              /* its last figures are those of an answer before */
 	struct vm_counters last;
@@ -71,6 +76,7 @@ enum slow_way {
 	WAY_NOT, /* its process is stopped, or it sleeps */
 	WAY_TOGETHER,
 	WAY_ALONE, /* its answer may stand for later ones, if little else happens beside it */
+	WAY_PULSE, /* does it answer at all?  Alone, too; it is asked if it does not sleep any more */
 };
 
 struct slow_item {
@@ -85,8 +91,10 @@ struct slow_item {
 /* What came of one question. */
 struct slow_answer {
 	size_t n_asked;
+	bool pulse;               /* it tells nothing, but that it came */
 	int64_t mono_ns, real_ns; /* it is no older */
-	int n_records;            /* -1: it failed */
+	int64_t took_ns;
+	int n_records; /* -1: it failed */
 	virDomainStatsRecordPtr *records;
 };
 
@@ -96,9 +104,10 @@ struct slow_job {
 	enum slow_job_kind kind;
 	struct plan *plan;
 	unsigned groups;
-	uint64_t known;        /* by the kernel's lane of each of them */
-	bool by_home;          /* what is asked for changes by home threads alone */
-	int64_t start_mono_ns; /* when it was made; a worker takes it up later */
+	uint64_t known; /* by the kernel's lane of each of them */
+	bool by_home;   /* what is asked for changes by home threads alone */
+	_Atomic int64_t
+		call_mono_ns; /* when the call began that goes on; before: when it was made */
 	size_t n;
 	virDomainPtr *doms;
 	struct slow_item *items;
@@ -134,8 +143,11 @@ void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
  */
 void slow_job_call(struct slow_job *job, int root_fd, _Atomic bool *no_nowait);
 
-/* Puts the answers, if there are any, on the board and into the items' memories. */
-void slow_job_store(struct slow_job *job, struct board *board);
+/*
+ * Puts the answers, if there are any, on the board and into the items' memories.
+ * Return: false if they told nothing.
+ */
+bool slow_job_store(struct slow_job *job, struct board *board);
 
 /*
  * A call failed, and the connection is good: one of several that were asked may be to

@@ -21,6 +21,9 @@ struct vm_counters;
  */
 unsigned virt_stats_groups(const struct plan *plan, uint64_t known);
 
+/* Of what a QEMU can be asked for, what costs it least, as it is one short command. */
+#define VIRT_STATS_PULSE VIR_DOMAIN_STATS_IOTHREAD
+
 /*
  * True if all that a QEMU is to be asked for changes only when one of its home threads has run
  * (model/home_threads.h).
