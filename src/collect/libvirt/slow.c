@@ -33,7 +33,7 @@
 #define TICKS 4 /* of the period: VMs due in the same tick share calls */
 #define MIN_TICK_NS (10 * NS_PER_MS)
 
-/* A call that takes longer, and longer than several usual ones, is abandoned. */
+/* A call that takes longer, and longer than several usual ones of as many VMs, is abandoned. */
 #define PATIENCE_MIN_NS (2 * NS_PER_S)
 #define PATIENCE_FACTOR 4
 #define PATIENCE_MAX_NS (10 * NS_PER_S)
@@ -75,6 +75,7 @@ struct slow {
 	struct slow_job *pending;
 	struct slow_job *running; /* owned by a worker each */
 	unsigned n_pending, n_workers, n_idle, n_active;
+	int64_t vm_ns; /* what a VM took, of those that answered last; 0: none did */
 	struct slow_figures figures;
 };
 
@@ -264,12 +265,18 @@ static void count_locked(struct slow *s, const struct slow_job *job)
 {
 	assert_locked(&s->lock);
 	s->figures.calls += job->n_answers;
-	if (job->n_answers)
-		s->figures.call_ns = 0;
-	for (size_t i = 0; i < job->n_answers; i++)
-		if (s->figures.call_ns < job->answers[i].took_ns)
-			s->figures.call_ns = job->answers[i].took_ns;
 	s->figures.asleep += job->n_asleep;
+	if (job->n_answers)
+		s->figures.call_ns = s->vm_ns = 0;
+	for (size_t i = 0; i < job->n_answers; i++) {
+		const struct slow_answer *answer = &job->answers[i];
+		int64_t vm_ns = answer->took_ns / (int64_t)answer->n_asked;
+
+		if (s->figures.call_ns < answer->took_ns)
+			s->figures.call_ns = answer->took_ns;
+		if (s->vm_ns < vm_ns)
+			s->vm_ns = vm_ns;
+	}
 }
 
 /* What the job found out becomes the VMs' state. */
@@ -520,9 +527,9 @@ static void tell_no_thread(struct slow *s, bool no_thread)
 	s->told_no_thread = no_thread;
 }
 
-static int64_t patience_ns(const struct slow *s)
+static int64_t patience_ns(const struct slow *s, const struct slow_job *job)
 {
-	int64_t ns = s->figures.call_ns * PATIENCE_FACTOR;
+	int64_t ns = s->vm_ns * (int64_t)atomic_load(&job->call_vms) * PATIENCE_FACTOR;
 
 	return ns > PATIENCE_MAX_NS    ? PATIENCE_MAX_NS
 		: ns < PATIENCE_MIN_NS ? PATIENCE_MIN_NS
@@ -553,7 +560,7 @@ static void abandon_late_locked(struct slow *s, int64_t now)
 	assert_locked(&s->lock);
 	for (struct slow_job *job = s->running; job; job = job->next)
 		if (!job->over && !job->abandoned &&
-			now - atomic_load(&job->call_mono_ns) > patience_ns(s))
+			now - atomic_load(&job->call_mono_ns) > patience_ns(s, job))
 			abandon_locked(s, job, now);
 }
 
@@ -572,7 +579,7 @@ static void wait_locked(struct slow *s, int64_t now)
 			next = sv->due_ns;
 	}
 	for (const struct slow_job *job = s->running; job; job = job->next) {
-		int64_t late = atomic_load(&job->call_mono_ns) + patience_ns(s) + 1;
+		int64_t late = atomic_load(&job->call_mono_ns) + patience_ns(s, job) + 1;
 
 		if (!job->over && !job->abandoned && late < next)
 			next = late;

@@ -52,6 +52,7 @@ void slow_job_add(struct slow_job *job, struct run *run, virDomainPtr dom,
 	job->doms[job->n] = dom;
 	struct slow_item *item = &job->items[job->n++];
 
+	atomic_store(&job->call_vms, job->n);
 	*item = (struct slow_item){
 		.run = run_ref(run), .memory = *memory, .must = must
 	};
@@ -153,6 +154,7 @@ static struct slow_answer *ask(struct slow_job *job, virDomainPtr *doms, size_t 
 	*answer = (struct slow_answer){
 		.n_asked = n, .mono_ns = clock_mono_ns(), .real_ns = clock_real_ns()
 	};
+	atomic_store(&job->call_vms, n);
 	atomic_store(&job->call_mono_ns, answer->mono_ns);
 	job->n_asked += n;
 	answer->n_records = get_stats(job, doms, groups, &answer->records, no_nowait);

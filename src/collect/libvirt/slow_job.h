@@ -108,6 +108,7 @@ struct slow_job {
 	bool by_home;   /* what is asked for changes by home threads alone */
 	_Atomic int64_t
 		call_mono_ns; /* when the call began that goes on; before: when it was made */
+	_Atomic size_t call_vms; /* so many are asked by it */
 	size_t n;
 	virDomainPtr *doms;
 	struct slow_item *items;
