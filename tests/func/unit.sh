@@ -30,6 +30,8 @@ systemd-analyze verify --man=no "$tmp/vhostmd-attach.service" 2>&1 | grep "vhost
 setting() { sed -n "s/^$1=//p" "$unit"; }
 caps=$(setting AmbientCapabilities | tr '[:upper:]' '[:lower:]' | sed 's/cap_/+/g; s/ /,/g')
 assert_eq "bounding set" "$(setting CapabilityBoundingSet)" "$(setting AmbientCapabilities)"
+# settings that keep a service from devices keep the command that mounts from them, too: in guest/packages
+setting DeviceAllow | grep -qx '/dev/fuse rw' || fail "who mounts may not open /dev/fuse"
 setting ExecStartPre | grep -q '^+nsenter --target 1 --mount /.*/vhostmd --mount-only$' || fail "not mounted before"
 cat >"$tmp/manager.py" <<'EOF'
 """manager.py MOUNT_PROGRAM... -- SERVICE_PROGRAM...: stores what the first sends, becomes the second."""
