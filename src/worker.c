@@ -397,6 +397,7 @@ static int start_collectors(struct worker *w)
 /* Return: false if something could not be stopped, so that nothing may be freed. */
 static bool stop(struct worker *w)
 {
+	actions_end(w->actions);
 	bool served = serve_stop(w->serve);
 
 	control_stop(w->control); /* it, too, says what all others do */

@@ -87,6 +87,26 @@ stop_daemon || exit 1
 umount --force --lazy "$mnt" || fail umount
 mv "$tmp/conf.away" "$tmp/conf"
 
+# systemd ends all of a service whose first process has died: a command that it ended has not failed
+sed "s|</metrics>|<metric type='string' context='host'><name>Slow</name><action>echo slow; exec sleep 0.7654</action></metric>&|" \
+	"$tmp/conf" >"$tmp/conf.slow"
+mv "$tmp/conf.slow" "$tmp/conf"
+start_service
+wait_for 20 has_value "$mnt/metrics/host/Slow" || fail "no value of a slow command"
+slow_runs() { pgrep -fx 'sleep 0.7654' >"$tmp/slow"; }
+for i in {1..8}; do
+	before=$(cat "$tmp/pid")
+	wait_for 10 slow_runs || fail "no slow command"
+	kill -KILL "$before"
+	until process_gone "$before"; do :; done # nor is systemd slow
+	xargs kill -TERM <"$tmp/slow" 2>/dev/null
+	another_keeper() { has_value "$mnt/metrics/host/Slow" || return 0; [ "$(cat "$tmp/pid")" != "$before" ] && has_keeper; }
+	wait_for 20 another_keeper || fail "death $i: no other keeper"
+	has_value "$mnt/metrics/host/Slow" || fail "death $i: what was ended counts as failed"
+done
+stop_daemon || exit 1
+umount --force --lazy "$mnt" || fail umount
+
 # no worker gets to serve: the keeper gives up, and has its descriptors let go, so that who waits gets
 # an error; the next one begins anew
 unset FDSTORE_ANY

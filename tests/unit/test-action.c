@@ -1,26 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Actions: tokens and hostile names through a real shell; limits; outputs. */
 #include "test.h"
-#include "plans.h"
+#include "runner.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "collect/actions/actions.h"
 #include "collect/actions/process.h"
 #include "collect/actions/result.h"
 #include "collect/actions/template.h"
 #include "core/metric_list.h"
 #include "core/spec.h"
-#include "model/board.h"
-#include "model/registry.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/loop.h"
@@ -36,8 +30,6 @@ static const char *const hostile[] = { "web01", "$(touch " PWNED ");'\"<&",
 	"$((1+1))", "%~", "!!", "NAME", "ID", "${VHOSTMD_NAME}", "\\", "'", "\"",
 	"a[$(touch " PWNED ")]", "1e touch " PWNED, "'); open('" PWNED "', 'w'); ('",
 	"`touch " PWNED "`;", "\"); system(\"touch " PWNED "\"); (\"" };
-
-static struct runner *runner;
 
 static void note_end(void *ctx)
 {
@@ -695,67 +687,6 @@ static void outputs_must_parse_as_their_type(void **state)
 	}
 }
 
-/* Waits until the host has @n metrics that are available, in a bounded time. */
-static bool wait_available(struct tree *tree, size_t n)
-{
-	int64_t deadline = clock_mono_ns() + 20 * NS_PER_S;
-	size_t found = 0;
-
-	do {
-		struct view *view = tree_view(tree);
-
-		found = 0;
-		for (size_t i = 0; i < view->host->n; i++)
-			found += snapshot_metric(view->host, i)->available;
-		view_unref(view);
-		poll(NULL, 0, 5);
-	} while (found < n && clock_mono_ns() < deadline);
-	return found >= n;
-}
-
-/* Commands that never end, more of them than may run at once, delay nothing else. */
-static void slow_actions_delay_nothing_else(void **state)
-{
-	(void)state;
-	enum { SLOW = 6, ALL = 20 };
-	struct spec_set *specs = spec_set_new(ALL);
-	struct tree *tree = tree_new();
-	int64_t start = clock_mono_ns();
-
-	for (size_t i = 0; i < specs->n; i++)
-		specs->specs[i] = (struct metric_spec){ .name = xasprintf("m%zu", i),
-			.kind = SPEC_ACTION,
-			.type = METRIC_INT32,
-			.guest = true,
-			.action = xstrdup(i < SLOW ? "sleep 1000" : "echo 1") };
-	struct registry *registry = registry_new();
-	_cleanup_plan_ struct plan *plan = plan_of(specs);
-	struct board *board = board_new(tree, registry, plan);
-	const struct actions_params params = {
-		.board = board, .registry = registry, .runner = runner
-	};
-	struct actions *actions = actions_start(&params);
-
-	assert_true(wait_available(tree, ALL - SLOW));
-	assert_true(clock_mono_ns() - start < 20 * NS_PER_S);
-	actions_stop(actions);
-	board_free(board);
-	registry_free(registry);
-	tree_free(tree);
-	spec_set_unref(specs);
-}
-
-/* Reaps the orphans of the tests' commands, as the keeper does.  Return: the tests' status. */
-static int reap_orphans_of(pid_t tests)
-{
-	int status = 0, of_tests = EXIT_FAILURE;
-
-	for (pid_t pid = 0; pid >= 0; pid = waitpid(-1, &status, 0))
-		if (pid == tests && WIFEXITED(status))
-			of_tests = WEXITSTATUS(status);
-	return of_tests;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -773,18 +704,12 @@ int main(void)
 		cmocka_unit_test(a_command_can_be_dropped_at_any_time),
 		cmocka_unit_test(commands_have_their_own_limit_of_files),
 		cmocka_unit_test(outputs_must_parse_as_their_type),
-		cmocka_unit_test(slow_actions_delay_nothing_else),
 	};
 
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	pid_t pid = fork();
+	int status = runner_begin();
 
-	if (pid)
-		return reap_orphans_of(pid);
-	const struct runner_params params = { .grant = { .any = true } };
-
-	if (runner_start(&params, &runner) < 0)
-		return EXIT_FAILURE;
+	if (status >= 0)
+		return status;
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
 	runner_stop(runner);

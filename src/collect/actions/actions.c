@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,12 @@
 #define LOOK_NS (20 * NS_PER_MS) /* between two looks at remains; stuck ones: STUCK_NS */
 #define STOP_NS NS_PER_S         /* how long the end waits for them */
 
+/*
+ * Doubt.  Who ends a service ends all of its processes, commands too, and one of them may be gone before
+ * we are told to end ourselves.  So what SIGTERM has ended has failed only if we are there a moment later.
+ */
+#define DOUBT_NS NS_PER_S
+
 /* One command for one scope. */
 struct task {
 	uint32_t slot;
@@ -57,6 +64,7 @@ struct task {
 	bool keep;                 /* while the tasks are brought in line with the VMs */
 	struct action_process *process; /* NULL: does not run */
 	bool ended;                     /* it has, and waits for finish_task() */
+	int64_t final_ns;               /* that is called then; monotonic */
 };
 
 struct remains {
@@ -439,6 +447,8 @@ static void on_end(void *ctx)
 	struct task *task = ctx;
 
 	task->ended = true;
+	task->final_ns =
+		clock_mono_ns() + (task->process->status == 128 + SIGTERM ? DOUBT_NS : 0);
 }
 
 static void start_task(struct actions *a, struct task *task)
@@ -496,10 +506,11 @@ static void finish_task(struct actions *a, struct task *task)
 /* Return: true if there were results. */
 static bool finish_tasks(struct actions *a)
 {
+	int64_t now = clock_mono_ns();
 	bool stored = false;
 
 	for (size_t i = 0; a->n_running && i < a->n_tasks; i++) {
-		if (!a->tasks[i]->ended)
+		if (!a->tasks[i]->ended || a->tasks[i]->final_ns > now)
 			continue;
 		finish_task(a, a->tasks[i]);
 		stored = true;
@@ -596,6 +607,8 @@ static int64_t next_time(const struct actions *a)
 
 		if (t->process && !is_overdue(t, now))
 			until = ns_earlier(until, t->started_ns + GRACE_NS);
+		if (t->ended)
+			until = ns_earlier(until, t->final_ns);
 	}
 	for (size_t i = 0; i < a->n_remains; i++)
 		until = ns_earlier(
@@ -676,6 +689,8 @@ static void *actions_main(void *arg)
 
 	while (!atomic_load(&a->stopping)) {
 		loop_run_once(a->loop);
+		if (atomic_load(&a->stopping))
+			break;
 		bool stored = finish_tasks(a);
 
 		take_plan(a);
@@ -727,12 +742,19 @@ void actions_kick(struct actions *actions)
 		loop_wake(actions->loop);
 }
 
-void actions_stop(struct actions *actions)
+void actions_end(struct actions *actions)
 {
 	if (!actions)
 		return;
 	atomic_store(&actions->stopping, true);
 	actions_kick(actions);
+}
+
+void actions_stop(struct actions *actions)
+{
+	if (!actions)
+		return;
+	actions_end(actions);
 	pthread_join(actions->thread, NULL);
 	loop_free(actions->loop);
 	free(actions->tasks);

@@ -33,6 +33,12 @@ struct actions *actions_start(const struct actions_params *params);
 /* A VM is new: runs its commands without waiting for the next period.  Any thread. */
 void actions_kick(struct actions *actions);
 
+/*
+ * We are about to end: nothing that ends from now on is stored, since who ends us may have ended it,
+ * too, as systemd does.  Does not wait.  NULL is accepted.
+ */
+void actions_end(struct actions *actions);
+
 /* Kills what runs, waits for that no longer than a second, and frees. */
 void actions_stop(struct actions *actions);
 
