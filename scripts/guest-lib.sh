@@ -212,9 +212,9 @@ guest_initramfs()
 	local out=$1 root module found
 	shift
 	root=$(mktemp -d "$scratch/initramfs.XXXXXX")
-	mkdir -p "$root"/{bin,dev,proc,sys,tmp,lib/modules}
+	mkdir -p "$root"/{bin,dev,mnt,proc,sys,tmp,lib/modules}
 	cp "$(command -v busybox)" "$root/bin/busybox"
-	cp "$@" "$root/bin/"
+	[ $# -eq 0 ] || cp "$@" "$root/bin/"
 	[ -z "${guest_files:-}" ] || cp -a "$guest_files/." "$root/"
 	# failover before net: virtio_net needs it where it is a module
 	for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci \
@@ -241,6 +241,9 @@ guest_initramfs()
 			echo "GUEST CHANNEL"
 			vm-dump-metrics -i
 			echo "GUEST DONE"
+			;;
+		*guest=system*) # that is on the disk
+			mount /dev/vda /mnt && exec switch_root /mnt /sbin/init
 			;;
 		esac
 		# what comes over the console is run; the end of its output is marked, also where that

@@ -141,7 +141,8 @@ old_package_unit()
 	EOF
 	cat >"$1/DEBIAN/postinst" <<-'EOF'
 		#!/bin/sh
-		systemctl enable --now vhostmd
+		systemctl enable vhostmd
+		[ ! -d /run/systemd/system ] || systemctl start vhostmd
 	EOF
 	cat >"$1/DEBIAN/prerm" <<-'EOF'
 		#!/bin/sh
