@@ -20,8 +20,9 @@
 /* Kinds of lines; what comes when there is no room any more has no limit. */
 #define MAX_KINDS 256u
 
+static _Atomic int least = LOG_LEVEL_INFO; /* enum log_level: the least that is written */
+
 /* Immutable after log_init() and log_set_journal(). */
-static bool log_verbose;
 static bool log_to_syslog;
 static log_journal *log_to_journal;
 
@@ -41,7 +42,7 @@ static _Atomic uint64_t n_left_out;
 
 void log_init(bool verbose, bool to_syslog)
 {
-	log_verbose = verbose;
+	log_set_level(verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	log_to_syslog = to_syslog;
 	if (to_syslog)
 		openlog("vhostmd", LOG_PID, LOG_DAEMON);
@@ -55,6 +56,39 @@ void log_set_journal(log_journal *journal)
 bool log_has_journal(void)
 {
 	return log_to_journal;
+}
+
+/* ---- levels ---- */
+
+void log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&least, (int)level, memory_order_relaxed);
+}
+
+enum log_level log_level(void)
+{
+	return (enum log_level)atomic_load_explicit(&least, memory_order_relaxed);
+}
+
+static const char *const level_names[] = { [LOG_LEVEL_ERROR] = "error",
+	[LOG_LEVEL_WARNING] = "warning",
+	[LOG_LEVEL_INFO] = "info",
+	[LOG_LEVEL_DEBUG] = "debug" };
+static_assert(ARRAY_LEN(level_names) == LOG_LEVEL_COUNT, "a name for each level");
+
+const char *log_level_name(enum log_level level)
+{
+	return level_names[level];
+}
+
+bool log_level_find(const char *word, size_t len, enum log_level *ret)
+{
+	for (int i = 0; i < LOG_LEVEL_COUNT; i++)
+		if (len == strlen(level_names[i]) && !memcmp(word, level_names[i], len)) {
+			*ret = (enum log_level)i;
+			return true;
+		}
+	return false;
 }
 
 /* ---- writing ---- */
@@ -180,7 +214,7 @@ void log_write(enum log_level level, const struct log_about *about, const char *
 	_cleanup_strbuf_ struct strbuf line = STRBUF_INIT;
 	va_list ap;
 
-	if (level == LOG_LEVEL_DEBUG && !log_verbose)
+	if (level > log_level())
 		return;
 	int64_t now_ns = clock_mono_ns();
 
@@ -195,6 +229,8 @@ void log_write(enum log_level level, const struct log_about *about, const char *
 
 void log_lines(enum log_level level, const char *text)
 {
+	if (level > log_level())
+		return;
 	for (size_t n; *text; text += n + (text[n] == '\n')) {
 		_cleanup_strbuf_ struct strbuf raw = STRBUF_INIT;
 		_cleanup_strbuf_ struct strbuf line = STRBUF_INIT;

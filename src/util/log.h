@@ -11,6 +11,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct uuid;
@@ -36,8 +37,21 @@ struct log_about {
 /* A VM that is known by `name` and `uuid`. */
 #define LOG_VM(ident) (&(const struct log_about){ (ident).name, &(ident).uuid, NULL })
 
-/* Before other threads start.  @verbose also shows LOG_LEVEL_DEBUG. */
+/*
+ * Before other threads start.  Lines up to LOG_LEVEL_INFO are written, with @verbose those of
+ * LOG_LEVEL_DEBUG, too.
+ */
 void log_init(bool verbose, bool to_syslog);
+
+/* From now on lines up to @level are written, and no others.  Children begin with it.  Any thread. */
+void log_set_level(enum log_level level);
+enum log_level log_level(void);
+
+/* "error", "warning", "info" or "debug". */
+const char *log_level_name(enum log_level level);
+
+/* The level of that name.  @word: any bytes.  Return: false: there is none. */
+bool log_level_find(const char *word, size_t len, enum log_level *ret);
 
 /*
  * A journal: @line has no control characters and no newline.  @about is never NULL.

@@ -72,6 +72,50 @@ static void a_line_is_about_something(void **state)
 	assert_int_equal(n_lines, 2);
 }
 
+static void each_line_has_a_level_from_which_on_it_is_written(void **state)
+{
+	(void)state;
+	assert_int_equal(log_level(), LOG_LEVEL_INFO);
+	for (int level = 0; level < LOG_LEVEL_COUNT; level++) {
+		n_lines = 0;
+		log_set_level((enum log_level)level);
+		assert_int_equal(log_level(), level);
+		for (int line = 0; line < LOG_LEVEL_COUNT; line++) {
+			log_write((enum log_level)line, NULL, "a line");
+			log_lines((enum log_level)line, "one of\nseveral\n");
+		}
+		assert_int_equal(n_lines, 3 * (level + 1));
+	}
+	/* one that is not written is not one of too many */
+	log_set_level(LOG_LEVEL_WARNING);
+	uint64_t before = log_left_out();
+
+	for (unsigned i = 0; i < 2 * LOG_BURST; i++)
+		log_info("not written");
+	assert_int_equal(log_left_out(), before);
+	log_init(true, false);
+	assert_int_equal(log_level(), LOG_LEVEL_DEBUG);
+}
+
+static void a_level_is_found_by_its_name_alone(void **state)
+{
+	(void)state;
+	enum log_level found = LOG_LEVEL_COUNT;
+
+	for (int level = 0; level < LOG_LEVEL_COUNT; level++) {
+		const char *name = log_level_name((enum log_level)level);
+
+		assert_true(log_level_find(name, strlen(name), &found));
+		assert_int_equal(found, level);
+		found = LOG_LEVEL_COUNT;
+		assert_false(log_level_find(name, strlen(name) - 1, &found));
+		assert_false(log_level_find(name, strlen(name) + 1, &found));
+		assert_int_equal(found, LOG_LEVEL_COUNT);
+	}
+	assert_false(log_level_find("", 0, &found));
+	assert_false(log_level_find("Info", 4, &found));
+}
+
 static void flood(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
@@ -138,6 +182,9 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(a_line_is_about_something, start),
+		cmocka_unit_test_setup(
+			each_line_has_a_level_from_which_on_it_is_written, start),
+		cmocka_unit_test_setup(a_level_is_found_by_its_name_alone, start),
 		cmocka_unit_test_setup(a_flood_is_cut_and_said, start),
 		cmocka_unit_test_setup(what_was_left_out_has_an_example, start),
 		cmocka_unit_test_setup(a_text_has_no_limit, start),
