@@ -93,6 +93,26 @@ void handover_distrust(struct handover *h)
 	atomic_store(&h->channels_top, 0);
 }
 
+bool handover_log_level(const struct handover *h, enum log_level *ret)
+{
+	uint32_t level = atomic_load(&h->log_level);
+
+	if (level < 1 || level > LOG_LEVEL_COUNT)
+		return false;
+	*ret = (enum log_level)(level - 1);
+	return true;
+}
+
+void handover_set_log_level(struct handover *h, enum log_level level)
+{
+	atomic_store(&h->log_level, (uint32_t)level + 1);
+}
+
+void handover_forget_log_level(struct handover *h)
+{
+	atomic_store(&h->log_level, 0);
+}
+
 void handover_keep(struct handover *h)
 {
 	(void)madvise(h, sizeof(*h), MADV_DONTFORK);

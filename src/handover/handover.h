@@ -22,6 +22,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -31,6 +32,7 @@
 #include "handover/ledger.h"
 #include "handover/slots.h"
 #include "util/limits.h"
+#include "util/log.h"
 #include "util/uuid.h"
 
 struct strbuf;
@@ -40,7 +42,7 @@ struct strbuf;
  * (handover/layout.c), where another build finds it.  (Some test has a build of another one.)
  */
 #ifndef HANDOVER_VERSION
-#define HANDOVER_VERSION 7u
+#define HANDOVER_VERSION 8u
 #endif
 #define HANDOVER_MAGIC "vhostmd"
 
@@ -136,6 +138,7 @@ struct handover {
 	struct arena_area arena;
 	/* the last publication (model/checkpoint.h) */
 	struct halves checkpoint;
+	_Atomic uint32_t log_level; /* handover_log_level(): one more than it; 0: none */
 };
 
 /* No child of this process has it: for who starts others' commands. */
@@ -149,6 +152,16 @@ void handover_forgive(struct handover *handover);
 
 /* Nothing of what was shown and read is believed any more. */
 void handover_distrust(struct handover *handover);
+
+/*
+ * The level of the log that somebody has set while the daemon ran.
+ * Return: false: nobody has, or what is there is none.
+ */
+bool handover_log_level(const struct handover *handover, enum log_level *ret);
+void handover_set_log_level(struct handover *handover, enum log_level level);
+
+/* Who is started next begins with that of his options. */
+void handover_forget_log_level(struct handover *handover);
 
 /* Its tables; the caller frees what he gets. */
 struct ledger *handover_told(struct handover *handover);

@@ -19,7 +19,7 @@
 #define ALL(field) AT(field), sizeof(((struct handover *)0)->field)
 
 /* A version is raised when the part is not what it was; its size counts, too. */
-const struct layout_index layout_own = { .n = 10,
+const struct layout_index layout_own = { .n = 11,
 	.parts = {
 		{ LAYOUT_NUMBERS, 1, AT(generation), AT(init_bytes) - AT(generation) },
 		{ LAYOUT_INIT, 1, AT(init_bytes),
@@ -34,6 +34,7 @@ const struct layout_index layout_own = { .n = 10,
 		{ LAYOUT_CHANNELS, 1, AT(channels_top),
 			AT(channels) + sizeof(((struct handover *)0)->channels) -
 				AT(channels_top) },
+		{ LAYOUT_LOG, 1, ALL(log_level) },
 	} };
 
 static_assert(AT(index) == sizeof(struct handover_head), "its place never changes");
@@ -41,7 +42,8 @@ static_assert(AT(index) == sizeof(struct handover_head), "its place never change
 static bool is_needed(uint32_t part)
 {
 	return part != LAYOUT_LATCHES && part != LAYOUT_ARENA &&
-		part != LAYOUT_CHECKPOINT && part != LAYOUT_CHANNELS;
+		part != LAYOUT_CHECKPOINT && part != LAYOUT_CHANNELS &&
+		part != LAYOUT_LOG;
 }
 
 void layout_describe(struct strbuf *out)

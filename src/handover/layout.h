@@ -24,6 +24,7 @@ enum layout_part {
 	LAYOUT_ARENA,
 	LAYOUT_CHECKPOINT,
 	LAYOUT_CHANNELS, /* they name replies of the arena; each says whether it is its own */
+	LAYOUT_LOG,
 };
 
 #define LAYOUT_PARTS_MAX 16u

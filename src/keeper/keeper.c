@@ -230,6 +230,15 @@ static void answer_upgrade_state(struct keeper *k)
 	send_answer(k->socket, &answer, fd, &why);
 }
 
+/* That somebody has set, if anybody has. */
+static void take_log_level(struct keeper *k)
+{
+	enum log_level level;
+
+	if (handover_log_level(k->handover, &level))
+		log_set_level(level);
+}
+
 static void on_message(void *ctx, uint32_t events)
 {
 	struct keeper *k = ctx;
@@ -264,6 +273,8 @@ static void on_message(void *ctx, uint32_t events)
 		answer_delays(k);
 	else if (msg[0] == MSG_NO_DELAYS)
 		delays_drop(&k->delays, true);
+	else if (msg[0] == MSG_LOG)
+		take_log_level(k);
 }
 
 /* ---- the keeper's life ---- */
@@ -328,6 +339,7 @@ static pid_t fork_worker(struct keeper *k, int ret_sockets[2])
 	if (distrust)
 		log_warning("workers crash: the next one starts without what they left");
 	mend_handover(k);
+	take_log_level(k);
 	pid_t pid = fork();
 
 	if (pid == 0) {
@@ -719,6 +731,8 @@ int keeper_run(struct keeper *k, int ready_fd)
 	/* whoever waits gets an error, and does not wait for the next one to fail, too */
 	if (!k->stopping)
 		manager_forget();
+	else
+		handover_forget_log_level(k->handover);
 	keeper_close(k);
 	return status;
 }

@@ -127,6 +127,9 @@ int keeper_delays(int keeper_fd, struct delay_maps *ret, struct strbuf *why);
 /* Nobody needs them any more. */
 void keeper_report_no_delays(int keeper_fd);
 
+/* handover_set_log_level() was called: it is the keeper's, too, and that of each next worker. */
+void keeper_report_log_level(int keeper_fd);
+
 /* Nobody has the old file open any more. */
 void keeper_report_old_over(int keeper_fd);
 

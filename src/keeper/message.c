@@ -202,6 +202,14 @@ int keeper_upgrade_state(int keeper_fd, struct strbuf *why, int *ret_fd)
 	return r;
 }
 
+void keeper_report_log_level(int keeper_fd)
+{
+	char msg = MSG_LOG;
+
+	if (send(keeper_fd, &msg, 1, MSG_NOSIGNAL) < 0)
+		log_error("reporting the level of the log: %s", strerror(errno));
+}
+
 void keeper_report_old_over(int keeper_fd)
 {
 	char msg = MSG_OLD_OVER;

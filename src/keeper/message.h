@@ -18,6 +18,7 @@
 #define MSG_UPGRADE_STATE 'S' /* the answer of upgrade_state(), and its descriptor */
 #define MSG_DELAYS 'D'        /* the maps of vCPUs' waits for processors are needed */
 #define MSG_NO_DELAYS 'N'     /* they are not; no answer */
+#define MSG_LOG 'V'           /* another level of the log is in the handover; no answer */
 
 #define MESSAGE_FDS 4 /* that may come with an answer */
 

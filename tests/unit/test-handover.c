@@ -639,6 +639,32 @@ static void a_worker_without_a_processor_has_longer(void **state)
 	assert_int_equal(second_later(&c, 8, 1, 20, true), 1000);
 }
 
+/* ---- the level of the log ---- */
+
+static void a_level_that_was_set_is_the_next_ones(void **state)
+{
+	const struct memory *m = *state;
+	enum log_level level = LOG_LEVEL_COUNT;
+
+	assert_false(handover_log_level(m->handover, &level));
+	handover_set_log_level(m->handover, LOG_LEVEL_ERROR);
+	assert_true(handover_log_level(m->handover, &level));
+	assert_int_equal(level, LOG_LEVEL_ERROR);
+	handover_set_log_level(m->handover, LOG_LEVEL_DEBUG);
+	handover_distrust(m->handover);
+	assert_true(handover_log_level(m->handover, &level));
+	assert_int_equal(level, LOG_LEVEL_DEBUG);
+	/* a worker gone bad may have written anything */
+	atomic_store(&m->handover->log_level, (uint32_t)LOG_LEVEL_COUNT + 1);
+	assert_false(handover_log_level(m->handover, &level));
+	atomic_store(&m->handover->log_level, UINT32_MAX);
+	assert_false(handover_log_level(m->handover, &level));
+	assert_int_equal(level, LOG_LEVEL_DEBUG);
+	handover_set_log_level(m->handover, LOG_LEVEL_WARNING);
+	handover_forget_log_level(m->handover);
+	assert_false(handover_log_level(m->handover, &level));
+}
+
 /* ---- the last good configuration ---- */
 
 static void write_text(const char *path, const char *text)
@@ -709,6 +735,7 @@ int main(void)
 		WITH_MEMORY(a_text_is_replaced_as_a_whole),
 		WITH_MEMORY(a_latch_is_of_one_run),
 		WITH_MEMORY(what_was_left_may_be_anything),
+		WITH_MEMORY(a_level_that_was_set_is_the_next_ones),
 		cmocka_unit_test(who_serves_is_replaced_at_once),
 		cmocka_unit_test(who_never_serves_is_replaced_more_and_more_slowly),
 		cmocka_unit_test(crashes_a_second_apart_are_no_reason_for_distrust),

@@ -302,6 +302,7 @@ static void what_is_known_is_taken_over(void **state)
 	PUT(fd, latches[2].key, UINT64_C(9));
 	PUT(fd, arena.top, UINT64_C(1));
 	PUT(fd, checkpoint.half[1].sequence, UINT64_C(5));
+	PUT(fd, log_level, (uint32_t)LOG_LEVEL_WARNING + 1);
 	struct handover *h = migrate(fd);
 
 	assert_int_equal(h->generation, 77);
@@ -313,10 +314,11 @@ static void what_is_known_is_taken_over(void **state)
 	assert_int_equal(h->latches[2].key, 9);
 	assert_int_equal(h->arena.top, 1);
 	assert_int_equal(h->checkpoint.half[1].sequence, 5);
+	assert_int_equal(h->log_level, LOG_LEVEL_WARNING + 1);
 	handover_unmap(h);
 }
 
-/* Latches of another version, and so images, are left; nothing else. */
+/* Latches of another version, and so images, and a level of the log are left; nothing else. */
 static void what_need_not_be_known_is_left(void **state)
 {
 	_cleanup_close_ int fd = shuffled();
@@ -324,7 +326,8 @@ static void what_need_not_be_known_is_left(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < index.n; i++)
-		if (index.parts[i].part == LAYOUT_LATCHES)
+		if (index.parts[i].part == LAYOUT_LATCHES ||
+			index.parts[i].part == LAYOUT_LOG)
 			index.parts[i].version++;
 	write_index(fd, &index);
 	PUT(fd, latches_top, UINT64_C(3));
