@@ -7,6 +7,7 @@
 #pragma once
 
 #include "ctl.h"
+#include "util/log.h"
 
 struct status;
 
@@ -27,6 +28,12 @@ int daemon_reload(const struct ctl *ctl);
  * UPGRADE); a failure if it goes on with the one that it had.
  */
 int daemon_upgrade(const struct ctl *ctl);
+
+/*
+ * Prints the level of its log, after having set it to *@level, unless that is NULL; a failure if it has
+ * no control socket.
+ */
+int daemon_log(const struct ctl *ctl, const enum log_level *level);
 
 /* `vhostmd --check-config`; @file: NULL: the one in force.  Does not return if all is well. */
 int daemon_check_config(const struct ctl *ctl, const char *file);

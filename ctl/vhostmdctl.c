@@ -18,6 +18,7 @@
 #include "util/cleanup.h"
 #include "util/glob.h"
 #include "util/hypervisor.h"
+#include "util/log.h"
 #include "util/mem.h"
 #include "util/parse.h"
 #include "util/strbuf.h"
@@ -182,6 +183,17 @@ static int run_upgrade(const struct ctl *ctl, const struct arguments *a)
 	return daemon_upgrade(ctl);
 }
 
+static int run_log(const struct ctl *ctl, const struct arguments *a)
+{
+	enum log_level level;
+
+	if (a->n && !log_level_find(a->words[0], strlen(a->words[0]), &level)) {
+		ctl_error("'%s' is none of error, warning, info, debug", a->words[0]);
+		return CTL_USAGE;
+	}
+	return daemon_log(ctl, a->n ? &level : NULL);
+}
+
 /* https://no-color.org */
 static bool is_coloured(const char *when)
 {
@@ -251,6 +263,8 @@ static const struct verb {
 		BIT(OPTION_CONTROL), 0, 0, run_reload },
 	{ "upgrade", "", "replace the daemon by the program that is installed, unseen",
 		BIT(OPTION_PROGRAM) | BIT(OPTION_CONTROL), 0, 0, run_upgrade },
+	{ "log", "[LEVEL]", "how much the daemon logs: error, warning, info or debug",
+		BIT(OPTION_CONTROL), 0, 1, run_log },
 	{ "doctor", "", "what is wrong on this host, and how to mend it",
 		BIT(OPTION_CONNECT) | BIT(OPTION_PROGRAM) | BIT(OPTION_JSON) |
 			BIT(OPTION_VERBOSE) | BIT(OPTION_FILE) | BIT(OPTION_PID_FILE) |

@@ -275,6 +275,15 @@ static int upgrade_state_of(void *ctx, struct strbuf *why, int *ret_fd)
 	return r == -EPIPE || r == -ECONNRESET ? -EINPROGRESS : r;
 }
 
+static void set_log_level(void *ctx, enum log_level level)
+{
+	struct worker *w = ctx;
+
+	handover_set_log_level(w->handover, level);
+	log_set_level(level);
+	keeper_report_log_level(w->keeper_fd);
+}
+
 /* ---- life ---- */
 
 static void start_http(struct worker *w)
@@ -298,6 +307,7 @@ static void start_control(struct worker *w)
 		.reload = ask_for_reload,
 		.upgrade = ask_for_upgrade,
 		.upgrade_state = upgrade_state_of,
+		.set_log_level = set_log_level,
 		.ctx = w };
 
 	w->control = control_start(&params);

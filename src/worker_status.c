@@ -79,7 +79,8 @@ static void status_self(struct strbuf *out)
 {
 	struct rusage usage;
 
-	strbuf_addf(out, "log.left_out: %" PRIu64 "\n", log_left_out());
+	strbuf_addf(out, "log.level: %s\nlog.left_out: %" PRIu64 "\n",
+		log_level_name(log_level()), log_left_out());
 	if (getrusage(RUSAGE_SELF, &usage) == 0)
 		strbuf_addf(out, "cpu_ms: %lld\n",
 			(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000LL +

@@ -390,23 +390,53 @@ static void tell_status(struct client *cl)
 	answer(cl);
 }
 
+static void log_request(const struct control_request *request, const struct peer *peer)
+{
+	log_info("%s%s%s: asked for by uid %u, process %d", verb_name(request->verb),
+		request->has_level ? " " : "",
+		request->has_level ? log_level_name(request->level) : "",
+		(unsigned)peer->uid, (int)peer->pid);
+}
+
+/* Who has less written is written still, and who has more written already. */
+static void set_log_level(
+	struct control *c, const struct control_request *request, const struct peer *peer)
+{
+	bool more = request->level > log_level();
+
+	if (!more)
+		log_request(request, peer);
+	c->params.set_log_level(c->params.ctx, request->level);
+	if (more)
+		log_request(request, peer);
+}
+
 /* The client may be no more afterwards. */
-static void serve(struct client *cl, enum control_verb verb)
+static void tell_log_level(struct client *cl)
+{
+	strbuf_addf(&cl->out, "ok %s\n", log_level_name(log_level()));
+	answer(cl);
+}
+
+/* The client may be no more afterwards. */
+static void serve(struct client *cl, const struct control_request *request)
 {
 	struct control *c = cl->control;
+	enum control_right needs = verb_needs(request);
 	struct peer peer;
 
-	if (right_of_peer(c, cl->fd, &peer) < verb_needs(verb)) {
+	if (right_of_peer(c, cl->fd, &peer) < needs) {
 		refuse(cl,
-			verb_needs(verb) == RIGHT_READER
+			needs == RIGHT_READER
 				? "denied who may read the file status may ask for that"
 				: "denied root, and the group of --control-group, may ask for that");
 		return;
 	}
-	if (verb_needs(verb) >= RIGHT_GROUP)
-		log_info("%s: asked for by uid %u, process %d", verb_name(verb),
-			(unsigned)peer.uid, (int)peer.pid);
-	switch (verb) {
+	if (request->has_level)
+		set_log_level(c, request, &peer);
+	else if (needs >= RIGHT_GROUP)
+		log_request(request, &peer);
+	switch (request->verb) {
 	case CONTROL_VERSION:
 		strbuf_addf(&cl->out, "ok %s", c->params.version);
 		answer(cl);
@@ -420,6 +450,9 @@ static void serve(struct client *cl, enum control_verb verb)
 	case CONTROL_UPGRADE:
 		ask_for_upgrade(cl);
 		break;
+	case CONTROL_LOG:
+		tell_log_level(cl);
+		break;
 	case CONTROL_VERBS:
 		break;
 	}
@@ -429,11 +462,11 @@ static void serve(struct client *cl, enum control_verb verb)
 static void on_line(struct client *cl, size_t len)
 {
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
-	enum control_verb verb;
+	struct control_request request;
 
 	atomic_fetch_add(&cl->control->requests, 1);
-	if (verb_parse(cl->line, len, &verb, &why))
-		serve(cl, verb);
+	if (verb_parse(cl->line, len, &request, &why))
+		serve(cl, &request);
 	else
 		refuse(cl, strbuf_str(&why));
 }

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "util/log.h"
+
 struct control;
 struct strbuf;
 
@@ -45,6 +47,8 @@ struct control_params {
 	 * more to be said.  Another -errno, perhaps with @why: it cannot.
 	 */
 	int (*upgrade_state)(void *ctx, struct strbuf *why, int *ret_fd);
+	/* Has lines up to that level written: log_set_level() was called when it returns. */
+	void (*set_log_level)(void *ctx, enum log_level level);
 	void *ctx;
 };
 

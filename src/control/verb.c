@@ -13,11 +13,13 @@
 static const struct {
 	const char *name;
 	enum control_right needs;
+	bool takes_level; /* which needs RIGHT_GROUP */
 } verbs[] = {
-	[CONTROL_VERSION] = { "version", RIGHT_ANYBODY },
-	[CONTROL_STATUS] = { "status", RIGHT_READER },
-	[CONTROL_RELOAD] = { "reload", RIGHT_GROUP },
-	[CONTROL_UPGRADE] = { "upgrade", RIGHT_GROUP },
+	[CONTROL_VERSION] = { "version", RIGHT_ANYBODY, false },
+	[CONTROL_STATUS] = { "status", RIGHT_READER, false },
+	[CONTROL_RELOAD] = { "reload", RIGHT_GROUP, false },
+	[CONTROL_UPGRADE] = { "upgrade", RIGHT_GROUP, false },
+	[CONTROL_LOG] = { "log", RIGHT_READER, true },
 };
 static_assert(ARRAY_LEN(verbs) == CONTROL_VERBS, "a line for each verb");
 
@@ -26,9 +28,9 @@ const char *verb_name(enum control_verb verb)
 	return verbs[verb].name;
 }
 
-enum control_right verb_needs(enum control_verb verb)
+enum control_right verb_needs(const struct control_request *request)
 {
-	return verbs[verb].needs;
+	return request->has_level ? RIGHT_GROUP : verbs[request->verb].needs;
 }
 
 /* Takes the next word from *@at, and the space behind it.  Return: its length; it may be 0. */
@@ -47,7 +49,25 @@ static bool is_word(const char *word, size_t len, const char *text)
 	return len == strlen(text) && !memcmp(word, text, len);
 }
 
-bool verb_parse(const char *line, size_t len, enum control_verb *ret, struct strbuf *why)
+/* What is behind a verb, if anything is.  @at: behind the space. */
+static bool take_argument(const char *at, const char *end,
+	struct control_request *request, struct strbuf *why)
+{
+	const char *name = verbs[request->verb].name;
+
+	if (!verbs[request->verb].takes_level) {
+		strbuf_addf(why, "malformed %s takes no argument", name);
+		return false;
+	}
+	request->has_level = log_level_find(at, (size_t)(end - at), &request->level);
+	if (!request->has_level)
+		strbuf_addf(
+			why, "malformed %s takes error, warning, info or debug", name);
+	return request->has_level;
+}
+
+bool verb_parse(
+	const char *line, size_t len, struct control_request *ret, struct strbuf *why)
 {
 	const char *at = line, *end = line + len, *word = NULL;
 	size_t n = next_word(&at, end, &word);
@@ -65,11 +85,11 @@ bool verb_parse(const char *line, size_t len, enum control_verb *ret, struct str
 	for (int i = 0; i < CONTROL_VERBS; i++) {
 		if (!is_word(word, n, verbs[i].name))
 			continue;
-		if (word + n != end) {
-			strbuf_addf(why, "malformed %s takes no argument", verbs[i].name);
+		struct control_request request = { .verb = (enum control_verb)i };
+
+		if (word + n != end && !take_argument(at, end, &request, why))
 			return false;
-		}
-		*ret = (enum control_verb)i;
+		*ret = request;
 		return true;
 	}
 	strbuf_adds(why, "unknown there are the verbs");

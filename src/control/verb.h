@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "util/log.h"
+
 struct strbuf;
 
 enum control_verb {
@@ -16,7 +18,14 @@ enum control_verb {
 	CONTROL_STATUS,
 	CONTROL_RELOAD,
 	CONTROL_UPGRADE,
+	CONTROL_LOG,
 	CONTROL_VERBS,
+};
+
+struct control_request {
+	enum control_verb verb;
+	bool has_level; /* of CONTROL_LOG: it is to be set, else to be told */
+	enum log_level level;
 };
 
 /* What somebody may; each may what those before may. */
@@ -31,13 +40,14 @@ enum control_right {
  * Reads a request.  @line: without the newline that ended it; may hold any byte.
  * Return: whether it is one; if not, @why has the answer's first line, without "error ".
  */
-bool verb_parse(const char *line, size_t len, enum control_verb *ret, struct strbuf *why);
+bool verb_parse(
+	const char *line, size_t len, struct control_request *ret, struct strbuf *why);
 
 /* What it is called. */
 const char *verb_name(enum control_verb verb);
 
 /* Who may ask for it. */
-enum control_right verb_needs(enum control_verb verb);
+enum control_right verb_needs(const struct control_request *request);
 
 /* Who has connected, as the kernel tells. */
 struct peer {

@@ -95,6 +95,40 @@ says 0 '^error protocol version 1 ' "$python" "$clients" ask "$control" 'vhostmd
 conf Name
 says 0 'is in force' ctl reload
 
+# ---- the log's level ----
+
+log() { "$tmp/ctl" log --control "$control" "$@"; }
+count() { grep -c -- "$1" "$tmp/log"; }
+says 0 '^debug$' "${nobody[@]}" "$tmp/ctl" log --mount "$mnt"
+says 1 'run it as root, or as who is in the group' "${nobody[@]}" "$tmp/ctl" log error --mount "$mnt"
+says 2 "'all' is none of error, warning, info, debug" log all
+says 0 '^debug$' log
+says 0 '^info$' "${member[@]}" "$tmp/ctl" log info --mount "$mnt"
+logged 'log info: asked for by uid 65534' || fail "no word on who has set the level"
+kept='is kept, for a worker that finds it of no use' # the keeper says so
+n=$(count "$kept")
+conf Name '' '<!-- another -->'
+says 0 'is in force' ctl reload
+says 0 '^error$' log error
+n_info=$(count 'is in force')
+conf Name
+says 0 'is in force' ctl reload
+assert_eq "what is less than an error, and is written" "$(count 'is in force')" "$n_info"
+grep -qx 'log.level: error' "$mnt/status" || fail "status: $(cat "$mnt/status")"
+# it is the next worker's, and the keeper's, who has a word on each one that begins
+worker=$(worker_pid)
+kill -KILL "$worker"
+wait_for 20 another || fail "no other worker"
+says 0 '^error$' log
+logged "worker $(worker_pid) serves" && fail "the keeper has another level"
+assert_eq "what the keeper says with --verbose" "$(count "$kept")" "$n"
+says 0 '^debug$' log debug
+logged 'log debug: asked for by uid 0' || fail "no word on who has set the level"
+conf Name '' '<!-- another -->'
+says 0 'is in force' ctl reload
+told_more() { [ "$(count "$kept")" -gt "$n" ]; }
+wait_for 10 told_more || fail "the keeper has another level: $(cat "$tmp/log")"
+
 # ---- workers die while clients wait ----
 
 # reloads N COMMAND...: N of them, one after another, and more while $tmp/busy is there; none may fail.
@@ -195,8 +229,11 @@ upgrade=(upgrade --mount "$mnt" --program "$tmp/bin/vhostmd")
 install_program "$real/vhostmd"
 start --control-group daemon
 worker=$(worker_pid) inode=$(stat -c %i "$control")
+says 0 '^warning$' log warning
 install_program "$tmp/other"
 says 0 '^vhostmd 2.0.1 runs$' "${member[@]}" "$tmp/ctl" "${upgrade[@]}"
+says 0 '^warning$' log
+says 0 '^debug$' log debug
 another || fail "the worker is the one before"
 assert_eq "version" "$(sed -n 's/^version: //p' "$mnt/status")" 2.0.1
 # to the same program; and with reloads meanwhile
@@ -255,6 +292,7 @@ printf '<vhostmd>' >"$tmp/conf"
 says 1 'was refused' ctl reload
 conf Name
 says 1 'run it as root' "${nobody[@]}" "$tmp/ctl" reload --mount "$mnt"
+says 1 'no control socket' ctl log
 says 0 '^vhostmd 2.0.0 runs' ctl upgrade --program "$build/vhostmd"
 stop_daemon || exit 1
 assert_eq "somebody's file" "$(cat "$control")" mine
@@ -305,6 +343,7 @@ if [ -e "$build/vhostmd.service" ]; then
 	wait_for 60 has_value "$mnt/metrics/host/Name" || fail "no sample"
 	wait_for 10 grep -q own-control "$tmp/stored" || fail "it is not stored: $(cat "$tmp/stored")"
 	inode=$(stat -c %i "$control")
+	says 0 '^info$' log info
 	: >"$tmp/busy"
 	reloads 1 "$tmp/ctl" >"$tmp/root" &
 	by_root=$!
@@ -314,6 +353,7 @@ if [ -e "$build/vhostmd.service" ]; then
 	wait_for 20 again || fail "no other keeper serves"
 	rm "$tmp/busy"
 	wait $by_root || fail "while keepers die: $(cat "$tmp/root")"
+	says 0 '^info$' log
 	assert_eq "the socket's inode" "$(stat -c %i "$control")" "$inode"
 	stop_daemon || exit 1
 	umount --force --lazy "$mnt" || fail umount

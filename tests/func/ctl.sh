@@ -34,6 +34,8 @@ says 2 'not an absolute path' status --mount run
 says 2 'none of virtio' attach x --bus ide
 says 2 'is no pattern' attach --all --match '[a]'
 says 2 'none of always, never, auto' doctor --color blue
+says 2 'none of error, warning, info, debug' log verbose
+says 2 "usage: vhostmdctl log" log info debug
 says 2 'name VMs, or all of them' attach
 says 2 'name VMs, or all of them' detach x --all
 says 0 '' --help
@@ -46,7 +48,7 @@ done
 
 # nobody is there
 mkdir "$mnt"
-for verb in status list reload upgrade check-config 'get host' 'watch host'; do
+for verb in status list reload upgrade log 'log info' check-config 'get host' 'watch host'; do
 	# shellcheck disable=SC2086 # words
 	ctl $verb --mount "$mnt" >"$tmp/out" 2>"$tmp/err" && fail "$verb without a daemon"
 	grep -q 'systemctl start vhostmd' "$tmp/err" || fail "$verb: no remedy: $(cat "$tmp/err")"
@@ -189,8 +191,10 @@ grep -q "$(printf '\033')" "$tmp/out" && fail "colour, though nobody wants it"
 chmod 711 "$tmp"
 cp "$build/ctl/vhostmdctl" "$tmp/ctl"
 as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups "$tmp/ctl" "$@" --mount "$mnt"; }
-as_nobody status >"$tmp/out" 2>"$tmp/err" || fail "nobody, status: $(cat "$tmp/err")"
-for verb in reload 'upgrade --program /bin/true'; do
+for verb in status log; do
+	as_nobody $verb >"$tmp/out" 2>"$tmp/err" || fail "nobody, $verb: $(cat "$tmp/err")"
+done
+for verb in reload 'upgrade --program /bin/true' 'log error'; do
 	# shellcheck disable=SC2086 # words
 	as_nobody $verb >"$tmp/out" 2>"$tmp/err" && fail "nobody may $verb"
 	grep -q 'run it as root' "$tmp/err" || fail "nobody, $verb: $(cat "$tmp/err")"

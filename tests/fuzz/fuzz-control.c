@@ -16,15 +16,17 @@
 static void check_request(const char *line, size_t size)
 {
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
-	enum control_verb verb = CONTROL_VERBS;
+	struct control_request request = { .verb = CONTROL_VERBS };
 
-	if (!verb_parse(line, size, &verb, &why)) {
+	if (!verb_parse(line, size, &request, &why)) {
 		/* one line, and the kind of the error is its first word */
 		if (!strchr(strbuf_str(&why), ' ') || strchr(strbuf_str(&why), '\n'))
 			abort();
 		return;
 	}
-	_cleanup_free_ char *again = xasprintf("vhostmd 1 %s", verb_name(verb));
+	_cleanup_free_ char *again = xasprintf("vhostmd 1 %s%s%s",
+		verb_name(request.verb), request.has_level ? " " : "",
+		request.has_level ? log_level_name(request.level) : "");
 
 	if (why.len || strlen(again) != size || memcmp(again, line, size) != 0)
 		abort();

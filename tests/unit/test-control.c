@@ -33,11 +33,24 @@ static void requests_are_what_they_are(void **state)
 		const char *line;
 		const char *kind; /* of the error; NULL: it is one */
 		enum control_verb verb;
+		const char *level; /* NULL: it has none */
 	} cases[] = {
-		{ "vhostmd 1 version", NULL, CONTROL_VERSION },
-		{ "vhostmd 1 status", NULL, CONTROL_STATUS },
-		{ "vhostmd 1 reload", NULL, CONTROL_RELOAD },
-		{ "vhostmd 1 upgrade", NULL, CONTROL_UPGRADE },
+		{ "vhostmd 1 version", NULL, CONTROL_VERSION, NULL },
+		{ "vhostmd 1 status", NULL, CONTROL_STATUS, NULL },
+		{ "vhostmd 1 reload", NULL, CONTROL_RELOAD, NULL },
+		{ "vhostmd 1 upgrade", NULL, CONTROL_UPGRADE, NULL },
+		{ "vhostmd 1 log", NULL, CONTROL_LOG, NULL },
+		{ "vhostmd 1 log error", NULL, CONTROL_LOG, "error" },
+		{ "vhostmd 1 log warning", NULL, CONTROL_LOG, "warning" },
+		{ "vhostmd 1 log info", NULL, CONTROL_LOG, "info" },
+		{ "vhostmd 1 log debug", NULL, CONTROL_LOG, "debug" },
+		{ "vhostmd 1 log ", "malformed ", 0, NULL },
+		{ "vhostmd 1 log  info", "malformed ", 0, NULL },
+		{ "vhostmd 1 log info ", "malformed ", 0, NULL },
+		{ "vhostmd 1 log inf", "malformed ", 0, NULL },
+		{ "vhostmd 1 log infos", "malformed ", 0, NULL },
+		{ "vhostmd 1 log 1", "malformed ", 0, NULL },
+		{ "vhostmd 1 version info", "malformed ", 0, NULL },
 		{ "", "malformed ", 0 },
 		{ " vhostmd 1 version", "malformed ", 0 },
 		{ "VHOSTMD 1 version", "malformed ", 0 },
@@ -59,10 +72,16 @@ static void requests_are_what_they_are(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
 		const char *kind = cases[i].kind;
-		enum control_verb verb = CONTROL_VERBS;
-		bool is = verb_parse(cases[i].line, strlen(cases[i].line), &verb, &why);
+		struct control_request request = { .verb = CONTROL_VERBS };
+		bool is =
+			verb_parse(cases[i].line, strlen(cases[i].line), &request, &why);
+		const char *level =
+			request.has_level ? log_level_name(request.level) : NULL;
 
-		if (is != !kind || verb != (kind ? CONTROL_VERBS : cases[i].verb) ||
+		if (is != !kind ||
+			request.verb != (kind ? CONTROL_VERBS : cases[i].verb) ||
+			(level ? !cases[i].level || strcmp(level, cases[i].level) != 0
+			       : cases[i].level != NULL) ||
 			(kind ? strncmp(strbuf_str(&why), kind, strlen(kind)) != 0
 			      : why.len > 0))
 			fail_msg("'%s': %d '%s'", cases[i].line, is, strbuf_str(&why));
@@ -71,12 +90,13 @@ static void requests_are_what_they_are(void **state)
 		_cleanup_free_ char *line =
 			xasprintf("vhostmd 1 %s", verb_name((enum control_verb)i));
 		_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
-		enum control_verb verb = CONTROL_VERBS;
+		struct control_request request = { .verb = CONTROL_VERBS };
 
-		assert_true(verb_parse(line, strlen(line), &verb, &why));
-		assert_int_equal(verb, i);
+		assert_true(verb_parse(line, strlen(line), &request, &why));
+		assert_int_equal(request.verb, i);
+		assert_false(request.has_level);
 		/* not with a zero byte behind it */
-		assert_false(verb_parse(line, strlen(line) + 1, &verb, &why));
+		assert_false(verb_parse(line, strlen(line) + 1, &request, &why));
 	}
 }
 
@@ -114,10 +134,27 @@ static void who_may_ask_is_who_is_let(void **state)
 	assert_int_equal(right(1000, gids, 1, &readers), RIGHT_ANYBODY);
 	assert_int_equal(right(1000, gids, 1, &both), RIGHT_GROUP);
 	assert_int_equal(right((uid_t)-1, NULL, 0, &group), RIGHT_ANYBODY);
-	assert_int_equal(verb_needs(CONTROL_VERSION), RIGHT_ANYBODY);
-	assert_int_equal(verb_needs(CONTROL_STATUS), RIGHT_READER);
-	assert_int_equal(verb_needs(CONTROL_RELOAD), RIGHT_GROUP);
-	assert_int_equal(verb_needs(CONTROL_UPGRADE), RIGHT_GROUP);
+}
+
+static void a_verb_needs_its_right(void **state)
+{
+	(void)state;
+	static const struct {
+		struct control_request request;
+		enum control_right needs;
+	} cases[] = {
+		{ { .verb = CONTROL_VERSION }, RIGHT_ANYBODY },
+		{ { .verb = CONTROL_STATUS }, RIGHT_READER },
+		{ { .verb = CONTROL_RELOAD }, RIGHT_GROUP },
+		{ { .verb = CONTROL_UPGRADE }, RIGHT_GROUP },
+		{ { .verb = CONTROL_LOG }, RIGHT_READER },
+		/* the least of them, whose number is 0, changes something, too */
+		{ { CONTROL_LOG, true, LOG_LEVEL_ERROR }, RIGHT_GROUP },
+		{ { CONTROL_LOG, true, LOG_LEVEL_DEBUG }, RIGHT_GROUP },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		assert_int_equal(verb_needs(&cases[i].request), cases[i].needs);
 }
 
 /* ---- places ---- */
@@ -228,6 +265,12 @@ static int upgrade_state(void *ctx, struct strbuf *why, int *ret_fd)
 	return r;
 }
 
+static void set_log_level(void *ctx, enum log_level level)
+{
+	(void)ctx;
+	log_set_level(level);
+}
+
 static int begin(void **state)
 {
 	struct trial *t = xcalloc(1, sizeof(*t));
@@ -252,6 +295,7 @@ static int begin(void **state)
 		.reload = ask_for_reload,
 		.upgrade = ask_for_upgrade,
 		.upgrade_state = upgrade_state,
+		.set_log_level = set_log_level,
 		.ctx = t });
 	assert_non_null(t->control);
 	*state = t;
@@ -330,7 +374,7 @@ static void each_request_has_its_answer(void **state)
 	/* no empty line is in between */
 	assert_answer(send_line(t, "vhostmd 1 status\n"), "ok\na: 1\nb: 2\n\n");
 	assert_answer(send_line(t, "vhostmd 1 x\n"),
-		"error unknown there are the verbs version status reload upgrade\n\n");
+		"error unknown there are the verbs version status reload upgrade log\n\n");
 	atomic_store(&t->upgrade, -ESHUTDOWN);
 	_cleanup_free_ char *answer =
 		read_answer(send_line(t, "vhostmd 1 upgrade\nmore\n"));
@@ -349,6 +393,22 @@ static void each_request_has_its_answer(void **state)
 	_cleanup_free_ char *refused = read_answer(send_line(t, line));
 
 	assert_string_equal(refused, "error malformed a request is a short line\n\n");
+}
+
+/* (Who may set it is func/control's.) */
+static void a_level_is_set_before_it_is_answered(void **state)
+{
+	struct trial *t = *state;
+
+	log_init(false, false);
+	assert_answer(send_line(t, "vhostmd 1 log\n"), "ok info\n\n");
+	assert_answer(send_line(t, "vhostmd 1 log warning\n"), "ok warning\n\n");
+	assert_int_equal(log_level(), LOG_LEVEL_WARNING);
+	assert_answer(send_line(t, "vhostmd 1 log\n"), "ok warning\n\n");
+	assert_answer(send_line(t, "vhostmd 1 log all\n"),
+		"error malformed log takes error, warning, info or debug\n\n");
+	assert_answer(send_line(t, "vhostmd 1 log info\n"), "ok info\n\n");
+	assert_int_equal(log_level(), LOG_LEVEL_INFO);
 }
 
 /* Who asks while the file is being read may have changed it since. */
@@ -511,10 +571,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_are_what_they_are),
 		cmocka_unit_test(who_may_ask_is_who_is_let),
+		cmocka_unit_test(a_verb_needs_its_right),
 		cmocka_unit_test(nobody_takes_what_is_others),
 		cmocka_unit_test_setup_teardown(each_request_has_its_answer, begin, end),
 		cmocka_unit_test_setup_teardown(
 			a_reload_answers_who_asked_before_it_began, begin, end),
+		cmocka_unit_test_setup_teardown(
+			a_level_is_set_before_it_is_answered, begin, end),
 		cmocka_unit_test_setup_teardown(one_reload_answers_many, begin, end),
 		cmocka_unit_test_setup_teardown(complaints_are_bounded, begin, end),
 		cmocka_unit_test_setup_teardown(an_upgrade_is_waited_for, begin, end),
