@@ -8,6 +8,7 @@ need_fuse
 . "$top/tests/debian.sh"
 debian_system
 old_package "$root/old.deb" unit
+cp "$top/debian/tests/service" "$root/autopkgtest"
 
 # meanwhile, for nobody waits for it
 lintian --allow-root --fail-on error,warning "$packages"/*.deb >"$tmp/lintian" 2>&1 &
@@ -37,6 +38,8 @@ dpkg -i /vhostmd_*.deb >/log 2>&1 || cat /log
 await test -s /run/vhostmd/metrics/host/HostName
 echo "$((($(date +%s%N) - start) / 1000000))" >/first-metric-ms
 echo "installed: $(show ActiveState) $(show UnitFileState) $(stat -c %U "/proc/$(status pid)")"
+/autopkgtest >/log 2>&1 || cat /log
+tail -n 1 /log
 dpkg --purge vhostmd >/log 2>&1 || cat /log
 echo "purged: $(ls -d /etc/vhostmd /var/lib/vhostmd /run/vhostmd/* 2>/dev/null) $(grep -c vhostmd /proc/mounts)"
 
@@ -95,6 +98,7 @@ EOF
 container "$root" 120 vhostmd-test.service
 diff "$root/result" - <<EOF || fail "$(cat "$root/errors" "$root/journal")"
 installed: active enabled vhostmd
+vhostmd serves
 purged:  0
 in its place: active of the site
 the configuration is the site's
