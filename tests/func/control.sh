@@ -274,9 +274,13 @@ kill -KILL "$keeper" "$worker"
 wait "$keeper" 2>/dev/null
 keeper=''
 wait_for 10 process_gone "$worker" || fail "it does not end"
+# a process that is to be reaped may have threads that still have the socket
+nobody_listens() { [ -z "$(ss -Hxl src "$control")" ]; }
+wait_for 10 nobody_listens || fail "somebody listens still: $(ss -xlp src "$control")"
 [ -S "$control" ] || fail "nothing is left"
 build=$real
 start
+logged "somebody listens there already" && fail "what is left is taken for somebody's"
 says 0 'is in force' ctl reload
 says 1 'run it as root' "${member[@]}" "$tmp/ctl" reload --mount "$mnt"
 stop_daemon || exit 1
