@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/catalogue.h"
+#include "core/histogram.h"
 #include "core/unit.h"
 #include "util/cleanup.h"
 #include "util/hash.h"
@@ -14,8 +15,8 @@
 #include "util/strbuf.h"
 
 /*
- * While building, strings that are not the spec's own lie in an arena that may move, so a
- * draft holds offsets; NONE stands for NULL.
+ * While building, strings that are not the spec's own lie in an arena that may move, and
+ * histograms in another, so a draft holds offsets; NONE stands for NULL.
  */
 #define NONE SIZE_MAX
 
@@ -24,7 +25,7 @@ struct draft {
 	size_t number; /* in the order of adding */
 	uint32_t slot;
 	size_t name, unit; /* of a metric with a label of its own */
-	size_t string, device;
+	size_t string, device, histogram;
 };
 
 struct metric_list_builder {
@@ -36,7 +37,7 @@ struct metric_list_builder {
 	size_t n_refused; /* there was no room for their labels */
 	bool refused;     /* nor for that of the last one */
 	bool unsorted;
-	struct strbuf arena;
+	struct strbuf arena, histograms;
 	size_t *devices; /* each that was named */
 	size_t n_devices, cap_devices;
 	size_t next_device; /* in devices: likely to be named next */
@@ -65,6 +66,7 @@ void metric_list_builder_free(struct metric_list_builder *b)
 		return;
 	spec_set_unref(b->specs);
 	strbuf_done(&b->arena);
+	strbuf_done(&b->histograms);
 	free(b->devices);
 	free(b->drafts);
 	free(b);
@@ -125,12 +127,18 @@ static struct draft *draft_new(struct metric_list_builder *b, uint32_t slot,
 		.name = NONE,
 		.unit = NONE,
 		.string = NONE,
-		.device = b->device };
+		.device = b->device,
+		.histogram = NONE };
 	if (value)
 		d->m.value = *value;
 	d->m.value.type = type;
 	if (value && type == METRIC_STRING)
 		d->string = arena_add(b, value->s);
+	if (value && type == METRIC_HISTOGRAM) {
+		assert(value->type == METRIC_HISTOGRAM);
+		d->histogram = b->histograms.len;
+		strbuf_add(&b->histograms, (const char *)value->h, sizeof(*value->h));
+	}
 	return d;
 }
 
@@ -226,10 +234,12 @@ static struct metric_label own_label(
 struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 {
 	size_t size = sizeof(struct metric_list) + b->n * sizeof(struct metric) +
-		b->n_own_labels * sizeof(struct metric_label) + b->arena.len;
+		b->n_own_labels * sizeof(struct metric_label) + b->histograms.len +
+		b->arena.len;
 	struct metric_list *list = xmalloc(size);
 	struct metric_label *labels = (struct metric_label *)(list->metrics + b->n);
-	char *arena = (char *)(labels + b->n_own_labels);
+	char *histograms = (char *)(labels + b->n_own_labels);
+	char *arena = histograms + b->histograms.len;
 
 	assert(size < 1u << 30); /* metric.device_at */
 	if (b->unsorted)
@@ -239,6 +249,8 @@ struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 	list->n = b->n;
 	list->n_refused = b->n_refused;
 	list->time_ns = b->time_ns;
+	if (b->histograms.len)
+		memcpy(histograms, b->histograms.data, b->histograms.len);
 	if (b->arena.len)
 		memcpy(arena, b->arena.data, b->arena.len);
 	for (size_t i = 0; i < b->n; i++) {
@@ -252,6 +264,8 @@ struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 		}
 		if (d->string != NONE)
 			m->value.s = arena + d->string;
+		if (d->histogram != NONE)
+			m->value.h = (const void *)(histograms + d->histogram);
 		if (d->device != NONE)
 			m->device_at = (uint32_t)(arena + d->device - (char *)m);
 	}
@@ -269,6 +283,8 @@ static bool same_value(const struct metric *a, const struct metric *b)
 	switch (a->value.type) {
 	case METRIC_STRING:
 		return !strcmp(a->value.s, b->value.s);
+	case METRIC_HISTOGRAM:
+		return histogram_equal(a->value.h, b->value.h);
 	case METRIC_REAL32:
 	case METRIC_REAL64:
 		return memcmp(&a->value.real, &b->value.real, sizeof(double)) == 0;

@@ -35,7 +35,8 @@ struct metric_list {
 	int64_t time_ns;        /* real time of the sample */
 	size_t n_refused;       /* that were left out: no label had room (spec_label()) */
 	size_t n;
-	struct metric metrics[]; /* sorted by slot; own labels and strings follow */
+	/* sorted by slot; own labels, histograms and strings follow */
+	struct metric metrics[];
 };
 
 /*
@@ -69,7 +70,7 @@ void metric_list_builder_set_owner(struct metric_list_builder *b, uint64_t owner
 /*
  * Adds the value of a spec as it is, unless there is no room for its label.
  * @slot: the spec; @index: what replaces '*' in its names, parts separated by '.', or NULL;
- * @value: NULL if it cannot be had now; strings are copied.
+ * @value: NULL if it cannot be had now; strings and histograms are copied.
  */
 void metric_list_builder_add(struct metric_list_builder *b, uint32_t slot,
 	const char *index, const struct value *value);

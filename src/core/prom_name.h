@@ -21,9 +21,10 @@ struct strbuf;
 struct unit;
 
 enum prom_role {
-	PROM_SAMPLE,   /* a family of numbers */
-	PROM_INFO,     /* a label of a family <...>_info, whose value is 1 */
-	PROM_LEFT_OUT, /* stands in other labels, or changes too often to be one */
+	PROM_SAMPLE,    /* a family of numbers */
+	PROM_INFO,      /* a label of a family <...>_info, whose value is 1 */
+	PROM_HISTOGRAM, /* <...>_bucket, with the label le, <...>_sum and <...>_count */
+	PROM_LEFT_OUT,  /* stands in other labels, or changes too often to be one */
 };
 
 enum { PROM_MAX_PLACES = 4 };

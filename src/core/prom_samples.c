@@ -182,21 +182,32 @@ static void add_sample(struct collecting *r, const struct prom_figure *f,
 	f->family->n++;
 }
 
+/* A text that an action prints may be anything, and is no sample. */
+static bool fits_role(enum metric_type type, enum prom_role role)
+{
+	if ((type == METRIC_HISTOGRAM) != (role == PROM_HISTOGRAM))
+		return false;
+	return type != METRIC_STRING || role == PROM_INFO;
+}
+
+static void collect_one(struct collecting *r, const struct snapshot *s,
+	const struct metric *m, struct metric_place place, uint32_t scope)
+{
+	if (!m->available)
+		return;
+	const struct prom_figure *f =
+		figure_of(r, s->lists[place.list]->specs, m->label, s->is_host);
+
+	if (f->family && fits_role(m->value.type, f->name.role))
+		add_sample(r, f, m, scope);
+}
+
 static void collect(struct collecting *r, const struct snapshot *s, uint32_t scope)
 {
-	for (size_t i = 0; i < s->n; i++) {
-		const struct metric *m = snapshot_metric(s, i);
-
-		if (!m->available)
-			continue;
-		const struct prom_figure *f = figure_of(
-			r, s->lists[s->places->at[i].list]->specs, m->label, s->is_host);
-
-		/* a text that an action prints may be anything */
-		if (f->family &&
-			(m->value.type != METRIC_STRING || f->name.role == PROM_INFO))
-			add_sample(r, f, m, scope);
-	}
+	for (size_t i = 0; i < s->n; i++)
+		collect_one(r, s, snapshot_metric(s, i), s->places->at[i], scope);
+	for (size_t i = 0; i < s->n_histograms; i++)
+		collect_one(r, s, snapshot_histogram(s, i), s->histograms[i], scope);
 }
 
 static void collect_all(struct collecting *r, const struct view *view)

@@ -9,6 +9,7 @@
 
 #include "core/blob.h"
 #include "core/catalogue.h"
+#include "core/histogram.h"
 #include "core/prom_samples.h"
 #include "core/snapshot.h"
 #include "util/cleanup.h"
@@ -24,7 +25,12 @@ struct rendering {
 	struct strbuf vms; /* what all labels of a VM begin with, one VM after another */
 	size_t *vms_at;    /* where each VM's start; one more than VMs */
 	struct strbuf value; /* scratch */
-	bool is_open;        /* OpenMetrics */
+	/* of a figure's histograms, one behind the other */
+	struct strbuf bounds;
+	size_t bounds_at[HISTOGRAM_BUCKETS + 1];
+	const struct prom_figure *bounds_of; /* NULL: of none yet */
+	uint32_t bounds_kind;
+	bool is_open; /* OpenMetrics */
 };
 
 /* ---- lines ---- */
@@ -121,6 +127,11 @@ static void add_u64(uint64_t u, int min_digits, struct strbuf *out)
 	strbuf_add(out, at, (size_t)(digits + sizeof(digits) - at));
 }
 
+static bool never_falls(const struct prom_figure *f)
+{
+	return f->name.is_counter || f->name.role == PROM_HISTOGRAM;
+}
+
 /*
  * Return: false if nothing is to be written.  What never falls must not fall by rounding,
  * either: fifteen digits hold every integer that is less than 10^15.
@@ -129,7 +140,7 @@ static bool add_real(const struct prom_figure *f, double real, struct strbuf *ou
 {
 	double v = real * (double)f->mul / (double)f->div, size = fabs(v);
 
-	if (!isfinite(v) || (size > (double)EXACT_MAX && !f->name.is_counter))
+	if (!isfinite(v) || (size > (double)EXACT_MAX && !never_falls(f)))
 		return false;
 	if (size <= (double)EXACT_MAX && size - floor(size) <= 0)
 		strbuf_addf(out, "%.0f", v);
@@ -143,7 +154,7 @@ static bool add_integer(
 {
 	bool is_exact = size <= EXACT_MAX / f->mul;
 
-	if (!is_exact && !f->name.is_counter)
+	if (!is_exact && !never_falls(f))
 		return false;
 	/* a counter goes on, rounded; in seconds all digits are written */
 	if (f->div == 1 ? !is_exact : f->decimals < 0)
@@ -201,6 +212,7 @@ static void add_header(
 	const struct prom_name *name = &f->name;
 	const char *help = name->help, *family = name->family;
 	const char *type = name->is_counter             ? "counter"
+		: name->role == PROM_HISTOGRAM          ? "histogram"
 		: r->is_open && name->role == PROM_INFO ? "info"
 							: "gauge";
 	int n = r->is_open ? stem_length(name) : (int)strlen(family);
@@ -216,6 +228,88 @@ static void add_header(
 		strbuf_addf(out, "# UNIT %.*s %s\n", n, family, name->unit);
 }
 
+/* ---- histograms ---- */
+
+#define NO_BUCKET SIZE_MAX
+
+/* As OpenMetrics has bounds: with a point, or an exponent. */
+static void add_bound(const struct prom_figure *f, uint64_t bound, struct strbuf *out)
+{
+	size_t at = out->len;
+
+	strbuf_addf(out, "%.15g", (double)bound * (double)f->mul / (double)f->div);
+	if (!strpbrk(out->data + at, ".e"))
+		strbuf_adds(out, ".0");
+}
+
+/* The label of each bucket of a figure, once: they cost more than the rest of their lines. */
+static void find_bounds(struct rendering *r, const struct prom_figure *f, uint32_t kind)
+{
+	const struct histogram_bounds *bounds = histogram_bounds(kind);
+
+	if (r->bounds_of == f && r->bounds_kind == kind)
+		return;
+	r->bounds_of = f;
+	r->bounds_kind = kind;
+	strbuf_clear(&r->bounds);
+	for (size_t i = 0; i <= bounds->n; i++) {
+		r->bounds_at[i] = r->bounds.len;
+		strbuf_adds(&r->bounds, "le=\"");
+		if (i < bounds->n)
+			add_bound(f, bounds->at[i], &r->bounds);
+		else
+			strbuf_adds(&r->bounds, "+Inf");
+		strbuf_adds(&r->bounds, "\"} ");
+	}
+	r->bounds_at[bounds->n + 1] = r->bounds.len;
+}
+
+/*
+ * A line but for its value, which follows.  @labels: of all lines; @separator: what follows them;
+ * @bucket: NO_BUCKET: it is of none.
+ */
+static void begin_line(const struct rendering *r, const char *family, const char *suffix,
+	const struct strbuf *labels, char separator, size_t bucket, struct strbuf *out)
+{
+	strbuf_adds(out, family);
+	strbuf_adds(out, suffix);
+	strbuf_add(out, strbuf_str(labels), labels->len);
+	if (bucket == NO_BUCKET) {
+		strbuf_adds(out, separator == ',' ? "} " : " ");
+		return;
+	}
+	strbuf_addc(out, separator);
+	strbuf_add(out, r->bounds.data + r->bounds_at[bucket],
+		r->bounds_at[bucket + 1] - r->bounds_at[bucket]);
+}
+
+/* The lines of one: `le` as it rises, each with all of the one before. */
+static void add_histogram(
+	struct rendering *r, const struct prom_sample *sample, struct strbuf *out)
+{
+	const struct prom_figure *f = sample->figure;
+	const struct histogram *h = sample->m->value.h;
+	const char *family = f->name.family;
+	struct strbuf *labels = &r->value;
+	char separator = 0;
+	uint64_t n = 0;
+
+	find_bounds(r, f, h->kind);
+	strbuf_clear(labels);
+	add_labels(r, sample, &separator, labels);
+	for (size_t i = 0; i <= histogram_bounds(h->kind)->n; i++) {
+		begin_line(r, family, "_bucket", labels, separator, i, out);
+		add_u64(n += h->counts[i], 1, out);
+		strbuf_addc(out, '\n');
+	}
+	begin_line(r, family, "_sum", labels, separator, NO_BUCKET, out);
+	add_integer(f, false, h->sum, out);
+	strbuf_addc(out, '\n');
+	begin_line(r, family, "_count", labels, separator, NO_BUCKET, out);
+	add_u64(n, 1, out);
+	strbuf_addc(out, '\n');
+}
+
 /* ---- samples ---- */
 
 /* Samples of one scope and family, each thing once. */
@@ -228,11 +322,16 @@ static void add_samples(struct rendering *r, const struct prom_sample *at, size_
 		const struct prom_figure *f = at[i].figure;
 
 		strbuf_clear(&r->value);
-		if (!add_value(f, &at[i].m->value, &r->value))
+		if (f->name.role != PROM_HISTOGRAM &&
+			!add_value(f, &at[i].m->value, &r->value))
 			continue;
 		if (!*has_header)
 			add_header(r, f, out);
 		*has_header = true;
+		if (f->name.role == PROM_HISTOGRAM) {
+			add_histogram(r, &at[i], out);
+			continue;
+		}
 		strbuf_adds(out, f->name.family);
 		add_labels(r, &at[i], &separator, out);
 		if (separator == ',')
@@ -378,6 +477,7 @@ static struct blob *render(struct view *view, bool is_open, struct blob *_Atomic
 	free(r.vms_at);
 	strbuf_done(&r.vms);
 	strbuf_done(&r.value);
+	strbuf_done(&r.bounds);
 	return blob_cache_set(
 		cache, blob_new(out.data, out.len, view->generation, time_ns));
 }

@@ -6,7 +6,9 @@
  * and one for each thing that there are several of: vcpu, iothread, or of disks and interfaces
  * device, their name on the host, which stays theirs whatever is plugged in.  Texts that hardly
  * ever change are labels of vhostmd_host_info, vhostmd_vm_info and the like, whose value is 1;
- * other texts are left out.  So is a gauge beyond 2^53, which a double does not hold.
+ * other texts are left out.  So is a gauge beyond 2^53, which a double does not hold.  A histogram
+ * is `_bucket` with the label le, `_sum` and `_count`: what is beyond all bounds is in +Inf, which is
+ * `_count`.
  *
  * The series are the same in both, and so are the samples' lines.  In OpenMetrics what is said of a
  * family is said of its name without _total or _info, along with its unit.

@@ -43,6 +43,22 @@ static size_t places_size(size_t n)
 	return sizeof(struct metric_places) + n * sizeof(struct metric_place);
 }
 
+/* What does not apply is no metric, and a histogram is one for few. */
+static void keep_place(struct snapshot *s, size_t list, size_t at)
+{
+	const struct metric *m = &s->lists[list]->metrics[at];
+
+	if (m->absent)
+		return;
+	if (m->value.type != METRIC_HISTOGRAM) {
+		s->places->at[s->n++] = place(list, at);
+		return;
+	}
+	s->histograms =
+		xreallocarray(s->histograms, s->n_histograms + 1, sizeof(*s->histograms));
+	s->histograms[s->n_histograms++] = place(list, at);
+}
+
 /* By slot; where several lists have a slot, the first serves it, and be it with nothing. */
 static void merge_lists(struct snapshot *s)
 {
@@ -73,8 +89,7 @@ static void merge_lists(struct snapshot *s)
 			size_t end = skip_slot(list, next[l], slot);
 
 			for (size_t i = next[l]; l == best && i < end; i++)
-				if (!list->metrics[i].absent)
-					s->places->at[s->n++] = place(l, i);
+				keep_place(s, l, i);
 			next[l] = end;
 		}
 	}
@@ -204,6 +219,7 @@ void snapshot_unref(struct snapshot *s)
 	free(s->audiences);
 	grants_unref(s->grants);
 	free(s->lists);
+	free(s->histograms);
 	places_unref(s->places);
 	free(s);
 }

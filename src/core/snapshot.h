@@ -54,6 +54,9 @@ struct snapshot {
 		*places;            /* in the configuration's order: snapshot_metric() */
 	struct metric_list **lists; /* references that keep the metrics */
 	size_t n_lists;
+	/* apart, for who asks for them: nobody else has to know that there are histograms */
+	struct metric_place *histograms;
+	size_t n_histograms;
 	struct blob *_Atomic xml; /* cache of render_xml_fragment() */
 	/* the host's: snapshot_grant() */
 	struct grants *grants; /* NULL: guests see all */
@@ -64,7 +67,7 @@ struct snapshot {
 
 /*
  * Merges lists into a snapshot, ordered by slot.  Where several have a slot the first serves
- * it; what does not apply is left out.
+ * it; what does not apply is left out.  Histograms stand apart, and are none of its metrics.
  * @vm: NULL for the host; copied.  @lists: NULL entries are skipped; references are taken.
  * @updated_mono_ns: when the last of them came.
  */
@@ -89,6 +92,14 @@ void snapshot_grant(struct snapshot *s, struct grants *grants);
 static inline const struct metric *snapshot_metric(const struct snapshot *s, size_t i)
 {
 	const struct metric_place place = s->places->at[i];
+
+	return &s->lists[place.list]->metrics[place.at];
+}
+
+/* Of @s->n_histograms, the same. */
+static inline const struct metric *snapshot_histogram(const struct snapshot *s, size_t i)
+{
+	const struct metric_place place = s->histograms[i];
 
 	return &s->lists[place.list]->metrics[place.at];
 }

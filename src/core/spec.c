@@ -128,7 +128,8 @@ static uint64_t text_hash(const char *s)
 
 /*
  * What goes on when the configuration changes, and nothing else does: the same name for the
- * same source, as the same type in the same unit.
+ * same source, as the same type in the same unit.  A histogram is shown under no name of the
+ * configuration's, so it is the source alone.
  */
 static uint64_t series_of(const struct metric_spec *spec, const char *names, size_t len)
 {
@@ -153,6 +154,7 @@ static struct label_node *node_new(
 	size_t at = text.len;
 
 	strbuf_add(&text, index ? index : "", index ? strlen(index) + 1 : 1);
+	size_t counted = spec->type == METRIC_HISTOGRAM ? source : 0;
 	struct label_node *node = xmalloc(sizeof(*node) + text.len);
 	char *copy = memcpy(node + 1, text.data, text.len);
 
@@ -163,7 +165,7 @@ static struct label_node *node_new(
 			.index = index ? copy + at : NULL,
 			.spec = spec,
 			.name_hash = siphash24(copy, strlen(copy)),
-			.series = series_of(spec, copy, at),
+			.series = series_of(spec, copy + counted, at - counted),
 			.family = series_of(spec, spec->name, strlen(spec->name)),
 			.slot = slot }
 	};

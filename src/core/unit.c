@@ -107,7 +107,8 @@ int unit_convert(const struct value *v, const struct unit *from, const struct un
 	uint64_t u = 0;
 	int r = 0;
 
-	if (v->type == METRIC_STRING || from->dimension != to->dimension)
+	if (v->type == METRIC_STRING || v->type == METRIC_HISTOGRAM ||
+		from->dimension != to->dimension)
 		return -EINVAL;
 	switch (v->type) {
 	case METRIC_INT32:

@@ -25,7 +25,7 @@ static_assert(ARRAY_LEN(type_names) == METRIC_TYPE_COUNT, "one name for each typ
 
 const char *metric_type_name(enum metric_type type)
 {
-	return type_names[type];
+	return type == METRIC_HISTOGRAM ? "histogram" : type_names[type];
 }
 
 int metric_type_parse(const char *name, enum metric_type *ret)
@@ -69,6 +69,8 @@ void value_format(const struct value *v, struct strbuf *out)
 	case METRIC_STRING:
 	case METRIC_TYPE_COUNT:
 		format_string(v->s, out);
+		break;
+	case METRIC_HISTOGRAM:
 		break;
 	}
 }
@@ -220,7 +222,8 @@ int value_cast(const struct value *v, enum metric_type type, struct value *ret)
 	struct value out = { .type = type };
 	int r = 0;
 
-	if ((v->type == METRIC_STRING) != (type == METRIC_STRING))
+	if ((v->type == METRIC_STRING) != (type == METRIC_STRING) ||
+		(v->type == METRIC_HISTOGRAM) != (type == METRIC_HISTOGRAM))
 		return -EINVAL;
 	switch (type) {
 	case METRIC_INT32:
@@ -240,6 +243,9 @@ int value_cast(const struct value *v, enum metric_type type, struct value *ret)
 		out.real = as_real(v);
 		if (!isfinite(type == METRIC_REAL32 ? (float)out.real : out.real))
 			r = -ERANGE;
+		break;
+	case METRIC_HISTOGRAM:
+		out.h = v->h;
 		break;
 	default:
 		out.s = v->s;

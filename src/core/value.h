@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A metric's value: its type, its text form on the wire, and parsing of such text.
- * Pure functions; a string value points to memory that somebody else owns.
+ * Pure functions; a string, or a histogram, points to memory that somebody else owns.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+struct histogram;
 struct strbuf;
 
 /* The order is that of libmetrics' enum metric_type (formats: guest library ABI). */
@@ -20,15 +21,18 @@ enum metric_type {
 	METRIC_REAL64,
 	METRIC_STRING,
 	METRIC_TYPE_COUNT,
+	/* core/histogram: has no text, and is on no wire */
+	METRIC_HISTOGRAM,
 };
 
 /* Twelve bytes, not sixteen: there is one for each figure of each VM, twice while a cycle lasts. */
 struct value {
 	union {
-		int64_t i;     /* METRIC_INT32, METRIC_INT64 */
-		uint64_t u;    /* METRIC_UINT32, METRIC_UINT64 */
-		double real;   /* METRIC_REAL32, METRIC_REAL64 */
-		const char *s; /* METRIC_STRING; UTF-8 */
+		int64_t i;                 /* METRIC_INT32, METRIC_INT64 */
+		uint64_t u;                /* METRIC_UINT32, METRIC_UINT64 */
+		double real;               /* METRIC_REAL32, METRIC_REAL64 */
+		const char *s;             /* METRIC_STRING; UTF-8 */
+		const struct histogram *h; /* METRIC_HISTOGRAM */
 	};
 	enum metric_type type;
 } __attribute__((packed, aligned(4)));
@@ -53,20 +57,25 @@ static inline struct value value_string(const char *s)
 	return (struct value){ .type = METRIC_STRING, .s = s };
 }
 
+static inline struct value value_histogram(const struct histogram *h)
+{
+	return (struct value){ .type = METRIC_HISTOGRAM, .h = h };
+}
+
 static inline bool metric_type_is_real(enum metric_type type)
 {
 	return type == METRIC_REAL32 || type == METRIC_REAL64;
 }
 
-/* "int32", "uint32", ... as in the configuration and on the wire. */
+/* "int32", "uint32", ... as in the configuration and on the wire; "histogram". */
 const char *metric_type_name(enum metric_type type);
 
-/* Return: 0, or -EINVAL if @name is none of them. */
+/* One that is on the wire.  Return: 0, or -EINVAL if @name is none of them. */
 int metric_type_parse(const char *name, enum metric_type *ret);
 
 /*
  * Appends the value's text: decimal integers, reals with six decimals, strings with
- * surrounding white space removed.  No escaping.
+ * surrounding white space removed.  No escaping.  A histogram has none.
  */
 void value_format(const struct value *v, struct strbuf *out);
 
@@ -81,7 +90,7 @@ int value_parse(enum metric_type type, char *text, const char *unit, struct valu
 
 /*
  * Converts to another type.  Integers to reals and back (truncated towards zero) and
- * between widths.  Return: 0; -ERANGE if it does not fit; -EINVAL between string and
- * number.
+ * between widths.  Return: 0; -ERANGE if it does not fit; -EINVAL between string, histogram
+ * and number.
  */
 int value_cast(const struct value *v, enum metric_type type, struct value *ret);
