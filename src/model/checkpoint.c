@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/catalogue.h"
+#include "core/histogram.h"
 #include "core/metric_list.h"
 #include "core/sizes.h"
 #include "model/checkpoint_format.h"
@@ -28,7 +29,8 @@
 struct loader {
 	const uint8_t *bytes;
 	size_t size, at;
-	bool bad; /* nothing more is believed */
+	bool bad;    /* nothing more is believed */
+	bool before; /* it is of CHECKPOINT_VERSION_BEFORE */
 	const struct plan *plan;
 	uint32_t n_specs;
 	uint32_t *slots;    /* of the plan, for each of the checkpoint's; NO_SLOT: none */
@@ -162,7 +164,11 @@ static bool can_be(unsigned flags, enum metric_type type)
 	if (flags > METRIC_FLAGS || (number && text) ||
 		(flags & IS_ABSENT && (number || text)))
 		return false;
-	if ((number && type == METRIC_STRING) || (text && type != METRIC_STRING))
+	if ((number && (type == METRIC_STRING || type == METRIC_HISTOGRAM)) ||
+		(text && type != METRIC_STRING))
+		return false;
+	if (flags & HAS_HISTOGRAM &&
+		(number || text || flags & IS_ABSENT || type != METRIC_HISTOGRAM))
 		return false;
 	if ((flags & HAS_UNIT && !(flags & HAS_NAME)) ||
 		(flags & HAS_NAME && flags & (HAS_INDEX | SAME_INDEX)))
@@ -202,6 +208,11 @@ static const char *take_text_or_same(
 	return s;
 }
 
+static bool is_type(uint8_t type)
+{
+	return type < METRIC_TYPE_COUNT || type == METRIC_HISTOGRAM;
+}
+
 /* Reads one and checks all of it that does not depend on its spec. */
 static bool take_metric(struct loader *ld, struct draft *d)
 {
@@ -210,10 +221,10 @@ static bool take_metric(struct loader *ld, struct draft *d)
 	unsigned flags = d->head.flags;
 	bool text = flags & (HAS_TEXT | SAME_TEXT), number = flags & HAS_NUMBER;
 
-	if (!need(ld, d->head.slot < ld->n_specs && d->head.type < METRIC_TYPE_COUNT) ||
+	if (!need(ld, d->head.slot < ld->n_specs && is_type(d->head.type)) ||
 		!need(ld, can_be(flags, (enum metric_type)d->head.type)))
 		return false;
-	d->available = text || number;
+	d->available = text || number || flags & HAS_HISTOGRAM;
 	d->changed_ns = take_time(ld, &d->head);
 	if (number && metric_type_is_real((enum metric_type)d->head.type))
 		take(ld, &d->number, sizeof(d->number));
@@ -264,6 +275,8 @@ static bool fits_spec(const struct metric_spec *spec, const struct draft *d, boo
 		return false; /* snapshots have it of themselves */
 	if (d->head.flags & IS_ABSENT)
 		return !d->name && !d->index;
+	if (d->head.type == METRIC_HISTOGRAM && own)
+		return false; /* no command prints one */
 	if (own != !!d->name || many != !!d->index)
 		return false;
 	return spec->kind == SPEC_XML ||
@@ -301,6 +314,26 @@ static void add_counter(struct loader *ld, uint32_t slot, const struct draft *d,
 	need(ld, counters_restore(counters, &state) == 0);
 }
 
+/*
+ * Finds the histogram that a metric shows.  Return: false if there is none any more: this build has
+ * other bounds, or there is no room for the label.
+ */
+static bool find_histogram(struct loader *ld, uint32_t slot,
+	const struct counters *counters, struct draft *d)
+{
+	if (!(d->head.flags & HAS_HISTOGRAM))
+		return true;
+	const struct metric_label *label = spec_label(ld->plan->specs, slot, d->index, 0);
+	const struct histogram *h = label
+		? counters_histogram(
+			  counters, counters_key(label, d->device, &ld->device_hash))
+		: NULL;
+
+	if (h)
+		d->value = value_histogram(h);
+	return h;
+}
+
 /* ---- the metrics of a scope ---- */
 
 /* A list of what the plan still has; NULL: nothing. */
@@ -318,7 +351,8 @@ static struct metric_list *load_metrics(struct loader *ld,
 		uint32_t slot = ld->slots[d.head.slot];
 
 		if (slot == NO_SLOT ||
-			!fits_spec(&ld->plan->specs->specs[slot], &d, host))
+			!fits_spec(&ld->plan->specs->specs[slot], &d, host) ||
+			!find_histogram(ld, slot, counters, &d))
 			continue;
 		add(b, slot, &d);
 		add_counter(ld, slot, &d, counters);
@@ -363,6 +397,31 @@ static void load_counters(
 	}
 }
 
+static void load_histogram(struct loader *ld, struct counters *ret)
+{
+	struct checkpoint_histogram head;
+	struct histogram h = { 0 };
+
+	take(ld, &head, sizeof(head));
+	need(ld, head.n_counts <= HISTOGRAM_BUCKETS && !head.reserved);
+	for (size_t i = 0; !ld->bad && i < head.n_counts; i++)
+		h.counts[i] = take_varint(ld);
+	h.sum = head.sum;
+	h.kind = histogram_find(head.bounds);
+	if (!ld->bad && h.kind < HISTOGRAM_KINDS)
+		need(ld, counters_restore_histogram(ret, head.key, &h) == 0);
+}
+
+static void load_histograms(
+	struct loader *ld, const struct checkpoint_head *head, struct counters *ret)
+{
+	if (!can_follow(ld, head->n_histograms, LIMIT_SCOPE_HISTOGRAMS,
+		    sizeof(struct checkpoint_histogram)))
+		return;
+	for (size_t i = 0; i < head->n_histograms && !ld->bad; i++)
+		load_histogram(ld, ret);
+}
+
 /* ---- scopes ---- */
 
 static void load_scope(struct loader *ld, struct checkpoint_scope *ret, bool host)
@@ -370,7 +429,7 @@ static void load_scope(struct loader *ld, struct checkpoint_scope *ret, bool hos
 	struct checkpoint_head head;
 
 	take(ld, &head, sizeof(head));
-	need(ld, !head.reserved);
+	need(ld, !ld->before || !head.n_histograms);
 	ret->shape = head.shape;
 	ret->shape_ns = past_real(ld, head.shape_ns);
 	ret->updated_mono_ns = past_mono(ld, head.updated_mono_ns);
@@ -379,6 +438,9 @@ static void load_scope(struct loader *ld, struct checkpoint_scope *ret, bool hos
 	ld->device = ld->index = NULL;
 	ld->n_times = 0;
 	ld->device_hash = (struct device_hash){ 0 };
+	load_histograms(ld, &head, &ret->counters);
+	if (ld->bad)
+		return;
 	ret->list = load_metrics(ld, &head, host, &ret->counters);
 	load_counters(ld, &head, &ret->counters);
 }
@@ -495,6 +557,7 @@ static void load_all(struct loader *ld, struct checkpoint *cp)
 
 	take(ld, &header, sizeof(header));
 	need(ld, header.size == ld->size);
+	ld->before = header.version == CHECKPOINT_VERSION_BEFORE;
 	need(ld, header.generation < MAX_GENERATION);
 	need(ld, header.vms_generation <= header.generation);
 	cp->generation = header.generation;
@@ -526,7 +589,8 @@ static bool is_other_version(const void *bytes, size_t size)
 	if (size < sizeof(header))
 		return false;
 	memcpy(&header, bytes, sizeof(header));
-	return header.magic == CHECKPOINT_MAGIC && header.version != CHECKPOINT_VERSION;
+	return header.magic == CHECKPOINT_MAGIC && header.version != CHECKPOINT_VERSION &&
+		header.version != CHECKPOINT_VERSION_BEFORE;
 }
 
 static bool is_checkpoint(const void *bytes, size_t size)

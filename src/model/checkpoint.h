@@ -5,12 +5,12 @@
  * and formats nothing.  Loading believes nothing: the bytes may come from a process that went
  * bad, or from another build.  No I/O, no locks; any thread.
  *
- * Layout, version 2; numbers in the machine's order and without alignment, strings as
+ * Layout, version 4; numbers in the machine's order and without alignment, strings as
  * a 16-bit length, the bytes and a NUL:
  *
  *	header, the fingerprint of each spec, the sizes of disks, the host, the VMs
  *	the host or a VM: what is known of its run (a VM alone, with its name), the scope's
- *		head, its metrics, its other counters, those that never fell first
+ *		head, its histograms, its metrics, its other counters, those that never fell first
  *	a metric: head, and as its flags say time, number, index, device, name, unit, text
  *
  * The header is that of any version: magic, version, size.

@@ -11,7 +11,10 @@
 #include "util/limits.h"
 
 #define CHECKPOINT_MAGIC UINT64_C(0x7470636474736f68) /* "hostdcpt" */
-#define CHECKPOINT_VERSION 3u
+#define CHECKPOINT_VERSION 4u
+
+/* Had no histograms, and a 0 where there is their number; it is loaded as any other. */
+#define CHECKPOINT_VERSION_BEFORE 3u
 
 struct checkpoint_header {
 	uint64_t magic;
@@ -43,7 +46,7 @@ struct checkpoint_size {
 struct checkpoint_head {
 	uint64_t shape;
 	int64_t shape_ns, time_ns, updated_mono_ns;
-	uint32_t n_metrics, n_counters, n_fallen, reserved; /* 0 */
+	uint32_t n_metrics, n_counters, n_fallen, n_histograms;
 };
 static_assert(sizeof(struct checkpoint_head) == 48, "no padding");
 
@@ -61,7 +64,8 @@ enum {
 	IS_REACHED = 1u << 9,  /* its counter has reached that number, and never fell */
 	SAME_INDEX = 1u << 10, /* as the one of the scope before it that has one */
 	SAME_TEXT = 1u << 11,  /* as the last of its slot, which may be another VM's */
-	METRIC_FLAGS = (1u << 12) - 1,
+	HAS_HISTOGRAM = 1u << 12, /* the value: that of its key */
+	METRIC_FLAGS = (1u << 13) - 1,
 };
 
 /* A varint: seven bits a byte, the lowest first; the eighth says that another follows. */
@@ -90,3 +94,11 @@ struct checkpoint_fallen {
 	uint64_t key, reached, n_falls, low, base, floor;
 };
 static_assert(sizeof(struct checkpoint_fallen) == 48, "no padding");
+
+/* The counts follow, each a varint. */
+struct checkpoint_histogram {
+	uint64_t key, sum;
+	uint64_t bounds; /* their fingerprint: another build may have others */
+	uint32_t n_counts, reserved; /* 0 */
+};
+static_assert(sizeof(struct checkpoint_histogram) == 32, "no padding");

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/catalogue.h"
+#include "core/histogram.h"
 #include "core/sizes.h"
 #include "core/snapshot.h"
 #include "model/checkpoint.h"
@@ -129,11 +130,19 @@ static bool is_own(const struct metric *m)
 	return !m->absent && (kind == SPEC_GROUP || kind == SPEC_XML);
 }
 
+/* True if its counter is written, with whose value it is shown then: no less than it was. */
+static bool is_counted(struct checkpoint_writer *w, const struct metric *m)
+{
+	uint64_t key = counters_key(m->label, metric_device(m), &w->device_hash);
+
+	return w->counters && counters_histogram(w->counters, key);
+}
+
 /*
  * What a snapshot says of itself is made anew; what would be refused (too long, not UTF-8) is
  * left out, so that nothing else is refused with it.
  */
-static bool is_kept(const struct metric *m)
+static bool is_kept(struct checkpoint_writer *w, const struct metric *m)
 {
 	const struct catalogue_entry *e = m->label->spec->entry;
 
@@ -142,6 +151,8 @@ static bool is_kept(const struct metric *m)
 	if (is_own(m) &&
 		(!fits(m->label->name, LIMIT_NAME_BYTES) ||
 			!fits(m->label->unit, LIMIT_CHECKPOINT_TEXT_BYTES)))
+		return false;
+	if (m->available && m->value.type == METRIC_HISTOGRAM && !is_counted(w, m))
 		return false;
 	return fits(m->label->index, LIMIT_NAME_BYTES) &&
 		fits(metric_device(m), LIMIT_CHECKPOINT_TEXT_BYTES) &&
@@ -201,10 +212,12 @@ static void put_metric(struct checkpoint_writer *w, const struct metric *m)
 {
 	const struct metric_label *label = m->label;
 	bool own = is_own(m), text = m->available && m->value.type == METRIC_STRING;
-	bool number = m->available && !text;
+	bool histogram = m->available && m->value.type == METRIC_HISTOGRAM;
+	bool number = m->available && !text && !histogram;
 	size_t time = place_of_time(w, m->changed_ns);
 	unsigned flags = (m->absent ? IS_ABSENT : 0u) | (own ? HAS_NAME : 0u) |
-		(number ? HAS_NUMBER : 0u) | (own && label->unit ? HAS_UNIT : 0u) |
+		(number ? HAS_NUMBER : 0u) | (histogram ? HAS_HISTOGRAM : 0u) |
+		(own && label->unit ? HAS_UNIT : 0u) |
 		text_flag(text ? m->value.s : NULL, &w->texts[label->slot], HAS_TEXT,
 			SAME_TEXT) |
 		text_flag(metric_device(m), &w->device, HAS_DEVICE, SAME_DEVICE) |
@@ -243,7 +256,7 @@ static uint32_t put_absent(
 		for (size_t i = 0; i < s->lists[l]->n; i++) {
 			const struct metric *m = &s->lists[l]->metrics[i];
 
-			if (!m->absent || w->seen[m->label->slot] || !is_kept(m) ||
+			if (!m->absent || w->seen[m->label->slot] || !is_kept(w, m) ||
 				n == LIMIT_SCOPE_METRICS)
 				continue;
 			w->seen[m->label->slot] = true;
@@ -258,11 +271,14 @@ static uint32_t put_metrics(struct checkpoint_writer *w, const struct snapshot *
 	uint32_t n = 0;
 
 	memset(w->seen, 0, w->plan->specs->n * sizeof(*w->seen));
-	for (size_t i = 0; i < s->n; i++) {
-		w->seen[snapshot_metric(s, i)->label->slot] = true;
-		if (n == LIMIT_SCOPE_METRICS || !is_kept(snapshot_metric(s, i)))
+	for (size_t i = 0; i < s->n + s->n_histograms; i++) {
+		const struct metric *m = i < s->n ? snapshot_metric(s, i)
+						  : snapshot_histogram(s, i - s->n);
+
+		w->seen[m->label->slot] = true;
+		if (n == LIMIT_SCOPE_METRICS || !is_kept(w, m))
 			continue;
-		put_metric(w, snapshot_metric(s, i));
+		put_metric(w, m);
 		n++;
 	}
 	return put_absent(w, s, n);
@@ -306,6 +322,25 @@ static uint32_t put_fallen(struct checkpoint_writer *w)
 				c.key, c.reached, c.n_falls, c.low, c.base, c.floor },
 			sizeof(struct checkpoint_fallen));
 	return n;
+}
+
+static uint32_t put_histograms(struct checkpoint_writer *w)
+{
+	size_t n = w->counters ? w->counters->n_histograms : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct checkpoint_histogram head = { 0 };
+		const struct histogram *h =
+			counters_histogram_at(w->counters, i, &head.key);
+
+		head.sum = h->sum;
+		head.bounds = histogram_fingerprint(h->kind);
+		head.n_counts = (uint32_t)histogram_bounds(h->kind)->n + 1;
+		put(w, &head, sizeof(head));
+		for (size_t k = 0; k < head.n_counts; k++)
+			put_varint(w, h->counts[k]);
+	}
+	return (uint32_t)n;
 }
 
 /* ---- scopes ---- */
@@ -368,6 +403,7 @@ void checkpoint_writer_add(struct checkpoint_writer *w, const struct snapshot *s
 
 	begin_scope(w, counters);
 	put(w, &head, sizeof(head));
+	head.n_histograms = put_histograms(w);
 	head.n_metrics = put_metrics(w, s);
 	head.n_counters = put_counters(w);
 	head.n_fallen = put_fallen(w);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/catalogue.h"
+#include "core/histogram.h"
 #include "core/metric_list.h"
 #include "util/hash.h"
 #include "util/limits.h"
@@ -42,9 +43,17 @@ struct series {
 	union number reached; /* the most that was told */
 };
 
+/* One that counts on. */
+struct histogram_series {
+	uint64_t key;
+	struct histogram shown;   /* the last that was told, and is to be gone on from */
+	struct histogram counted; /* by who counts now; all zero: nobody has yet */
+};
+
 void counters_done(struct counters *counters)
 {
 	free(counters->at);
+	free(counters->histograms);
 	free(counters->falls);
 	*counters = (struct counters){ 0 };
 }
@@ -238,6 +247,78 @@ static void settle(struct counters *counters, struct metric *m, struct device_ha
 		m->value = shown;
 }
 
+/* ---- histograms ---- */
+
+static struct histogram_series *find_histogram(
+	const struct counters *counters, uint64_t key)
+{
+	for (size_t i = 0; i < counters->n_histograms; i++)
+		if (counters->histograms[i].key == key)
+			return &counters->histograms[i];
+	return NULL;
+}
+
+/* Return: NULL if there is no room. */
+static struct histogram_series *add_histogram(
+	struct counters *counters, uint64_t key, const struct histogram *shown)
+{
+	if (counters->n_histograms == LIMIT_SCOPE_HISTOGRAMS)
+		return NULL;
+	counters->histograms = xreallocarray(counters->histograms,
+		counters->n_histograms + 1, sizeof(*counters->histograms));
+	struct histogram_series *s = &counters->histograms[counters->n_histograms++];
+
+	*s = (struct histogram_series){ .key = key, .shown = *shown };
+	return s;
+}
+
+static void settle_histogram(struct counters *counters, struct metric *m)
+{
+	struct device_hash last = { 0 };
+	uint64_t key = counters_key(m->label, metric_device(m), &last);
+	/* it lies in the list, which is nobody else's yet */
+	struct histogram *h = (struct histogram *)(uintptr_t)m->value.h;
+	struct histogram_series *s = find_histogram(counters, key);
+
+	if (!s)
+		s = add_histogram(
+			counters, key, &(const struct histogram){ .kind = h->kind });
+	m->available = s && s->shown.kind == h->kind;
+	if (!m->available)
+		return;
+	histogram_go_on(&s->shown, &s->counted, h);
+	s->counted = *h;
+	*h = s->shown;
+}
+
+const struct histogram *counters_histogram(const struct counters *counters, uint64_t key)
+{
+	const struct histogram_series *s = find_histogram(counters, key);
+
+	return s ? &s->shown : NULL;
+}
+
+const struct histogram *counters_histogram_at(
+	const struct counters *counters, size_t i, uint64_t *ret_key)
+{
+	*ret_key = counters->histograms[i].key;
+	return &counters->histograms[i].shown;
+}
+
+int counters_restore_histogram(
+	struct counters *counters, uint64_t key, const struct histogram *h)
+{
+	if (!key || find_histogram(counters, key) || h->sum > HISTOGRAM_MOST_SUM)
+		return -EINVAL;
+	for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+		if (h->counts[i] >
+			(i <= histogram_bounds(h->kind)->n ? HISTOGRAM_MOST : 0))
+			return -EINVAL;
+	return add_histogram(counters, key, h) ? 0 : -E2BIG;
+}
+
+/* ---- a list ---- */
+
 void counters_settle(struct counters *counters, struct metric_list *list)
 {
 	struct device_hash last = { 0 };
@@ -249,6 +330,8 @@ void counters_settle(struct counters *counters, struct metric_list *list)
 		if (e && e->kind == KIND_COUNTER && m->available &&
 			m->value.type != METRIC_STRING)
 			settle(counters, m, &last);
+		else if (m->available && m->value.type == METRIC_HISTOGRAM)
+			settle_histogram(counters, m);
 	}
 }
 

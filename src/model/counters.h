@@ -9,6 +9,9 @@
  * that counts now (a device was unplugged and plugged, a guest was restarted), and it goes on
  * from there, with all that was counted since it fell.
  *
+ * Nor does a histogram fall (KIND_HISTOGRAM), none of its buckets and not its sum: it is one thing that
+ * counts, which says itself when it began anew (core/histogram.h), and goes on at once.
+ *
  * Knows nothing of lanes and plans.  One thread at a time.
  */
 #pragma once
@@ -18,6 +21,8 @@
 #include <stdint.h>
 
 struct fall;
+struct histogram;
+struct histogram_series;
 struct metric_label;
 struct metric_list;
 struct series;
@@ -28,6 +33,8 @@ struct counters {
 	size_t n, n_slots;
 	struct fall *falls; /* of those that fell, sorted by key */
 	size_t n_falls, cap_falls;
+	struct histogram_series *histograms; /* few, in no order */
+	size_t n_histograms;
 };
 
 void counters_done(struct counters *counters);
@@ -69,3 +76,17 @@ bool counters_state(const struct counters *counters, size_t i, struct counter_st
  * there already; -E2BIG if there are too many.
  */
 int counters_restore(struct counters *counters, const struct counter_state *state);
+
+/* The histogram with @key as it was told last; NULL: none.  Borrowed until another comes. */
+const struct histogram *counters_histogram(const struct counters *counters, uint64_t key);
+
+/* That in place @i, 0 to n_histograms - 1. */
+const struct histogram *counters_histogram_at(
+	const struct counters *counters, size_t i, uint64_t *ret_key);
+
+/*
+ * Takes one in that another process told.  @h: with bounds that there are; copied; else it may come
+ * from anywhere.  Return: 0; -EINVAL if it cannot be, or is there already; -E2BIG if there are too many.
+ */
+int counters_restore_histogram(
+	struct counters *counters, uint64_t key, const struct histogram *h);
