@@ -50,7 +50,11 @@ static const struct catalogue_entry *entry_of(const struct told_metric *m)
 			source = usual[i].source;
 	const struct catalogue_entry *e = catalogue_find(source);
 
-	return e && (e->context == CONTEXT_HOST) == m->is_host ? e : NULL;
+	/* a histogram is told to no guest */
+	return e && (e->context == CONTEXT_HOST) == m->is_host &&
+			e->type != METRIC_HISTOGRAM
+		? e
+		: NULL;
 }
 
 /* What stands for each '*' of @pattern in @name, separated by '.'.  Return: false if it is none. */

@@ -18,7 +18,8 @@ BEGIN {
 	print "_metrics.prom_. '\\*' stands for a number: of a virtual CPU, a disk, an interface or the like.\n"
 	print "A source that does not apply to a host or VM gives no metric, one that cannot be had now one"
 	print "without a value (*SAMPLING* in *vhostmd*(8)). \"absent: unlimited\" says what it means if there is"
-	print "none. Which of them a host shows, and under which names, is its configuration's affair."
+	print "none. Which of them a host shows, and under which names, is its configuration's affair. A histogram"
+	print "is in _metrics.prom_ alone, and for no guest."
 }
 /^## / { printf "\n# %s\n", toupper(substr($0, 4)) }
 /^[|] `/ {

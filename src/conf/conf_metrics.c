@@ -12,7 +12,8 @@
 #include "util/limits.h"
 #include "util/mem.h"
 
-#define TYPE_WORDS "int32, uint32, int64, uint64, real32, real64, string, group or xml"
+#define TYPE_WORDS                                                                       \
+	"int32, uint32, int64, uint64, real32, real64, string, histogram, group or xml"
 
 static void read_kind(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
 {
@@ -24,6 +25,8 @@ static void read_kind(struct conf_reader *rd, xmlNode *node, struct metric_spec 
 		spec->kind = SPEC_XML;
 	else if (type && metric_type_parse(type, &spec->type) == 0)
 		spec->kind = SPEC_ACTION;
+	else if (type && !strcmp(type, metric_type_name(METRIC_HISTOGRAM)))
+		spec->type = METRIC_HISTOGRAM;
 	else if (type) {
 		spec->kind = SPEC_ACTION;
 		conf_reader_error(
@@ -113,6 +116,10 @@ static void read_source_unit(
 	if (!unit)
 		conf_reader_error(rd, node, "unit '%s' is unknown; known are %s", symbol,
 			unit_symbols());
+	else if (spec->entry->type == METRIC_HISTOGRAM)
+		conf_reader_error(rd, node,
+			"'%s' is a histogram, which is shown in base units",
+			spec->source);
 	else if (!native || unit->dimension != unit_find(native)->dimension)
 		conf_reader_error(rd, node,
 			"'%s' is in %s, which cannot be converted to %s", spec->source,
@@ -212,6 +219,12 @@ static size_t count_stars(const char *s)
 	return n;
 }
 
+/* Numbers become each other, and what is none is what it is. */
+static bool is_convertible(enum metric_type from, enum metric_type to)
+{
+	return from == to || (from < METRIC_STRING && to < METRIC_STRING);
+}
+
 static void check_source(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
 {
 	const struct catalogue_entry *e = spec->entry;
@@ -228,7 +241,7 @@ static void check_source(struct conf_reader *rd, xmlNode *node, struct metric_sp
 				spec->convert->factor > unit_find(e->unit)->factor
 			? METRIC_REAL64
 			: e->type;
-	if ((spec->type == METRIC_STRING) != (e->type == METRIC_STRING))
+	if (!is_convertible(e->type, spec->type))
 		conf_reader_error(rd, node, "source '%s' is a %s, which is no %s",
 			spec->source, metric_type_name(e->type),
 			metric_type_name(spec->type));
@@ -243,7 +256,9 @@ static void check_source(struct conf_reader *rd, xmlNode *node, struct metric_sp
 
 static void check_action(struct conf_reader *rd, xmlNode *node, struct metric_spec *spec)
 {
-	if (spec->kind == SPEC_SOURCE)
+	if (spec->type == METRIC_HISTOGRAM)
+		conf_reader_error(rd, node, "a histogram needs a <source>");
+	else if (spec->kind == SPEC_SOURCE)
 		conf_reader_error(rd, node, "attribute type is missing: " TYPE_WORDS);
 	if (spec->kind == SPEC_GROUP && !spec->n_variables)
 		conf_reader_error(rd, node, "a group needs at least one <variable>");

@@ -84,7 +84,8 @@ void disk_room_describe(const struct conf *conf, struct strbuf *out)
 	uint64_t size = conf->disk_size_bytes;
 
 	for (size_t i = 0; i < conf->specs->n; i++)
-		if (conf->specs->specs[i].guest)
+		if (conf->specs->specs[i].guest &&
+			conf->specs->specs[i].type != METRIC_HISTOGRAM)
 			add_spec(&need, &conf->specs->specs[i]);
 	uint64_t devices = USUAL_DEVICES * need.device;
 	uint64_t usual = need.vm + USUAL_VCPUS * need.vcpu + devices;

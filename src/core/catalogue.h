@@ -37,6 +37,7 @@ enum catalogue_kind {
 	KIND_GAUGE,   /* may go up and down */
 	KIND_COUNTER, /* never falls within one run of its VM: model/counters.h */
 	KIND_TEXT,
+	KIND_HISTOGRAM, /* counts as a counter does: core/histogram.h */
 };
 
 /* What must be read for a figure: numbers of the bits of a line's column `reads`. */
@@ -431,6 +432,12 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 	DELAY_BY(X, QUOTA, "quota", "a limit held them back")                            \
 	DELAY_BY(X, UNKNOWN, "unknown", "it is not known who had it")
 
+/* The same of all the time that the VM has run, which is on no wire. */
+#define DELAY_HISTOGRAM_SOURCES(X)                                                       \
+	X(DELAY_HISTOGRAM, "delay.histogram", HISTOGRAM, "ns", HISTOGRAM,                \
+		READS(VCPUS) | READS(DELAYS), "eBPF at the scheduler's switches",        \
+		"Waits of all virtual CPUs for a processor; for Prometheus alone")
+
 /* A VM's process and cgroup, read by the fast lane alone. */
 #define KERNEL_SOURCES(X)                                                                \
 	X(THREADS, "process.threads", UINT32, "1", GAUGE, READS(PROCESS),                \
@@ -481,7 +488,8 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 	VM_PRESSURE(X, IO, SOME, "io", "some")                                           \
 	VM_PRESSURE(X, IO, FULL, "io", "full")                                           \
 	VM_DELAY_SOURCES(X)                                                              \
-	DELAY_OWNER_SOURCES(X)
+	DELAY_OWNER_SOURCES(X)                                                           \
+	DELAY_HISTOGRAM_SOURCES(X)
 
 #define USAGE_SOURCES(X)                                                                 \
 	X(VCPUS_TIME, "domain.vcpu.time", UINT64, "ns", COUNTER, READS(VCPUS),           \

@@ -145,6 +145,8 @@ static const struct exception exceptions[] = {
 	{ .source = "domain.vcpu.wait", .name = "domain.vcpu.wait" },
 	{ .source = "domain.iothread.time", .name = "domain.iothread.time" },
 
+	{ .source = "delay.histogram", .role = PROM_HISTOGRAM, .name = "delay" },
+
 	/* words that the hypervisor chose: they are a label */
 	{ .source = "vm.*.sum", .name = "hypervisor" },
 	{ .source = "vm.*.cur", .name = "hypervisor.current" },
@@ -352,7 +354,10 @@ struct prom_name prom_name_source(const struct catalogue_entry *e)
 	struct prom_name name = { .role = exception->role,
 		.is_counter = e->kind == KIND_COUNTER,
 		.help = exception->help ? exception->help : e->help,
-		.unit = exception->role == PROM_SAMPLE ? unit : "",
+		.unit = exception->role == PROM_SAMPLE ||
+				exception->role == PROM_HISTOGRAM
+			? unit
+			: "",
 		.factor = exception->factor ? exception->factor : 1 };
 	struct strbuf family = STRBUF_INIT;
 
@@ -421,6 +426,8 @@ void prom_name_print(const struct catalogue_entry *e, struct strbuf *out)
 
 	if (name.family)
 		strbuf_adds(out, name.family);
+	if (name.role == PROM_HISTOGRAM)
+		strbuf_adds(out, "_bucket{le}");
 	if (!name.family || (!name.n_places && !is_info))
 		return;
 	strbuf_addc(out, '{');

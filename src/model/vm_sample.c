@@ -31,6 +31,12 @@ void vm_sample_done(struct vm_sample *s)
 	*s = (struct vm_sample){ 0 };
 }
 
+void vm_delays_done(struct vm_delays *delays)
+{
+	free(delays->histogram);
+	*delays = (struct vm_delays){ 0 };
+}
+
 struct vcpu_sample *vm_sample_add_vcpu(struct vm_sample *s, unsigned number)
 {
 	s->vcpus = xgrow(s->vcpus, s->n_vcpus, &s->cap_vcpus, sizeof(*s->vcpus));

@@ -12,6 +12,8 @@
 #include "core/catalogue.h"
 #include "core/fact.h"
 
+struct histogram;
+
 /* How long waits for a processor were; in the order of VM_DELAY_P50 and VM_VCPU_DELAY_P50. */
 enum delay_figure { DELAY_P50, DELAY_P90, DELAY_P99, DELAY_MAX, DELAY_FIGURES };
 
@@ -31,7 +33,11 @@ struct delay_shares {
 struct vm_delays {
 	struct delay_figures figures;
 	struct delay_shares shares; /* have as figures have */
+	/* all since the first time that they were read; owned; NULL: they never were */
+	struct histogram *histogram;
 };
+
+void vm_delays_done(struct vm_delays *delays);
 
 /* Of an I/O thread the time alone. */
 struct vcpu_sample {

@@ -78,8 +78,8 @@ conf domain.name
 kill -HUP "$keeper"
 gone() { is off && [ "$(open "$keeper")" = 0 ]; }
 wait_for 10 gone || fail "it is not let go: $(status), $(open "$keeper") descriptors"
-# nor by a worker that comes when nobody asks for it any more
-conf delay.p50
+# nor by a worker that comes when nobody asks for it any more; a histogram does alone
+conf delay.histogram
 kill -HUP "$keeper"
 wait_for 10 is attached || fail "not attached again: $(status)"
 conf domain.name

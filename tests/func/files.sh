@@ -151,7 +151,12 @@ checked() # FILE: promtool has nothing to say
 "$build/vhostmd" --list-sources=markdown | awk -F' [|] ' '$7 ~ /^`/ {
 	gsub(/[`{}|]/, " ", $7)
 	split($7, word, " ")
-	if (!seen[word[1]]++)
+	if (seen[word[1]]++)
+		next
+	if (sub(/_bucket$/, "", word[1]))
+		printf "# HELP %s %s.\n# TYPE %s histogram\n%s_bucket{le=\"+Inf\"} 1\n%s_sum 1\n%s_count 1\n",
+			word[1], $6, word[1], word[1], word[1], word[1]
+	else
 		printf "# HELP %s %s.\n# TYPE %s %s\n%s 1\n", word[1], $6, word[1],
 			word[1] ~ /_total$/ ? "counter" : "gauge", word[1]}' >"$tmp/names"
 [ "$(grep -c '^# TYPE' "$tmp/names")" -ge 200 ] || fail "names: $(cat "$tmp/names")"

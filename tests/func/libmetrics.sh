@@ -259,6 +259,10 @@ cp "$tmp/said" "$tmp/prometheus"
 tool_says 0 "${of_disk[@]}" --textfile "$tmp/vhostmd.prom"
 cmp "$tmp/vhostmd.prom" "$tmp/prometheus" || fail "--textfile is not --format prometheus"
 assert_eq "who may read it" "$(stat -c %a "$tmp/vhostmd.prom")" 644
+# what only Prometheus gets of the host is none of its when a guest is told a number of that name
+image "$tmp/named.img" "<metrics><metric type='uint64' context='vm' unit='ns' uuid='$uuid'><name>delay.histogram</name><value>12345</value></metric></metrics>"
+tool_says 0 --source "$tmp/named.img" --uuid "$uuid" --format prometheus
+grep -q '^vhostmd_vm_custom_delay_value_seconds{.*} 0.000012345$' "$tmp/said" || fail "a number of that name: $(cat "$tmp/said")"
 
 # what it finds by itself: a / with a disk, and a firmware that tells the uuid
 if [ "$(id -u)" = 0 ]; then

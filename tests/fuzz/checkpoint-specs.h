@@ -32,6 +32,7 @@ static const struct checkpoint_spec checkpoint_specs[] = {
 	{ "act", NULL, NULL, SPEC_ACTION, CONTEXT_VM, METRIC_INT64 },
 	{ "group", NULL, NULL, SPEC_GROUP, CONTEXT_VM, METRIC_STRING },
 	{ "xml", NULL, NULL, SPEC_XML, CONTEXT_VM, METRIC_STRING },
+	{ "waits", "delay.histogram", NULL, SPEC_SOURCE, CONTEXT_VM, METRIC_HISTOGRAM },
 };
 #define N_CHECKPOINT_SPECS (sizeof(checkpoint_specs) / sizeof(checkpoint_specs[0]))
 

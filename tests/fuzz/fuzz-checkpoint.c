@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a process inherits: refused, or taken in; what was taken in can be published and
- * written again.
+ * What a process inherits: refused, or taken in; what was taken in can be published, shown to
+ * Prometheus, and written again.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "checkpoint-specs.h"
+#include "core/render_prom.h"
 #include "core/sizes.h"
 #include "core/snapshot.h"
 #include "fuzz.h"
@@ -79,6 +80,8 @@ static void use(struct checkpoint *cp, const struct plan *plan)
 	if (size > needed || (needed <= sizeof(buf) && size != needed))
 		abort();
 	if (size && checkpoint_load(buf, size, plan, &again) < 0)
+		abort();
+	if (!render_openmetrics_view(view))
 		abort();
 	tree_free(tree);
 }

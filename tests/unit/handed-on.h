@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "../fuzz/checkpoint-specs.h"
+#include "core/histogram.h"
 #include "core/metric_list.h"
 #include "core/snapshot.h"
 #include "util/clock.h"
@@ -40,7 +41,8 @@ enum {
 	STALE,
 	ACT,
 	GROUP,
-	XML
+	XML,
+	WAITS
 };
 
 static const struct vm_ident vm_a = { .uuid = { { 1 } }, .id = 1, .name = "a<b> c" };
@@ -120,6 +122,21 @@ static inline struct metric_list *xml_list(const struct plan *plan)
 	return metric_list_builder_finish(b);
 }
 
+/* @n waits in each bucket but the first; @origin: who counts. */
+static inline struct metric_list *waits_list(
+	const struct plan *plan, uint64_t n, uint64_t origin)
+{
+	struct metric_list_builder *b = metric_list_builder_new(plan->specs, fake_ns);
+	struct histogram h = { .kind = HISTOGRAM_WAITS, .origin = origin };
+	struct value v = value_histogram(&h);
+
+	for (size_t i = 1; i <= histogram_bounds(h.kind)->n; i++)
+		histogram_add(&h, i, n);
+	histogram_add_sum(&h, n << 33);
+	metric_list_builder_add_source(b, WAITS, NULL, &v);
+	return metric_list_builder_finish(b);
+}
+
 static inline bool same_text(const char *a, const char *b)
 {
 	return a && b ? !strcmp(a, b) : a == b;
@@ -137,6 +154,8 @@ static inline void assert_same_metric(const struct metric *a, const struct metri
 	assert_int_equal(a->changed_ns, b->changed_ns);
 	if (a->available && a->value.type == METRIC_STRING)
 		assert_string_equal(a->value.s, b->value.s);
+	else if (a->available && a->value.type == METRIC_HISTOGRAM)
+		assert_true(histogram_equal(a->value.h, b->value.h));
 	else if (a->available)
 		assert_true(a->value.u == b->value.u); /* a real's bits, too */
 }

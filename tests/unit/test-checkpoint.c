@@ -32,7 +32,7 @@ static struct snapshot *vm_snapshot(struct plan *plan, const struct vm_ident *vm
 {
 	struct metric_list *lists[] = { fast_list_of(plan, 7000000000),
 		slow_list(plan, 99), act_list(plan, INT64_MIN), group_list(plan),
-		xml_list(plan) };
+		xml_list(plan), waits_list(plan, 300, 1) };
 	struct snapshot *s = snapshot_new(vm, 5, lists, ARRAY_LEN(lists), fake_ns);
 
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
@@ -80,6 +80,13 @@ static void assert_same_counters(const struct counters *a, const struct counters
 		assert_true(x.n_falls == y.n_falls && x.low == y.low);
 		assert_true(x.base == y.base && x.floor == y.floor);
 	}
+	assert_int_equal(a->n_histograms, b->n_histograms);
+	for (size_t i = 0; i < a->n_histograms; i++) {
+		uint64_t key = 0;
+		const struct histogram *h = counters_histogram_at(a, i, &key);
+
+		assert_true(histogram_equal(h, counters_histogram(b, key)));
+	}
 }
 
 /* The checkpoint in @size bytes; *@ret_needed: of all of it. */
@@ -103,7 +110,7 @@ static void set_up(struct fixture *f)
 		.counters = counters_of(counter_states, ARRAY_LEN(counter_states)) };
 	/* some are just what metrics show */
 	struct metric_list *shown[] = { fast_list_of(f->plan, 7000000000),
-		slow_list(f->plan, 99) };
+		slow_list(f->plan, 99), waits_list(f->plan, 300, 1) };
 
 	for (size_t i = 0; i < ARRAY_LEN(shown); i++) {
 		counters_settle(&f->counters, shown[i]);
@@ -153,6 +160,10 @@ static void assert_same_scope(
 	assert_int_equal(after->n, before->n);
 	for (size_t i = 0; i < before->n; i++)
 		assert_same_metric(snapshot_metric(before, i), snapshot_metric(after, i));
+	assert_int_equal(after->n_histograms, before->n_histograms);
+	for (size_t i = 0; i < before->n_histograms; i++)
+		assert_same_metric(
+			snapshot_histogram(before, i), snapshot_histogram(after, i));
 	assert_true(after->shape == before->shape && scope->shape == before->shape);
 	assert_int_equal(scope->shape_ns, before->shape_ns);
 	assert_int_equal(after->time_ns, before->time_ns);
@@ -429,10 +440,92 @@ static void another_version_is_told_from_damage(void **state)
 	set_up(&f);
 	struct checkpoint_header h = header_of(&f);
 
-	h.version++;
+	h.version = CHECKPOINT_VERSION + 1;
 	assert_int_equal(load_with(&f, &h), -EPROTO);
+	h.version = CHECKPOINT_VERSION_BEFORE - 1;
+	assert_int_equal(load_with(&f, &h), -EPROTO);
+	/* which had no histograms */
+	h.version = CHECKPOINT_VERSION_BEFORE;
+	assert_int_equal(load_with(&f, &h), -EINVAL);
 	h.magic++;
 	assert_int_equal(load_with(&f, &h), -EINVAL);
+	tear_down(&f);
+}
+
+/* What the version before wrote is what this one writes without histograms. */
+static void the_version_before_is_taken_over(void **state)
+{
+	(void)state;
+	struct fixture f;
+	uint8_t buf[4096];
+	size_t needed = 0;
+
+	set_up(&f);
+	struct counters counters = counters_of(counter_states, ARRAY_LEN(counter_states));
+	struct metric_list *list = fast_list_of(f.plan, 1);
+	struct snapshot *s = snapshot_new(&vm_a, 5, &list, 1, 1);
+	struct checkpoint_writer *w =
+		checkpoint_writer_new(buf, sizeof(buf), f.plan, f.view);
+
+	checkpoint_writer_add(w, f.view->host, NULL, NULL);
+	checkpoint_writer_add(w, s, f.runs[0], &counters);
+	size_t size = checkpoint_writer_finish(w, &needed);
+	struct checkpoint_header *h = (struct checkpoint_header *)buf;
+	struct checkpoint *cp = NULL;
+
+	h->version = CHECKPOINT_VERSION_BEFORE;
+	assert_int_equal(checkpoint_load(buf, size, f.plan, &cp), 0);
+	assert_same_scope(s, &cp->vms[0]);
+	assert_same_counters(&counters, &cp->vms[0].counters);
+	checkpoint_free(cp);
+	counters_done(&counters);
+	snapshot_unref(s);
+	metric_list_unref(list);
+	tear_down(&f);
+}
+
+/* Where the first histogram of a checkpoint lies. */
+static void *histogram_in(const struct fixture *f)
+{
+	uint64_t bounds = histogram_fingerprint(HISTOGRAM_WAITS);
+	uint8_t *at = memmem(f->bytes, f->size, &bounds, sizeof(bounds));
+
+	assert_non_null(at);
+	return at - offsetof(struct checkpoint_histogram, bounds);
+}
+
+static void histograms_that_cannot_be_are_refused(void **state)
+{
+	(void)state;
+	struct fixture f;
+	struct checkpoint_histogram h, wrong[4];
+	struct checkpoint *cp = NULL;
+
+	set_up(&f);
+	void *at = histogram_in(&f);
+
+	memcpy(&h, at, sizeof(h));
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+		wrong[i] = h;
+	wrong[0].sum = HISTOGRAM_MOST_SUM + 1;
+	wrong[1].n_counts = HISTOGRAM_BUCKETS + 1;
+	wrong[2].key = 0;
+	wrong[3].reserved = 1;
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		memcpy(at, &wrong[i], sizeof(h));
+		assert_int_equal(load_copy(&f, f.bytes, f.size), -EINVAL);
+	}
+	/* with bounds that this build does not know, or of another metric, it is left out */
+	for (int i = 0; i < 2; i++) {
+		wrong[0] = h;
+		*(i ? &wrong[0].bounds : &wrong[0].key) += 1;
+		memcpy(at, &wrong[0], sizeof(h));
+		assert_int_equal(checkpoint_load(f.bytes, f.size, f.plan, &cp), 0);
+		assert_int_equal(cp->vms[0].counters.n_histograms, 1 - i);
+		assert_int_equal(cp->vms[1].counters.n_histograms, 1);
+		assert_int_equal(cp->vms[0].list->n + 1, cp->vms[1].list->n);
+		checkpoint_free(TAKE_PTR(cp));
+	}
 	tear_down(&f);
 }
 
@@ -689,6 +782,8 @@ int main(void)
 		cmocka_unit_test(every_truncation_is_refused),
 		cmocka_unit_test(no_flipped_bit_does_harm),
 		cmocka_unit_test(another_version_is_told_from_damage),
+		cmocka_unit_test(the_version_before_is_taken_over),
+		cmocka_unit_test(histograms_that_cannot_be_are_refused),
 		cmocka_unit_test(counts_that_cannot_be_are_refused),
 		cmocka_unit_test(sizes_that_cannot_be_are_refused),
 		cmocka_unit_test(twins_are_refused),

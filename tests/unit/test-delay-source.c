@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "collect/kernel/delay_source.h"
+#include "collect/kernel/delay_spread.h"
 #include "core/catalogue.h"
+#include "core/histogram.h"
 #include "model/vm_sample.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -106,6 +108,7 @@ static void who_is_refused_has_no_figures(void **state)
 	assert_int_equal(keeper.let_go, 1);
 	delay_source_look(s, true);
 	assert_int_equal(keeper.asked, 2);
+	vm_delays_done(&last);
 	vm_sample_done(&vm);
 	delay_source_free(s);
 }
@@ -163,6 +166,7 @@ static void all_vcpus_of_a_vm_are_put_together(void **state)
 	assert_status(s, "bpf: off");
 	assert_int_equal(keeper.asked, 1);
 	assert_int_equal(keeper.let_go, 1);
+	vm_delays_done(&last);
 	vm_sample_done(&vm);
 	delay_source_free(s);
 	maps_done(&m);
@@ -216,6 +220,7 @@ static void a_vcpu_that_comes_or_goes_makes_no_gap(void **state)
 	sample_vcpus(s, &vm, 3, 7, &last);
 	assert_int_equal(max_of(&vm), 0);
 	assert_true(vm.vcpus[2].spread.have);
+	vm_delays_done(&last);
 	vm_sample_done(&vm);
 	delay_source_free(s);
 	maps_done(&m);
@@ -241,6 +246,7 @@ static void a_vm_that_has_no_room_has_no_figures(void **state)
 	sample_two(s, &vm, 4, &last);
 	sample_two(s, &vm, 5, &last);
 	assert_int_equal(max_of(&vm), 0);
+	vm_delays_done(&last);
 	vm_sample_done(&vm);
 	delay_source_free(s);
 	maps_done(&m);
@@ -283,6 +289,104 @@ static void whose_fault_it_was_is_put_together(void **state)
 	vm_sample_add_vcpu(&vm, 0)->tid = 7;
 	delay_source_sample(s, &vm, &last);
 	assert_false(vm.facts[VM_DELAY_BY_VMS].have || vm.facts[VM_DELAY_P50].have);
+	vm_delays_done(&last);
+	vm_sample_done(&vm);
+	delay_source_free(s);
+	maps_done(&m);
+}
+
+/* The waits of a VM so far; NULL: they cannot be had now. */
+static const struct histogram *waits_of(const struct vm_sample *vm)
+{
+	const struct fact *fact = &vm->facts[VM_DELAY_HISTOGRAM];
+
+	assert_int_equal(fact->have, vm->facts[VM_DELAY_P99].have);
+	assert_int_equal(fact->absent, vm->facts[VM_DELAY_P99].absent);
+	return fact->have ? fact->value.h : NULL;
+}
+
+/* Whatever comes and goes, and while nothing can be had, it counts on. */
+static void a_histogram_never_falls(void **state)
+{
+	(void)state;
+	const unsigned most = (unsigned)delay_n_vcpus(BITS) + 1;
+	/* so many vCPUs, at that second, of which that one waited so often */
+	static const struct {
+		unsigned vcpus, tid, waits;
+		int64_t second;
+		bool known;
+	} steps[] = { { 2, 0, 0, 1, false }, { 2, 7, 100, 2, true },
+		{ 2, 8, 50, 3, true },
+		/* again at once, plugged in, unplugged, and without room */
+		{ 2, 0, 0, 3, true }, { 3, 7, 10, 4, true }, { 3, 9, 9, 5, true },
+		{ 2, 8, 1, 6, true }, { 0, 7, 5, 7, false }, { 2, 0, 0, 8, true },
+		{ 2, 0, 0, 9, true }, { 2, 7, 3, 10, true } };
+	struct vm_delays last = { 0 };
+	struct vm_sample vm = { 0 };
+	struct histogram before = { 0 };
+	uint64_t n = 0;
+	struct maps m;
+
+	maps_init(&m);
+	struct delay_source *s = source_new(&m);
+
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		for (unsigned k = 0; k < steps[i].waits; k++)
+			play_wait(&m, steps[i].tid, 70, 7 * UINT64_C(1024) << k % 20);
+		n += steps[i].waits;
+		sample_vcpus(s, &vm, steps[i].vcpus ? steps[i].vcpus : most,
+			steps[i].second, &last);
+		const struct histogram *h = waits_of(&vm);
+
+		assert_int_equal(h != NULL, steps[i].known);
+		if (!h)
+			continue;
+		assert_int_equal(histogram_count(h), n);
+		for (size_t k = 0; k < HISTOGRAM_BUCKETS; k++)
+			assert_true(h->counts[k] >= before.counts[k]);
+		/* as what is told of owners adds up: to some microseconds of each vCPU */
+		assert_true(h->sum >= before.sum);
+		before = *h;
+	}
+	/* what nobody asks for rests, and goes on */
+	delay_source_look(s, false);
+	delay_source_begin(s, false);
+	delay_source_end(s, true);
+	for (int64_t second = 20; second < 22; second++)
+		sample_two(s, &vm, second, &last);
+	assert_true(histogram_equal(waits_of(&vm), &before));
+	vm_delays_done(&last);
+	vm_sample_done(&vm);
+	delay_source_free(s);
+	maps_done(&m);
+}
+
+/* How long they were together is the kernel's sum, to what a share is rounded to. */
+static void the_sum_is_the_kernels(void **state)
+{
+	(void)state;
+	struct vm_delays last = { 0 };
+	struct vm_sample vm = { 0 };
+	uint64_t sum = 0;
+	struct maps m;
+
+	maps_init(&m);
+	struct delay_source *s = source_new(&m);
+
+	for (int64_t second = 1; second < 100; second++) {
+		for (int k = 0; second > 1 && k < 10; k++) {
+			play_wait(&m, 7, 70, 70007);
+			sum += 70007 / DELAY_OWNERS * DELAY_OWNERS;
+		}
+		sample_two(s, &vm, second, &last);
+		const struct histogram *h = waits_of(&vm);
+
+		if (h)
+			assert_true(h->sum <= sum &&
+				sum - h->sum <= 2 * DELAY_OWNERS * DELAY_BY_UNIT_NS);
+	}
+	assert_int_equal(histogram_count(waits_of(&vm)), 980);
+	vm_delays_done(&last);
 	vm_sample_done(&vm);
 	delay_source_free(s);
 	maps_done(&m);
@@ -296,6 +400,8 @@ int main(void)
 		cmocka_unit_test(a_vcpu_that_comes_or_goes_makes_no_gap),
 		cmocka_unit_test(a_vm_that_has_no_room_has_no_figures),
 		cmocka_unit_test(whose_fault_it_was_is_put_together),
+		cmocka_unit_test(a_histogram_never_falls),
+		cmocka_unit_test(the_sum_is_the_kernels),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

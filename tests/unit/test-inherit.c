@@ -207,6 +207,87 @@ static void the_sizes_that_disks_had_are_known(void **state)
 	process_end(&p);
 }
 
+/* What readers see of the VM's waits: how many in each bucket but the first; 0: none. */
+static uint64_t shown_waits(struct process *p)
+{
+	_cleanup_view_ struct view *view = tree_view(p->tree);
+	const struct snapshot *s = view_find_uuid(view, &vm_a.uuid);
+
+	assert_true(s->n_histograms <= 1 && !snapshot_find(s, "waits"));
+	if (!s->n_histograms || !snapshot_histogram(s, 0)->available)
+		return 0;
+	const struct histogram *h = snapshot_histogram(s, 0)->value.h;
+
+	assert_int_equal(h->counts[0], 0);
+	assert_int_equal(h->sum, h->counts[1] << 33);
+	for (size_t i = 2; i <= histogram_bounds(h->kind)->n; i++)
+		assert_int_equal(h->counts[i], h->counts[1]);
+	return h->counts[1];
+}
+
+static void bring_waits(struct process *p, uint64_t n, uint64_t origin)
+{
+	_cleanup_run_ struct run *run = run_of(p, &vm_a);
+
+	bring(p, run, LANE_FAST, waits_list(p->plan, n, origin));
+	board_publish(p->board);
+}
+
+/* Each process counts its own from nothing; what is told goes on over two deaths. */
+static void a_histogram_goes_on(void **state)
+{
+	(void)state;
+	struct process p;
+	struct host host = { 0 };
+	uint64_t before = 0;
+
+	first_process(&p);
+	for (uint64_t death = 1; death < 4; death++) {
+		assert_int_equal(shown_waits(&p), before);
+		/* less than there was, as much, and more */
+		for (uint64_t n = 0; n < 20; n += 5) {
+			bring_waits(&p, n, death);
+			assert_int_equal(shown_waits(&p), before + n);
+		}
+		/* what is looked at again, and for a while cannot be had */
+		bring_waits(&p, 15, death);
+		_cleanup_run_ struct run *run = run_of(&p, &vm_a);
+
+		bring(&p, run, LANE_FAST, fast_list_of(p.plan, 1000));
+		bring_waits(&p, 20, death);
+		assert_int_equal(shown_waits(&p), before + 20);
+		before += 20;
+		assert_int_equal(replace(&p, checkpoint_plan(), &host), 0);
+	}
+	assert_int_equal(shown_waits(&p), 60);
+	process_end(&p);
+}
+
+/* Nobody asks for it any more when the process ends, but again later. */
+static void without_waits(struct spec_set *specs)
+{
+	spec_done(&specs->specs[--specs->n]);
+}
+
+static void a_histogram_that_nobody_asks_for_is_remembered(void **state)
+{
+	(void)state;
+	struct process p;
+	struct host host = { 0 };
+
+	first_process(&p);
+	bring_waits(&p, 7, 1);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(replace(&p, changed_plan(without_waits), &host), 0);
+		assert_int_equal(shown_waits(&p), 0);
+	}
+	assert_int_equal(replace(&p, checkpoint_plan(), &host), 0);
+	assert_int_equal(shown_waits(&p), 0);
+	bring_waits(&p, 1, 2);
+	assert_int_equal(shown_waits(&p), 8);
+	process_end(&p);
+}
+
 static void readers_may_have_seen_a_later_generation(void **state)
 {
 	(void)state;
@@ -541,6 +622,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(vms_are_there_at_once_with_their_times),
+		cmocka_unit_test(a_histogram_goes_on),
+		cmocka_unit_test(a_histogram_that_nobody_asks_for_is_remembered),
 		cmocka_unit_test(readers_may_have_seen_a_later_generation),
 		cmocka_unit_test(a_damaged_checkpoint_is_not_used_at_all),
 		cmocka_unit_test(a_vm_whose_process_ended_does_not_go_on),

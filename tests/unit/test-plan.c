@@ -16,6 +16,7 @@
 #include "collect/kernel/sampler.h"
 #include "collect/libvirt/domain_xml.h"
 #include "collect/libvirt/stats.h"
+#include "core/histogram.h"
 #include "model/description.h"
 #include "model/vm_sample.h"
 #include "util/cleanup.h"
@@ -117,6 +118,9 @@ static bool published(struct tree *tree, const struct catalogue_entry *e)
 	for (size_t i = 0; s && i < s->n; i++)
 		any |= snapshot_metric(s, i)->available &&
 			!(is_sum(e) && is_zero(snapshot_metric(s, i)));
+	for (size_t i = 0; s && i < s->n_histograms; i++)
+		any |= snapshot_histogram(s, i)->available &&
+			histogram_count(snapshot_histogram(s, i)->value.h);
 	view_unref(view);
 	return any;
 }

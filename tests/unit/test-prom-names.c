@@ -130,6 +130,37 @@ static void no_two_sources_are_called_the_same(void **state)
 	}
 }
 
+/* What belongs to a histogram's family is no other one's, in either form. */
+static void nobody_is_called_as_a_part_of_a_histogram(void **state)
+{
+	(void)state;
+	static const char *const parts[] = { "", "_bucket", "_sum", "_count", "_created",
+		"_total", "_info" };
+	size_t n = 0;
+
+	for (size_t i = 0; catalogue_at(i); i++) {
+		_cleanup_prom_name_ struct prom_name a =
+			prom_name_source(catalogue_at(i));
+
+		if (a.role != PROM_HISTOGRAM)
+			continue;
+		n++;
+		for (size_t k = 0; catalogue_at(k); k++) {
+			_cleanup_prom_name_ struct prom_name b =
+				prom_name_source(catalogue_at(k));
+
+			for (size_t p = 0; b.family && k != i && p < ARRAY_LEN(parts);
+				p++) {
+				_cleanup_free_ char *part =
+					xasprintf("%s%s", a.family, parts[p]);
+
+				assert_string_not_equal(b.family, part);
+			}
+		}
+	}
+	assert_true(n > 0);
+}
+
 static void labels_of_a_source_differ(void **state)
 {
 	(void)state;
@@ -282,6 +313,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_source_is_called_by_the_rules),
 		cmocka_unit_test(no_two_sources_are_called_the_same),
+		cmocka_unit_test(nobody_is_called_as_a_part_of_a_histogram),
 		cmocka_unit_test(labels_of_a_source_differ),
 		cmocka_unit_test(some_names_are_known_by_heart),
 		cmocka_unit_test(display_names_are_snake_case),

@@ -2,10 +2,12 @@
 /* The text that Prometheus reads, and OpenMetrics. */
 #include "samples.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
 #include "core/blob.h"
+#include "core/histogram.h"
 #include "core/prom_name.h"
 #include "core/render_prom.h"
 #include "core/snapshot.h"
@@ -446,6 +448,97 @@ static void what_is_configured_twice_is_there_once(void **state)
 	assert_int_equal(count(text, "\nvhostmd_vm_block_rd_reqs_total{"), 2 * 2);
 }
 
+/* ---- histograms ---- */
+
+static const char *const suffixes[] = { "_bucket", "_sum", "_count" };
+
+static void buckets_rise_to_the_count(void **state)
+{
+	(void)state;
+	static const char *const bounds[] = { "4.096e-06", "1.6384e-05", "6.5536e-05",
+		"0.000262144", "0.000524288", "0.001048576", "0.002097152", "0.004194304",
+		"0.008388608", "0.016777216", "0.033554432", "0.067108864", "0.268435456",
+		"1.073741824", "+Inf" };
+
+	for (int is_open = 0; is_open < 2; is_open++) {
+		struct text t = begin();
+		/* configured twice, it is there once */
+		uint32_t slots[] = { add_wanted(&t, "delay.histogram", METRIC_HISTOGRAM,
+					     NULL),
+			add_wanted(&t, "delay.histogram", METRIC_HISTOGRAM, NULL) };
+		uint32_t p99 = add_wanted(&t, "delay.p99", METRIC_UINT64, NULL);
+		struct histogram h = { .sum = UINT64_C(12345678901234567) };
+		struct value v = value_histogram(&h);
+		uint64_t n = 0;
+
+		t.is_open = is_open;
+		for (size_t i = 0; i < ARRAY_LEN(bounds); i++)
+			h.counts[i] = i == 3 ? 0 : UINT64_C(1) << 50;
+		for (size_t i = 0; i < 2; i++)
+			metric_list_builder_add_source(
+				builder_of(&t, slots[i]), slots[i], NULL, &v);
+		set_u64(&t, p99, NULL, 5);
+		_cleanup_free_ char *text = end(&t);
+
+		assert_has(text,
+			is_open ? "# TYPE vhostmd_vm_delay_seconds histogram\n"
+				  "# UNIT vhostmd_vm_delay_seconds seconds\n"
+				  "vhostmd_vm_delay_seconds_bucket{"
+				: "# TYPE vhostmd_vm_delay_seconds histogram\n"
+				  "vhostmd_vm_delay_seconds_bucket{");
+		for (size_t i = 0; i < ARRAY_LEN(bounds); i++) {
+			_cleanup_free_ char *line =
+				xasprintf("\nvhostmd_vm_delay_seconds_bucket" OF_A
+					  ",le=\"%s\"} %" PRIu64 "\n",
+					bounds[i], n += h.counts[i]);
+
+			assert_has(text, line);
+		}
+		/* to the last digit, beyond what a double holds */
+		assert_has(text,
+			"\nvhostmd_vm_delay_seconds_sum" OF_A "} 12345678.901234567\n"
+			"vhostmd_vm_delay_seconds_count" OF_A "} 15762598695796736\n");
+		for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+			_cleanup_free_ char *start =
+				xasprintf("\nvhostmd_vm_delay_seconds%s{", suffixes[i]);
+
+			assert_int_equal(
+				count(text, start), 2 * (i ? 1 : ARRAY_LEN(bounds)));
+		}
+		assert_has(text, "vhostmd_vm_delay_p99_seconds" OF_A "} 0.000000005\n");
+	}
+}
+
+/* Nobody makes such a thing; it would be taken for an address. */
+static void a_number_is_no_histogram(void **state)
+{
+	(void)state;
+	struct text t = begin();
+	uint32_t slots[] = { add_wanted(&t, "delay.histogram", METRIC_UINT64, NULL),
+		add_wanted(&t, "delay.p99", METRIC_HISTOGRAM, NULL) };
+	const struct histogram h = { 0 };
+	struct value values[] = { value_u64(12345), value_histogram(&h) };
+
+	for (size_t i = 0; i < 2; i++)
+		metric_list_builder_add(
+			builder_of(&t, slots[i]), slots[i], NULL, &values[i]);
+	_cleanup_free_ char *text = end(&t);
+
+	assert_lacks(text, "vhostmd_vm_delay");
+}
+
+static void a_histogram_that_cannot_be_had_is_left_out(void **state)
+{
+	(void)state;
+	struct text t = begin();
+	uint32_t slot = add_wanted(&t, "delay.histogram", METRIC_HISTOGRAM, NULL);
+
+	metric_list_builder_add_source(builder_of(&t, slot), slot, NULL, NULL);
+	_cleanup_free_ char *text = end(&t);
+
+	assert_lacks(text, "vhostmd_vm_delay");
+}
+
 /* Who repeats what a host told cannot say how that is. */
 static void vhostmd_tells_about_itself(void **state)
 {
@@ -522,6 +615,9 @@ int main(void)
 		cmocka_unit_test(gauges_too_large_are_left_out),
 		cmocka_unit_test(reals_are_written_as_they_are),
 		cmocka_unit_test(what_is_configured_twice_is_there_once),
+		cmocka_unit_test(buckets_rise_to_the_count),
+		cmocka_unit_test(a_number_is_no_histogram),
+		cmocka_unit_test(a_histogram_that_cannot_be_had_is_left_out),
 		cmocka_unit_test(vhostmd_tells_about_itself),
 		cmocka_unit_test(openmetrics_tells_types_and_units),
 	};

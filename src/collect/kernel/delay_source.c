@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bpf/delay_maps.h"
+#include "collect/kernel/delay_histogram.h"
 #include "collect/kernel/delays.h"
 #include "core/catalogue.h"
 #include "model/vm_sample.h"
@@ -168,6 +169,7 @@ static void set_all(struct vm_sample *sample, const struct vm_delays *all)
 	for (size_t i = 0; i < DELAY_SHARES; i++)
 		fact_set(&sample->facts[VM_DELAY_BY_VMS + i],
 			value_real(all->shares.percent[i]));
+	fact_set(&sample->facts[VM_DELAY_HISTOGRAM], value_histogram(all->histogram));
 }
 
 /* Counts what is known of how many vCPUs; adds the waits of those that are. */
@@ -188,9 +190,10 @@ static void read_vcpus(struct delays *d, struct vm_sample *sample,
 /*
  * The figures of a VM are those of its vCPUs that are known: one that was plugged in just now, or
  * was not seen yet, takes none from the others.  One that never will be, for want of room, does.
+ * What the others waited is counted meanwhile, for when it is shown again.
  */
 static struct vm_delays read_vm(
-	struct delays *d, struct vm_sample *sample, const struct vm_delays *last)
+	struct delays *d, struct vm_sample *sample, struct vm_delays *last)
 {
 	size_t counts[DELAY_DEAD + 1] = { 0 };
 	struct delay_spread all = { 0 };
@@ -198,14 +201,18 @@ static struct vm_delays read_vm(
 	if (!sample->pid || !delays_tell_process(d, sample->pid, sample->start_ticks))
 		return (struct vm_delays){ 0 };
 	read_vcpus(d, sample, &all, counts);
+	if (counts[DELAY_KNOWN] && !last->histogram)
+		last->histogram = delay_histogram_new();
+	if (counts[DELAY_KNOWN])
+		delay_histogram_add(last->histogram, &all);
 	if (counts[DELAY_NO_ROOM] || counts[DELAY_DEAD])
 		return (struct vm_delays){ 0 };
 	if (counts[DELAY_STOOD])
 		return *last;
 	if (!counts[DELAY_KNOWN])
 		return (struct vm_delays){ 0 };
-	return (struct vm_delays){ delay_spread_figures(&all),
-		delay_spread_shares(&all) };
+	return (struct vm_delays){ .figures = delay_spread_figures(&all),
+		.shares = delay_spread_shares(&all) };
 }
 
 void delay_source_sample(
@@ -215,7 +222,12 @@ void delay_source_sample(
 		set_absent(sample);
 		return;
 	}
-	*last = s->delays ? read_vm(s->delays, sample, last) : (struct vm_delays){ 0 };
+	struct vm_delays now = { 0 };
+
+	if (s->delays)
+		now = read_vm(s->delays, sample, last);
+	now.histogram = last->histogram;
+	*last = now;
 	set_all(sample, last);
 }
 

@@ -42,7 +42,8 @@ void delay_source_end(struct delay_source *s, bool reads_all);
 
 /*
  * In between: the figures of a VM, of each vCPU of @sample and of all of them.
- * @last: those of all, as they were; kept by the caller from one time to the next, {0} first.
+ * @last: those of all, as they were; kept by the caller from one time to the next, {0} first, and
+ * vm_delays_done() in the end.  @sample borrows its histogram.
  */
 void delay_source_sample(
 	struct delay_source *s, struct vm_sample *sample, struct vm_delays *last);

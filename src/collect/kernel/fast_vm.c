@@ -111,6 +111,7 @@ void fast_vm_free(void *state)
 	qemu_proc_free(fv->proc);
 	fast_description_free(fv->description);
 	vm_counters_done(&fv->last);
+	vm_delays_done(&fv->last_delays);
 	spec_set_unref(fv->shown.specs);
 	free(fv);
 }
