@@ -10,6 +10,7 @@
 #include "core/blob.h"
 #include "core/catalogue.h"
 #include "core/histogram.h"
+#include "core/prom_label.h"
 #include "core/prom_samples.h"
 #include "core/snapshot.h"
 #include "util/cleanup.h"
@@ -35,30 +36,6 @@ struct rendering {
 
 /* ---- lines ---- */
 
-static void add_escaped(const char *text, size_t len, bool quoted, struct strbuf *out)
-{
-	for (size_t i = 0; i < len; i++) {
-		if (text[i] == '\\' || (quoted && text[i] == '"'))
-			strbuf_addc(out, '\\');
-		if (text[i] == '\n')
-			strbuf_adds(out, "\\n");
-		else
-			strbuf_addc(out, text[i]);
-	}
-}
-
-/* @separator: in front of it; ',' afterwards. */
-static void add_label(const char *name, const char *value, size_t len, char *separator,
-	struct strbuf *out)
-{
-	strbuf_addc(out, *separator);
-	*separator = ',';
-	strbuf_adds(out, name);
-	strbuf_adds(out, "=\"");
-	add_escaped(value, len, true, out);
-	strbuf_addc(out, '"');
-}
-
 static void add_vm_labels(struct rendering *r)
 {
 	const struct view *view = r->view;
@@ -68,9 +45,10 @@ static void add_vm_labels(struct rendering *r)
 		const struct snapshot *vm = view->vms[i];
 		char separator = '{';
 
-		add_label("uuid", vm->uuid_text, strlen(vm->uuid_text), &separator,
+		prom_add_label("uuid", vm->uuid_text, strlen(vm->uuid_text), &separator,
 			&r->vms);
-		add_label("name", vm->vm.name, strlen(vm->vm.name), &separator, &r->vms);
+		prom_add_label(
+			"name", vm->vm.name, strlen(vm->vm.name), &separator, &r->vms);
 		r->vms_at[i + 1] = r->vms.len;
 	}
 }
@@ -96,7 +74,7 @@ static void add_labels(struct rendering *r, const struct prom_sample *sample,
 		size_t len = prom_place(sample, &place);
 
 		if (len)
-			add_label(PROM_INDEX, place, len, separator, out);
+			prom_add_label(PROM_INDEX, place, len, separator, out);
 		return;
 	}
 	const char *pattern = m->label->spec->entry->name, *at = m->label->source;
@@ -106,12 +84,12 @@ static void add_labels(struct rendering *r, const struct prom_sample *sample,
 		const char *device = metric_device(m);
 
 		if (!f->name.by_device || i + 1 < f->name.n_places)
-			add_label(f->name.places[i], at, len, separator, out);
+			prom_add_label(f->name.places[i], at, len, separator, out);
 		else if (device)
-			add_label(f->name.places[i], device, strlen(device), separator,
-				out);
+			prom_add_label(f->name.places[i], device, strlen(device),
+				separator, out);
 		else
-			add_label(PROM_INDEX, at, len, separator, out);
+			prom_add_label(PROM_INDEX, at, len, separator, out);
 	}
 }
 
@@ -219,10 +197,10 @@ static void add_header(
 
 	strbuf_addf(out, "# HELP %.*s ", n, family);
 	if (!help) {
-		add_escaped(f->label->name, strlen(f->label->name), r->is_open, out);
+		prom_add_escaped(f->label->name, strlen(f->label->name), r->is_open, out);
 		help = ", as the configuration calls it";
 	}
-	add_escaped(help, strlen(help), r->is_open, out);
+	prom_add_escaped(help, strlen(help), r->is_open, out);
 	strbuf_addf(out, ".\n# TYPE %.*s %s\n", n, family, type);
 	if (r->is_open && *name->unit)
 		strbuf_addf(out, "# UNIT %.*s %s\n", n, family, name->unit);
@@ -371,15 +349,15 @@ static void add_info(struct rendering *r, const struct prom_sample *at, size_t n
 		strbuf_addf(&r->value, "%d", id);
 		/* a guest may not know it */
 		if (id || !view->second_hand)
-			add_label("id", strbuf_str(&r->value), r->value.len, &separator,
-				out);
+			prom_add_label("id", strbuf_str(&r->value), r->value.len,
+				&separator, out);
 	}
 	for (size_t i = 0; i < n; i++) {
 		if (!at[i].m || has_label_before(at, i))
 			continue;
 		strbuf_clear(&r->value);
 		value_format(&at[i].m->value, &r->value);
-		add_label(at[i].figure->name.info_label, strbuf_str(&r->value),
+		prom_add_label(at[i].figure->name.info_label, strbuf_str(&r->value),
 			r->value.len, &separator, out);
 	}
 	strbuf_adds(out, "} 1\n");
