@@ -24,6 +24,9 @@
  * the kernel has added up by then; a thread is held back first and then waits for its turn, so that
  * is the oldest part of a wait.  The clock of all this is that of the processor's queue.
  *
+ * Which VM a VM waited for is counted where that is charged: delay_format.h says how that can be without
+ * a lock.
+ *
  * A thread comes to one processor at a time, and is moved under the lock of the queue in which it
  * waits, as slices of that processor end: so neither what is kept of a thread nor slices need a lock.
  *
@@ -117,7 +120,7 @@ struct task_struct {
 
 /* ---- what is loaded with it ---- */
 
-const volatile struct delay_config config = { .bucket_bits = 1 };
+const volatile struct delay_config config = { .bucket_bits = 1, .pair_bits = 1 };
 
 /* Whoever loads it says how many. */
 struct {
@@ -135,6 +138,14 @@ struct {
 	__type(key, uint32_t);
 	__type(value, struct delay_bucket);
 } threads SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, uint32_t);
+	__type(value, struct delay_pairs);
+} pairs SEC(".maps");
 
 /* Who had a processor, and until when. */
 #define SLICES 64u
@@ -259,15 +270,61 @@ static __always_inline void count(struct delay_vcpu *v, uint64_t ns, uint16_t pe
 		v->counts[step]++;
 }
 
+/* Where a pair stands in its bucket, or can stand from now on; DELAY_PAIRS: there is no room. */
+static __always_inline uint32_t claim(
+	struct delay_pairs *bucket, uint64_t key, struct delay_pairs_head *head)
+{
+#pragma unroll
+	for (uint32_t i = 0; i < DELAY_PAIRS; i++)
+		if (bucket->key[i] == key)
+			return i;
+#pragma unroll
+	for (uint32_t i = 0; i < DELAY_PAIRS; i++) {
+		if (bucket->key[i])
+			continue;
+		uint64_t was = __sync_val_compare_and_swap(&bucket->key[i], 0, key);
+
+		if (!was)
+			__sync_fetch_and_add(&head->claimed, 1);
+		if (!was || was == key)
+			return i;
+	}
+	return DELAY_PAIRS;
+}
+
+/*
+ * One VM waited for another: several processors may say so at once.  A function that the kernel looks
+ * at once, and not for each slice again.
+ */
+__attribute__((noinline)) int add_pair(uint32_t victim, uint32_t culprit, uint64_t ns)
+{
+	uint64_t key = delay_pair_key(victim, culprit);
+	uint32_t at = delay_pair_bucket(key, config.pair_bits),
+		 end = 1u << (config.pair_bits & 31);
+	struct delay_pairs *bucket = bpf_map_lookup_elem(&pairs, &at);
+	struct delay_pairs_head *head = bpf_map_lookup_elem(&pairs, &end);
+
+	if (!bucket || !head)
+		return 0;
+	uint32_t i = claim(bucket, key, head);
+
+	if (i < DELAY_PAIRS)
+		__sync_fetch_and_add(&bucket->ns[i], ns);
+	else
+		__sync_fetch_and_add(&head->lost_ns, ns);
+	return 0;
+}
+
 /* @self: the process's own use. */
 static __always_inline void charge(
 	struct delay_vcpu *v, uint64_t ns, uint32_t who, uint32_t self)
 {
 	if (who == self)
 		v->by_ns[DELAY_BY_SELF] += ns;
-	else if (who >= WHO_VMS)
+	else if (who >= WHO_VMS) {
 		v->by_ns[DELAY_BY_VMS] += ns;
-	else if (who == WHO_HOST)
+		add_pair(self, who, ns);
+	} else if (who == WHO_HOST)
 		v->by_ns[DELAY_BY_HOST] += ns;
 	else if (who == WHO_KERNEL)
 		v->by_ns[DELAY_BY_KERNEL] += ns;

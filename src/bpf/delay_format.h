@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR GPL-2.0-only */
 /*
  * What the kernel's part (bpf/delay.bpf.c), who loads it (bpf/delay_loader) and who reads it
- * (collect/kernel/delays) have in common: two maps, the steps of a histogram, and who can be the
- * reason of a wait.  Knows nothing of how either side gets at the maps.
+ * (collect/kernel/delays, delay_pairs) have in common: three maps, the steps of a histogram, and who
+ * can be the reason of a wait.  Knows nothing of how either side gets at the maps.
  *
  * A wait is the time from when a thread could run (it woke up, or had to leave its processor) to
  * when it ran.  The reader says in `threads` which processes are VMs, and which of their threads
  * vCPUs, and the program counts their waits in `vcpus`.  Each of the two is written by one side
  * alone, a field at a time, while the other reads: all are at most 64 bits, and none is worth more
- * than what it is checked for.
+ * than what it is checked for.  In `pairs` it counts which VM waited for which; who writes what there
+ * is said below.
  */
 #pragma once
 
@@ -122,6 +123,57 @@ static inline uint32_t delay_bucket(uint32_t tid, uint32_t bits)
 	return tid * UINT32_C(0x9e3779b1) >> (32 - bits);
 }
 
+/* ---- which VM waited for which ---- */
+
+/* So many pairs stand where one is looked for; their keys are a line of memory. */
+#define DELAY_PAIRS 8u
+
+/*
+ * For how long one VM's vCPUs waited while another one had their processor.  A pair stands in the
+ * bucket that delay_pair_bucket() says, usually once: in each place that it has there is a part of its
+ * time.  Who writes what of a place:
+ *
+ *   key: 0            by the program, to a pair's key, by compare-and-swap.  Whoever has it from then on
+ *                     finds it there, for nobody but the reader changes it again.
+ *   key: a pair's     by the reader, to DELAY_PAIR_DEAD, when it has forgotten one of the two VMs.
+ *   key: that         by the reader, to 0, a minute later, after it has set ns to 0.
+ *   ns                by the program, which adds to it when it has found the key of the pair; by the
+ *                     reader as above.
+ *
+ * No pair is ever given another one's time.  A use is of one VM for ever, so a key has one meaning.  The
+ * program adds to a place right after it has read the pair's key there, within one switch of a
+ * processor whose interrupts are off; whatever of that began before the reader wrote DELAY_PAIR_DEAD is
+ * over a minute later (the kernel calls ten seconds of it a lockup), and what begins later finds
+ * another key.  So nobody adds to a place between when its ns becomes 0 and when its key is another's.
+ */
+struct delay_pairs {
+	uint64_t key[DELAY_PAIRS]; /* delay_pair_key(); 0: free */
+	uint64_t ns[DELAY_PAIRS];
+};
+
+#define DELAY_PAIR_DEAD UINT64_C(1) /* no pair's: DELAY_FIRST_USE */
+
+/* @victim, @culprit: the uses of VMs' processes, of who waited, and who had the processor. */
+static inline uint64_t delay_pair_key(uint32_t victim, uint32_t culprit)
+{
+	return (uint64_t)victim << 32 | culprit;
+}
+
+/* @bits: 2^@bits buckets there are; at least 1. */
+static inline uint32_t delay_pair_bucket(uint64_t key, uint32_t bits)
+{
+	return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> (64 - bits));
+}
+
+/* Behind the last bucket, in the place of one; the program alone writes it. */
+struct delay_pairs_head {
+	uint64_t
+		claimed; /* so many places were, so far: there is something to be found */
+	uint64_t lost_ns; /* of pairs for which there was no room */
+};
+
+/* ---- the rest ---- */
+
 /*
  * Behind the last bucket, in the place of one: whether anybody counts.  Who loads the program
  * writes it.
@@ -132,7 +184,7 @@ struct delay_head {
 
 /* What the program is loaded with. */
 struct delay_config {
-	uint32_t bucket_bits;
+	uint32_t bucket_bits, pair_bits;
 	uint32_t
 		pid_namespace; /* the reader's: inode number; 0: the first one, that of the kernel */
 };

@@ -25,7 +25,7 @@ static const _Alignas(8) unsigned char object_bytes[] = {
 };
 
 /* By enum delay_fd. */
-static const char *const names[DELAY_FDS] = { "vcpus", "threads", "on_switch",
+static const char *const names[DELAY_FDS] = { "vcpus", "threads", "pairs", "on_switch",
 	"on_migrate" };
 
 static uint32_t room_bits(void)
@@ -52,15 +52,18 @@ static uint32_t pid_namespace(void)
 static int set_up(struct bpf_object *object, uint32_t bits)
 {
 	const struct delay_config config = { .bucket_bits = DELAY_BUCKET_BITS(bits),
+		.pair_bits = DELAY_PAIR_BITS(bits),
 		.pid_namespace = pid_namespace() };
 	struct bpf_map *constants = bpf_object__find_map_by_name(object, ".rodata");
 	struct bpf_map *vcpus =
 		bpf_object__find_map_by_name(object, names[DELAY_FD_VCPUS]);
 	struct bpf_map *threads =
 		bpf_object__find_map_by_name(object, names[DELAY_FD_THREADS]);
+	struct bpf_map *pairs =
+		bpf_object__find_map_by_name(object, names[DELAY_FD_PAIRS]);
 	struct bpf_map *processors = bpf_object__find_map_by_name(object, "processors");
 
-	if (!constants || !vcpus || !threads || !processors)
+	if (!constants || !vcpus || !threads || !pairs || !processors)
 		return -EINVAL;
 	int r = bpf_map__set_initial_value(constants, &config, sizeof(config));
 
@@ -69,6 +72,9 @@ static int set_up(struct bpf_object *object, uint32_t bits)
 	if (r == 0)
 		r = bpf_map__set_max_entries(
 			threads, (uint32_t)delay_n_buckets(bits) + 1);
+	if (r == 0)
+		r = bpf_map__set_max_entries(
+			pairs, (uint32_t)delay_n_pair_buckets(bits) + 1);
 	int n = libbpf_num_possible_cpus();
 
 	if (r == 0)
@@ -135,7 +141,7 @@ int delay_attach(int ret_fds[DELAY_FDS], uint32_t *ret_bits, struct strbuf *why)
 {
 	const struct bpf_object_open_opts options = { .sz = sizeof(options),
 		.object_name = "vhostmd" };
-	int fds[DELAY_FDS] = { -1, -1, -1, -1 };
+	int fds[DELAY_FDS] = { -1, -1, -1, -1, -1 };
 	uint32_t bits = room_bits();
 
 	libbpf_set_print(NULL); /* the verifier's words alone can fill pages */

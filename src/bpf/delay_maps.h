@@ -14,6 +14,7 @@
 enum delay_fd {
 	DELAY_FD_VCPUS,
 	DELAY_FD_THREADS,
+	DELAY_FD_PAIRS,
 	DELAY_FD_SWITCH,
 	DELAY_FD_MIGRATE,
 	DELAY_FDS,
@@ -47,6 +48,19 @@ static inline size_t delay_threads_bytes(uint32_t bits)
 	return (delay_n_buckets(bits) + 1) * sizeof(struct delay_bucket);
 }
 
+/* With room for sixteen pairs of VMs to each vCPU; and the head. */
+#define DELAY_PAIR_BITS(bits) ((bits) + 1)
+
+static inline size_t delay_n_pair_buckets(uint32_t bits)
+{
+	return (size_t)1 << DELAY_PAIR_BITS(bits);
+}
+
+static inline size_t delay_pairs_bytes(uint32_t bits)
+{
+	return (delay_n_pair_buckets(bits) + 1) * sizeof(struct delay_pairs);
+}
+
 /* What a reader has of them. */
 struct delay_maps {
 	int fds[DELAY_MAPS];
@@ -57,4 +71,12 @@ struct delay_maps {
 static inline struct delay_head *delay_head(struct delay_bucket *threads, uint32_t bits)
 {
 	return (struct delay_head *)(void *)&threads[delay_n_buckets(bits)];
+}
+
+/* Of the mapped pairs. */
+static inline const struct delay_pairs_head *delay_pairs_head(
+	const struct delay_pairs *pairs, uint32_t bits)
+{
+	return (const struct delay_pairs_head *)(const void
+			*)&pairs[delay_n_pair_buckets(bits)];
 }

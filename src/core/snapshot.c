@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/blame.h"
 #include "core/blob.h"
 #include "core/catalogue.h"
 #include "core/fname.h"
@@ -293,6 +294,7 @@ void view_unref(struct view *view)
 	for (size_t i = 0; i < view->n_vms; i++)
 		snapshot_unref(view->vms[i]);
 	snapshot_unref(view->host);
+	blame_unref(view->blame);
 	blob_unref(view->xml);
 	blob_unref(view->shared_xml);
 	blob_unref(view->prom);

@@ -15,6 +15,7 @@
 #include "util/cleanup.h"
 #include "util/uuid.h"
 
+struct blame;
 struct blob;
 struct grants;
 
@@ -117,6 +118,8 @@ struct view {
 	uint64_t vms_generation; /* since when that is so */
 	int64_t vms_ns;          /* the same in real time */
 	bool second_hand; /* what a host told its guest; set by the maker before it is current */
+	struct blame *
+		blame; /* for the host alone; NULL: not known; set by the maker likewise */
 	struct blob *_Atomic xml;         /* cache of render_xml_view() */
 	struct blob *_Atomic prom;        /* cache of render_prom_view() */
 	struct blob *_Atomic openmetrics; /* cache of render_openmetrics_view() */

@@ -21,7 +21,7 @@ struct keeper_delays {
 	int refused;   /* as it was said last: -errno; 0: it was not */
 };
 
-#define KEEPER_DELAYS_INIT ((struct keeper_delays){ .fds = { -1, -1, -1, -1 } })
+#define KEEPER_DELAYS_INIT ((struct keeper_delays){ .fds = { -1, -1, -1, -1, -1 } })
 
 /* Attaches it unless it is.  @answer: the result.  Return: DELAY_MAPS descriptors, or NULL. */
 const int *delays_get(struct keeper_delays *d, struct answer *answer);

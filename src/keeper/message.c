@@ -239,7 +239,7 @@ int keeper_place_disk(int keeper_fd, const char *mount, const char *link,
 int keeper_delays(int keeper_fd, struct delay_maps *ret, struct strbuf *why)
 {
 	struct answer answer = { 0 };
-	struct delay_maps maps = { .fds = { -1, -1 } };
+	struct delay_maps maps = { .fds = { -1, -1, -1 } };
 	int r = request_fds(keeper_fd, MSG_DELAYS, "", &answer, maps.fds, DELAY_MAPS);
 
 	maps.bits = answer.bits;

@@ -20,7 +20,7 @@
 #define MSG_NO_DELAYS 'N'     /* they are not; no answer */
 #define MSG_LOG 'V'           /* another level of the log is in the handover; no answer */
 
-#define MESSAGE_FDS 4 /* that may come with an answer */
+#define MESSAGE_FDS 5 /* that may come with an answer */
 
 struct answer {
 	int result;   /* 0, perhaps with a descriptor, or -errno */

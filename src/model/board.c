@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "core/blame.h"
 #include "core/sizes.h"
 #include "model/checkpoint.h"
 #include "model/counters.h"
@@ -52,6 +53,7 @@ struct board {
 	_Atomic uint64_t *kept; /* the same, for who comes after us; NULL: nobody */
 	struct board_sink sink; /* for him, too; begin NULL: nobody */
 	struct scope host;
+	struct blame *blame; /* NULL: it is not known */
 };
 
 /* The lane's place; most VMs use few of the many that there are. */
@@ -128,6 +130,7 @@ void board_free(struct board *board)
 	if (!board)
 		return;
 	scope_done(&board->host);
+	blame_unref(board->blame);
 	plan_unref(board->plan);
 	lock_done(&board->lock);
 	free(board);
@@ -265,9 +268,20 @@ static void publish_locked(struct board *board)
 	struct view *view = tree_prepare(board->tree, board->generation,
 		scope_snapshot(board, NULL, &board->host, NULL), vms, n);
 
+	view->blame = blame_ref(board->blame);
 	if (board->sink.begin)
 		hand_on_locked(board, view, roster);
 	tree_set(board->tree, view);
+}
+
+void board_set_blame(struct board *board, struct blame *blame)
+{
+	lock_take(&board->lock);
+	struct blame *old = board->blame;
+
+	board->blame = blame;
+	lock_release(&board->lock);
+	blame_unref(old);
 }
 
 void board_publish(struct board *board)

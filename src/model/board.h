@@ -14,6 +14,7 @@
 
 #include "core/snapshot.h"
 
+struct blame;
 struct board;
 struct plan;
 struct registry;
@@ -73,6 +74,12 @@ void board_subscribe(struct board *board, struct plan_listener listener);
  */
 void board_update(
 	struct board *board, struct run *run, size_t lane, struct metric_list *list);
+
+/*
+ * Which VM waited for which, for the host, to be seen with the next publication and until there is
+ * another.  @blame: the reference moves to the board; NULL: that is not known.
+ */
+void board_set_blame(struct board *board, struct blame *blame);
 
 /* Makes all updates since the last publication visible at once. */
 void board_publish(struct board *board);

@@ -46,6 +46,8 @@
 #define LIMIT_VCPUS 8192u          /* virtual CPUs of one domain */
 #define LIMIT_THREADS 16384u       /* threads of one QEMU process */
 #define LIMIT_SCOPE_HISTOGRAMS 8u  /* histograms of one domain that ever were */
+#define LIMIT_BLAME_PAIRS                                                                \
+	65536u /* of VMs that waited for each other, lines of metrics.prom */
 
 /* A checkpoint: what a process inherits from the one before. */
 #define LIMIT_SCOPE_METRICS 65536u         /* metrics of the host, or of one VM */

@@ -158,7 +158,8 @@ static uint64_t look(struct delays *d, int pid, const struct delay_thread *threa
 	struct delay_figures f;
 	struct delay_spread spread = { 0 };
 
-	if (!delays_tell_process(d, (uint32_t)pid, start_ticks(pid, pid)))
+	if (!delays_tell_process(
+		    d, (uint32_t)pid, start_ticks(pid, pid), &(uint32_t){ 0 }))
 		die("process");
 	(void)delays_read(d, thread, clock_mono_ns(), &f, &spread);
 	return spread.n;
@@ -248,7 +249,7 @@ static int memory(void)
 	const uint32_t bits = DELAY_MOST_BITS;
 	struct delay_maps maps = { .bits = bits };
 	const size_t bytes[DELAY_MAPS] = { delay_vcpus_bytes(bits),
-		delay_threads_bytes(bits) };
+		delay_threads_bytes(bits), delay_pairs_bytes(bits) };
 	struct delay_figures f;
 	struct delay_spread spread = { 0 };
 	long before = resident();

@@ -39,7 +39,7 @@ kill -HUP "$keeper"
 settled() { [ -n "$(status 2>/dev/null)" ] && ! is off && ! is unknown; }
 wait_for 10 settled || fail "nothing is attached, and nobody says why"
 is attached || skip "eBPF cannot be used here: $(status)"
-assert_eq "descriptors of the keeper" "$(open "$keeper")" 4
+assert_eq "descriptors of the keeper" "$(open "$keeper")" 5
 assert_eq "descriptors of the worker" "$(open "$(worker_pid)")" 0
 grep -qx 'bpf.lost: 0' "$mnt/status" || fail "$(grep bpf "$mnt/status")"
 
@@ -59,7 +59,7 @@ upgrade()
 	kill -USR2 "$keeper"
 	wait_for 20 next || fail "after an upgrade: $(cat "$mnt/status")"
 	assert_eq "attached, with an upgrade" "$(attached)" "$1"
-	assert_eq "descriptors of the keeper" "$(open "$keeper")" 4
+	assert_eq "descriptors of the keeper" "$(open "$keeper")" 5
 	assert_eq "descriptors of the worker" "$(open "$(worker_pid)")" 0
 }
 # also the next program, if it counts in the same way; else it begins anew

@@ -8,6 +8,9 @@ steal.py KEEPER_PID SECONDS MOST_PERCENT pinned|migrating TID...
 steal.py KEEPER_PID SECONDS MOST_PERCENT owners TID OWNER:TID...
     A thread that always wants the processor that it is pinned to waited just as long as these others
     ran, and each OWNER (vms, self, host) is charged with that.  More of the host's processes may run.
+steal.py KEEPER_PID SECONDS MOST_PERCENT pairs TID TID...
+    The first one's VM waited for each of the others' VMs just as long as that ran, and the pairs are
+    together what is charged to other VMs.
 steal.py KEEPER_PID SECONDS MOST_PERCENT quota TID
     All but so much of what it waited was the quota's.
 
@@ -23,12 +26,13 @@ import time
 
 OWNERS = "vms", "self", "host", "kernel", "idle", "quota", "unknown"
 BUCKET, HEAD = 8, struct.Struct("<QQQ7QQQIHHII")
-VCPU_BYTES, BUCKET_BYTES = 488, 128
+VCPU_BYTES, BUCKET_BYTES, PAIRS_BYTES = 488, 128, 128
+PAIRS = 8
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def maps_of(pid):
-    """By the size of what is in them."""
+    """vCPUs, threads, pairs: by the size of what is in them, and of two that are alike by how many there are."""
     found = {}
     pidfd = os.pidfd_open(pid)
     for name in os.listdir(f"/proc/{pid}/fd"):
@@ -39,16 +43,49 @@ def maps_of(pid):
         size, n = int(info["value_size"]), int(info["max_entries"])
         fd = libc.syscall(438, pidfd, int(name), 0)  # pidfd_getfd
         assert fd >= 0, os.strerror(ctypes.get_errno())
-        found[size] = mmap.mmap(fd, size * n, mmap.MAP_SHARED, mmap.PROT_READ)
-    return found[VCPU_BYTES], found[BUCKET_BYTES]
+        found[size, n] = mmap.mmap(fd, size * n, mmap.MAP_SHARED, mmap.PROT_READ)
+    pairs, threads, vcpus = sorted(found, key=lambda of: (of[0], -of[1]))
+    assert (vcpus[0], threads[0], pairs[0]) == (VCPU_BYTES, BUCKET_BYTES, PAIRS_BYTES), found.keys()
+    return found[vcpus], found[threads], found[pairs]
 
 
-def place_of(threads, tid):
+def entry_of(threads, tid):
+    """The bucket's offset, and the place in it."""
     for at in range(0, len(threads) - BUCKET_BYTES, BUCKET_BYTES):
         for i in range(BUCKET):
             if struct.unpack_from("<I", threads, at + 4 * i)[0] == tid:
-                return struct.unpack_from("<H", threads, at + 12 * BUCKET + 2 * i)[0]
+                return at, i
     sys.exit(f"thread {tid} is not counted")
+
+
+def place_of(threads, tid):
+    at, i = entry_of(threads, tid)
+    return struct.unpack_from("<H", threads, at + 12 * BUCKET + 2 * i)[0]
+
+
+def use_of(threads, tid):
+    """Of the process that the thread is of: the VM's."""
+    with open(f"/proc/{tid}/status", encoding="ascii") as f:
+        tgid = int(re.search(r"^Tgid:\s+(\d+)$", f.read(), re.MULTILINE)[1])
+    at, i = entry_of(threads, tgid)
+    return struct.unpack_from("<I", threads, at + 8 * BUCKET + 4 * i)[0]
+
+
+def places_of(pairs, victim):
+    """Where a VM's pairs stand: of the key, of the nanoseconds."""
+    for at in range(0, len(pairs) - PAIRS_BYTES, PAIRS_BYTES):
+        for i, key in enumerate(struct.unpack_from(f"<{PAIRS}Q", pairs, at)):
+            if key >> 32 == victim:
+                yield at + 8 * i, at + 8 * (PAIRS + i)
+
+
+def stolen(pairs, places):
+    """By the use of who had the processor: nanoseconds."""
+    by = {}
+    for key_at, ns_at in places:
+        use = struct.unpack_from("<I", pairs, key_at)[0]
+        by[use] = by.get(use, 0) + struct.unpack_from("<Q", pairs, ns_at)[0]
+    return by
 
 
 class Vcpu:
@@ -76,19 +113,20 @@ def look(vcpus, place, tid):
             return ours, kernels
 
 
-def look_at_owners(vcpus, place, tids):
-    """Just when a wait has ended: the vCPU, and for how long others ran by then."""
+def look_at_owners(vcpus, place, tids, read=lambda: None):
+    """Just when a wait has ended: the vCPU, for how long others ran by then, and what else is to be read."""
     while True:
-        before = Vcpu(vcpus, place).waited
+        before, since = Vcpu(vcpus, place).waited, time.monotonic()
         while True:
-            since = time.monotonic()
+            now = time.monotonic()
             if Vcpu(vcpus, place).waited != before:
                 break
+            since = now  # it had not yet: whoever looks may be sent away himself
         ran = [schedstat(t, 0) for t in tids]
-        v = Vcpu(vcpus, place)
+        v, more = Vcpu(vcpus, place), read()
         # so soon nobody else has the processor, unless he wakes up
         if time.monotonic() - since < 0.001:
-            return v, ran
+            return v, ran, more
 
 
 def wait(seconds, tids, migrating):
@@ -104,7 +142,7 @@ def wait(seconds, tids, migrating):
             os.sched_setaffinity(tid, {0})
 
 
-def sums(vcpus, threads, seconds, how, tids):
+def sums(vcpus, threads, _, seconds, how, tids):
     places = [place_of(threads, t) for t in tids]
     before = [look(vcpus, p, t) for p, t in zip(places, tids)]
     wait(seconds, tids, how == "migrating")
@@ -115,14 +153,14 @@ def sums(vcpus, threads, seconds, how, tids):
     return max(abs(100 * (ours / kernels - 1)) for ours, kernels in grown)
 
 
-def owners(vcpus, threads, seconds, tid, others):
+def owners(vcpus, threads, _, seconds, tid, others):
     others = [o.split(":") for o in others]
     place, tids = place_of(threads, tid), [int(t) for _, t in others]
     # of a switch that is not seen, while others attach a program, it is known that there was one
     for _ in range(5):
-        before, ran_before = look_at_owners(vcpus, place, tids)
+        before, ran_before, _ = look_at_owners(vcpus, place, tids)
         time.sleep(seconds)
-        after, ran_after = look_at_owners(vcpus, place, tids)
+        after, ran_after, _ = look_at_owners(vcpus, place, tids)
         if after.by["unknown"] == before.by["unknown"]:
             break
     known = dict.fromkeys(OWNERS, 0)
@@ -138,11 +176,31 @@ def owners(vcpus, threads, seconds, tid, others):
     return max(100 * abs(charged[o] - known[o]) / (sum(charged.values()) - beside) for o in OWNERS)
 
 
-def quota(vcpus, threads, seconds, tid):
+def matrix(vcpus, threads, pairs, seconds, tid, others):
+    place, places = place_of(threads, tid), list(places_of(pairs, use_of(threads, tid)))
+    uses = [use_of(threads, t) for t in others]
+    for _ in range(5):
+        before, ran_before, stolen_before = look_at_owners(
+            vcpus, place, others, lambda: stolen(pairs, places))
+        time.sleep(seconds)
+        after, ran_after, stolen_after = look_at_owners(
+            vcpus, place, others, lambda: stolen(pairs, places))
+        if after.by["unknown"] == before.by["unknown"]:
+            break
+    ran = [now - then for now, then in zip(ran_after, ran_before)]
+    by = {use: ns - stolen_before[use] for use, ns in stolen_after.items()}
+    charged = {o: after.by[o] - before.by[o] for o in OWNERS}
+    print("ran:", ran, "stolen:", by, "charged:", charged)
+    assert min(ran) > 0.1 * seconds * 1e9, "they hardly ran"
+    assert sum(by.values()) == charged["vms"], "of other VMs it is not told which"
+    return max(100 * abs(by.get(u, 0) - r) / charged["vms"] for u, r in zip(uses, ran))
+
+
+def quota(vcpus, threads, _, seconds, tid):
     place = place_of(threads, tid)
-    before, _ = look_at_owners(vcpus, place, [])
+    before, _, _ = look_at_owners(vcpus, place, [])
     time.sleep(seconds)
-    after, _ = look_at_owners(vcpus, place, [])
+    after, _, _ = look_at_owners(vcpus, place, [])
     charged = {o: after.by[o] - before.by[o] for o in OWNERS}
     print("charged:", charged)
     assert sum(charged.values()) > 0.3 * seconds * 1e9, "it was not held back"
@@ -155,6 +213,8 @@ def main():
     maps = maps_of(keeper)
     if how == "owners":
         error = owners(*maps, seconds, int(sys.argv[5]), sys.argv[6:])
+    elif how == "pairs":
+        error = matrix(*maps, seconds, int(sys.argv[5]), [int(t) for t in sys.argv[6:]])
     elif how == "quota":
         error = quota(*maps, seconds, int(sys.argv[5]))
     else:

@@ -62,6 +62,7 @@ counted() { [ "$(status .vcpus)" = "$1" ]; }
 wait_for 5 counted 3 || fail "vCPUs are $(status .vcpus)"
 is_true() { python3 "$top/tests/guest/steal.py" "$keeper" "$@"; }
 is_true 1 1 pinned "${tids[@]}" || fail "pinned"
+is_true 1.5 2 pairs "${tids[0]}" "${tids[1]}" "${tids[2]}" || fail "which VM"
 is_true 1.5 1 migrating "${tids[@]}" || fail "migrating"
 taskset -c 0 sh -c 'while :; do :; done' &
 busy=$!

@@ -12,16 +12,27 @@
 
 #define BITS DELAY_LEAST_BITS
 
+static uint64_t random_state = 12345;
+
+static inline uint64_t random_u64(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
 struct maps {
 	int fds[DELAY_MAPS];
 	struct delay_vcpu *vcpus;
 	struct delay_bucket *threads;
+	struct delay_pairs *pairs;
 };
 
 static inline void maps_init(struct maps *m)
 {
 	const size_t bytes[DELAY_MAPS] = { delay_vcpus_bytes(BITS),
-		delay_threads_bytes(BITS) };
+		delay_threads_bytes(BITS), delay_pairs_bytes(BITS) };
 	void *at[DELAY_MAPS];
 
 	for (size_t i = 0; i < DELAY_MAPS; i++) {
@@ -33,12 +44,14 @@ static inline void maps_init(struct maps *m)
 	}
 	m->vcpus = at[DELAY_FD_VCPUS];
 	m->threads = at[DELAY_FD_THREADS];
+	m->pairs = at[DELAY_FD_PAIRS];
 }
 
 static inline void maps_done(struct maps *m)
 {
 	munmap(m->vcpus, delay_vcpus_bytes(BITS));
 	munmap(m->threads, delay_threads_bytes(BITS));
+	munmap(m->pairs, delay_pairs_bytes(BITS));
 	for (size_t i = 0; i < DELAY_MAPS; i++)
 		close(m->fds[i]);
 }
@@ -110,6 +123,44 @@ static inline void play_owner(const struct maps *m, uint32_t tid, uint32_t start
 
 	assert_non_null(v);
 	v->by_ns[owner] += ns;
+}
+
+static inline struct delay_pairs_head *pairs_head(const struct maps *m)
+{
+	return (struct delay_pairs_head *)(uintptr_t)delay_pairs_head(m->pairs, BITS);
+}
+
+/* As add_pair() of the program, at a place that may be taken or not: @i of its bucket. */
+static inline void play_pair_at(
+	const struct maps *m, uint32_t victim, uint32_t culprit, uint64_t ns, size_t i)
+{
+	uint64_t key = delay_pair_key(victim, culprit);
+	struct delay_pairs *b = &m->pairs[delay_pair_bucket(key, DELAY_PAIR_BITS(BITS))];
+
+	pairs_head(m)->claimed += !b->key[i];
+	assert_true(!b->key[i] || b->key[i] == key);
+	b->key[i] = key;
+	b->ns[i] += ns;
+}
+
+/* The same where the program would. */
+static inline void play_pair(
+	const struct maps *m, uint32_t victim, uint32_t culprit, uint64_t ns)
+{
+	uint64_t key = delay_pair_key(victim, culprit);
+	const struct delay_pairs *b =
+		&m->pairs[delay_pair_bucket(key, DELAY_PAIR_BITS(BITS))];
+	size_t i = 0;
+
+	while (i < DELAY_PAIRS && b->key[i] != key)
+		i++;
+	if (i == DELAY_PAIRS)
+		for (i = 0; i < DELAY_PAIRS && b->key[i];)
+			i++;
+	if (i < DELAY_PAIRS)
+		play_pair_at(m, victim, culprit, ns, i);
+	else
+		pairs_head(m)->lost_ns += ns;
 }
 
 static inline uint64_t sum_of(const struct delay_vcpu *v)

@@ -48,16 +48,6 @@ static void each_wait_is_of_the_step_it_lies_in(void **state)
 		delay_step_from(DELAY_STEPS - 1), UINT64_C(1) << DELAY_LAST_BITS);
 }
 
-static uint64_t random_state = 12345;
-
-static uint64_t random_u64(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
-}
-
 static int compare_u64(const void *a, const void *b)
 {
 	const uint64_t *x = a, *y = b;
@@ -376,9 +366,9 @@ static void processes_come_and_go(void **state)
 
 	for (uint32_t turn = 1; turn < 4; turn++) {
 		delays_begin(d);
-		assert_true(delays_tell_process(d, 6, 60));
-		assert_true(delays_tell_process(d, 6, 60));
-		assert_true(delays_tell_process(d, 6 + 100 * turn, 60));
+		assert_true(delays_tell_process(d, 6, 60, &(uint32_t){ 0 }));
+		assert_true(delays_tell_process(d, 6, 60, &(uint32_t){ 0 }));
+		assert_true(delays_tell_process(d, 6 + 100 * turn, 60, &(uint32_t){ 0 }));
 		assert_read(d, 7, 70, turn, turn == 1 ? DELAY_BEGUN : DELAY_KNOWN,
 			turn == 1 ? UINT64_MAX : 0);
 		play_wait(&m, 7, 70, 0);
@@ -392,20 +382,20 @@ static void processes_come_and_go(void **state)
 	assert_true(use >= DELAY_FIRST_USE);
 	/* another one of that number */
 	delays_begin(d);
-	assert_true(delays_tell_process(d, 6, 61));
+	assert_true(delays_tell_process(d, 6, 61, &(uint32_t){ 0 }));
 	delays_end(d, 100 * NS_PER_S);
 	assert_int_equal(is_told(&m, 6, 60), 0);
 	use = is_told(&m, 6, 61);
 	delays_free(d);
 	d = reader_of(&m);
 	delays_begin(d);
-	assert_true(delays_tell_process(d, 8, 61));
+	assert_true(delays_tell_process(d, 8, 61, &(uint32_t){ 0 }));
 	assert_true(is_told(&m, 8, 61) > use);
 	/* who was in the middle of something is patient */
 	delays_end(d, 1);
 	assert_int_equal(is_told(&m, 6, 61), use);
 	delays_begin(d);
-	assert_true(delays_tell_process(d, 6, 61));
+	assert_true(delays_tell_process(d, 6, 61, &(uint32_t){ 0 }));
 	delays_end(d, 100 * NS_PER_S);
 	assert_int_equal(is_told(&m, 6, 61), use);
 	assert_int_equal(is_told(&m, 8, 61), 0);
@@ -429,6 +419,9 @@ static void damaged_maps_do_no_harm(void **state)
 		words = (uint32_t *)(void *)m.vcpus;
 		for (size_t i = 0; i < delay_vcpus_bytes(BITS) / 4; i++)
 			words[i] = (uint32_t)random_u64() >> random_u64() % 32;
+		words = (uint32_t *)(void *)m.pairs;
+		for (size_t i = 0; i < delay_pairs_bytes(BITS) / 4; i++)
+			words[i] = (uint32_t)random_u64() >> random_u64() % 32;
 		delay_head(m.threads, BITS)->detached = 0;
 		struct delays *d = reader_of(&m);
 
@@ -436,7 +429,8 @@ static void damaged_maps_do_no_harm(void **state)
 			delays_begin(d);
 			for (uint32_t tid = 1; tid < 500; tid++) {
 				(void)read_at(d, tid, tid % 3, turn, &max);
-				(void)delays_tell_process(d, 500 + tid, tid % 3);
+				(void)delays_tell_process(
+					d, 500 + tid, tid % 3, &(uint32_t){ 0 });
 			}
 			delays_end(d, 100 * NS_PER_S);
 		}
@@ -455,6 +449,7 @@ static void maps_of_no_size_are_refused(void **state)
 
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
 		const struct delay_maps maps = { .fds = { open("/dev/null", O_RDWR),
+							 open("/dev/null", O_RDWR),
 							 open("/dev/null", O_RDWR) },
 			.bits = sizes[i] };
 

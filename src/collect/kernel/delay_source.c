@@ -9,7 +9,9 @@
 
 #include "bpf/delay_maps.h"
 #include "collect/kernel/delay_histogram.h"
+#include "collect/kernel/delay_pairs.h"
 #include "collect/kernel/delays.h"
+#include "core/blame.h"
 #include "core/catalogue.h"
 #include "model/vm_sample.h"
 #include "util/cleanup.h"
@@ -34,10 +36,10 @@ struct delay_source {
 
 	/* sampler thread only */
 	struct delays *delays;
-	bool told_no_room;
+	bool told_no_room, told_no_pairs;
 
 	/* for status */
-	_Atomic uint64_t vcpus, room, no_room, lost;
+	_Atomic uint64_t vcpus, room, no_room, lost, pairs, pairs_room, pairs_lost_ns;
 	struct lock lock; /* guards why; taken alone */
 	char *why;
 };
@@ -77,7 +79,7 @@ static void set_why(struct delay_source *s, const char *why)
 static enum state attach(struct delay_source *s)
 {
 	_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
-	struct delay_maps maps = { .fds = { -1, -1 } };
+	struct delay_maps maps = { .fds = { -1, -1, -1 } };
 	struct delays *fresh = NULL;
 
 	if (!s->keeper.get)
@@ -137,17 +139,43 @@ static void say_room(struct delay_source *s, const struct delay_counts *counts)
 		counts->room, counts->no_room);
 }
 
+static void end_pairs(struct delay_source *s, int64_t now_ns)
+{
+	struct delay_pairs_counts counts = { 0 };
+
+	if (s->delays) {
+		delay_pairs_turn(delays_pairs(s->delays), now_ns);
+		counts = delay_pairs_counts(delays_pairs(s->delays));
+	}
+	if (counts.lost_ns && !s->told_no_pairs) {
+		s->told_no_pairs = true;
+		log_warning(
+			"waits of vCPUs: there is room for %zu pairs of VMs: which VM some waited for is not known",
+			counts.room);
+	}
+	atomic_store(&s->pairs, counts.pairs);
+	atomic_store(&s->pairs_room, counts.room);
+	atomic_store(&s->pairs_lost_ns, counts.lost_ns);
+}
+
+struct blame *delay_source_blame(struct delay_source *s)
+{
+	return s->delays ? delay_pairs_blame(delays_pairs(s->delays)) : NULL;
+}
+
 void delay_source_end(struct delay_source *s, bool reads_all)
 {
 	struct delay_counts counts = { 0 };
+	int64_t now_ns = clock_mono_ns();
 
-	if (s->delays && reads_all) {
-		delays_end(s->delays, clock_mono_ns());
+	if (!reads_all)
+		return;
+	if (s->delays) {
+		delays_end(s->delays, now_ns);
 		counts = delays_counts(s->delays);
 		say_room(s, &counts);
 	}
-	if (!reads_all)
-		return;
+	end_pairs(s, now_ns);
 	atomic_store(&s->vcpus, counts.vcpus);
 	atomic_store(&s->room, counts.room);
 	atomic_store(&s->no_room, counts.no_room);
@@ -192,15 +220,20 @@ static void read_vcpus(struct delays *d, struct vm_sample *sample,
  * was not seen yet, takes none from the others.  One that never will be, for want of room, does.
  * What the others waited is counted meanwhile, for when it is shown again.
  */
-static struct vm_delays read_vm(
-	struct delays *d, struct vm_sample *sample, struct vm_delays *last)
+static struct vm_delays read_vm(struct delays *d, const struct vm_ident *ident,
+	struct vm_sample *sample, struct vm_delays *last)
 {
 	size_t counts[DELAY_DEAD + 1] = { 0 };
 	struct delay_spread all = { 0 };
 
-	if (!sample->pid || !delays_tell_process(d, sample->pid, sample->start_ticks))
+	if (!sample->pid)
+		return (struct vm_delays){ 0 };
+	struct delay_vm *vm = delay_pairs_vm(delays_pairs(d), ident, sample->mono_ns);
+
+	if (!delays_tell_process(d, sample->pid, sample->start_ticks, delay_vm_use(vm)))
 		return (struct vm_delays){ 0 };
 	read_vcpus(d, sample, &all, counts);
+	delay_vm_waited(vm, all.by);
 	if (counts[DELAY_KNOWN] && !last->histogram)
 		last->histogram = delay_histogram_new();
 	if (counts[DELAY_KNOWN])
@@ -215,8 +248,8 @@ static struct vm_delays read_vm(
 		.shares = delay_spread_shares(&all) };
 }
 
-void delay_source_sample(
-	struct delay_source *s, struct vm_sample *sample, struct vm_delays *last)
+void delay_source_sample(struct delay_source *s, const struct vm_ident *ident,
+	struct vm_sample *sample, struct vm_delays *last)
 {
 	if (atomic_load(&s->state) == STATE_REFUSED || !s->keeper.get) {
 		set_absent(sample);
@@ -225,7 +258,7 @@ void delay_source_sample(
 	struct vm_delays now = { 0 };
 
 	if (s->delays)
-		now = read_vm(s->delays, sample, last);
+		now = read_vm(s->delays, ident, sample, last);
 	now.histogram = last->histogram;
 	*last = now;
 	set_all(sample, last);
@@ -248,7 +281,10 @@ void delay_source_status(struct delay_source *s, struct strbuf *out)
 		return;
 	strbuf_addf(out,
 		"bpf.vcpus: %" PRIu64 "\nbpf.room: %" PRIu64 "\nbpf.no_room: %" PRIu64
-		"\nbpf.lost: %" PRIu64 "\n",
+		"\nbpf.lost: %" PRIu64 "\nbpf.pairs: %" PRIu64
+		"\nbpf.pairs_room: %" PRIu64 "\nbpf.pairs_lost_ms: %" PRIu64 "\n",
 		atomic_load(&s->vcpus), atomic_load(&s->room), atomic_load(&s->no_room),
-		atomic_load(&s->lost));
+		atomic_load(&s->lost), atomic_load(&s->pairs),
+		atomic_load(&s->pairs_room),
+		atomic_load(&s->pairs_lost_ns) / (uint64_t)NS_PER_MS);
 }

@@ -10,10 +10,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct blame;
 struct delay_maps;
 struct delay_source;
 struct strbuf;
 struct vm_delays;
+struct vm_ident;
 struct vm_sample;
 
 /* Who attaches it: keeper_delays() and keeper_report_no_delays(). */
@@ -45,8 +47,14 @@ void delay_source_end(struct delay_source *s, bool reads_all);
  * @last: those of all, as they were; kept by the caller from one time to the next, {0} first, and
  * vm_delays_done() in the end.  @sample borrows its histogram.
  */
-void delay_source_sample(
-	struct delay_source *s, struct vm_sample *sample, struct vm_delays *last);
+void delay_source_sample(struct delay_source *s, const struct vm_ident *ident,
+	struct vm_sample *sample, struct vm_delays *last);
+
+/*
+ * The same thread, at the end of a turn that read all: which VM waited for which.
+ * Return: the caller's, with one reference; NULL: nothing is counted.
+ */
+struct blame *delay_source_blame(struct delay_source *s);
 
 /* Appends the lines of the status file.  Any thread. */
 void delay_source_status(struct delay_source *s, struct strbuf *out);

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "bpf/delay_maps.h"
+#include "collect/kernel/delay_pairs.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/mem.h"
@@ -34,6 +35,7 @@ struct delays {
 	uint32_t bits;
 	const struct delay_vcpu *vcpus; /* mapped */
 	struct delay_bucket *threads;   /* mapped */
+	struct delay_pairs_reader *pairs;
 	struct place *places;
 	uint32_t *taken; /* a bit for each place */
 	size_t n_taken, n_read, n_no_room, no_room;
@@ -98,6 +100,10 @@ static void take_over(struct delays *d)
 	for (size_t i = 0; i < delay_n_vcpus(d->bits); i++)
 		if (d->vcpus[i].use > d->use)
 			d->use = d->vcpus[i].use;
+	uint32_t last = delay_pairs_last_use(d->pairs);
+
+	if (last > d->use)
+		d->use = last;
 }
 
 /* Return: both mapped, or false (errno). */
@@ -127,23 +133,29 @@ static bool map_both(const struct delay_maps *maps, void **ret_vcpus, void **ret
 struct delays *delays_new(const struct delay_maps *maps, int64_t now_ns)
 {
 	void *vcpus = NULL, *threads = NULL;
+	struct delay_pairs_reader *pairs = NULL;
 	bool mapped = false;
 
 	errno = EINVAL;
-	if (maps->bits >= DELAY_LEAST_BITS && maps->bits <= DELAY_MOST_BITS)
-		mapped = map_both(maps, &vcpus, &threads);
+	if (maps->bits >= DELAY_LEAST_BITS && maps->bits <= DELAY_MOST_BITS) {
+		pairs = delay_pairs_new(maps->fds[DELAY_FD_PAIRS], maps->bits, now_ns);
+		mapped = pairs && map_both(maps, &vcpus, &threads);
+	}
 	int r = errno;
 
 	for (size_t i = 0; i < DELAY_MAPS; i++)
 		close_p(&maps->fds[i]);
-	errno = r;
-	if (!mapped)
+	if (!mapped) {
+		delay_pairs_free(pairs);
+		errno = r;
 		return NULL;
+	}
 	struct delays *d = xcalloc(1, sizeof(*d));
 
 	*d = (struct delays){ .bits = maps->bits,
 		.vcpus = vcpus,
 		.threads = threads,
+		.pairs = pairs,
 		.places = xcalloc(delay_n_vcpus(maps->bits), sizeof(*d->places)),
 		.taken = xcalloc(delay_n_vcpus(maps->bits) / 32, sizeof(*d->taken)),
 		.turn = 1,
@@ -159,6 +171,7 @@ void delays_free(struct delays *d)
 		return;
 	munmap((void *)(uintptr_t)d->vcpus, delay_vcpus_bytes(d->bits));
 	munmap(d->threads, delay_threads_bytes(d->bits));
+	delay_pairs_free(d->pairs);
 	free(d->places);
 	free(d->taken);
 	free(d);
@@ -183,9 +196,17 @@ static uint32_t next_free(struct delays *d)
 	return d->cursor;
 }
 
+/* Return: one that no thread had. */
+static uint32_t new_use(struct delays *d)
+{
+	if (++d->use < DELAY_FIRST_USE)
+		d->use = DELAY_FIRST_USE;
+	return d->use;
+}
+
 /* Return: as find(); @number: its place, or DELAY_NO_VCPU. */
-static size_t enter(struct delays *d, struct delay_bucket *bucket, uint32_t tid,
-	uint32_t start, uint32_t number)
+static size_t enter(struct delay_bucket *bucket, uint32_t tid, uint32_t start,
+	uint32_t number, uint32_t use)
 {
 	size_t i = 0;
 
@@ -193,10 +214,8 @@ static size_t enter(struct delays *d, struct delay_bucket *bucket, uint32_t tid,
 		i++;
 	if (i == DELAY_BUCKET)
 		return DELAY_BUCKET;
-	if (++d->use < DELAY_FIRST_USE)
-		d->use = DELAY_FIRST_USE;
 	bucket->start[i] = start;
-	bucket->use[i] = d->use;
+	bucket->use[i] = use;
 	bucket->vcpu[i] = (uint16_t)number;
 	bucket->period[i] = 0;
 	__atomic_store_n(&bucket->tid[i], tid, __ATOMIC_RELEASE);
@@ -209,7 +228,7 @@ static size_t enter_vcpu(
 	if (d->n_taken == delay_n_vcpus(d->bits))
 		return DELAY_BUCKET;
 	uint32_t number = next_free(d);
-	size_t i = enter(d, bucket, tid, start, number);
+	size_t i = enter(bucket, tid, start, number, new_use(d));
 
 	if (i == DELAY_BUCKET)
 		return i;
@@ -223,7 +242,21 @@ static struct delay_bucket *bucket_of(const struct delays *d, uint32_t tid)
 	return &d->threads[delay_bucket(tid, DELAY_BUCKET_BITS(d->bits))];
 }
 
-bool delays_tell_process(struct delays *d, uint32_t pid, uint64_t start_ticks)
+struct delay_pairs_reader *delays_pairs(struct delays *d)
+{
+	return d->pairs;
+}
+
+/* Its VM's, if that has one; else what the process has is the VM's from now on. */
+static void agree_on_use(struct delay_bucket *bucket, size_t i, uint32_t *use)
+{
+	if (*use && bucket->use[i] != *use)
+		__atomic_store_n(&bucket->use[i], *use, __ATOMIC_RELEASE);
+	*use = bucket->use[i];
+}
+
+bool delays_tell_process(
+	struct delays *d, uint32_t pid, uint64_t start_ticks, uint32_t *use)
 {
 	struct delay_bucket *bucket = bucket_of(d, pid);
 	size_t i = find(bucket, pid, (uint32_t)start_ticks);
@@ -235,7 +268,8 @@ bool delays_tell_process(struct delays *d, uint32_t pid, uint64_t start_ticks)
 		i = DELAY_BUCKET;
 	}
 	if (i == DELAY_BUCKET) {
-		i = enter(d, bucket, pid, (uint32_t)start_ticks, DELAY_NO_VCPU);
+		i = enter(bucket, pid, (uint32_t)start_ticks, DELAY_NO_VCPU,
+			*use ? *use : new_use(d));
 		if (i == DELAY_BUCKET) {
 			d->n_no_room++;
 			return false;
@@ -245,6 +279,7 @@ bool delays_tell_process(struct delays *d, uint32_t pid, uint64_t start_ticks)
 	}
 	d->n_told += bucket->period[i] != turn;
 	bucket->period[i] = turn;
+	agree_on_use(bucket, i, use);
 	return true;
 }
 

@@ -16,6 +16,7 @@
 #include "collect/kernel/delay_spread.h"
 
 struct delay_maps;
+struct delay_pairs_reader;
 struct delays;
 
 /*
@@ -31,9 +32,15 @@ void delays_end(struct delays *d, int64_t now_ns);
 
 /*
  * A VM's process, before its vCPUs are read: without it nobody knows them, nor what others wait for.
+ * @use: what the VM is told as, delay_vm_use(); 0: not yet, then it is found out, or one is given that
+ * no VM had.
  * Return: false: there is no room for it.
  */
-bool delays_tell_process(struct delays *d, uint32_t pid, uint64_t start_ticks);
+bool delays_tell_process(
+	struct delays *d, uint32_t pid, uint64_t start_ticks, uint32_t *use);
+
+/* Which VM waited for which.  Borrowed; its turns are the caller's. */
+struct delay_pairs_reader *delays_pairs(struct delays *d);
 
 /* What is known of a vCPU's thread. */
 enum delay_known {

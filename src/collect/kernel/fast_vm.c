@@ -243,7 +243,8 @@ struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
 	if (fv->description)
 		sample_description(fv->description, links, scratch);
 	if (fv->delays && plan->vm_reads & READS(DELAYS))
-		delay_source_sample(fv->delays, scratch, &fv->last_delays);
+		delay_source_sample(
+			fv->delays, &fv->run->ident, scratch, &fv->last_delays);
 	vm_sample_derive(scratch, &fv->last);
 	tell(fv->run, scratch);
 	return fast_list(plan, scratch);

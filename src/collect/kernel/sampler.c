@@ -239,6 +239,7 @@ static void run_beat(struct sampler *s, const struct roster *roster)
 	board_update(s->board, NULL, LANE_HOST, host_sample(s->host, s->plan));
 	sample_vms(s, roster);
 	delay_source_end(s->delays, true);
+	board_set_blame(s->board, delay_source_blame(s->delays));
 	sample_fleet(s, roster);
 	board_publish(s->board);
 	atomic_store(&s->last_cycle_ns, clock_mono_ns() - start);
