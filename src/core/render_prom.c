@@ -12,6 +12,7 @@
 #include "core/histogram.h"
 #include "core/prom_label.h"
 #include "core/prom_samples.h"
+#include "core/render_stolen.h"
 #include "core/snapshot.h"
 #include "util/cleanup.h"
 #include "util/mem.h"
@@ -449,6 +450,7 @@ static struct blob *render(struct view *view, bool is_open, struct blob *_Atomic
 	add_vm_labels(&r);
 	r.samples = prom_samples_collect(view);
 	add_families(&r, &out);
+	render_stolen(view, is_open, &out);
 	if (is_open)
 		strbuf_adds(&out, "# EOF\n");
 	prom_samples_done(&r.samples);

@@ -6,10 +6,12 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "core/blame.h"
 #include "core/blob.h"
 #include "core/histogram.h"
 #include "core/prom_name.h"
 #include "core/render_prom.h"
+#include "core/render_stolen.h"
 #include "core/snapshot.h"
 #include "util/cleanup.h"
 #include "util/strbuf.h"
@@ -23,7 +25,8 @@ struct text {
 	struct metric_list_builder *of_host, *of_vm;
 	const char *vm_name;
 	bool second_hand;
-	bool is_open; /* OpenMetrics is what is looked at */
+	bool is_open;        /* OpenMetrics is what is looked at */
+	struct blame *blame; /* who waited for whom */
 };
 
 static struct text begin(void)
@@ -139,6 +142,7 @@ static char *end(struct text *t)
 		tree_prepare(tree, 1, snapshot_of(NULL, NULL, of_host), vms, 2);
 
 	view->second_hand = t->second_hand;
+	view->blame = t->blame;
 	tree_set(tree, view);
 	view = tree_view(tree);
 	struct blob *prom = render_prom_view(view), *open = render_openmetrics_view(view);
@@ -605,6 +609,68 @@ static void openmetrics_tells_types_and_units(void **state)
 	assert_string_equal(strstr(text, "\n# EOF\n"), "\n# EOF\n");
 }
 
+/* Of two VMs that run, and a third one that ran before. */
+static struct blame *blame_of_three(void)
+{
+	static const char *const uuids[] = { UUID_B, UUID_A,
+		"f0000000-0000-0000-0000-000000000001" };
+	static const struct blame_pair pairs[] = { { 1, { 3000000000, 5 } },
+		{ 2, { 4000000000, 5 } }, { 0, { 1234500000, 5 } },
+		{ 2, { 4000000000, 5 } }, { 0, { 4000000000, 5 } } };
+	static const size_t first[] = { 0, 2, 4 }, n[] = { 2, 2, 1 };
+	struct blame *b = blame_new(3, ARRAY_LEN(pairs), 8);
+
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(uuid_parse(uuids[i], &b->vms[i].uuid), 0);
+		b->vms[i].name = strcpy(b->names, "another");
+		b->vms[i].first = first[i];
+		b->vms[i].n = n[i];
+	}
+	memcpy(b->pairs, pairs, sizeof(pairs));
+	return b;
+}
+
+/* Which VM waited for which, both by the names that they have now, and as long as both run. */
+static void who_waited_for_whom_is_a_family(void **state)
+{
+	(void)state;
+	struct text t = begin();
+
+	t.blame = blame_of_three();
+	_cleanup_free_ char *text = end(&t);
+
+	assert_has(text,
+		"# HELP vhostmd_vm_stolen_seconds_total How long virtual CPUs waited while the "
+		"VM 'by' had their processor.\n"
+		"# TYPE vhostmd_vm_stolen_seconds_total counter\n"
+		"vhostmd_vm_stolen_seconds_total");
+	assert_has(text,
+		"\nvhostmd_vm_stolen_seconds_total" OF_A ",by=\"b\",by_uuid=\"" UUID_B
+		"\"} 1.2345\n");
+	assert_has(text,
+		"\nvhostmd_vm_stolen_seconds_total{uuid=\"" UUID_B
+		"\",name=\"b\",by=\"a \\\"vm\\\"\\\\\\n\",by_uuid=\"" UUID_A "\"} 3\n");
+	assert_int_equal(count(text, "\nvhostmd_vm_stolen_seconds_total{"), 2);
+	assert_lacks(text, "another");
+	/* less than is worth a line, and nothing at all */
+	t = begin();
+	t.blame = blame_of_three();
+	t.is_open = true;
+	t.blame->pairs[0].time.all_ns = RENDER_STOLEN_LEAST_NS - 1;
+	_cleanup_free_ char *open = end(&t);
+
+	assert_int_equal(count(open, "\nvhostmd_vm_stolen_seconds_total{"), 1);
+	assert_has(open,
+		"\n# TYPE vhostmd_vm_stolen_seconds counter\n"
+		"# UNIT vhostmd_vm_stolen_seconds seconds\n"
+		"vhostmd_vm_stolen_seconds_total{");
+	t = begin();
+	t.blame = blame_new(0, 0, 0);
+	_cleanup_free_ char *none = end(&t);
+
+	assert_lacks(none, "stolen");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -620,6 +686,7 @@ int main(void)
 		cmocka_unit_test(a_histogram_that_cannot_be_had_is_left_out),
 		cmocka_unit_test(vhostmd_tells_about_itself),
 		cmocka_unit_test(openmetrics_tells_types_and_units),
+		cmocka_unit_test(who_waited_for_whom_is_a_family),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
