@@ -304,6 +304,7 @@ static void start_control(struct worker *w)
 		.group = w->params->control_gid,
 		.version = w->told_version,
 		.status = worker_status,
+		.blame = worker_blame,
 		.reload = ask_for_reload,
 		.upgrade = ask_for_upgrade,
 		.upgrade_state = upgrade_state_of,

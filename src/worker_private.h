@@ -83,3 +83,9 @@ char *worker_version(const char *failed);
 
 /* Appends the lines of the file `status`.  @ctx: the worker.  Any thread. */
 void worker_status(void *ctx, struct strbuf *out);
+
+/*
+ * Appends what the control socket's `blame` says: whether waits are counted, and who waited for whom.
+ * The same.
+ */
+void worker_blame(void *ctx, struct strbuf *out);

@@ -14,6 +14,7 @@
 #include "collect/kernel/sampler.h"
 #include "collect/libvirt/connection.h"
 #include "control/control.h"
+#include "core/blame.h"
 #include "core/snapshot.h"
 #include "http/http.h"
 #include "keeper/address.h"
@@ -127,4 +128,15 @@ void worker_status(void *ctx, struct strbuf *out)
 	control_status(w->control, out);
 	shared_path_status(w->shared_path, out);
 	status_vms(w, view, out);
+}
+
+void worker_blame(void *ctx, struct strbuf *out)
+{
+	struct worker *w = ctx;
+	_cleanup_view_ struct view *view = tree_view(w->tree);
+
+	if (atomic_load(&w->up))
+		sampler_delay_state(w->sampler, out);
+	if (view->blame)
+		blame_describe(view->blame, out);
 }

@@ -380,11 +380,11 @@ void control_reloaded(
 /* ---- requests ---- */
 
 /* The client may be no more afterwards. */
-static void tell_status(struct client *cl)
+static void tell(struct client *cl, void (*what)(void *ctx, struct strbuf *out))
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 
-	cl->control->params.status(cl->control->params.ctx, &text);
+	what(cl->control->params.ctx, &text);
 	strbuf_adds(&cl->out, "ok\n");
 	add_lines(strbuf_str(&text), text.len + 1, &cl->out);
 	answer(cl);
@@ -442,7 +442,10 @@ static void serve(struct client *cl, const struct control_request *request)
 		answer(cl);
 		break;
 	case CONTROL_STATUS:
-		tell_status(cl);
+		tell(cl, c->params.status);
+		break;
+	case CONTROL_BLAME:
+		tell(cl, c->params.blame);
 		break;
 	case CONTROL_RELOAD:
 		ask_for_reload(cl);

@@ -37,6 +37,8 @@ struct control_params {
 
 	/* Appends the lines of the file status. */
 	void (*status)(void *ctx, struct strbuf *out);
+	/* Appends who waited for whom, in lines. */
+	void (*blame)(void *ctx, struct strbuf *out);
 	/* Has the configuration read: control_reload_begins() and control_reloaded() follow. */
 	void (*reload)(void *ctx);
 	/* Has another program take over.  Return: 0 or -errno. */

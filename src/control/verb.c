@@ -17,6 +17,7 @@ static const struct {
 } verbs[] = {
 	[CONTROL_VERSION] = { "version", RIGHT_ANYBODY, false },
 	[CONTROL_STATUS] = { "status", RIGHT_READER, false },
+	[CONTROL_BLAME] = { "blame", RIGHT_READER, false },
 	[CONTROL_RELOAD] = { "reload", RIGHT_GROUP, false },
 	[CONTROL_UPGRADE] = { "upgrade", RIGHT_GROUP, false },
 	[CONTROL_LOG] = { "log", RIGHT_READER, true },

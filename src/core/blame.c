@@ -104,6 +104,7 @@ static void describe_vm(
 
 void blame_describe(const struct blame *b, struct strbuf *out)
 {
+	strbuf_addf(out, "now: %" PRId64 "\n", b->now_ns / NS_PER_MS);
 	for (size_t i = 0; i < b->n_vms; i++)
 		if (b->vms[i].runs)
 			describe_vm(b, &b->vms[i], out);

@@ -51,6 +51,7 @@ struct blame_pair {
 
 struct blame {
 	_Atomic unsigned refs;
+	int64_t now_ns; /* monotonic: it is of then */
 	size_t n_vms, n_pairs;
 	struct blame_vm *vms; /* by uuid */
 	struct blame_pair

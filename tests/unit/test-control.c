@@ -37,6 +37,7 @@ static void requests_are_what_they_are(void **state)
 	} cases[] = {
 		{ "vhostmd 1 version", NULL, CONTROL_VERSION, NULL },
 		{ "vhostmd 1 status", NULL, CONTROL_STATUS, NULL },
+		{ "vhostmd 1 blame", NULL, CONTROL_BLAME, NULL },
 		{ "vhostmd 1 reload", NULL, CONTROL_RELOAD, NULL },
 		{ "vhostmd 1 upgrade", NULL, CONTROL_UPGRADE, NULL },
 		{ "vhostmd 1 log", NULL, CONTROL_LOG, NULL },
@@ -145,6 +146,7 @@ static void a_verb_needs_its_right(void **state)
 	} cases[] = {
 		{ { .verb = CONTROL_VERSION }, RIGHT_ANYBODY },
 		{ { .verb = CONTROL_STATUS }, RIGHT_READER },
+		{ { .verb = CONTROL_BLAME }, RIGHT_READER },
 		{ { .verb = CONTROL_RELOAD }, RIGHT_GROUP },
 		{ { .verb = CONTROL_UPGRADE }, RIGHT_GROUP },
 		{ { .verb = CONTROL_LOG }, RIGHT_READER },
@@ -238,6 +240,12 @@ static void tell_status(void *ctx, struct strbuf *out)
 	strbuf_adds(out, "a: 1\n\n\nb: 2\n");
 }
 
+static void tell_blame(void *ctx, struct strbuf *out)
+{
+	(void)ctx;
+	strbuf_adds(out, "bpf: off\n");
+}
+
 static void ask_for_reload(void *ctx)
 {
 	struct trial *t = ctx;
@@ -292,6 +300,7 @@ static int begin(void **state)
 		.group = getegid(),
 		.version = "1.2.3\nworker: 5\n",
 		.status = tell_status,
+		.blame = tell_blame,
 		.reload = ask_for_reload,
 		.upgrade = ask_for_upgrade,
 		.upgrade_state = upgrade_state,
@@ -373,8 +382,9 @@ static void each_request_has_its_answer(void **state)
 	assert_answer(send_line(t, "vhostmd 1 version\n"), "ok 1.2.3\nworker: 5\n\n");
 	/* no empty line is in between */
 	assert_answer(send_line(t, "vhostmd 1 status\n"), "ok\na: 1\nb: 2\n\n");
+	assert_answer(send_line(t, "vhostmd 1 blame\n"), "ok\nbpf: off\n\n");
 	assert_answer(send_line(t, "vhostmd 1 x\n"),
-		"error unknown there are the verbs version status reload upgrade log\n\n");
+		"error unknown there are the verbs version status blame reload upgrade log\n\n");
 	atomic_store(&t->upgrade, -ESHUTDOWN);
 	_cleanup_free_ char *answer =
 		read_answer(send_line(t, "vhostmd 1 upgrade\nmore\n"));

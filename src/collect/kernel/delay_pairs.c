@@ -483,6 +483,8 @@ struct blame *delay_pairs_blame(struct delay_pairs_reader *p)
 	struct blame *b = blame_new(p->n_vms, n, name_bytes);
 	char *names = b->names;
 
+	b->now_ns = p->now_ns;
+
 	for (size_t i = 0; i < p->n_vms; i++)
 		tell_vm(p, p->vms[i], &names, &b->vms[i]);
 	tell_pairs(b, parts, n);

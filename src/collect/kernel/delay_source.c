@@ -266,7 +266,7 @@ void delay_source_sample(struct delay_source *s, const struct vm_ident *ident,
 
 /* ---- status ---- */
 
-void delay_source_status(struct delay_source *s, struct strbuf *out)
+void delay_source_state(struct delay_source *s, struct strbuf *out)
 {
 	enum state state = atomic_load(&s->state);
 
@@ -277,7 +277,12 @@ void delay_source_status(struct delay_source *s, struct strbuf *out)
 			: s->why             ? s->why
 					     : "unknown");
 	lock_release(&s->lock);
-	if (state != STATE_ATTACHED)
+}
+
+void delay_source_status(struct delay_source *s, struct strbuf *out)
+{
+	delay_source_state(s, out);
+	if (atomic_load(&s->state) != STATE_ATTACHED)
 		return;
 	strbuf_addf(out,
 		"bpf.vcpus: %" PRIu64 "\nbpf.room: %" PRIu64 "\nbpf.no_room: %" PRIu64

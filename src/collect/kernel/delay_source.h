@@ -56,5 +56,8 @@ void delay_source_sample(struct delay_source *s, const struct vm_ident *ident,
  */
 struct blame *delay_source_blame(struct delay_source *s);
 
+/* Appends the first line of those below: whether waits are counted, or why not.  Any thread. */
+void delay_source_state(struct delay_source *s, struct strbuf *out);
+
 /* Appends the lines of the status file.  Any thread. */
 void delay_source_status(struct delay_source *s, struct strbuf *out);

@@ -386,3 +386,8 @@ void sampler_status(struct sampler *s, struct strbuf *out)
 		(clock_mono_ns() - atomic_load(&s->last_mono_ns)) / NS_PER_MS);
 	delay_source_status(s->delays, out);
 }
+
+void sampler_delay_state(struct sampler *s, struct strbuf *out)
+{
+	delay_source_state(s->delays, out);
+}

@@ -48,5 +48,8 @@ void sampler_free(struct sampler *sampler); /* after sampler_stop(); NULL is acc
 /* Samples what is new without moving the beats: others know more than they did.  Any thread. */
 void sampler_kick(struct sampler *sampler);
 
+/* Appends the line of those below that says whether waits are counted.  Any thread, as below. */
+void sampler_delay_state(struct sampler *sampler, struct strbuf *out);
+
 /* Appends the lines of the status file. */
 void sampler_status(struct sampler *sampler, struct strbuf *out);
