@@ -429,6 +429,30 @@ int daemon_status(const struct ctl *ctl, struct status *ret)
 	return CTL_OK;
 }
 
+int daemon_ask(const struct ctl *ctl, const char *verb, struct control_answer *ret)
+{
+	_cleanup_free_ char *path = NULL;
+	int r = find_socket(ctl, &path);
+
+	*ret = (struct control_answer){ 0 };
+	if (r != CTL_OK)
+		return r;
+	if (!path) {
+		ctl_error("the daemon that serves %s has no control socket", ctl->mount);
+		ctl_hint("vhostmd --control, in vhostmd(8)");
+		return CTL_FAILED;
+	}
+	r = control_ask_patiently(path, verb, clock_mono_ns() + RELOAD_PATIENCE_NS, ret);
+	if (r < 0)
+		return say_silence(path, r, RELOAD_PATIENCE_NS);
+	if (!ret->ok && !strcmp(ret->word, "unknown")) {
+		ctl_error("the daemon is older than this: it does not know '%s'", verb);
+		ctl_hint("vhostmdctl upgrade");
+		return CTL_FAILED;
+	}
+	return ret->ok ? CTL_OK : say_refusal(ret);
+}
+
 int daemon_check_config(const struct ctl *ctl, const char *file)
 {
 	_cleanup_status_ struct status status = { 0 };

@@ -9,6 +9,7 @@
 #include "ctl.h"
 #include "util/log.h"
 
+struct control_answer;
 struct status;
 
 /*
@@ -34,6 +35,12 @@ int daemon_upgrade(const struct ctl *ctl);
  * no control socket.
  */
 int daemon_log(const struct ctl *ctl, const enum log_level *level);
+
+/*
+ * What it says at its control socket to a @verb that changes nothing.
+ * *@ret is the caller's to end, in any case.
+ */
+int daemon_ask(const struct ctl *ctl, const char *verb, struct control_answer *ret);
 
 /* `vhostmd --check-config`; @file: NULL: the one in force.  Does not return if all is well. */
 int daemon_check_config(const struct ctl *ctl, const char *file);

@@ -140,6 +140,37 @@ static void add_vm(void *ctx, const char *uuid, char *name)
 	vms->at[vms->n++] = (struct vm){ .name = name, .uuid = xstrdup(uuid) };
 }
 
+struct sought {
+	const char *name; /* as a directory is called */
+	char *uuid;
+};
+
+static void look_for(void *ctx, const char *uuid, char *name)
+{
+	struct sought *sought = ctx;
+
+	if (!sought->uuid && !strcmp(name, sought->name))
+		sought->uuid = xstrdup(uuid);
+	free(name);
+}
+
+char *tree_find_vm(const struct ctl *ctl, const char *vm)
+{
+	_cleanup_close_ int fd = open_scope(ctl, vm);
+	_cleanup_free_ char *path = xasprintf("%d", fd);
+	_cleanup_close_ int fds =
+		open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* links were followed */
+	_cleanup_free_ char *name = fd < 0 ? NULL : link_target(fds, path);
+	struct sought sought = { .name = name };
+
+	if (name)
+		(void)each_link(ctl, "vm-by-uuid", look_for, &sought);
+	if (fd >= 0 && !sought.uuid)
+		ctl_error("'%s' is no VM that runs here", vm);
+	return sought.uuid;
+}
+
 static int compare_vms(const void *a, const void *b)
 {
 	const struct vm *x = a, *y = b;

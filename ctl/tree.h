@@ -6,6 +6,12 @@
 
 #include "ctl.h"
 
+/*
+ * Which VM is called so, or has that uuid or id.
+ * Return: its uuid, the caller's to free; NULL after saying that none runs here, or that nobody knows.
+ */
+char *tree_find_vm(const struct ctl *ctl, const char *vm);
+
 /* `list`: the VMs that run, a line each.  Return: an exit status. */
 int tree_list(const struct ctl *ctl);
 

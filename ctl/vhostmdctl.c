@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "attach.h"
+#include "blame.h"
 #include "ctl.h"
 #include "daemon.h"
 #include "doctor.h"
@@ -30,6 +31,7 @@ struct arguments {
 	const char *match;   /* with it: names alone */
 	unsigned long count; /* watch, top */
 	struct top_options top;
+	struct blame_options blame;
 	/* doctor */
 	bool verbose;
 	const char *file, *pid_file, *color;
@@ -66,6 +68,7 @@ enum option_id {
 	OPTION_DELAY,
 	OPTION_SORT,
 	OPTION_FILTER,
+	OPTION_FOR,
 };
 
 #define BIT(option) (1u << (option))
@@ -89,7 +92,7 @@ static const struct {
 	{ OPTION_CONTROL, "control", "PATH",
 		"the daemon's control socket (as its status says)" },
 	{ OPTION_JSON, "json", NULL, "print JSON" },
-	{ OPTION_ALL, "all", NULL, "status: each line; attach, detach: each VM" },
+	{ OPTION_ALL, "all", NULL, "status: each line; attach, detach, blame: each VM" },
 	{ OPTION_MATCH, "match", "PATTERN",
 		"with --all: those of such a name, '*' and '?'" },
 	{ OPTION_COUNT_CHANGES, "count", "N", "end after so many changes, or refreshes" },
@@ -97,6 +100,8 @@ static const struct {
 	{ OPTION_SORT, "sort", "COLUMN",
 		"top: by name, cpu, steal, memory, block, net... (cpu)" },
 	{ OPTION_FILTER, "filter", "TEXT", "top: VMs of such a name, or pattern of it" },
+	{ OPTION_FOR, "for", "S",
+		"blame: so many seconds from now on (the last minute)" },
 	{ OPTION_BATCH, "batch", NULL,
 		"top: print CSV, or JSON, one refresh after another" },
 	{ OPTION_DISK, "disk", NULL, "the disk (disk and channel)" },
@@ -233,6 +238,19 @@ static int run_top(const struct ctl *ctl, const struct arguments *a)
 	return top_run(ctl, &asked);
 }
 
+static int run_blame(const struct ctl *ctl, const struct arguments *a)
+{
+	struct blame_options asked = a->blame;
+
+	if (a->n && a->all) {
+		ctl_error("name a VM, or all of them with --all");
+		return CTL_USAGE;
+	}
+	asked.vm = a->n ? a->words[0] : NULL;
+	asked.all = a->all;
+	return blame_run(ctl, &asked);
+}
+
 static const struct verb {
 	const char *name, *words, *help;
 	unsigned options; /* bits, besides those that all take */
@@ -252,6 +270,10 @@ static const struct verb {
 			BIT(OPTION_SORT) | BIT(OPTION_FILTER) | BIT(OPTION_BATCH) |
 			BIT(OPTION_COLOR),
 		0, 0, run_top },
+	{ "blame", "[VM]", "whom VMs wait for when they want a processor",
+		BIT(OPTION_JSON) | BIT(OPTION_ALL) | BIT(OPTION_FOR) |
+			BIT(OPTION_CONTROL),
+		0, 1, run_blame },
 	{ "attach", "VM...|--all", "give VMs the devices that they read metrics by",
 		ATTACH_OPTIONS | BIT(OPTION_BUS) | BIT(OPTION_FOLLOW), 0, SIZE_MAX,
 		run_attach },
@@ -349,6 +371,19 @@ static bool set_delay(const char *text, struct arguments *a)
 	return true;
 }
 
+static bool set_for(const char *text, struct arguments *a)
+{
+	uint64_t s;
+
+	if (parse_u64(text, &s) < 0 || s < 1 || s > BLAME_SECONDS_MAX) {
+		ctl_error("--for '%s' is no number of seconds from 1 to %u", text,
+			BLAME_SECONDS_MAX);
+		return false;
+	}
+	a->blame.seconds = (unsigned)s;
+	return true;
+}
+
 static bool set_sort(const char *text, struct arguments *a)
 {
 	a->top.query.sort = top_column_find(text);
@@ -441,6 +476,8 @@ static bool set_option(
 		return set_delay(value, a);
 	case OPTION_SORT:
 		return set_sort(value, a);
+	case OPTION_FOR:
+		return set_for(value, a);
 	case OPTION_FILTER:
 		a->top.query.filter = value;
 		return true;
