@@ -43,6 +43,8 @@ result switch_with_ns "$(median "$tmp/with")" ns
 result switch_ratio "$(median "$tmp/ratios")" 1
 result memory_per_vcpu_kib "$("$build/tests/switches" --memory | awk '{print $1 / 1024}')" KiB
 
+result memory_per_pair_bytes "$("$build/tests/switches" --pairs)" B
+
 # two that want the same processor
 guest_busy_image
 uuids=() tids=()
@@ -64,6 +66,7 @@ result sum_error_percent "$(measured pinned "${tids[@]}")" %
 taskset -c 0 sh -c 'while :; do :; done' &
 busy=$!
 at_exit "kill $busy 2>/dev/null"
+result pair_error_percent "$(measured pairs "${tids[0]}" "${tids[1]}")" %
 result owner_error_percent "$(measured owners "${tids[0]}" "vms:${tids[1]}" "host:$busy")" %
 kill "$busy"
 result sum_error_migrating_percent "$(measured migrating "${tids[@]}")" %

@@ -6,7 +6,10 @@
  * switches --vcpus MILLISECONDS: each of them is a VM, and its thread a vCPU, whose waits are counted.
  * Prints how many nanoseconds longer that makes a switch.
  *
- * switches --memory: what is resident for each vCPU that is read, all maps included, in bytes.
+ * switches --memory: what is resident for each vCPU that is read, its part of the maps included but for
+ * that of pairs, in bytes.
+ *
+ * switches --pairs: the same of each pair of VMs that waited for each other, with what is told of it.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -24,8 +27,14 @@
 
 #include "bpf/delay_loader.h"
 #include "bpf/delay_maps.h"
+#include "collect/kernel/delay_pairs.h"
 #include "collect/kernel/delays.h"
+#include "core/blame.h"
+#include "core/snapshot.h"
 #include "util/clock.h"
+#include "util/limits.h"
+#include "util/mem.h"
+#include "util/parse.h"
 #include "util/strbuf.h"
 
 static void die(const char *what)
@@ -133,23 +142,34 @@ static uint64_t start_ticks(int pid, int tid)
 	return at ? strtoull(at, NULL, 10) : 0;
 }
 
+/* Return: 0: it has no other thread than its first. */
+static uint32_t find_thread(const char *path, uint32_t first)
+{
+	DIR *dir = opendir(path);
+	uint32_t found = 0;
+
+	if (!dir)
+		die("task");
+	for (struct dirent *e = readdir(dir); e && !found; e = readdir(dir)) {
+		uint64_t tid = 0;
+
+		if (parse_u64(e->d_name, &tid) == 0 && tid != first)
+			found = (uint32_t)tid;
+	}
+	closedir(dir);
+	return found;
+}
+
 /* The thread of a process that is not its first, once it is there. */
 static struct delay_thread second_thread(int pid)
 {
 	char path[64];
-	int tid = 0;
+	uint32_t tid = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	while (!tid) {
-		DIR *dir = opendir(path);
-
-		if (!dir)
-			die("task");
-		for (struct dirent *e = readdir(dir); e && !tid; e = readdir(dir))
-			tid = atoi(e->d_name) != pid ? atoi(e->d_name) : 0;
-		closedir(dir);
-	}
-	return (struct delay_thread){ (uint32_t)tid, start_ticks(pid, tid), 0 };
+	while (!(tid = find_thread(path, (uint32_t)pid)))
+		usleep(1000);
+	return (struct delay_thread){ tid, start_ticks(pid, (int)tid), 0 };
 }
 
 /* The process is a VM's, and that thread a vCPU.  Return: how many waits it had since then. */
@@ -243,6 +263,21 @@ static long resident(void)
 	return pages * sysconf(_SC_PAGESIZE);
 }
 
+/* Of pairs there are places, whether or not there are pairs: --pairs. */
+static long resident_pairs(int fd, uint32_t bits)
+{
+	long before = resident();
+	struct delay_pairs_reader *p = delay_pairs_new(fd, bits, clock_mono_ns());
+
+	if (!p)
+		die("pairs");
+	(void)delay_pairs_last_use(p); /* of all of them */
+	long bytes = resident() - before;
+
+	delay_pairs_free(p);
+	return bytes;
+}
+
 /* All that there is room for: each has its place in both maps, and here. */
 static int memory(void)
 {
@@ -268,6 +303,7 @@ static int memory(void)
 	for (size_t i = 0; i < delay_n_vcpus(bits); i++)
 		vcpus[i].use = 1;
 	munmap(vcpus, bytes[DELAY_FD_VCPUS]);
+	long apart = resident_pairs(maps.fds[DELAY_FD_PAIRS], bits);
 	struct delays *d = delays_new(&maps, clock_mono_ns());
 
 	if (!d)
@@ -275,8 +311,78 @@ static int memory(void)
 	for (uint32_t tid = 1; tid <= delay_n_vcpus(bits); tid++)
 		(void)delays_read(d, &(struct delay_thread){ tid, 1, 0 }, clock_mono_ns(),
 			&f, &spread);
-	printf("%.0f\n", (double)(resident() - before) / (double)delay_n_vcpus(bits));
+	printf("%.0f\n",
+		(double)(resident() - before - apart) / (double)delay_n_vcpus(bits));
 	delays_free(d);
+	return 0;
+}
+
+/* ---- pairs ---- */
+
+/* With so many there are as many pairs as are told of. */
+#define PAIR_BITS 12u
+#define PAIR_VMS 257u
+
+/* The one of that number, with the use that it has. */
+static void tell_vm(struct delay_pairs_reader *p, uint32_t number)
+{
+	const struct vm_ident vm = {
+		.uuid = { { (uint8_t)number, (uint8_t)(number >> 8) } },
+		.name = "a name as VMs have it"
+	};
+
+	*delay_vm_use(delay_pairs_vm(p, &vm, clock_mono_ns())) = DELAY_FIRST_USE + number;
+}
+
+/* Each VM waited for each other one. */
+static void fill(struct delay_pairs *map)
+{
+	const size_t room = delay_n_pair_buckets(PAIR_BITS) * DELAY_PAIRS;
+	size_t n = 0;
+
+	for (uint32_t a = 0; a < PAIR_VMS && n < room; a++)
+		for (uint32_t b = 0; b < PAIR_VMS && n < room; b++) {
+			if (a == b)
+				continue;
+			map[n / DELAY_PAIRS].key[n % DELAY_PAIRS] =
+				delay_pair_key(DELAY_FIRST_USE + a, DELAY_FIRST_USE + b);
+			map[n / DELAY_PAIRS].ns[n % DELAY_PAIRS] = 1;
+			n++;
+		}
+}
+
+/* As long as somebody reads what was told before, there are two of that. */
+static int pairs(void)
+{
+	const size_t bytes = delay_pairs_bytes(PAIR_BITS);
+	int fd = memfd_create("pairs", MFD_CLOEXEC);
+	mem_keep_little(); /* as the daemon */
+	long before = resident();
+
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
+		die("map");
+	void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (map == MAP_FAILED)
+		die("mmap");
+	fill(map);
+	munmap(map, bytes);
+	struct delay_pairs_reader *p = delay_pairs_new(fd, PAIR_BITS, clock_mono_ns());
+
+	if (!p)
+		die("pairs");
+	for (uint32_t i = 0; i < PAIR_VMS; i++)
+		tell_vm(p, i);
+	delay_pairs_turn(p, clock_mono_ns());
+	struct blame *told[] = { delay_pairs_blame(p), delay_pairs_blame(p) };
+
+	if (told[1]->n_pairs != LIMIT_BLAME_PAIRS)
+		die("they are not told");
+	printf("%.0f\n", (double)(resident() - before) / (double)told[1]->n_pairs);
+	blame_unref(told[0]);
+	blame_unref(told[1]);
+	delay_pairs_free(p);
+	close(fd);
 	return 0;
 }
 
@@ -284,11 +390,13 @@ int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "--memory"))
 		return memory();
+	if (argc == 2 && !strcmp(argv[1], "--pairs"))
+		return pairs();
 	bool vcpus = argc == 3 && !strcmp(argv[1], "--vcpus");
 	long ms = argc == 2 || vcpus ? strtol(argv[argc - 1], NULL, 10) : 0;
 
 	if (ms > 0)
 		return vcpus ? measure_vcpus(ms) : measure(ms);
-	fprintf(stderr, "usage: switches [--vcpus] MILLISECONDS | --memory\n");
+	fprintf(stderr, "usage: switches [--vcpus] MILLISECONDS | --memory | --pairs\n");
 	return 2;
 }

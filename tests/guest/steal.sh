@@ -63,6 +63,20 @@ wait_for 5 counted 3 || fail "vCPUs are $(status .vcpus)"
 is_true() { python3 "$top/tests/guest/steal.py" "$keeper" "$@"; }
 is_true 1 1 pinned "${tids[@]}" || fail "pinned"
 is_true 1.5 2 pairs "${tids[0]}" "${tids[1]}" "${tids[2]}" || fail "which VM"
+# by name for the host, and for nobody else
+named() { "$build/ctl/vhostmdctl" blame "$guest_prefix-0" --mount "$mnt" >"$tmp/blame" 2>&1 && grep -q "behind $guest_prefix-1" "$tmp/blame" && grep -q "behind $guest_prefix-2" "$tmp/blame"; }
+wait_for 10 named || fail "blame: $(cat "$tmp/blame")"
+# stolen BY: milliseconds
+stolen()
+{
+	sed -n "s/^vhostmd_vm_stolen_seconds_total{uuid=\"${uuids[0]}\",name=\"$guest_prefix-0\",by=\"$guest_prefix-$1\",by_uuid=\"${uuids[$1]}\"} //p" \
+		"$mnt/metrics.prom" | awk '{printf "%d", 1000 * $1}'
+}
+sums=("" "$(stolen 1)" "$(stolen 2)")
+for i in 1 2; do
+	[ "${sums[i]:-0}" -gt 500 ] || fail "guest $i took nothing: $(grep stolen "$mnt/metrics.prom")"
+	! grep -qa "$guest_prefix-$i\|${uuids[i]}" "$mnt/disk/${uuids[0]}.img" || fail "a guest knows another one"
+done
 is_true 1.5 1 migrating "${tids[@]}" || fail "migrating"
 taskset -c 0 sh -c 'while :; do :; done' &
 busy=$!
@@ -82,6 +96,8 @@ for i in 0 1; do
 	wait_for 10 figures_are_right $i || fail "guest $i: $(grep . "$dir-$i"/*)"
 done
 is_true 0.5 1 pinned "${tids[@]:0:2}" || fail "after the worker's end"
+goes_on() { [ "$(stolen 1)" -ge "${sums[1]}" ]; }
+wait_for 10 goes_on || fail "who took what began anew: ${sums[1]}, $(stolen 1)"
 assert_eq "attached" "$(grep -c 'eBPF is attached' "$tmp/log")" 1
 
 # one alone waits for nobody; the other's place is free
