@@ -104,6 +104,26 @@ static ssize_t total(const struct iovec *iov, int n)
 	return (ssize_t)bytes;
 }
 
+/*
+ * Has all of it in this process's memory.  Of what is not there the kernel, once somebody has killed this
+ * process, reads no more, and whoever waits for the answer gets an error: of an image that was inherited,
+ * of constants that no worker before has used, and of what was swapped out.
+ */
+static void touch(const struct iovec *iov, int n)
+{
+	const size_t page = 4096; /* the least that there is */
+
+	for (int i = 0; i < n; i++) {
+		const volatile char *bytes = iov[i].iov_base;
+		size_t len = iov[i].iov_len;
+
+		for (size_t at = 0; at < len; at += page)
+			(void)bytes[at];
+		if (len)
+			(void)bytes[len - 1];
+	}
+}
+
 static ssize_t on_writev(int fd, struct iovec *iov, int n, void *owner)
 {
 	struct session *s = owner;
@@ -112,6 +132,7 @@ static ssize_t on_writev(int fd, struct iovec *iov, int n, void *owner)
 
 	if (unique && unique == s->repeated)
 		return total(iov, n);
+	touch(iov, n);
 	ssize_t r = writev(fd, iov, n);
 	uint64_t beginning = atomic_load(&s->beginning);
 

@@ -8,9 +8,13 @@
 #include "test.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <linux/fuse.h>
@@ -38,7 +42,50 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_statfs(req, &st);
 }
 
-static const struct fuse_lowlevel_ops ops = { .statfs = op_statfs };
+/* Answers with what no thread has looked at yet. */
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	const size_t len = 3 * (size_t)sysconf(_SC_PAGESIZE);
+	char *text = mmap(NULL, len, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	(void)ino;
+	assert_ptr_not_equal(text, MAP_FAILED);
+	fuse_reply_buf(req, text + 1, len - 1);
+	munmap(text, len);
+}
+
+static const struct fuse_lowlevel_ops ops = { .statfs = op_statfs,
+	.readlink = op_readlink };
+
+static size_t n_written, n_absent; /* pages */
+
+static bool is_present(int pagemap, uintptr_t page)
+{
+	uint64_t entry = 0; /* of the kernel's Documentation/admin-guide/mm/pagemap.rst */
+
+	assert_int_equal(
+		pread(pagemap, &entry, sizeof(entry), (off_t)(page * sizeof(entry))),
+		sizeof(entry));
+	return entry >> 63;
+}
+
+/* In the place of libc's: looks at what of an answer is in memory when it is given. */
+ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+	const uintptr_t size = (uintptr_t)sysconf(_SC_PAGESIZE);
+	_cleanup_close_ int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	assert_true(pagemap >= 0);
+	for (int i = 0; i < n; i++) {
+		uintptr_t at = (uintptr_t)iov[i].iov_base, end = at + iov[i].iov_len;
+
+		for (uintptr_t page = at / size; page * size < end; page++) {
+			n_absent += !is_present(pagemap, page);
+			n_written++;
+		}
+	}
+	return syscall(SYS_writev, fd, iov, n);
+}
 
 static void process(struct session *s, const struct fuse_buf *buf)
 {
@@ -291,6 +338,19 @@ static void what_somebody_kills_workers_at_is_answered(void **state)
 	assert_int_equal(n_statfs, 1);
 }
 
+/* Or who is killed just then has whoever waits for it get an error. */
+static void an_answer_is_in_memory_when_it_is_given(void **state)
+{
+	struct world *w = *state;
+
+	agree(w);
+	n_written = n_absent = 0;
+	ask(w, FUSE_READLINK, 7);
+	serve_one(w, true);
+	assert_true(n_written >= 3);
+	assert_int_equal(n_absent, 0);
+}
+
 static void who_waits_for_a_change_is_woken(void **state)
 {
 	struct world *w = *state;
@@ -348,6 +408,7 @@ int main(void)
 		IN_WORLD(what_was_read_and_not_answered_is_answered_once),
 		IN_WORLD(what_ends_one_worker_after_another_gets_an_error),
 		IN_WORLD(what_somebody_kills_workers_at_is_answered),
+		IN_WORLD(an_answer_is_in_memory_when_it_is_given),
 		IN_WORLD(who_waits_for_a_change_is_woken),
 		IN_WORLD(what_is_in_the_slots_may_be_anything),
 	};
