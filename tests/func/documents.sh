@@ -96,7 +96,9 @@ vm-dump-metrics()
 	"--metric vm:"*) grep -q "<name>${2#vm:}</name>" "$root/etc/vhostmd/vhostmd.conf"; return ;;
 	"--source channel") return ;; # guest/guest
 	esac
-	"$root/usr/bin/vm-dump-metrics" --source "$mnt/disk/$vm.img" "$@" >"$tmp/out" && [ -s "$tmp/out" ]
+	# what a configuration has that was reloaded just now is there with the next sample
+	dumped() { "$root/usr/bin/vm-dump-metrics" --source "$mnt/disk/$vm.img" "$@" >"$tmp/out" && [ -s "$tmp/out" ]; }
+	wait_for 5 dumped "$@"
 }
 unit() { [ -e "data/$1.service.in" ]; }
 systemctl()
