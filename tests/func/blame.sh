@@ -49,7 +49,8 @@ serve()
 	server=$!
 	wait_for 10 test -S "$tmp/socket" || fail "nobody plays a daemon"
 }
-at_exit '[ -z "$server" ] || kill "$server" 2>/dev/null'
+end_server() { [ -z "$server" ] || kill "$server" 2>/dev/null; }
+at_exit end_server
 
 a=00000000-0000-0000-0000-00000000000a b=00000000-0000-0000-0000-00000000000b
 c=00000000-0000-0000-0000-00000000000c

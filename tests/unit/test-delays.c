@@ -168,6 +168,31 @@ static struct delays *reader_of(const struct maps *m)
 	return d;
 }
 
+struct fixture {
+	struct maps m;
+	struct delays *d;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	maps_init(&f->m);
+	f->d = reader_of(&f->m);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	delays_free(f->d);
+	maps_done(&f->m);
+	free(f);
+	return 0;
+}
+
 /* It runs for a second each second. */
 static enum delay_known read_at(
 	struct delays *d, uint32_t tid, uint64_t start, int64_t s, uint64_t *ret_max)
@@ -197,210 +222,205 @@ static void assert_read(struct delays *d, uint32_t tid, uint64_t start, int64_t 
 
 static void a_vcpu_is_read_from_turn_to_turn(void **state)
 {
-	(void)state;
-	struct maps m;
+	struct fixture *f = *state;
 
-	maps_init(&m);
-	struct delays *d = reader_of(&m);
-
-	assert_read(d, 7, 70, 1, DELAY_BEGUN, UINT64_MAX);
-	assert_read(d, 7, 70, 1, DELAY_BEGUN, UINT64_MAX);
-	play_wait(&m, 7, 70, 5000);
-	assert_read(d, 7, 70, 2, DELAY_KNOWN, 5000);
-	assert_read(d, 7, 70, 3, DELAY_KNOWN, 0);
-	play_wait(&m, 7, 70, 3000);
-	play_wait(&m, 7, 70, 9000);
-	assert_read(d, 7, 70, 4, DELAY_KNOWN, 9000);
-	assert_read(d, 7, 70, 4, DELAY_STOOD, 9000);
+	assert_read(f->d, 7, 70, 1, DELAY_BEGUN, UINT64_MAX);
+	assert_read(f->d, 7, 70, 1, DELAY_BEGUN, UINT64_MAX);
+	play_wait(&f->m, 7, 70, 5000);
+	assert_read(f->d, 7, 70, 2, DELAY_KNOWN, 5000);
+	assert_read(f->d, 7, 70, 3, DELAY_KNOWN, 0);
+	play_wait(&f->m, 7, 70, 3000);
+	play_wait(&f->m, 7, 70, 9000);
+	assert_read(f->d, 7, 70, 4, DELAY_KNOWN, 9000);
+	assert_read(f->d, 7, 70, 4, DELAY_STOOD, 9000);
 	/* a longer one before does not show */
-	play_wait(&m, 7, 70, 2000);
-	assert_read(d, 7, 70, 5, DELAY_KNOWN, 2000);
+	play_wait(&f->m, 7, 70, 2000);
+	assert_read(f->d, 7, 70, 5, DELAY_KNOWN, 2000);
 	for (int i = 6; i < 10; i++)
-		assert_read(d, 7, 70, i, DELAY_KNOWN, 0);
-	play_wait(&m, 7, 70, 700);
-	assert_read(d, 7, 70, 10, DELAY_KNOWN, 700);
-	delay_head(m.threads, BITS)->detached = 1;
-	assert_read(d, 7, 70, 11, DELAY_DEAD, UINT64_MAX);
-	delays_free(d);
-	maps_done(&m);
+		assert_read(f->d, 7, 70, i, DELAY_KNOWN, 0);
+	play_wait(&f->m, 7, 70, 700);
+	assert_read(f->d, 7, 70, 10, DELAY_KNOWN, 700);
+	delay_head(f->m.threads, BITS)->detached = 1;
+	assert_read(f->d, 7, 70, 11, DELAY_DEAD, UINT64_MAX);
 }
 
 /* Of a thread that ran without being seen nothing is said; one that did not run did not wait. */
 static void who_is_not_seen_must_not_have_run(void **state)
 {
-	(void)state;
+	struct fixture *f = *state;
 	struct delay_spread spread = { 0 };
-	struct maps m;
 
-	maps_init(&m);
-	struct delays *d = reader_of(&m);
-
-	assert_read(d, 7, 70, 1, DELAY_BEGUN, UINT64_MAX);
+	assert_read(f->d, 7, 70, 1, DELAY_BEGUN, UINT64_MAX);
 	for (int64_t s = 2; s < 4; s++) {
 		const struct delay_thread slept = { 7, 70, (uint64_t)NS_PER_S };
-		struct delay_figures f = { .ns = { 1, 1, 1, 1 } };
+		struct delay_figures figures = { .ns = { 1, 1, 1, 1 } };
 
 		assert_int_equal(
-			delays_read(d, &slept, s * NS_PER_S, &f, &spread), DELAY_KNOWN);
+			delays_read(f->d, &slept, s * NS_PER_S, &figures, &spread),
+			DELAY_KNOWN);
 		for (size_t i = 0; i < DELAY_FIGURES; i++)
-			assert_int_equal(f.ns[i], 0);
+			assert_int_equal(figures.ns[i], 0);
 	}
 	assert_int_equal(spread.n, 0);
-	assert_read(d, 7, 70, 4, DELAY_UNSEEN, UINT64_MAX);
-	play_wait(&m, 7, 70, 5000);
-	assert_read(d, 7, 70, 5, DELAY_KNOWN, 5000);
-	delays_free(d);
-	maps_done(&m);
+	assert_read(f->d, 7, 70, 4, DELAY_UNSEEN, UINT64_MAX);
+	play_wait(&f->m, 7, 70, 5000);
+	assert_read(f->d, 7, 70, 5, DELAY_KNOWN, 5000);
 }
 
 /* Another thread of that number, or in that place, is another one. */
 static void places_are_used_again(void **state)
 {
-	(void)state;
-	struct maps m;
+	struct fixture *f = *state;
 	uint16_t period = 0;
 
-	maps_init(&m);
-	struct delays *d = reader_of(&m);
-
 	for (uint32_t round = 1; round <= 3 * delay_n_vcpus(BITS); round++) {
-		delays_begin(d);
-		assert_read(d, 7, round, 2 * round, DELAY_BEGUN, UINT64_MAX);
-		play_wait(&m, 7, round, 1000);
-		assert_read(d, 7, round, 2 * round + 1, DELAY_KNOWN, 1000);
+		delays_begin(f->d);
+		assert_read(f->d, 7, round, 2 * round, DELAY_BEGUN, UINT64_MAX);
+		play_wait(&f->m, 7, round, 1000);
+		assert_read(f->d, 7, round, 2 * round + 1, DELAY_KNOWN, 1000);
 		/* counted, and read by nobody */
-		play_wait(&m, 7, round, 100 * round);
-		delays_end(d, 0);
-		assert_int_equal(delays_counts(d).vcpus, 1);
-		assert_null(look_up(&m, 7, round - 1, &period));
-		assert_non_null(look_up(&m, 7, round, &period));
+		play_wait(&f->m, 7, round, 100 * round);
+		delays_end(f->d, 0);
+		assert_int_equal(delays_counts(f->d).vcpus, 1);
+		assert_null(look_up(&f->m, 7, round - 1, &period));
+		assert_non_null(look_up(&f->m, 7, round, &period));
 	}
-	delays_begin(d);
-	delays_end(d, 0);
-	assert_int_equal(delays_counts(d).vcpus, 0);
-	delays_free(d);
-	maps_done(&m);
+	delays_begin(f->d);
+	delays_end(f->d, 0);
+	assert_int_equal(delays_counts(f->d).vcpus, 0);
 }
 
 static void more_than_there_is_room_for_is_counted(void **state)
 {
-	(void)state;
-	struct maps m;
+	struct fixture *f = *state;
 	const uint32_t most = (uint32_t)delay_n_vcpus(BITS);
 	uint64_t max = 0;
-
-	maps_init(&m);
-	struct delays *d = reader_of(&m);
 
 	for (int turn = 0; turn < 2; turn++) {
 		size_t refused = 0;
 
-		delays_begin(d);
+		delays_begin(f->d);
 		for (uint32_t tid = 1; tid <= most + 50; tid++)
-			refused += read_at(d, tid, 1, turn, &max) == DELAY_NO_ROOM;
-		delays_end(d, 0);
-		assert_int_equal(delays_counts(d).room, most);
-		assert_int_equal(delays_counts(d).no_room, refused);
-		assert_int_equal(delays_counts(d).vcpus, most + 50 - refused);
+			refused += read_at(f->d, tid, 1, turn, &max) == DELAY_NO_ROOM;
+		delays_end(f->d, 0);
+		assert_int_equal(delays_counts(f->d).room, most);
+		assert_int_equal(delays_counts(f->d).no_room, refused);
+		assert_int_equal(delays_counts(f->d).vcpus, most + 50 - refused);
 		/* buckets are full before all places are */
 		assert_true(refused >= 50 && refused < most / 8);
 	}
 	/* half of them go, and leave room */
 	for (int turn = 0; turn < 2; turn++) {
-		delays_begin(d);
+		delays_begin(f->d);
 		for (uint32_t tid = most / 2; tid <= most + 50; tid++)
-			max += read_at(d, tid, 1, turn, &max);
-		delays_end(d, 0);
+			max += read_at(f->d, tid, 1, turn, &max);
+		delays_end(f->d, 0);
 	}
-	assert_int_equal(delays_counts(d).no_room, 0);
-	delays_free(d);
-	maps_done(&m);
+	assert_int_equal(delays_counts(f->d).no_room, 0);
 }
 
 /* Nobody starts a histogram anew, whoever reads it. */
 static void the_next_process_goes_on(void **state)
 {
-	(void)state;
-	struct maps m;
+	struct fixture *f = *state;
 	uint16_t period = 0;
 
-	maps_init(&m);
-	struct delays *d = reader_of(&m);
-
 	for (uint32_t tid = 1; tid <= 2; tid++) {
-		assert_read(d, tid, 70, 1, DELAY_BEGUN, UINT64_MAX);
-		play_wait(&m, tid, 70, 5000);
+		assert_read(f->d, tid, 70, 1, DELAY_BEGUN, UINT64_MAX);
+		play_wait(&f->m, tid, 70, 5000);
 	}
-	const struct delay_vcpu *v = look_up(&m, 1, 70, &period);
+	const struct delay_vcpu *v = look_up(&f->m, 1, 70, &period);
 
-	delays_free(d);
-	d = reader_of(&m);
-	delays_begin(d);
-	assert_read(d, 1, 70, 2, DELAY_BEGUN, UINT64_MAX);
-	play_wait(&m, 1, 70, 6000);
-	assert_read(d, 1, 70, 3, DELAY_KNOWN, 6000);
-	delays_end(d, 3 * NS_PER_S);
-	assert_ptr_equal(look_up(&m, 1, 70, &period), v);
+	delays_free(f->d);
+	f->d = reader_of(&f->m);
+	delays_begin(f->d);
+	assert_read(f->d, 1, 70, 2, DELAY_BEGUN, UINT64_MAX);
+	play_wait(&f->m, 1, 70, 6000);
+	assert_read(f->d, 1, 70, 3, DELAY_KNOWN, 6000);
+	delays_end(f->d, 3 * NS_PER_S);
+	assert_ptr_equal(look_up(&f->m, 1, 70, &period), v);
 	assert_int_equal(sum_of(v), 5000 / 7 * 7 + 6000 / 7 * 7);
 	/* the other may be found yet, but not for ever */
-	assert_int_equal(delays_counts(d).vcpus, 2);
-	delays_begin(d);
-	assert_read(d, 1, 70, 100, DELAY_KNOWN, 0);
-	delays_end(d, 100 * NS_PER_S);
-	assert_int_equal(delays_counts(d).vcpus, 1);
+	assert_int_equal(delays_counts(f->d).vcpus, 2);
+	delays_begin(f->d);
+	assert_read(f->d, 1, 70, 100, DELAY_KNOWN, 0);
+	delays_end(f->d, 100 * NS_PER_S);
+	assert_int_equal(delays_counts(f->d).vcpus, 1);
 	/* what is given next was given to nobody */
-	assert_read(d, 2, 70, 101, DELAY_BEGUN, UINT64_MAX);
-	assert_read(d, 2, 70, 102, DELAY_UNSEEN, UINT64_MAX);
-	delays_free(d);
-	maps_done(&m);
+	assert_read(f->d, 2, 70, 101, DELAY_BEGUN, UINT64_MAX);
+	assert_read(f->d, 2, 70, 102, DELAY_UNSEEN, UINT64_MAX);
 }
 
 /* As vCPUs, processes are there as long as they are told of, also for who comes next. */
 static void processes_come_and_go(void **state)
 {
-	(void)state;
-	struct maps m;
-
-	maps_init(&m);
-	struct delays *d = reader_of(&m);
+	struct fixture *f = *state;
 
 	for (uint32_t turn = 1; turn < 4; turn++) {
-		delays_begin(d);
-		assert_true(delays_tell_process(d, 6, 60, &(uint32_t){ 0 }));
-		assert_true(delays_tell_process(d, 6, 60, &(uint32_t){ 0 }));
-		assert_true(delays_tell_process(d, 6 + 100 * turn, 60, &(uint32_t){ 0 }));
-		assert_read(d, 7, 70, turn, turn == 1 ? DELAY_BEGUN : DELAY_KNOWN,
+		delays_begin(f->d);
+		assert_true(delays_tell_process(f->d, 6, 60, &(uint32_t){ 0 }));
+		assert_true(delays_tell_process(f->d, 6, 60, &(uint32_t){ 0 }));
+		assert_true(
+			delays_tell_process(f->d, 6 + 100 * turn, 60, &(uint32_t){ 0 }));
+		assert_read(f->d, 7, 70, turn, turn == 1 ? DELAY_BEGUN : DELAY_KNOWN,
 			turn == 1 ? UINT64_MAX : 0);
-		play_wait(&m, 7, 70, 0);
-		delays_end(d, 100 * NS_PER_S);
-		assert_int_equal(delays_counts(d).vcpus, 1);
+		play_wait(&f->m, 7, 70, 0);
+		delays_end(f->d, 100 * NS_PER_S);
+		assert_int_equal(delays_counts(f->d).vcpus, 1);
 		for (uint32_t i = 1; i < 4; i++)
-			assert_int_equal(is_told(&m, 6 + 100 * i, 60) != 0, i == turn);
+			assert_int_equal(is_told(&f->m, 6 + 100 * i, 60) != 0, i == turn);
 	}
-	uint32_t use = is_told(&m, 6, 60);
+	uint32_t use = is_told(&f->m, 6, 60);
 
 	assert_true(use >= DELAY_FIRST_USE);
 	/* another one of that number */
-	delays_begin(d);
-	assert_true(delays_tell_process(d, 6, 61, &(uint32_t){ 0 }));
-	delays_end(d, 100 * NS_PER_S);
-	assert_int_equal(is_told(&m, 6, 60), 0);
-	use = is_told(&m, 6, 61);
-	delays_free(d);
-	d = reader_of(&m);
-	delays_begin(d);
-	assert_true(delays_tell_process(d, 8, 61, &(uint32_t){ 0 }));
-	assert_true(is_told(&m, 8, 61) > use);
+	delays_begin(f->d);
+	assert_true(delays_tell_process(f->d, 6, 61, &(uint32_t){ 0 }));
+	delays_end(f->d, 100 * NS_PER_S);
+	assert_int_equal(is_told(&f->m, 6, 60), 0);
+	use = is_told(&f->m, 6, 61);
+	delays_free(f->d);
+	f->d = reader_of(&f->m);
+	delays_begin(f->d);
+	assert_true(delays_tell_process(f->d, 8, 61, &(uint32_t){ 0 }));
+	assert_true(is_told(&f->m, 8, 61) > use);
 	/* who was in the middle of something is patient */
-	delays_end(d, 1);
-	assert_int_equal(is_told(&m, 6, 61), use);
-	delays_begin(d);
-	assert_true(delays_tell_process(d, 6, 61, &(uint32_t){ 0 }));
-	delays_end(d, 100 * NS_PER_S);
-	assert_int_equal(is_told(&m, 6, 61), use);
-	assert_int_equal(is_told(&m, 8, 61), 0);
-	delays_free(d);
-	maps_done(&m);
+	delays_end(f->d, 1);
+	assert_int_equal(is_told(&f->m, 6, 61), use);
+	delays_begin(f->d);
+	assert_true(delays_tell_process(f->d, 6, 61, &(uint32_t){ 0 }));
+	delays_end(f->d, 100 * NS_PER_S);
+	assert_int_equal(is_told(&f->m, 6, 61), use);
+	assert_int_equal(is_told(&f->m, 8, 61), 0);
+}
+
+/* A VM is told under one number, whichever process it has. */
+static void a_vm_has_one_use(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t use = 0, other = 0, next = 0;
+
+	assert_true(delays_tell_process(f->d, 6, 60, &use));
+	assert_true(use >= DELAY_FIRST_USE);
+	assert_int_equal(is_told(&f->m, 6, 60), use);
+	assert_true(delays_tell_process(f->d, 7, 60, &other));
+	assert_true(other >= DELAY_FIRST_USE && other != use);
+	/* it is started again */
+	assert_true(delays_tell_process(f->d, 8, 80, &use));
+	assert_int_equal(is_told(&f->m, 8, 80), use);
+	assert_int_equal(is_told(&f->m, 6, 60), use);
+	/* who comes next finds it out, and what he gives is nobody's, nor was it in a pair */
+	play_pair(&f->m, use, other + 1000, 5);
+	delays_free(f->d);
+	f->d = reader_of(&f->m);
+	assert_true(delays_tell_process(f->d, 8, 80, &next));
+	assert_int_equal(next, use);
+	other = 0;
+	assert_true(delays_tell_process(f->d, 9, 80, &other));
+	assert_true(other > use + 1000);
+	/* of two that were one VM's, told as two */
+	assert_true(delays_tell_process(f->d, 7, 60, &next));
+	assert_int_equal(is_told(&f->m, 7, 60), use);
 }
 
 /* Whatever is in them: what is read is within bounds, and what is written, too. */
@@ -461,17 +481,19 @@ static void maps_of_no_size_are_refused(void **state)
 
 int main(void)
 {
+#define READ_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_wait_is_of_the_step_it_lies_in),
 		cmocka_unit_test(percentiles_are_off_by_less_than_a_step),
 		cmocka_unit_test(the_middle_of_equal_waits_is_in_the_middle),
 		cmocka_unit_test(the_longest_is_of_the_highest_step_that_has_grown),
-		cmocka_unit_test(a_vcpu_is_read_from_turn_to_turn),
-		cmocka_unit_test(who_is_not_seen_must_not_have_run),
-		cmocka_unit_test(places_are_used_again),
-		cmocka_unit_test(more_than_there_is_room_for_is_counted),
-		cmocka_unit_test(the_next_process_goes_on),
-		cmocka_unit_test(processes_come_and_go),
+		READ_TEST(a_vcpu_is_read_from_turn_to_turn),
+		READ_TEST(who_is_not_seen_must_not_have_run),
+		READ_TEST(places_are_used_again),
+		READ_TEST(more_than_there_is_room_for_is_counted),
+		READ_TEST(the_next_process_goes_on),
+		READ_TEST(processes_come_and_go),
+		READ_TEST(a_vm_has_one_use),
 		cmocka_unit_test(damaged_maps_do_no_harm),
 		cmocka_unit_test(maps_of_no_size_are_refused),
 	};
