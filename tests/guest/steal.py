@@ -129,6 +129,28 @@ def look_at_owners(vcpus, place, tids, read=lambda: None):
             return v, ran, more
 
 
+def taken_away():
+    """Of processor 0, ns to a tick: what interrupts took, and others on the machine below. Nobody's run time has
+    that, and who waits meanwhile waits."""
+    with open("/proc/stat", encoding="ascii") as f:
+        fields = next(line for line in f if line.startswith("cpu0 ")).split()
+    return sum(int(n) for n in fields[6:9]) * 10**9 // os.sysconf("SC_CLK_TCK")
+
+
+def over(seconds, vcpus, place, tids, read=lambda: None):
+    """What look_at_owners() says before and after, and for how long the processor was taken away meanwhile; if there
+    is such a time, one without that, and in which no switch is not seen, as may be while others attach a program."""
+    for _ in range(5):
+        away = taken_away()
+        before = look_at_owners(vcpus, place, tids, read)
+        time.sleep(seconds)
+        after = look_at_owners(vcpus, place, tids, read)
+        away = taken_away() - away
+        if not away and after[0].by["unknown"] == before[0].by["unknown"]:
+            break
+    return before, after, away
+
+
 def wait(seconds, tids, migrating):
     until, turn = time.monotonic() + seconds, 0
     while (left := until - time.monotonic()) > 0:
@@ -156,44 +178,32 @@ def sums(vcpus, threads, _, seconds, how, tids):
 def owners(vcpus, threads, _, seconds, tid, others):
     others = [o.split(":") for o in others]
     place, tids = place_of(threads, tid), [int(t) for _, t in others]
-    # of a switch that is not seen, while others attach a program, it is known that there was one
-    for _ in range(5):
-        before, ran_before, _ = look_at_owners(vcpus, place, tids)
-        time.sleep(seconds)
-        after, ran_after, _ = look_at_owners(vcpus, place, tids)
-        if after.by["unknown"] == before.by["unknown"]:
-            break
+    (before, ran_before, _), (after, ran_after, _), away = over(seconds, vcpus, place, tids)
     known = dict.fromkeys(OWNERS, 0)
     for (owner, _), now, then in zip(others, ran_after, ran_before):
         known[owner] += now - then
     charged = {o: after.by[o] - before.by[o] for o in OWNERS}
-    print("ran:", known, "charged:", charged)
+    print("ran:", known, "charged:", charged, "taken away:", away)
     assert min(known[o] for o, _ in others) > 0.1 * seconds * 1e9, "they hardly ran"
     # whoever else there is belongs to the host
     beside = max(charged["host"] - known["host"], 0)
     known["host"] += beside
     known["kernel"], known["idle"] = charged["kernel"], charged["idle"]
-    return max(100 * abs(charged[o] - known[o]) / (sum(charged.values()) - beside) for o in OWNERS)
+    return max(100 * max(abs(charged[o] - known[o]) - away, 0) / (sum(charged.values()) - beside) for o in OWNERS)
 
 
 def matrix(vcpus, threads, pairs, seconds, tid, others):
     place, places = place_of(threads, tid), list(places_of(pairs, use_of(threads, tid)))
     uses = [use_of(threads, t) for t in others]
-    for _ in range(5):
-        before, ran_before, stolen_before = look_at_owners(
-            vcpus, place, others, lambda: stolen(pairs, places))
-        time.sleep(seconds)
-        after, ran_after, stolen_after = look_at_owners(
-            vcpus, place, others, lambda: stolen(pairs, places))
-        if after.by["unknown"] == before.by["unknown"]:
-            break
+    (before, ran_before, stolen_before), (after, ran_after, stolen_after), away = over(
+        seconds, vcpus, place, others, lambda: stolen(pairs, places))
     ran = [now - then for now, then in zip(ran_after, ran_before)]
     by = {use: ns - stolen_before[use] for use, ns in stolen_after.items()}
     charged = {o: after.by[o] - before.by[o] for o in OWNERS}
-    print("ran:", ran, "stolen:", by, "charged:", charged)
+    print("ran:", ran, "stolen:", by, "charged:", charged, "taken away:", away)
     assert min(ran) > 0.1 * seconds * 1e9, "they hardly ran"
     assert sum(by.values()) == charged["vms"], "of other VMs it is not told which"
-    return max(100 * abs(by.get(u, 0) - r) / charged["vms"] for u, r in zip(uses, ran))
+    return max(100 * max(abs(by.get(u, 0) - r) - away, 0) / charged["vms"] for u, r in zip(uses, ran))
 
 
 def quota(vcpus, threads, _, seconds, tid):
