@@ -96,7 +96,7 @@ class Vcpu:
         self.waited = values[0]
         self.by = dict(zip(OWNERS, values[3:10]))
         self.sum = sum(values[3:10])
-        self.lost = values[15]
+        self.lost, self.came = values[15:17]
 
 
 def schedstat(tid, field):
@@ -105,11 +105,13 @@ def schedstat(tid, field):
 
 
 def look(vcpus, place, tid):
-    """Sum, and the kernel's sum, while no wait ends."""
+    """Sum, and the kernel's sum, while no wait ends: the program counts one a moment before the kernel does, which
+    shows in how many."""
     while True:
         ours = Vcpu(vcpus, place).sum
-        kernels = schedstat(tid, 1)
-        if Vcpu(vcpus, place).sum == ours:
+        kernels, came = schedstat(tid, 1), schedstat(tid, 2)
+        v = Vcpu(vcpus, place)
+        if v.sum == ours and v.came == came % 2**32:
             return ours, kernels
 
 

@@ -217,17 +217,20 @@ struct look {
 	uint32_t lost;
 };
 
-/* While no wait ends. */
+/* While no wait ends: the program counts one a moment before the kernel does, which shows in how many. */
 static inline struct look look_at(const struct maps *m, const struct burner *b)
 {
 	const struct delay_vcpu *v = vcpu_of(m, b);
 	struct look look;
+	uint32_t came = 0;
 
 	do {
 		look.ours = sum_of(v);
 		look.kernels = field("schedstat", b->tid, 2);
 		look.lost = __atomic_load_n(&v->lost, __ATOMIC_ACQUIRE);
-	} while (look.ours != sum_of(v));
+		came = (uint32_t)field("schedstat", b->tid, 3);
+	} while (look.ours != sum_of(v) ||
+		came != __atomic_load_n(&v->came, __ATOMIC_ACQUIRE));
 	return look;
 }
 
