@@ -25,11 +25,22 @@ def value(name):
 
 
 def counters():
+    """The VM's own, and which VMs run; from one reading."""
+    own, running = {}, set()
     with open(prom) as f:
         for line in f:
             series, _, number = line.rpartition(" ")
-            if uuid in series and series.partition("{")[0].endswith("_total"):
-                yield series, float(number)
+            name, _, labels = series.partition("{")
+            if name == "vhostmd_vm_info":
+                running.add(labels.split('"')[1])
+            elif name.endswith("_total") and labels.startswith(f'uuid="{uuid}"'):
+                own[series] = float(number)
+    return own, running
+
+
+def other_of(series):
+    """The VM for which the series has how long this one waited; None: it is of no other."""
+    return series.partition('by_uuid="')[2].partition('"')[0] or None
 
 
 def note(*what):
@@ -40,7 +51,7 @@ def note(*what):
 uuid = str(value("domain.uuid")).strip()
 names = [n for n in os.listdir(folder) if isinstance(value(n), str)]
 constants = {n: value(n) for n in CONSTANT if n in names}
-before = dict(counters())
+before, _ = counters()
 print("ready", len(names), len(before), flush=True)
 wrong, sweeps, longest = {}, 0, 0
 cpu_time, moved = None, time.monotonic()
@@ -55,9 +66,12 @@ while not select.select([sys.stdin], [], [], 0.02)[0]:
         if name == "cpu.time" and seen != cpu_time:
             cpu_time, moved = seen, time.monotonic()
     longest = max(longest, time.monotonic() - moved)
-    now = dict(counters())
-    for series in before:
-        if now.get(series, -1) < before[series]:
+    now, running = counters()
+    for series in list(before):
+        # of a pair there is one while both run
+        if other_of(series) and other_of(series) not in running:
+            del before[series]
+        elif now.get(series, -1) < before[series]:
             note("fell", series)
     before |= now
 for what in sorted(wrong):
