@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "util/cleanup.h"
 #include "util/mem.h"
@@ -30,12 +33,23 @@ int read_all(int fd, size_t max, struct strbuf *out)
 
 static _Thread_local unsigned shortages;
 
-int open_at(int dirfd, const char *path, int flags)
+static int note_shortage(int fd)
 {
-	int fd = openat(dirfd, path, flags | O_CLOEXEC);
-
 	shortages += fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM);
 	return fd;
+}
+
+int open_at(int dirfd, const char *path, int flags)
+{
+	return note_shortage(openat(dirfd, path, flags | O_CLOEXEC));
+}
+
+int open_in_root(int dirfd, const char *path, int flags)
+{
+	const struct open_how how = { .flags = (unsigned)flags | O_CLOEXEC,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+
+	return note_shortage((int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how)));
 }
 
 unsigned open_shortages(void)

@@ -11,6 +11,12 @@ struct strbuf;
 int open_at(int dirfd, const char *path, int flags);
 
 /*
+ * The same, but no link and no ".." leads out of @dirfd, which is their root.  -ENOSYS in errno
+ * before Linux 5.6.
+ */
+int open_in_root(int dirfd, const char *path, int flags);
+
+/*
  * How many opens of this thread, by the functions here, have failed so far for want of
  * descriptors or memory.  If it is more than before, what was opened meanwhile is not all
  * that there is, and it is worth to try again later.
