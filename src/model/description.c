@@ -35,8 +35,10 @@ void description_unref(struct description *d)
 	for (size_t i = 0; i < d->n_nics; i++)
 		free(d->nics[i]);
 	free(d->nics);
-	for (size_t i = 0; i < d->n_disks; i++)
+	for (size_t i = 0; i < d->n_disks; i++) {
 		free(d->disks[i].target);
+		free(d->disks[i].device);
+	}
 	free(d->disks);
 	for (size_t i = 0; i < d->n_metadata; i++) {
 		free(d->metadata[i].key);

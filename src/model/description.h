@@ -18,6 +18,8 @@ struct description {
 	size_t n_nics;
 	struct description_disk {
 		char *target; /* as the VM's bus names it, "vda"; NULL: not said */
+		/* path of the host's device that it is all of, as it was said; NULL: of none */
+		char *device;
 		uint64_t iotune[IOTUNE_KEY_COUNT]; /* 0: no limit */
 	} * disks;
 	size_t n_disks;

@@ -89,6 +89,28 @@ static void read_nic(xmlNode *node, struct description *ret)
 	ret->nics[ret->n_nics++] = target_of(node);
 }
 
+static bool attribute_is(xmlNode *node, const char *name, const char *value)
+{
+	_cleanup_free_ char *said = foreign_attribute(node, name);
+
+	return said && !strcmp(said, value);
+}
+
+/*
+ * <disk type='block'><source dev='/dev/vg/lv'/></disk>, the whole of it.  Of what a guest does to
+ * a 'lun' by SCSI commands the kernel counts nothing.
+ */
+static char *device_of(xmlNode *disk)
+{
+	xmlNode *source = foreign_find_child(disk, "source");
+
+	if (!source || !attribute_is(disk, "type", "block") ||
+		attribute_is(disk, "device", "lun") ||
+		foreign_find_child(source, "slices"))
+		return NULL;
+	return foreign_attribute(source, "dev");
+}
+
 /* <disk><target dev='vda'/><iotune><total_bytes_sec>10000000</total_bytes_sec></iotune></disk> */
 static void read_disk(xmlNode *node, struct description *ret)
 {
@@ -104,6 +126,7 @@ static void read_disk(xmlNode *node, struct description *ret)
 	struct description_disk *disk = &ret->disks[ret->n_disks++];
 
 	disk->target = target_of(node);
+	disk->device = device_of(node);
 	for (size_t i = 0; i < ARRAY_LEN(elements); i++)
 		disk->iotune[i] = element_u64(foreign_find_child(iotune, elements[i]));
 }
