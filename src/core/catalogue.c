@@ -57,6 +57,7 @@ static const struct catalogue_entry entries[] = {
 		"Time that an I/O thread ran")
 	/* before libvirt's names with words in them, which have room for them */
 	VCPU_DELAY_SOURCES(KERNEL_ENTRY)
+	HOSTDISK_SOURCES(KERNEL_ENTRY)
 	SAMPLE_SOURCES(SAMPLE_ENTRY)
 	SNAPSHOT_SOURCES(SNAPSHOT_ENTRY)
 
@@ -363,7 +364,7 @@ static const char *collector_title(enum catalogue_collector collector)
 	case COLLECTOR_LIBVIRT:
 		return "A VM under libvirt's names";
 	case COLLECTOR_KERNEL:
-		return "A VM's process and cgroup";
+		return "A VM's process, cgroup and devices of the host";
 	case COLLECTOR_USAGE:
 		return "A VM, calculated";
 	case COLLECTOR_SAMPLE:

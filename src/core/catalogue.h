@@ -26,7 +26,7 @@ enum catalogue_collector {
 	COLLECTOR_FLEET, /* collect/kernel/sampler: about all VMs, and vhostmd itself */
 	COLLECTOR_DOMAIN, /* model/domain: a VM's identity, and what its description grants */
 	COLLECTOR_LIBVIRT, /* libvirt's statistics; those with a key also by the fast lane */
-	COLLECTOR_KERNEL,   /* the fast lane alone: the VM's process and cgroup */
+	COLLECTOR_KERNEL, /* the fast lane alone: the VM's process, cgroup and host's disks */
 	COLLECTOR_USAGE,    /* calculated from either lane's figures */
 	COLLECTOR_SAMPLE,   /* collect/kernel/sampler: about the VM's samples */
 	COLLECTOR_SNAPSHOT, /* core/snapshot: about what is published */
@@ -62,6 +62,7 @@ enum catalogue_read {
 	READ_PRESSURE_MEMORY,
 	READ_PRESSURE_IO,
 	READ_DELAYS, /* what a program in the kernel counts of its virtual CPUs: bpf/ */
+	READ_HOSTDISKS, /* /proc/diskstats, of all VMs at once */
 	READ_KERNEL_END,
 
 	/* of a VM, more of what READ_VCPUS reads: /proc/<pid>/task/<tid>/sched */
@@ -491,6 +492,53 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 	DELAY_OWNER_SOURCES(X)                                                           \
 	DELAY_HISTOGRAM_SOURCES(X)
 
+/* For each disk that is a device of the host, by its place among the VM's disks as in block.*. */
+#define HOSTDISK(X, key, name, unit, kind, how, help)                                    \
+	X(HOSTDISK_##key, "hostdisk.*." name, UINT64, unit, kind, READS(HOSTDISKS),      \
+		"/proc/diskstats: " how, help)
+/* Behind the first one numbers, in the order of the file (collect/kernel/disk_stats.h). */
+#define HOSTDISK_SOURCES(X)                                                              \
+	X(HOSTDISK_NODE, "hostdisk.*.node", STRING, NULL, TEXT, READS(HOSTDISKS),        \
+		"/proc/diskstats: device name",                                          \
+		"The kernel's name of the host's device that is the VM's disk")          \
+	HOSTDISK(X, RD_REQS, "rd.reqs", "1", COUNTER, "reads completed",                 \
+		"Reads that the host's device completed")                                \
+	HOSTDISK(X, RD_MERGED, "rd.merged", "1", COUNTER, "reads merged",                \
+		"Reads that became part of others before the device got them")           \
+	HOSTDISK(X, RD_BYTES, "rd.bytes", "B", COUNTER, "sectors read * 512",            \
+		"Bytes that the host's device read")                                     \
+	HOSTDISK(X, RD_TIMES, "rd.times", "ns", COUNTER, "time spent reading",           \
+		"Time that the host's device took for reads, added up")                  \
+	HOSTDISK(X, WR_REQS, "wr.reqs", "1", COUNTER, "writes completed",                \
+		"Writes that the host's device completed")                               \
+	HOSTDISK(X, WR_MERGED, "wr.merged", "1", COUNTER, "writes merged",               \
+		"Writes that became part of others before the device got them")          \
+	HOSTDISK(X, WR_BYTES, "wr.bytes", "B", COUNTER, "sectors written * 512",         \
+		"Bytes that the host's device wrote")                                    \
+	HOSTDISK(X, WR_TIMES, "wr.times", "ns", COUNTER, "time spent writing",           \
+		"Time that the host's device took for writes, added up")                 \
+	HOSTDISK(X, INFLIGHT, "inflight", "1", GAUGE, "I/Os currently in progress",      \
+		"Requests that the host's device has not completed yet")                 \
+	HOSTDISK(X, BUSY, "busy", "ns", COUNTER, "time spent doing I/Os",                \
+		"Time in which the host's device had any request")                       \
+	HOSTDISK(X, QUEUE_TIMES, "queue.times", "ns", COUNTER,                           \
+		"weighted time spent doing I/Os",                                        \
+		"Time of all requests so far, those under way included, added up")       \
+	HOSTDISK(X, DISCARD_REQS, "discard.reqs", "1", COUNTER, "discards completed",    \
+		"Discards that the host's device completed; Linux 4.18")                 \
+	HOSTDISK(X, DISCARD_MERGED, "discard.merged", "1", COUNTER, "discards merged",   \
+		"Discards that became part of others before the device got them")        \
+	HOSTDISK(X, DISCARD_BYTES, "discard.bytes", "B", COUNTER,                        \
+		"sectors discarded * 512", "Bytes that the host's device discarded")     \
+	HOSTDISK(X, DISCARD_TIMES, "discard.times", "ns", COUNTER,                       \
+		"time spent discarding",                                                 \
+		"Time that the host's device took for discards, added up")               \
+	HOSTDISK(X, FL_REQS, "fl.reqs", "1", COUNTER, "flush requests completed",        \
+		"Flushes that the host's device completed; Linux 5.5, neither "          \
+		"partitions nor LVM and the like, where they count as writes")           \
+	HOSTDISK(X, FL_TIMES, "fl.times", "ns", COUNTER, "time spent flushing",          \
+		"Time that the host's device took for flushes, added up")
+
 #define USAGE_SOURCES(X)                                                                 \
 	X(VCPUS_TIME, "domain.vcpu.time", UINT64, "ns", COUNTER, READS(VCPUS),           \
 		"sum of vcpu.*.time, unplugged ones too",                                \
@@ -570,8 +618,8 @@ enum domain_key {
 #undef CATALOGUE_IOTUNE_KEY
 
 #define CATALOGUE_KEY(key, ...) VM_##key,
-/* What the fast lane knows of a VM: one value each, then one for each I/O thread, vCPU or
- * interface. */
+/* What the fast lane knows of a VM: one value each, then one for each I/O thread, vCPU,
+ * interface or disk. */
 enum vm_key {
 	VM_CPU_TIME,
 	VM_CPU_USER,
@@ -597,7 +645,7 @@ enum vm_key {
 	VM_NET_TX_PKTS,
 	VM_NET_TX_ERRS,
 	VM_NET_TX_DROP,
-	VM_KEY_COUNT,
+	HOSTDISK_SOURCES(CATALOGUE_KEY) VM_KEY_COUNT,
 };
 #undef CATALOGUE_KEY
 

@@ -289,6 +289,7 @@ static const char *place_label(const char *pattern, const char *star)
 		{ "vcpu.", "vcpu" },
 		{ "iothread.", "iothread" },
 		{ "block.", "device" },
+		{ "hostdisk.", "device" },
 		{ "net.", "device" },
 		{ "monitor.", "monitor" },
 		{ "bank.", "bank" },

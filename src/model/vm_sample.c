@@ -18,9 +18,9 @@ void vm_sample_clear(struct vm_sample *s)
 	s->known = 0;
 	s->pid = 0;
 	s->start_ticks = 0;
-	s->n_vcpus = s->n_iothreads = s->n_nics = 0;
+	s->n_vcpus = s->n_iothreads = s->n_nics = s->n_disks = 0;
 	s->cgroup = 0;
-	s->iothreads_known = false;
+	s->iothreads_known = s->disks_known = false;
 }
 
 void vm_sample_done(struct vm_sample *s)
@@ -28,6 +28,7 @@ void vm_sample_done(struct vm_sample *s)
 	free(s->vcpus);
 	free(s->iothreads);
 	free(s->nics);
+	free(s->disks);
 	*s = (struct vm_sample){ 0 };
 }
 
@@ -57,6 +58,13 @@ struct nic_sample *vm_sample_add_nic(struct vm_sample *s, unsigned number)
 	s->nics = xgrow(s->nics, s->n_nics, &s->cap_nics, sizeof(*s->nics));
 	s->nics[s->n_nics] = (struct nic_sample){ .number = number };
 	return &s->nics[s->n_nics++];
+}
+
+struct disk_sample *vm_sample_add_disk(struct vm_sample *s, unsigned number)
+{
+	s->disks = xgrow(s->disks, s->n_disks, &s->cap_disks, sizeof(*s->disks));
+	s->disks[s->n_disks] = (struct disk_sample){ .number = number };
+	return &s->disks[s->n_disks++];
 }
 
 void vm_sample_set_absent(struct vm_sample *s, uint64_t reads)

@@ -56,6 +56,18 @@ struct nic_sample {
 	bool have;
 };
 
+#define HOSTDISK_FIGURES (VM_HOSTDISK_FL_TIMES - VM_HOSTDISK_RD_REQS + 1)
+
+/* A disk that is a device of the host. */
+struct disk_sample {
+	unsigned number;  /* among all of the VM's disks */
+	const char *name; /* as the VM's bus names it; NULL: not said; borrowed */
+	const char *node; /* as the host's kernel names it; NULL: not known; borrowed */
+	uint32_t counted; /* bits of figures: the others there are none of */
+	uint32_t known;   /* likewise: which can be had now */
+	uint64_t figures[HOSTDISK_FIGURES]; /* as VM_HOSTDISK_RD_REQS and following */
+};
+
 struct vm_sample {
 	int64_t time_ns; /* real time */
 	int64_t mono_ns;
@@ -74,16 +86,20 @@ struct vm_sample {
 	} uncounted; /* of no vCPU is it counted, so that there is none of it */
 	struct nic_sample *nics; /* sorted by number */
 	size_t n_nics, cap_nics;
+	struct disk_sample *disks; /* sorted by number */
+	size_t n_disks, cap_disks;
+	bool disks_known; /* no others are devices of the host */
 };
 
 /* Forgets the figures and keeps the memory. */
 void vm_sample_clear(struct vm_sample *s);
 void vm_sample_done(struct vm_sample *s);
 
-/* A new vCPU, I/O thread or interface at the end, all zero but for the number. */
+/* A new vCPU, I/O thread, interface or disk at the end, all zero but for the number. */
 struct vcpu_sample *vm_sample_add_vcpu(struct vm_sample *s, unsigned number);
 struct vcpu_sample *vm_sample_add_iothread(struct vm_sample *s, unsigned number);
 struct nic_sample *vm_sample_add_nic(struct vm_sample *s, unsigned number);
+struct disk_sample *vm_sample_add_disk(struct vm_sample *s, unsigned number);
 
 /* There is none of what is made from any of @reads, READS() of KERNEL_SOURCES. */
 void vm_sample_set_absent(struct vm_sample *s, uint64_t reads);

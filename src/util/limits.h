@@ -62,6 +62,12 @@
 /* Network interfaces of the host. */
 #define LIMIT_LINKS 131072u
 
+/* Block devices of the host, and how VMs' descriptions and udev may name them. */
+#define LIMIT_BLOCK_DEVICES 65536u
+#define LIMIT_DEVICE_PATH_BYTES 1024u
+#define LIMIT_DEVICE_LINKS (1u << 20)      /* of all devices together */
+#define LIMIT_UDEV_FILE_BYTES (256u << 10) /* what udev knows of one device */
+
 /* Channels. */
 #define LIMIT_REQUEST_BYTES 1024u /* a request without its end, then it is refused */
 #define LIMIT_CHANNELS 65536u

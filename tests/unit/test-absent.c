@@ -195,7 +195,7 @@ static struct metric_list *vm_sample_for(
 	assert_int_equal(qemu_proc_open(vm->f.fd, &ident, reads, &proc), 0);
 	fast_vm_hand_process(vm->fv, proc);
 	(void)fast_vm_take_in(vm->fv);
-	return fast_vm_sample(vm->fv, plan, NULL, &vm->scratch);
+	return fast_vm_sample(vm->fv, plan, NULL, NULL, &vm->scratch);
 }
 
 static struct spec_set *of_a_process(void)
@@ -288,7 +288,7 @@ static void a_kernel_without_schedstats_counts_no_delay(void **state)
 	/* once its threads have their names, so that it is sure */
 	for (int i = 0; i < 8; i++) {
 		metric_list_unref(list);
-		list = i ? fast_vm_sample(vm.fv, plan, NULL, &vm.scratch)
+		list = i ? fast_vm_sample(vm.fv, plan, NULL, NULL, &vm.scratch)
 			 : vm_sample_for(&vm, plan, plan->vm_reads);
 	}
 	assert_true(is_absent(list, "delay*"));

@@ -359,7 +359,8 @@ static void sample_kernel(struct world *w)
 	struct link_stats *links = links_of(w);
 
 	(void)fast_vm_take_in(w->fv);
-	struct metric_list *list = fast_vm_sample(w->fv, w->plan, links, &w->scratch);
+	struct metric_list *list =
+		fast_vm_sample(w->fv, w->plan, links, NULL, &w->scratch);
 
 	if (list)
 		board_update(w->board, w->run, LANE_FAST, list);

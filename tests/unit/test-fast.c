@@ -637,12 +637,12 @@ static void a_vm_is_sampled_as_configured(void **state)
 
 	add_process(&f);
 	fixture_add(&f, "sys/class/net/lo/ifindex", "1\n");
-	assert_null(fast_vm_sample(fv, plan, links, &scratch));
+	assert_null(fast_vm_sample(fv, plan, links, NULL, &scratch));
 	assert_int_equal(fast_vm_take_in(fv), NEWS_FIRST);
 	assert_int_equal(qemu_proc_open(f.fd, &ident, plan->vm_reads, &proc), 0);
 	fast_vm_hand_process(fv, proc);
 	assert_int_equal(fast_vm_take_in(fv), NEWS_PROCESS);
-	struct metric_list *list = fast_vm_sample(fv, plan, links, &scratch);
+	struct metric_list *list = fast_vm_sample(fv, plan, links, NULL, &scratch);
 
 	assert_null(find_or_null(list, "blocks"));
 	assert_null(find_or_null(list, "max")); /* libvirt's, as long as nobody knows */
@@ -659,7 +659,7 @@ static void a_vm_is_sampled_as_configured(void **state)
 	assert_int_equal(link_stats_dump(links), 0);
 	add_thread(&f, 4720, "CPU 2/KVM\n", "3000 30 1\n");
 	set_stat(&f, 5);
-	list = fast_vm_sample(fv, plan, links, &scratch);
+	list = fast_vm_sample(fv, plan, links, NULL, &scratch);
 	assert_u64(list, "max", 8);
 	assert_u64(list, "balloon", 1024);
 	assert_true(find(list, "rx1")->available);
@@ -684,7 +684,7 @@ static void a_vm_is_sampled_as_configured(void **state)
 	metric_list_unref(list);
 	assert_int_equal(atomic_load(&vm->ended_mono_ns), 0);
 	fixture_add(&f, "proc/4711/stat", "4711 (qemu) Z 1 2 3\n");
-	assert_null(fast_vm_sample(fv, plan, links, &scratch));
+	assert_null(fast_vm_sample(fv, plan, links, NULL, &scratch));
 	assert_true(atomic_load(&vm->ended_mono_ns) > 0);
 	fast_vm_free(fv);
 	run_unref(vm);
@@ -706,7 +706,7 @@ static struct metric_list *sample_again(struct fast_vm *fv, struct fixture *f,
 		fast_vm_hand_process(fv, proc);
 	}
 	assert_int_equal(fast_vm_take_in(fv), reopened ? NEWS_PROCESS : 0);
-	return fast_vm_sample(fv, plan, NULL, scratch);
+	return fast_vm_sample(fv, plan, NULL, NULL, scratch);
 }
 
 /* A VM whose files are opened again goes on as if nothing had been. */
@@ -735,7 +735,7 @@ static void looking_again_does_not_show(void **state)
 	fast_vm_hand_description(fv, fast_description_new(f.fd, d));
 	assert_int_equal(
 		fast_vm_take_in(fv), NEWS_FIRST | NEWS_PROCESS | NEWS_DESCRIPTION);
-	metric_list_unref(fast_vm_sample(fv, plan, NULL, &scratch));
+	metric_list_unref(fast_vm_sample(fv, plan, NULL, NULL, &scratch));
 	for (int i = 0; i < 4; i++) {
 		struct metric_list *list = sample_again(fv, &f, plan, &scratch, i % 2);
 

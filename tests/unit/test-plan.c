@@ -39,7 +39,7 @@ static const char domain_xml[] =
 	"<emulator_period>100000</emulator_period><emulator_quota>20000</emulator_quota>"
 	"</cputune><memtune><hard_limit>4096</hard_limit><soft_limit>2048</soft_limit>"
 	"<swap_hard_limit>8192</swap_hard_limit><min_guarantee>512</min_guarantee></memtune>"
-	"<devices><disk><iotune><total_bytes_sec>1</total_bytes_sec>"
+	"<devices><disk type='block'><source dev='/dev/sda'/><iotune><total_bytes_sec>1</total_bytes_sec>"
 	"<read_bytes_sec>2</read_bytes_sec><write_bytes_sec>3</write_bytes_sec>"
 	"<total_iops_sec>4</total_iops_sec><read_iops_sec>5</read_iops_sec>"
 	"<write_iops_sec>6</write_iops_sec></iotune></disk>"
@@ -59,6 +59,10 @@ static void add_everything(struct fixture *f)
 	fixture_add(f, "proc/sys/kernel/sched_schedstats", "1\n");
 	fixture_add(f, "proc/self/statm", "100 50 1 1 0 1 0\n");
 	fixture_add(f, "sys/class/net/lo/ifindex", "1\n");
+	fixture_add(f, "sys/class/block/sda/dev", "8:0\n");
+	fixture_add(f, "sys/dev/block/8:0/mq/0/cpu_list", "0\n");
+	fixture_add(f, "proc/diskstats",
+		"   8       0 sda 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n");
 	fixture_add(f, "proc/4711/cgroup", "0::/" SCOPE "/libvirt/emulator\n");
 	fixture_add(f, AT("cpu.stat"), "usage_usec 3\nuser_usec 1\nsystem_usec 2\n");
 	fixture_add(f, AT("cpu.max"), "max 100000\n");

@@ -14,10 +14,15 @@ static bool is_vcpu_key(int key)
 
 static bool is_nic_key(int key)
 {
-	return key >= VM_NET_NAME;
+	return key >= VM_NET_NAME && key <= VM_NET_TX_DROP;
 }
 
-/* Adds a vCPU's or an interface's value under the right name. */
+static bool is_disk_key(int key)
+{
+	return key >= VM_HOSTDISK_NODE && key <= VM_HOSTDISK_FL_TIMES;
+}
+
+/* Adds a vCPU's, an interface's or a disk's value under the right name. */
 static void add_numbered(struct metric_list_builder *b, const struct plan_item *item,
 	unsigned number, const struct fact *fact)
 {
@@ -122,6 +127,45 @@ static void add_nics(struct metric_list_builder *b, const struct plan_item *item
 		metric_list_builder_add_absent(b, item->slot);
 }
 
+static struct fact disk_fact(const struct disk_sample *disk, int key)
+{
+	struct fact fact = { 0 };
+
+	if (key == VM_HOSTDISK_NODE && disk->node)
+		fact_set(&fact, value_string(disk->node));
+	else if (key != VM_HOSTDISK_NODE &&
+		disk->known >> (key - VM_HOSTDISK_RD_REQS) & 1)
+		fact_set(&fact, value_u64(disk->figures[key - VM_HOSTDISK_RD_REQS]));
+	return fact;
+}
+
+/* A disk that is no device of the host has no number here. */
+static void add_disks(struct metric_list_builder *b, const struct plan_item *item,
+	const struct vm_sample *sample)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < sample->n_disks; i++) {
+		const struct disk_sample *disk = &sample->disks[i];
+
+		if (item->number != PLAN_EACH && (unsigned)item->number != disk->number)
+			continue;
+		if (item->key != VM_HOSTDISK_NODE &&
+			!(disk->counted >> (item->key - VM_HOSTDISK_RD_REQS) & 1))
+			continue;
+		const struct fact fact = disk_fact(disk, item->key);
+
+		metric_list_builder_set_device(b, disk->name);
+		add_numbered(b, item, disk->number, &fact);
+		any = true;
+	}
+	metric_list_builder_set_device(b, NULL);
+	if (!any && sample->disks_known)
+		metric_list_builder_add_absent(b, item->slot);
+	else if (!any && item->number != PLAN_EACH)
+		metric_list_builder_add(b, item->slot, NULL, NULL);
+}
+
 struct metric_list *fast_list(const struct plan *plan, const struct vm_sample *sample)
 {
 	const struct plan_part *part = &plan->parts[PLAN_KERNEL];
@@ -135,6 +179,8 @@ struct metric_list *fast_list(const struct plan *plan, const struct vm_sample *s
 			continue; /* libvirt's to say */
 		if (is_nic_key(item->key))
 			add_nics(b, item, sample);
+		else if (is_disk_key(item->key))
+			add_disks(b, item, sample);
 		else if (is_vcpu_key(item->key))
 			add_vcpus(b, item, sample);
 		else if (item->key == VM_IOTHREAD_TIME)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "collect/kernel/delay_source.h"
+#include "collect/kernel/fast_disks.h"
 #include "collect/kernel/fast_list.h"
 #include "collect/kernel/qemu_proc.h"
 #include "model/description.h"
@@ -50,11 +51,13 @@ struct fast_vm {
 	/* handed over */
 	struct qemu_proc *_Atomic fresh_proc;
 	struct fast_description *_Atomic fresh_description;
+	struct fast_disks *_Atomic fresh_disks;
 
 	/* sampler thread only */
 	bool known;
 	struct qemu_proc *proc;
 	struct fast_description *description;
+	struct fast_disks *disks; /* NULL: they were not looked for */
 	struct vm_counters last;
 	struct vm_delays last_delays;
 	struct domain_inputs shown;
@@ -106,10 +109,13 @@ void fast_vm_free(void *state)
 	if (!fv)
 		return;
 	description_unref(fv->search.seen);
+	fast_disks_unref(fv->search.disks);
 	qemu_proc_free(atomic_load(&fv->fresh_proc));
 	fast_description_free(atomic_load(&fv->fresh_description));
+	fast_disks_unref(atomic_load(&fv->fresh_disks));
 	qemu_proc_free(fv->proc);
 	fast_description_free(fv->description);
+	fast_disks_unref(fv->disks);
 	vm_counters_done(&fv->last);
 	vm_delays_done(&fv->last_delays);
 	spec_set_unref(fv->shown.specs);
@@ -133,10 +139,16 @@ void fast_vm_hand_description(struct fast_vm *fv, struct fast_description *d)
 	fast_description_free(atomic_exchange(&fv->fresh_description, d));
 }
 
+void fast_vm_hand_disks(struct fast_vm *fv, struct fast_disks *disks)
+{
+	fast_disks_unref(atomic_exchange(&fv->fresh_disks, disks));
+}
+
 unsigned fast_vm_take_in(struct fast_vm *fv)
 {
 	struct qemu_proc *proc = atomic_exchange(&fv->fresh_proc, NULL);
 	struct fast_description *d = atomic_exchange(&fv->fresh_description, NULL);
+	struct fast_disks *disks = atomic_exchange(&fv->fresh_disks, NULL);
 	unsigned news = fv->known ? 0 : NEWS_FIRST;
 
 	fv->known = true;
@@ -151,6 +163,11 @@ unsigned fast_vm_take_in(struct fast_vm *fv)
 		fv->description = d;
 		fv->shown.description = NULL; /* another may lie where the old one lay */
 		news |= NEWS_DESCRIPTION;
+	}
+	if (disks) {
+		fast_disks_unref(fv->disks);
+		fv->disks = disks;
+		news |= NEWS_DISKS;
 	}
 	return news;
 }
@@ -223,7 +240,8 @@ static void tell(struct run *run, const struct vm_sample *s)
 }
 
 struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
-	const struct link_stats *links, struct vm_sample *scratch)
+	const struct link_stats *links, const struct disk_stats *disks,
+	struct vm_sample *scratch)
 {
 	if (!fv->proc)
 		return NULL;
@@ -242,6 +260,8 @@ struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
 	}
 	if (fv->description)
 		sample_description(fv->description, links, scratch);
+	if (fv->disks && plan->vm_reads & READS(HOSTDISKS))
+		fast_disks_sample(fv->disks, disks, scratch);
 	if (fv->delays && plan->vm_reads & READS(DELAYS))
 		delay_source_sample(
 			fv->delays, &fv->run->ident, scratch, &fv->last_delays);

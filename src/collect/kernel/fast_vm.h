@@ -16,6 +16,8 @@
 
 struct delay_source;
 struct description;
+struct disk_stats;
+struct fast_disks;
 struct fast_vm;
 struct metric_list;
 struct plan;
@@ -39,6 +41,7 @@ void fast_vm_free(void *fv); /* NULL is accepted */
 /* What the finder remembers of a run; his thread only. */
 struct fast_search {
 	struct description *seen; /* the one that was handed over, with a reference */
+	struct fast_disks *disks; /* likewise; NULL: none were */
 	uint64_t reads;           /* READS(): what the process was opened for */
 	unsigned tries;           /* to find the process, in vain */
 	int64_t not_before_ns;    /* monotonic; the next try; INT64_MAX: none */
@@ -50,6 +53,7 @@ struct fast_search *fast_vm_search(struct fast_vm *fv);
 /* What is handed over moves; the sampler takes it in with his next sample. */
 void fast_vm_hand_process(struct fast_vm *fv, struct qemu_proc *proc);
 void fast_vm_hand_description(struct fast_vm *fv, struct fast_description *d);
+void fast_vm_hand_disks(struct fast_vm *fv, struct fast_disks *disks);
 
 /* ---- the sampler's side ---- */
 
@@ -57,6 +61,7 @@ enum fast_news {
 	NEWS_FIRST = 1 << 0, /* nobody asked before */
 	NEWS_PROCESS = 1 << 1,
 	NEWS_DESCRIPTION = 1 << 2,
+	NEWS_DISKS = 1 << 3,
 };
 
 /* Takes in what was handed over.  Return: what that is; 0: nothing. */
@@ -69,12 +74,14 @@ bool fast_vm_has_process(const struct fast_vm *fv);
 uint64_t fast_vm_memory_kib(const struct fast_vm *fv);
 
 /*
- * Samples.  @links: the last dump, NULL for none; @scratch: memory that is used again.
+ * Samples.  @links: the last dump, NULL for none; @disks: the last read, likewise; @scratch:
+ * memory that is used again.
  * Tells the run what is known.
  * Return: a list owned by the caller; NULL if there is no process (any more).
  */
 struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
-	const struct link_stats *links, struct vm_sample *scratch);
+	const struct link_stats *links, const struct disk_stats *disks,
+	struct vm_sample *scratch);
 
 /*
  * Identity and limits, if they may differ from those of the last call: see domain_list().

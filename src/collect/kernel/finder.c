@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "collect/kernel/delay_source.h"
+#include "collect/kernel/disk_find.h"
+#include "collect/kernel/fast_disks.h"
 #include "collect/kernel/fast_vm.h"
 #include "collect/kernel/qemu_proc.h"
 #include "collect/kernel/shortage.h"
@@ -34,6 +36,9 @@
 /* What could not be opened for want of descriptors is tried again so often. */
 #define SHORTAGE_PAUSE_NS (2 * NS_PER_S)
 
+/* A path may come to name another device, which nobody tells: it is looked up again so often. */
+#define DISKS_PAUSE_NS (30 * NS_PER_S)
+
 struct finder {
 	/* immutable after finder_start() */
 	struct finder_params params;
@@ -43,6 +48,8 @@ struct finder {
 	/* finder thread only */
 	bool warned;
 	bool waits_counted; /* kernel.sched_schedstats was 1 */
+	struct disk_finder *disks;
+	int64_t disks_again_ns; /* monotonic; when those that are known are looked up again */
 
 	struct lock lock; /* guards the rest; taken alone */
 	pthread_cond_t wake;
@@ -160,6 +167,7 @@ static bool find_process(struct finder *f, struct run *run, struct fast_vm *fv,
 		return false;
 	}
 	*search = (struct fast_search){ .seen = search->seen,
+		.disks = search->disks,
 		.reads = reads,
 		.not_before_ns = whole ? INT64_MAX : now + SHORTAGE_PAUSE_NS,
 		.opened = true };
@@ -210,6 +218,56 @@ static bool find_links(
 }
 
 /*
+ * Which of its disks are devices of the host.  @again: also if the description is the same.
+ * Return: as above.
+ */
+static bool find_disks(
+	struct finder *f, struct run *run, struct fast_vm *fv, bool again, int64_t *next)
+{
+	_cleanup_description_ struct description *d =
+		registry_description(f->params.registry, run);
+	struct fast_search *search = fast_vm_search(fv);
+
+	if (!d || (!again && fast_disks_of(search->disks) == d))
+		return false;
+	unsigned before = open_shortages();
+	int64_t later = clock_mono_ns() + SHORTAGE_PAUSE_NS;
+	struct fast_disks *found = fast_disks_new(f->disks, d);
+	bool whole = open_shortages() == before;
+
+	if (!whole && later < *next)
+		*next = later;
+	if (!whole || fast_disks_equal(search->disks, found)) {
+		fast_disks_unref(found);
+		return false;
+	}
+	fast_disks_unref(search->disks);
+	search->disks = found;
+	fast_vm_hand_disks(fv, fast_disks_ref(found));
+	return true;
+}
+
+static void find_all_disks(struct finder *f, const struct roster *roster, int64_t *next)
+{
+	bool again = f->disks_again_ns <= clock_mono_ns(), any = false;
+
+	if (again)
+		f->disks_again_ns = clock_mono_ns() + DISKS_PAUSE_NS;
+	for (size_t i = 0; i < roster->n; i++) {
+		struct fast_vm *fv = run_place(roster->runs[i], PLACE_KERNEL);
+
+		if (!fv)
+			continue;
+		if (find_disks(f, roster->runs[i], fv, again, next))
+			f->params.found(f->params.ctx);
+		any |= fast_disks_may_change(fast_vm_search(fv)->disks);
+	}
+	disk_finder_forget(f->disks);
+	if (any && f->disks_again_ns < *next)
+		*next = f->disks_again_ns;
+}
+
+/*
  * Looks at all runs once; processes first, so that a new VM's figures are there at once
  * even in a burst of starts.  Return: when to look again at the latest.
  */
@@ -239,6 +297,8 @@ static int64_t look(struct finder *f)
 		if (fast_vm_search(fv)->not_before_ns < next)
 			next = fast_vm_search(fv)->not_before_ns;
 	}
+	if (reads & READS(HOSTDISKS))
+		find_all_disks(f, roster, &next);
 	shortage_tell(f->params.shortage, before);
 	return next;
 }
@@ -263,6 +323,7 @@ static void *finder_main(void *arg)
 
 static void finder_free(struct finder *f)
 {
+	disk_finder_free(f->disks);
 	pthread_cond_destroy(&f->wake);
 	lock_done(&f->lock);
 	free(f->boot_id);
@@ -277,6 +338,7 @@ struct finder *finder_start(const struct finder_params *params)
 	f->params = *params;
 	(void)read_file_at(params->root_fd, "proc/sys/kernel/random/boot_id", 64, &text);
 	f->boot_id = xstrdup(strbuf_str(&text));
+	f->disks = disk_finder_new(params->root_fd);
 	lock_init(&f->lock);
 	cond_init_monotonic(&f->wake);
 	int r = pthread_create(&f->thread, NULL, finder_main, f);

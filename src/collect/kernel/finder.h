@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Finds what the fast lane samples: the process of each run of the registry, and the
- * interfaces that its description names.  On a thread of its own, because opening files of
+ * interfaces and devices of the host that its description names.  On a thread of its own, because opening files of
  * a process can take long when that process is in trouble; it samples nothing, but hands
  * over what it found (collect/kernel/fast_vm.h) and calls @found.
  */

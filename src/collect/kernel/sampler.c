@@ -12,6 +12,7 @@
 
 #include "collect/kernel/cpu_frequency.h"
 #include "collect/kernel/delay_source.h"
+#include "collect/kernel/disk_stats.h"
 #include "collect/kernel/fast_list.h"
 #include "collect/kernel/fast_vm.h"
 #include "collect/kernel/finder.h"
@@ -54,6 +55,7 @@ struct sampler {
 	/* sampler thread only */
 	struct host *host;
 	struct link_stats *links;
+	struct disk_stats *disks;
 	struct plan *plan;
 	struct vm_sample scratch;
 	bool waits_counted; /* kernel.sched_schedstats was 1 */
@@ -96,7 +98,8 @@ static void sample_about(struct sampler *s, struct run *run, const struct fast_v
 
 static void sample_vm(struct sampler *s, struct run *run, struct fast_vm *fv)
 {
-	struct metric_list *list = fast_vm_sample(fv, s->plan, s->links, &s->scratch);
+	struct metric_list *list =
+		fast_vm_sample(fv, s->plan, s->links, s->disks, &s->scratch);
 
 	if (list)
 		board_update(s->board, run, LANE_FAST, list);
@@ -106,17 +109,19 @@ static void sample_vm(struct sampler *s, struct run *run, struct fast_vm *fv)
 	sample_about(s, run, fv);
 }
 
-/* Dumps the interfaces' counters, if any is asked for. */
-static void sample_links(struct sampler *s)
+/* Reads what there is of all VMs at once, as far as it is asked for. */
+static void sample_devices(struct sampler *s)
 {
 	if (s->plan->vm_reads & READS(NICS))
 		(void)link_stats_dump(s->links); /* then no interface is known */
+	if (s->plan->vm_reads & READS(HOSTDISKS))
+		(void)disk_stats_read(s->disks); /* likewise */
 }
 
 static void sample_vms(struct sampler *s, const struct roster *roster)
 {
 	if (roster->n)
-		sample_links(s);
+		sample_devices(s);
 	for (size_t i = 0; i < roster->n; i++) {
 		struct fast_vm *fv = run_place(roster->runs[i], PLACE_KERNEL);
 
@@ -130,7 +135,7 @@ static void sample_vms(struct sampler *s, const struct roster *roster)
 /* Only those of which something was found since they were last sampled. */
 static void sample_new_vms(struct sampler *s, const struct roster *roster)
 {
-	bool dumped = false;
+	bool read = false;
 
 	for (size_t i = 0; i < roster->n; i++) {
 		struct fast_vm *fv = run_place(roster->runs[i], PLACE_KERNEL);
@@ -138,10 +143,9 @@ static void sample_new_vms(struct sampler *s, const struct roster *roster)
 
 		if (!news)
 			continue;
-		if ((news & NEWS_DESCRIPTION) && !dumped) {
-			sample_links(
-				s); /* an interface may be newer than the last dump */
-			dumped = true;
+		if ((news & (NEWS_DESCRIPTION | NEWS_DISKS)) && !read) {
+			sample_devices(s); /* one may be newer than the last time */
+			read = true;
 		}
 		sample_vm(s, roster->runs[i], fv);
 	}
@@ -315,6 +319,7 @@ struct sampler *sampler_new(const struct sampler_params *params)
 	s->host = host_new(params->root_fd);
 	s->host_mhz = cpu_frequency_nominal_mhz(params->root_fd);
 	s->links = link_stats_new();
+	s->disks = disk_stats_new(params->root_fd);
 	s->delays = delay_source_new(&params->delays);
 	cycle_init(&s->cycle, s->plan->settings.period_ns);
 	if (!params->inherited)
@@ -366,6 +371,7 @@ void sampler_free(struct sampler *s)
 	vm_sample_done(&s->scratch);
 	delay_source_free(s->delays);
 	link_stats_free(s->links);
+	disk_stats_free(s->disks);
 	host_free(s->host);
 	cycle_done(&s->cycle);
 	free(s);

@@ -1,0 +1,796 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Disks that are devices of the host: /proc/diskstats, and whose path is which device. */
+#include "plans.h"
+#include "process.h"
+#include "samples.h"
+#include "stage.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/sysmacros.h>
+
+#include "collect/kernel/disk_find.h"
+#include "collect/kernel/disk_stats.h"
+#include "collect/kernel/fast_disks.h"
+#include "collect/kernel/fast_vm.h"
+#include "collect/kernel/qemu_proc.h"
+#include "collect/kernel/sampler.h"
+#include "collect/libvirt/domain_xml.h"
+#include "model/description.h"
+#include "util/limits.h"
+#include "util/strbuf.h"
+
+#define FIGURE(key) (VM_HOSTDISK_##key - VM_HOSTDISK_RD_REQS)
+#define SDA DISK_DEVICE(8, 0)
+
+/* ---- /proc/diskstats ---- */
+
+static bool knows(const struct disk_counters *c, unsigned figure)
+{
+	return c->known >> figure & 1;
+}
+
+static const struct disk_counters *of(const struct disk_stats *ds, uint64_t device)
+{
+	const struct disk_counters *c = disk_stats_find(ds, device);
+
+	assert_non_null(c);
+	return c;
+}
+
+/* Each kernel tells more than those before it. */
+static void lines_of_all_kernels_are_read(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		unsigned figures;
+	} kernels[] = {
+		{ "   8       0 sda 10 11 12 13 14 15 16 17 3 19 20\n", 11 },
+		{ "   8       0 sda 10 11 12 13 14 15 16 17 3 19 20 21 22 23 24\n", 15 },
+		{ "   8       0 sda 10 11 12 13 14 15 16 17 3 19 20 21 22 23 24 25 26\n",
+			17 },
+		{ "   8       0 sda 10 11 12 13 14 15 16 17 3 19 20 21 22 23 24 25 26 x "
+		  "99\n",
+			17 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(kernels); i++) {
+		struct disk_stats *ds = disk_stats_new(-1);
+
+		assert_null(disk_stats_find(ds, SDA));
+		assert_true(disk_stats_parse(ds, kernels[i].text));
+		assert_false(disk_stats_parse(ds, kernels[i].text));
+		const struct disk_counters *c = of(ds, SDA);
+		const uint32_t all = (UINT32_C(1) << kernels[i].figures) - 1;
+
+		assert_string_equal(c->node, "sda");
+		assert_int_equal(c->known, all);
+		assert_int_equal(disk_stats_told(ds), all);
+		assert_int_equal(c->figures[FIGURE(RD_REQS)], 10);
+		assert_int_equal(c->figures[FIGURE(RD_MERGED)], 11);
+		assert_int_equal(c->figures[FIGURE(RD_BYTES)], 12 * 512);
+		assert_int_equal(c->figures[FIGURE(RD_TIMES)], 13 * NS_PER_MS);
+		assert_int_equal(c->figures[FIGURE(WR_REQS)], 14);
+		assert_int_equal(c->figures[FIGURE(WR_BYTES)], 16 * 512);
+		assert_int_equal(c->figures[FIGURE(WR_TIMES)], 17 * NS_PER_MS);
+		assert_int_equal(c->figures[FIGURE(INFLIGHT)], 3);
+		assert_int_equal(c->figures[FIGURE(BUSY)], 19 * NS_PER_MS);
+		assert_int_equal(c->figures[FIGURE(QUEUE_TIMES)], 20 * NS_PER_MS);
+		if (kernels[i].figures > 11) {
+			assert_int_equal(c->figures[FIGURE(DISCARD_REQS)], 21);
+			assert_int_equal(c->figures[FIGURE(DISCARD_BYTES)], 23 * 512);
+		}
+		if (kernels[i].figures > 15) {
+			assert_int_equal(c->figures[FIGURE(FL_REQS)], 25);
+			assert_int_equal(c->figures[FIGURE(FL_TIMES)], 26 * NS_PER_MS);
+		}
+		disk_stats_free(ds);
+	}
+}
+
+#define GOOD "   8       0 sda 1 2 3 4 5 6 7 8 9 10 11\n"
+
+/* 64 bytes of a name */
+#define TOO_LONG                                                                         \
+	"8 16 0123456789012345678901234567890123456789012345678901234567890123 "         \
+	"1 2 3 4 5 6 7 8 9 10 11\n"
+
+static void lines_that_are_none_are_left_out(void **state)
+{
+	(void)state;
+	static const char *const lines[] = {
+		"",
+		"\n",
+		" \n",
+		"8\n",
+		"8 16\n",
+		"8 16 sdb\n",
+		"   8      16 sdb 1 2 3 4\n",                 /* before Linux 2.6.25 */
+		"   8      16 sdb 1 2 3 4 5 6 7 8 9 10\n",    /* torn */
+		"   8      16 sdb 1 2 3 4 5 6 7 8 9 10 11",   /* it may go on */
+		"   8      16 sdb 1 2 3 4 5 6 7 8 9 10 -1\n", /* no number */
+		"   8      16 sdb 1 2 3 4 5 6 7 8 9 10 1x\n", /* likewise */
+		"   8      16 sdb 1 2 3 4 5 6 7 8 9 0x 11\n", /* likewise */
+		"   8      16 sdb 99999999999999999999 2 3 4 5 6 7 8 9 10 11\n",
+		"   8 1048576 sdb 1 2 3 4 5 6 7 8 9 10 11\n", /* no minor number */
+		"4096      16 sdb 1 2 3 4 5 6 7 8 9 10 11\n", /* no major one */
+		"  -8      16 sdb 1 2 3 4 5 6 7 8 9 10 11\n",
+		"   8      16 s\xff 1 2 3 4 5 6 7 8 9 10 11\n", /* no text */
+		TOO_LONG,
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		struct disk_stats *ds = disk_stats_new(-1);
+		_cleanup_free_ char *text = xasprintf("%s%s", GOOD, lines[i]);
+		_cleanup_free_ char *first = xasprintf("%s" GOOD, lines[i]);
+		size_t n = 0;
+
+		disk_stats_parse(ds, text);
+		(void)disk_stats_all(ds, &n);
+		assert_int_equal(n, 1);
+		assert_int_equal(of(ds, SDA)->figures[FIGURE(RD_REQS)], 1);
+		if (strchr(lines[i], '\n') || !*lines[i]) {
+			disk_stats_parse(ds, first);
+			(void)disk_stats_all(ds, &n);
+			assert_int_equal(n, 1);
+		}
+		disk_stats_free(ds);
+	}
+}
+
+/* What does not fit is not known, and the rest of the line is. */
+static void numbers_that_do_not_fit_are_unknown(void **state)
+{
+	(void)state;
+	struct disk_stats *ds = disk_stats_new(-1);
+
+	disk_stats_parse(ds,
+		"8 0 sda 1 2 18446744073709551615 18446744073709551615 5 6 7 8 4294967295 "
+		"10 11\n");
+	const struct disk_counters *c = of(ds, SDA);
+
+	assert_false(knows(c, FIGURE(RD_BYTES)));
+	assert_false(knows(c, FIGURE(RD_TIMES)));
+	assert_false(knows(c, FIGURE(INFLIGHT)));
+	assert_true(knows(c, FIGURE(RD_REQS)) && knows(c, FIGURE(QUEUE_TIMES)));
+	disk_stats_free(ds);
+}
+
+static void parse_times(
+	struct disk_stats *ds, const char *node, unsigned reqs, uint64_t ms)
+{
+	_cleanup_free_ char *text = xasprintf("8 0 %s %u 2 3 %llu 5 6 7 8 9 %llu 11\n",
+		node, reqs, (unsigned long long)ms, (unsigned long long)ms);
+
+	disk_stats_parse(ds, text);
+}
+
+static uint64_t busy_ms(const struct disk_stats *ds)
+{
+	return of(ds, SDA)->figures[FIGURE(BUSY)] / NS_PER_MS;
+}
+
+/* The kernel prints 32 bits of them. */
+static void times_go_on_behind_32_bits(void **state)
+{
+	(void)state;
+	const uint64_t whole = UINT64_C(1) << 32;
+	struct disk_stats *ds = disk_stats_new(-1);
+
+	parse_times(ds, "sda", 100, whole - 10);
+	assert_int_equal(busy_ms(ds), whole - 10);
+	parse_times(ds, "sda", 101, 5);
+	assert_int_equal(busy_ms(ds), whole + 5);
+	parse_times(ds, "sda", 102, 7);
+	assert_int_equal(busy_ms(ds), whole + 7);
+	parse_times(ds, "sda", 103, whole - 1);
+	parse_times(ds, "sda", 104, 0);
+	assert_int_equal(busy_ms(ds), 2 * whole);
+	assert_int_equal(of(ds, SDA)->figures[FIGURE(RD_TIMES)], 2 * whole * NS_PER_MS);
+	/* a little less is a little less */
+	parse_times(ds, "sda", 105, 1000);
+	parse_times(ds, "sda", 105, 999);
+	assert_int_equal(busy_ms(ds), 2 * whole + 999);
+	/* others come before it: it is the same */
+	disk_stats_parse(ds,
+		"7 0 loop0 1 2 3 4 5 6 7 8 9 10 11\n8 0 sda 106 2 3 2000 5 6 7 8 9 2000 "
+		"11\n");
+	assert_int_equal(busy_ms(ds), 2 * whole + 2000);
+	/* another device, by what it has done or by its name */
+	parse_times(ds, "sda", 1, 3);
+	assert_int_equal(busy_ms(ds), 3);
+	parse_times(ds, "sda", 100, whole - 10);
+	parse_times(ds, "sdb", 101, 4);
+	assert_int_equal(busy_ms(ds), 4);
+	disk_stats_free(ds);
+}
+
+/* One that has 64 bits is believed. */
+static void times_of_64_bits_are_taken_as_they_are(void **state)
+{
+	(void)state;
+	struct disk_stats *ds = disk_stats_new(-1);
+
+	parse_times(ds, "sda", 1, UINT32_MAX - UINT64_C(1));
+	parse_times(ds, "sda", 2, UINT32_MAX + UINT64_C(10));
+	assert_int_equal(busy_ms(ds), UINT32_MAX + UINT64_C(10));
+	parse_times(ds, "sda", 3, UINT32_MAX + UINT64_C(20));
+	assert_int_equal(busy_ms(ds), UINT32_MAX + UINT64_C(20));
+	disk_stats_free(ds);
+}
+
+static void devices_come_and_go(void **state)
+{
+	(void)state;
+	struct disk_stats *ds = disk_stats_new(-1);
+
+	assert_true(disk_stats_parse(ds, "254 0 vda 1 2 3 4 5 6 7 8 9 10 11\n" GOOD));
+	assert_int_equal(of(ds, DISK_DEVICE(254, 0))->figures[0], 1);
+	assert_true(disk_stats_parse(ds, GOOD "254 0 vda 9 2 3 4 5 6 7 8 9 10 11\n"));
+	assert_int_equal(of(ds, DISK_DEVICE(254, 0))->figures[0], 9);
+	assert_true(disk_stats_parse(ds, GOOD));
+	assert_null(disk_stats_find(ds, DISK_DEVICE(254, 0)));
+	/* told of twice, as may be if others go while it is read */
+	assert_true(disk_stats_parse(ds, GOOD "8 0 sda 2 2 3 4 5 6 7 8 9 10 11\n"));
+	assert_int_equal(of(ds, SDA)->figures[0], 1);
+	assert_true(disk_stats_parse(ds, ""));
+	assert_null(disk_stats_find(ds, SDA));
+	assert_int_equal(disk_stats_told(ds), 0);
+	disk_stats_free(ds);
+}
+
+static void no_more_devices_than_a_host_can_have(void **state)
+{
+	(void)state;
+	struct disk_stats *ds = disk_stats_new(-1);
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < LIMIT_BLOCK_DEVICES + 5; i++)
+		strbuf_addf(&text, "8 %u sd%u 1 2 3 4 5 6 7 8 9 10 11\n", i, i);
+	disk_stats_parse(ds, strbuf_str(&text));
+	(void)disk_stats_all(ds, &n);
+	assert_int_equal(n, LIMIT_BLOCK_DEVICES);
+	assert_non_null(disk_stats_find(ds, DISK_DEVICE(8, LIMIT_BLOCK_DEVICES - 1)));
+	assert_null(disk_stats_find(ds, DISK_DEVICE(8, LIMIT_BLOCK_DEVICES)));
+	disk_stats_free(ds);
+}
+
+static void the_file_is_read_and_may_be_missing(void **state)
+{
+	(void)state;
+	struct fixture f;
+
+	fixture_init(&f);
+	struct disk_stats *ds = disk_stats_new(f.fd);
+
+	assert_int_equal(disk_stats_read(ds), -ENOENT);
+	assert_null(disk_stats_find(ds, SDA));
+	fixture_add(&f, "proc/diskstats", GOOD);
+	assert_int_equal(disk_stats_read(ds), 0);
+	assert_non_null(disk_stats_find(ds, SDA));
+	fixture_add(&f, "proc/diskstats", "8 0 sda 2 2 3 4 5 6 7 8 9 10 11\n");
+	assert_int_equal(disk_stats_read(ds), 0);
+	assert_int_equal(of(ds, SDA)->figures[0], 2);
+	disk_stats_free(ds);
+	fixture_done(&f);
+}
+
+/* ---- paths ---- */
+
+static void assert_device(struct disk_finder *finder, const char *path, uint64_t device)
+{
+	struct host_disk disk = { 0 };
+
+	if (disk_find(finder, path, &disk) < 0 || disk.device != device)
+		fail_msg("%s is %llx", path, (unsigned long long)disk.device);
+}
+
+static void assert_no_device(struct disk_finder *finder, const char *path, int error)
+{
+	struct host_disk disk = { .device = 77 };
+
+	assert_int_equal(disk_find(finder, path, &disk), error);
+	assert_int_equal(disk.device, 77);
+}
+
+static void add_devices(struct fixture *f)
+{
+	fixture_init(f);
+	fixture_add(f, "proc/diskstats",
+		"8 0 sda 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n"
+		"8 1 sda1 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 0 0\n"
+		"8 16 sdb 2 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n"
+		"253 3 dm-3 9 2 3 4 5 6 7 8 9 10 11 12 13 14 15 0 0\n");
+	fixture_add(f, "sys/class/block/sda/dev", "8:0\n");
+	fixture_add(f, "sys/class/block/sda1/dev", "8:1\n");
+	fixture_add(f, "sys/class/block/cciss!c0d0/dev", "104:0\n");
+	fixture_add(f, "sys/dev/block/8:0/mq/0/cpu_list", "0\n");
+	fixture_add(f, "sys/dev/block/8:0/queue/iostats", "1\n");
+	fixture_add(f, "sys/dev/block/8:1/partition", "1\n");
+	fixture_add(f, "run/udev/data/b8:0",
+		"S:disk/by-id/wwn-0x5000\nS:disk/by-path/pci-0\nE:ID_MODEL=x\nG:systemd\n");
+	fixture_add(f, "run/udev/data/b8:16", "S:disk/by-id/wwn-0x5000\nL:-5\nS:twice\n");
+	fixture_add(f, "run/udev/data/b253:3",
+		"I:123\nL:50\nS:disk/by-id/wwn-0x5000\nS:vg0/data\nS:mapper/vg0-data\nS:\n");
+	fixture_add(f, "run/udev/data/b8:1", "S:twice\nL:-5\n");
+	/* of a device that is no more */
+	fixture_add(f, "run/udev/data/b8:32", "S:disk/by-id/old\n");
+}
+
+static void paths_are_the_kernels_names_or_udevs(void **state)
+{
+	(void)state;
+	struct fixture f;
+
+	add_devices(&f);
+	struct disk_finder *finder = disk_finder_new(f.fd);
+
+	assert_device(finder, "/dev/sda", SDA);
+	assert_device(finder, "/dev//sda", SDA);
+	assert_device(finder, "/dev/sda1", DISK_DEVICE(8, 1));
+	assert_device(finder, "/dev/cciss/c0d0", DISK_DEVICE(104, 0));
+	assert_device(finder, "/dev/disk/by-path/pci-0", SDA);
+	assert_device(finder, "/dev/vg0/data", DISK_DEVICE(253, 3));
+	assert_device(finder, "/dev/mapper/vg0-data", DISK_DEVICE(253, 3));
+	/* of several the one that udev prefers; none if nobody can tell */
+	assert_device(finder, "/dev/disk/by-id/wwn-0x5000", DISK_DEVICE(253, 3));
+	assert_no_device(finder, "/dev/twice", -ENODEV);
+	assert_no_device(finder, "/dev/disk/by-id/old", -ENODEV);
+	/* what has changed is seen when it is looked up anew */
+	fixture_add(&f, "run/udev/data/b8:16", "S:vg0/other\n");
+	assert_no_device(finder, "/dev/vg0/other", -ENODEV);
+	disk_finder_forget(finder);
+	assert_device(finder, "/dev/vg0/other", DISK_DEVICE(8, 16));
+	assert_device(finder, "/dev/twice", DISK_DEVICE(8, 1));
+	disk_finder_free(finder);
+	fixture_done(&f);
+}
+
+/* A domain's XML is what somebody wrote. */
+static void hostile_paths_are_nothing(void **state)
+{
+	(void)state;
+	static const char *const paths[] = { "", "/", "sda", "dev/sda", "/dev", "/dev/",
+		"/dev//", "/dev/.", "/dev/..", "/dev/../dev/sda", "/dev/./sda",
+		"/dev/sda/..", "/dev/../../etc/passwd", "../../etc/passwd", "/devsda",
+		"/dev/sda\n", "/dev/vg0/\ndata", "/dev/\x7f", "/etc/passwd", "\xff" };
+	static const char *const unknown[] = { "/dev/ ", "/dev/sdz", "/dev/sda/x",
+		"/dev/\xff\xfe", "/dev/%s%n", "/dev/...", "/dev/class!block!sda" };
+	char path[5000];
+	struct fixture f;
+
+	add_devices(&f);
+	struct disk_finder *finder = disk_finder_new(f.fd);
+
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+		assert_no_device(finder, paths[i], -EINVAL);
+	for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
+		assert_no_device(finder, unknown[i], -ENODEV);
+	memset(path, 'a', sizeof(path));
+	memcpy(path, "/dev/", 5);
+	path[sizeof(path) - 1] = '\0';
+	assert_no_device(finder, path, -EINVAL);
+	path[LIMIT_DEVICE_PATH_BYTES] = '\0';
+	assert_no_device(finder, path, -EINVAL);
+	path[LIMIT_DEVICE_PATH_BYTES - 1] = '\0';
+	assert_no_device(finder, path, -ENODEV);
+	/* what stands where a number should */
+	static const char *const numbers[] = { "", "\n", "8\n", "8:\n", ":0\n", "8:0",
+		"8:0 \n", "8:0\n8:1\n", "-8:0\n", "4096:0\n", "8:1048576\n",
+		"99999999999999999999:0\n" };
+
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+		fixture_add(&f, "sys/class/block/sda/dev", numbers[i]);
+		assert_no_device(finder, "/dev/sda", -ENODEV);
+	}
+	disk_finder_free(finder);
+	fixture_done(&f);
+}
+
+/* What udev says has its bounds, too. */
+static void udevs_files_may_be_anything(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct fixture f;
+
+	add_devices(&f);
+	struct disk_finder *finder = disk_finder_new(f.fd);
+
+	fixture_add(&f, "run/udev/data/b8:16",
+		"S\nS:\nL:\nL:x\nL:99999999999999999999999\nX:vg0/x\nS:vg0/torn");
+	assert_device(finder, "/dev/vg0/torn", DISK_DEVICE(8, 16));
+	assert_no_device(finder, "/dev/vg0/x", -ENODEV);
+	while (text.len < LIMIT_UDEV_FILE_BYTES)
+		strbuf_adds(&text, "E:FILLING=it up\nS:vg0/x\n");
+	fixture_add(&f, "run/udev/data/b8:16", strbuf_str(&text));
+	disk_finder_forget(finder);
+	assert_no_device(finder, "/dev/vg0/x", -ENODEV);
+	assert_device(finder, "/dev/vg0/data", DISK_DEVICE(253, 3));
+	disk_finder_free(finder);
+	fixture_done(&f);
+}
+
+static void what_is_below_dev_counts(void **state)
+{
+	(void)state;
+	struct fixture f;
+
+	add_devices(&f);
+	struct disk_finder *finder = disk_finder_new(f.fd);
+
+	/* nothing outside of the root, whatever a link says, and no file */
+	fixture_add(&f, "dev/file", "");
+	assert_no_device(finder, "/dev/file", -ENOTBLK);
+	assert_int_equal(symlinkat("../../../../../../dev/null", f.fd, "dev/up"), 0);
+	assert_int_equal(symlinkat("/dev/null", f.fd, "dev/root"), 0);
+	assert_int_equal(symlinkat("loop", f.fd, "dev/loop"), 0);
+	assert_no_device(finder, "/dev/up", -ENODEV);
+	assert_no_device(finder, "/dev/root", -ENODEV);
+	assert_no_device(finder, "/dev/loop", -ENODEV);
+	/* a node is what it is, whatever sysfs and udev say of its name */
+	if (mknodat(f.fd, "dev/sda", S_IFBLK | 0600, makedev(253, 3)) == 0) {
+		assert_device(finder, "/dev/sda", DISK_DEVICE(253, 3));
+		assert_int_equal(mkdirat(f.fd, "dev/vg0", 0755), 0);
+		assert_int_equal(symlinkat("../sda", f.fd, "dev/vg0/lv"), 0);
+		assert_int_equal(symlinkat("/dev/sda", f.fd, "dev/vg0/abs"), 0);
+		assert_device(finder, "/dev/vg0/lv", DISK_DEVICE(253, 3));
+		assert_device(finder, "/dev/vg0/abs", DISK_DEVICE(253, 3));
+	}
+	disk_finder_free(finder);
+	fixture_done(&f);
+}
+
+static void what_is_not_counted_is_not_zero(void **state)
+{
+	(void)state;
+	struct host_disk disk = { 0 };
+	struct fixture f;
+
+	add_devices(&f);
+	struct disk_finder *finder = disk_finder_new(f.fd);
+
+	assert_int_equal(disk_find(finder, "/dev/sda", &disk), 0);
+	assert_true(disk.counts_flushes);
+	assert_int_equal(disk_find(finder, "/dev/sda1", &disk), 0);
+	assert_false(disk.counts_flushes);
+	assert_int_equal(disk_find(finder, "/dev/vg0/data", &disk), 0);
+	assert_false(disk.counts_flushes);
+	fixture_add(&f, "sys/dev/block/8:0/queue/iostats", "0\n");
+	assert_no_device(finder, "/dev/sda", -ENODATA);
+	/* of a partition it is the disk's; here no link leads to that */
+	fixture_add(&f, "sys/dev/block/queue/iostats", "0\n");
+	assert_no_device(finder, "/dev/sda1", -ENODATA);
+	disk_finder_free(finder);
+	fixture_done(&f);
+}
+
+/* ---- VMs ---- */
+
+#define DISK(type, source, target)                                                       \
+	"<disk type='" type "' device='disk'><source " source "/><target dev='" target   \
+	"'/></disk>"
+
+static struct description *described(const char *disks)
+{
+	_cleanup_free_ char *xml = xasprintf("<domain type='kvm'><memory>2048</memory>"
+					     "<devices>%s</devices></domain>",
+		disks);
+	struct description *d = description_new();
+
+	assert_int_equal(domain_xml_parse(xml, "x", NULL, d), 0);
+	return d;
+}
+
+static void only_whole_devices_are_of_the_host(void **state)
+{
+	(void)state;
+	struct description *d = described(
+		DISK("file", "file='/a.img'", "vda") DISK("block", "dev='/dev/sda'",
+			"vdb") DISK("network", "protocol='rbd' name='p/i'", "vdc")
+			DISK("volume", "pool='p' volume='v'", "vdd") DISK("file",
+				"dev='/dev/sda'", "vde") "<disk type='block' "
+							 "device='cdrom'><target "
+							 "dev='sdx'/></disk>"
+							 "<disk type='block' "
+							 "device='lun'><source "
+							 "dev='/dev/sda'/></disk>"
+							 "<disk type='block'><source "
+							 "dev='/dev/sda'><slices><slice "
+							 "type='storage' offset='1' "
+							 "size='2'/></slices></source></"
+							 "disk>"
+							 "<disk type='block'/><disk/>");
+
+	assert_int_equal(d->n_disks, 10);
+	for (size_t i = 0; i < d->n_disks; i++)
+		assert_int_equal(d->disks[i].device != NULL, i == 1);
+	assert_string_equal(d->disks[1].device, "/dev/sda");
+	description_unref(d);
+}
+
+/* A VM of whose process the fixture has the files. */
+struct vm {
+	struct run *run;
+	struct fast_vm *fv;
+};
+
+static void vm_init(struct vm *vm, const struct fixture *f, const struct plan *plan)
+{
+	struct qemu_proc *proc = NULL;
+
+	vm->run = run_new(&ident, HYPERVISOR_QEMU);
+	vm->fv = fast_vm_new(vm->run, NULL);
+	assert_int_equal(qemu_proc_open(f->fd, &ident, plan->vm_reads, &proc), 0);
+	fast_vm_hand_process(vm->fv, proc);
+}
+
+static void vm_done(struct vm *vm)
+{
+	fast_vm_free(vm->fv);
+	run_unref(vm->run);
+}
+
+static struct spec_set *wanted(void)
+{
+	struct spec_set *specs = spec_set_new(8);
+
+	specs->n = 0;
+	want(specs, "node*", "hostdisk.*.node", METRIC_STRING, NULL);
+	want(specs, "rd*", "hostdisk.*.rd.bytes", METRIC_UINT64, "KiB");
+	want(specs, "fl*", "hostdisk.*.fl.reqs", METRIC_UINT64, NULL);
+	want(specs, "dc*", "hostdisk.*.discard.reqs", METRIC_UINT64, NULL);
+	want(specs, "first", "hostdisk.0.rd.reqs", METRIC_UINT64, NULL);
+	want(specs, "second", "hostdisk.1.rd.reqs", METRIC_UINT64, NULL);
+	return specs;
+}
+
+static struct metric_list *sample(struct vm *vm, const struct plan *plan,
+	const struct disk_stats *ds, struct vm_sample *scratch)
+{
+	(void)fast_vm_take_in(vm->fv);
+	struct metric_list *list = fast_vm_sample(vm->fv, plan, NULL, ds, scratch);
+
+	assert_non_null(list);
+	return list;
+}
+
+static void assert_absent(const struct metric_list *list, const char *name)
+{
+	const struct metric *m = find_or_null(list, name);
+
+	assert_true(!m || m->absent);
+}
+
+static void assert_unavailable(const struct metric_list *list, const char *name)
+{
+	const struct metric *m = find(list, name);
+
+	assert_true(!m->available && !m->absent);
+}
+
+static void two_vms_show_the_device_that_they_share(void **state)
+{
+	(void)state;
+	struct spec_set *specs = wanted();
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+	struct vm_sample scratch = { 0 };
+	struct fixture f, p;
+	struct vm vms[2];
+
+	assert_int_equal(plan->vm_reads, READS(HOSTDISKS)); /* and libvirt is not asked */
+	assert_int_equal(plan_libvirt_reads(plan, 0), 0);
+	add_devices(&f);
+	add_process(&p);
+	struct disk_finder *finder = disk_finder_new(f.fd);
+	struct disk_stats *ds = disk_stats_new(f.fd);
+	struct description *d = described(DISK("file", "file='/a'", "vda") DISK("block",
+		"dev='/dev/vg0/data'", "vdb") DISK("block", "dev='/dev/sda'", "vdc"));
+
+	assert_int_equal(disk_stats_read(ds), 0);
+	for (size_t i = 0; i < 2; i++) {
+		vm_init(&vms[i], &p, plan);
+		struct metric_list *list = sample(&vms[i], plan, ds, &scratch);
+
+		/* as long as nobody has looked */
+		assert_unavailable(list, "first");
+		assert_null(find_or_null(list, "rd1"));
+		metric_list_unref(list);
+		fast_vm_hand_disks(vms[i].fv, fast_disks_new(finder, d));
+		list = sample(&vms[i], plan, ds, &scratch);
+		assert_absent(list, "first");
+		assert_absent(list, "rd0");
+		assert_u64(list, "second", 9);
+		assert_u64(list, "rd1", 1); /* of 3 sectors */
+		assert_string_equal(find(list, "node1")->value.s, "dm-3");
+		assert_string_equal(metric_device(find(list, "node1")), "vdb");
+		assert_absent(list, "fl1");
+		assert_u64(list, "dc1", 12);
+		assert_u64(list, "fl2", 16);
+		assert_string_equal(find(list, "node2")->value.s, "sda");
+		assert_string_equal(metric_device(find(list, "fl2")), "vdc");
+		assert_string_equal(
+			find(list, "fl2")->label->source, "hostdisk.2.fl.reqs");
+		metric_list_unref(list);
+	}
+	/* one that cannot be read for a moment is unavailable */
+	struct metric_list *list = sample(&vms[0], plan, NULL, &scratch);
+
+	assert_unavailable(list, "second");
+	assert_unavailable(list, "node2");
+	metric_list_unref(list);
+	for (size_t i = 0; i < 2; i++)
+		vm_done(&vms[i]);
+	description_unref(d);
+	disk_stats_free(ds);
+	disk_finder_free(finder);
+	vm_sample_done(&scratch);
+	spec_set_unref(specs);
+	fixture_done(&f);
+	fixture_done(&p);
+}
+
+/* What names it has another number now: that is found when it is looked up again. */
+static void a_device_that_is_renumbered_is_found_again(void **state)
+{
+	(void)state;
+	struct spec_set *specs = wanted();
+	_cleanup_plan_ struct plan *plan = plan_of(specs);
+	struct vm_sample scratch = { 0 };
+	struct fixture f, p;
+	struct vm vm;
+
+	add_devices(&f);
+	add_process(&p);
+	struct disk_finder *finder = disk_finder_new(f.fd);
+	struct disk_stats *ds = disk_stats_new(f.fd);
+	struct description *d = described(DISK("block", "dev='/dev/vg0/data'", "vda"));
+
+	vm_init(&vm, &p, plan);
+	struct fast_disks *before = fast_disks_new(finder, d);
+
+	fast_vm_hand_disks(vm.fv, fast_disks_ref(before));
+	assert_int_equal(disk_stats_read(ds), 0);
+	struct metric_list *list = sample(&vm, plan, ds, &scratch);
+
+	assert_u64(list, "first", 9);
+	metric_list_unref(list);
+	fixture_add(&f, "proc/diskstats", "253 4 dm-4 12 2 3 4 5 6 7 8 9 10 11\n");
+	assert_int_equal(
+		renameat(f.fd, "run/udev/data/b253:3", f.fd, "run/udev/data/b253:4"), 0);
+	assert_int_equal(disk_stats_read(ds), 0);
+	list = sample(&vm, plan, ds, &scratch);
+	assert_unavailable(list, "first");
+	metric_list_unref(list);
+	struct fast_disks *same = fast_disks_new(finder, d);
+
+	assert_true(fast_disks_equal(before, same));
+	fast_disks_unref(same);
+	disk_finder_forget(finder);
+	struct fast_disks *after = fast_disks_new(finder, d);
+
+	assert_false(fast_disks_equal(before, after));
+	assert_true(fast_disks_may_change(after));
+	fast_vm_hand_disks(vm.fv, after);
+	list = sample(&vm, plan, ds, &scratch);
+	assert_u64(list, "first", 12);
+	assert_string_equal(find(list, "node0")->value.s, "dm-4");
+	assert_absent(list, "dc0"); /* of that kernel */
+	metric_list_unref(list);
+	/* and then it is gone */
+	fixture_add(&f, "proc/diskstats", GOOD);
+	disk_finder_forget(finder);
+	fast_vm_hand_disks(vm.fv, fast_disks_new(finder, d));
+	assert_int_equal(disk_stats_read(ds), 0);
+	list = sample(&vm, plan, ds, &scratch);
+	assert_absent(list, "first");
+	metric_list_unref(list);
+	fast_disks_unref(before);
+	vm_done(&vm);
+	description_unref(d);
+	disk_stats_free(ds);
+	disk_finder_free(finder);
+	vm_sample_done(&scratch);
+	spec_set_unref(specs);
+	fixture_done(&f);
+	fixture_done(&p);
+}
+
+/* ---- the whole lane ---- */
+
+static bool shows(struct tree *tree, const char *name, uint64_t value)
+{
+	struct view *view = tree_view(tree);
+	bool found = false;
+
+	for (size_t i = 0; view->n_vms && i < view->vms[0]->n; i++) {
+		const struct metric *m = snapshot_metric(view->vms[0], i);
+
+		found |= !strcmp(m->label->name, name) && m->available &&
+			m->value.u == value;
+	}
+	view_unref(view);
+	return found;
+}
+
+static void wait_for(struct tree *tree, const char *name, uint64_t value)
+{
+	int64_t deadline = clock_mono_ns() + 20 * NS_PER_S;
+
+	while (!shows(tree, name, value)) {
+		if (clock_mono_ns() > deadline)
+			fail_msg("%s does not become %llu", name,
+				(unsigned long long)value);
+		poll(NULL, 0, 2);
+	}
+}
+
+static void disks_are_plugged_while_the_vm_runs(void **state)
+{
+	(void)state;
+	struct spec_set *none = spec_set_new(0), *specs = wanted();
+	_cleanup_plan_ struct plan *plan = plan_of(none), *more = plan_after(plan, specs);
+	struct fixture f;
+	struct stage s;
+
+	add_process(&f);
+	fixture_add(&f, "sys/class/block/sda/dev", "8:0\n");
+	fixture_add(&f, "proc/diskstats", GOOD);
+	stage_init(&s, plan);
+	const struct sampler_params params = {
+		.board = s.board, .registry = s.registry, .root_fd = f.fd
+	};
+	struct sampler *sampler = sampler_new(&params);
+
+	assert_int_equal(sampler_start(sampler, NULL, NULL), 0);
+	struct run *run = registry_report(
+		s.registry, registry_order(s.registry), &ident, HYPERVISOR_QEMU);
+
+	registry_describe(s.registry, run, described(DISK("file", "file='/a'", "vda")));
+	board_set_plan(s.board, more);
+	registry_describe(s.registry, run,
+		described(DISK("file", "file='/a'", "vda")
+				DISK("block", "dev='/dev/sda'", "vdb")));
+	wait_for(s.tree, "second", 1);
+	fixture_add(&f, "proc/diskstats", "8 0 sda 7 2 3 4 5 6 7 8 9 10 11\n");
+	wait_for(s.tree, "second", 7);
+	assert_false(shows(s.tree, "first", 7));
+	registry_describe(
+		s.registry, run, described(DISK("block", "dev='/dev/sda'", "vdb")));
+	wait_for(s.tree, "first", 7);
+	assert_false(shows(s.tree, "second", 7));
+	sampler_stop(sampler);
+	sampler_free(sampler);
+	run_unref(run);
+	stage_done(&s);
+	spec_set_unref(none);
+	spec_set_unref(specs);
+	fixture_done(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lines_of_all_kernels_are_read),
+		cmocka_unit_test(lines_that_are_none_are_left_out),
+		cmocka_unit_test(numbers_that_do_not_fit_are_unknown),
+		cmocka_unit_test(times_go_on_behind_32_bits),
+		cmocka_unit_test(times_of_64_bits_are_taken_as_they_are),
+		cmocka_unit_test(devices_come_and_go),
+		cmocka_unit_test(no_more_devices_than_a_host_can_have),
+		cmocka_unit_test(the_file_is_read_and_may_be_missing),
+		cmocka_unit_test(paths_are_the_kernels_names_or_udevs),
+		cmocka_unit_test(hostile_paths_are_nothing),
+		cmocka_unit_test(udevs_files_may_be_anything),
+		cmocka_unit_test(what_is_below_dev_counts),
+		cmocka_unit_test(what_is_not_counted_is_not_zero),
+		cmocka_unit_test(only_whole_devices_are_of_the_host),
+		cmocka_unit_test(two_vms_show_the_device_that_they_share),
+		cmocka_unit_test(a_device_that_is_renumbered_is_found_again),
+		cmocka_unit_test(disks_are_plugged_while_the_vm_runs),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
