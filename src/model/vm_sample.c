@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "util/clock.h"
+#include "util/hash.h"
 #include "util/mem.h"
 
 /* CPU times may be counted in ticks of 1/100 s. */
@@ -82,6 +83,7 @@ void vm_counters_done(struct vm_counters *c)
 {
 	free(c->vcpus.at);
 	free(c->iothreads.at);
+	free(c->disks);
 	*c = (struct vm_counters){ 0 };
 }
 
@@ -101,6 +103,10 @@ struct vm_counters vm_counters_copy(const struct vm_counters *c)
 
 	copy_list(&copy.vcpus);
 	copy_list(&copy.iothreads);
+	copy.disks = xcalloc(c->n_disks, sizeof(*c->disks));
+	copy.cap_disks = c->n_disks;
+	if (c->n_disks)
+		memcpy(copy.disks, c->disks, c->n_disks * sizeof(*c->disks));
 	return copy;
 }
 
@@ -161,6 +167,45 @@ static void go_on_vcpus(struct vcpu_sample *vcpus, size_t n, struct vcpu_list *l
 			v->delay_ns = go_on(&c->delay, v->delay_ns, false);
 		if (v->have_wait)
 			v->wait_ns = go_on(&c->wait, v->wait_ns, false);
+	}
+}
+
+/* @hint: as above. */
+static struct disk_goes_on *find_disk(
+	struct vm_counters *last, const struct disk_sample *disk, size_t hint)
+{
+	uint64_t key =
+		disk->name ? siphash24(disk->name, strlen(disk->name)) : disk->number;
+
+	for (size_t k = 0; k < last->n_disks; k++) {
+		size_t i = (hint + k) % last->n_disks;
+
+		if (last->disks[i].key == key)
+			return &last->disks[i];
+	}
+	last->disks =
+		xgrow(last->disks, last->n_disks, &last->cap_disks, sizeof(*last->disks));
+	last->disks[last->n_disks] =
+		(struct disk_goes_on){ .key = key, .device = disk->device };
+	return &last->disks[last->n_disks++];
+}
+
+static void go_on_disks(struct vm_sample *s, struct vm_counters *last)
+{
+	for (size_t i = 0; i < s->n_disks; i++) {
+		struct disk_sample *disk = &s->disks[i];
+
+		if (!disk->known)
+			continue; /* the device is not there, or not yet */
+		struct disk_goes_on *d = find_disk(last, disk, i);
+		bool other = d->device != disk->device;
+
+		for (size_t k = 0; k < HOSTDISK_FIGURES; k++)
+			if (disk->known >> k & 1 &&
+				k != VM_HOSTDISK_INFLIGHT - VM_HOSTDISK_RD_REQS)
+				disk->figures[k] =
+					go_on(&d->figures[k], disk->figures[k], other);
+		d->device = disk->device;
 	}
 }
 
@@ -312,6 +357,7 @@ void vm_sample_derive(struct vm_sample *s, struct vm_counters *last)
 	go_on_times(s, last);
 	go_on_vcpus(s->vcpus, s->n_vcpus, &last->vcpus);
 	go_on_vcpus(s->iothreads, s->n_iothreads, &last->iothreads);
+	go_on_disks(s, last);
 	add_up_vcpus(s, last);
 	add_up_iothreads(s, last);
 	subtract(s);

@@ -61,6 +61,7 @@ struct nic_sample {
 /* A disk that is a device of the host. */
 struct disk_sample {
 	unsigned number;  /* among all of the VM's disks */
+	uint64_t device;  /* which of the host's it is */
 	const char *name; /* as the VM's bus names it; NULL: not said; borrowed */
 	const char *node; /* as the host's kernel names it; NULL: not known; borrowed */
 	uint32_t counted; /* bits of figures: the others there are none of */
@@ -108,7 +109,8 @@ void vm_sample_set_absent(struct vm_sample *s, uint64_t reads);
 
 /*
  * A counter whose thing may be replaced by another one, which counts from its own start: a
- * vCPU that was unplugged and plugged, the cgroup of a process that was moved.  It goes on
+ * vCPU that was unplugged and plugged, the cgroup of a process that was moved, the device behind
+ * a disk.  It goes on
  * from where it was; what was counted between the last look at the one and the first at the
  * other is lost.
  */
@@ -127,6 +129,13 @@ struct vcpu_counters {
 	int64_t delay_mono_ns, wait_mono_ns;
 };
 
+/* What is known of a disk that is a device of the host, or was one once. */
+struct disk_goes_on {
+	uint64_t key; /* of its name, or its number if it has none */
+	uint64_t device;
+	struct vm_counter figures[HOSTDISK_FIGURES];
+};
+
 struct vcpu_list {
 	struct vcpu_counters *at;
 	size_t n, cap;
@@ -138,6 +147,8 @@ struct vm_counters {
 	uint64_t cgroup;
 	struct vm_counter time, user, system;
 	struct vcpu_list vcpus, iothreads;
+	struct disk_goes_on *disks;
+	size_t n_disks, cap_disks;
 	struct fact cpu, throttled, pressure; /* at the last rates */
 	struct fact rates[VM_RATES];          /* VM_USAGE_CPU and following */
 };

@@ -105,6 +105,7 @@ void fast_disks_sample(
 		struct disk_sample *out = vm_sample_add_disk(s, disk->number);
 
 		out->name = disk->name;
+		out->device = disk->disk.device;
 		out->counted = told ? told : UINT32_MAX; /* as far as is known */
 		if (!disk->disk.counts_flushes)
 			out->counted &= ~FLUSHES;
