@@ -534,8 +534,8 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		"time spent discarding",                                                 \
 		"Time that the host's device took for discards, added up")               \
 	HOSTDISK(X, FL_REQS, "fl.reqs", "1", COUNTER, "flush requests completed",        \
-		"Flushes that the host's device completed; Linux 5.5, neither "          \
-		"partitions nor LVM and the like, where they count as writes")           \
+		"Flushes that the host's device completed; Linux 5.5, not of "           \
+		"partitions, nor of LVM and the like")                                   \
 	HOSTDISK(X, FL_TIMES, "fl.times", "ns", COUNTER, "time spent flushing",          \
 		"Time that the host's device took for flushes, added up")
 
