@@ -202,16 +202,23 @@ static int ask_and_receive(
 	return r;
 }
 
-/* Return: whether there was anything. */
-static bool drain(struct port *port)
+/*
+ * Drops what is there, and what comes until for @quiet_ns nothing did.
+ * Return: whether there was anything.
+ */
+static bool drain(struct port *port, int64_t quiet_ns, int64_t deadline_ns)
 {
 	char rest[4096];
 	size_t n_bytes = 0;
-	ssize_t n;
+	ssize_t n = 1;
 
-	while (n_bytes < 4 * ANSWER_MAX_BYTES &&
-		(n = port_receive(port, rest, sizeof(rest), 0)) > 0)
-		n_bytes += (size_t)n;
+	while (n > 0 && n_bytes < 4 * ANSWER_MAX_BYTES) {
+		int64_t until = quiet_ns ? clock_mono_ns() + quiet_ns : 0;
+
+		n = port_receive(port, rest, sizeof(rest),
+			until < deadline_ns ? until : deadline_ns);
+		n_bytes += n > 0 ? (size_t)n : 0;
+	}
 	return n_bytes > 0;
 }
 
@@ -224,9 +231,12 @@ int channel_read(const char *path, bool settle, int64_t deadline_ns, struct buf 
 	if (r < 0)
 		return r;
 	r = VHOSTMD_ERR_REFUSED;
-	/* A refusal may be the answer to what somebody else began to say before us. */
+	/*
+	 * A refusal may be the answer to what somebody else began to say before us, and further ones may
+	 * be on their way: of much that is nonsense the host refuses each KiB.
+	 */
 	for (int tries = 0; tries < REFUSALS_MAX && r == VHOSTMD_ERR_REFUSED; tries++) {
-		bool dirty = drain(&port);
+		bool dirty = drain(&port, tries ? AGAIN_MIN_NS : 0, deadline_ns);
 
 		r = ask_and_receive(&port, settle || dirty || tries, deadline_ns, out);
 	}

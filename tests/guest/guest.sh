@@ -85,8 +85,8 @@ guest_run "$a" "echo x >/dev/vda" && fail "the disk can be written"
 guest_run "$a" "echo HELLO >/tmp/q; echo >>/tmp/q; p=/dev/\$(ls /sys/class/virtio-ports | head -n 1); exec 3<>\$p; cat /tmp/q >&3; head -n 1 <&3; exec 3>&-" |
 	grep -q 'INVALID REQUEST' || fail "nonsense was not refused"
 guest_run "$a" "exec 3<>\$p; i=0; while [ \$i -lt 200 ]; do echo flood flood flood >&3; i=\$((i+1)); done; exec 3>&-" || fail flood
-guest_run "$b" "vm-dump-metrics -i >/tmp/o && grep -c '<metric ' /tmp/o" >/dev/null || fail "b's channel suffers"
-guest_run "$a" "vm-dump-metrics -i >/tmp/o && grep -c '<metric ' /tmp/o" >/dev/null || fail "a's channel does not recover"
+guest_run "$b" "vm-dump-metrics -i >/tmp/o && grep -c '<metric ' /tmp/o" >"$tmp/said" || fail "b's channel suffers: $(cat "$tmp/said")"
+guest_run "$a" "vm-dump-metrics -i >/tmp/o && grep -c '<metric ' /tmp/o" >"$tmp/said" || fail "a's channel does not recover: $(cat "$tmp/said")"
 
 # who asks and closes the port: QEMU drops what nobody fetched, and the next reads nothing of it
 unfetched() { [ "$(sed -n 's/^channels.unfetched: //p' "$mnt/status")" -ge "$1" ]; }

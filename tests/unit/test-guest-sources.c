@@ -200,6 +200,17 @@ static void say(int fd, const char *text)
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 }
 
+/* With a pause at each '|'. */
+static void say_slowly(int fd, const char *text)
+{
+	for (size_t n; *text; text += n + (text[n] == '|')) {
+		n = strcspn(text, "|");
+		assert_int_equal(write(fd, text, n), n);
+		if (text[n])
+			usleep(60000);
+	}
+}
+
 static void *port_main(void *arg)
 {
 	struct port *port = arg;
@@ -214,7 +225,7 @@ static void *port_main(void *arg)
 		have += (size_t)n;
 		if (have >= 2 && !memcmp(request + have - 2, "\n\n", 2)) {
 			have = 0;
-			say(port->fd, port->answers[i++]);
+			say_slowly(port->fd, port->answers[i++]);
 		}
 	}
 	return NULL;
@@ -245,6 +256,7 @@ static void port_close(struct port *port)
 	close(port->fd);
 }
 
+#define REFUSAL "INVALID REQUEST\n\n"
 #define N(value) DOC(METRIC("uint32", VM(OTHER), "n", value)) "\n"
 
 static void read_port(struct port *port, int expected)
@@ -286,7 +298,12 @@ static void what_somebody_else_asked_for_is_no_answer(void **state)
 	read_port(&(struct port){ .answers = { "x\ny\n\n" N("7") } }, 7);
 	read_port(&(struct port){ .answers = { "x\nyz\n\n" N("8") } }, 8);
 	/* somebody else had begun to say something */
-	read_port(&(struct port){ .answers = { "INVALID REQUEST\n\n", N("4") } }, 4);
+	read_port(&(struct port){ .answers = { REFUSAL, N("4") } }, 4);
+	/* and much of it, each KiB of which is refused */
+	read_port(
+		&(struct port){ .answers = { REFUSAL "|" REFUSAL "|" REFUSAL "|" REFUSAL,
+					N("5") } },
+		5);
 }
 
 static void what_is_lost_is_asked_for_again(void **state)
