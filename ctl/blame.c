@@ -58,7 +58,7 @@ static int say_state(const struct told *t)
 static int ask(const struct ctl *ctl, struct told *ret)
 {
 	_cleanup_answer_ struct control_answer a = { 0 };
-	int r = daemon_ask(ctl, "blame", &a);
+	int r = daemon_ask(ctl, "blame", "vhostmd --control, in vhostmd(8)", &a);
 
 	*ret = (struct told){ 0 };
 	if (r != CTL_OK)

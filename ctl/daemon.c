@@ -271,35 +271,6 @@ int daemon_reload(const struct ctl *ctl)
 	return path ? reload_at(ctl, path) : reload_by_signal(ctl);
 }
 
-int daemon_log(const struct ctl *ctl, const enum log_level *level)
-{
-	_cleanup_free_ char *path = NULL;
-	_cleanup_free_ char *verb = xasprintf(
-		"log%s%s", level ? " " : "", level ? log_level_name(*level) : "");
-	_cleanup_answer_ struct control_answer a = { 0 };
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	int r = find_socket(ctl, &path);
-
-	if (r != CTL_OK)
-		return r;
-	r = path ? control_ask_patiently(
-			   path, verb, clock_mono_ns() + RELOAD_PATIENCE_NS, &a)
-		 : -ENOENT;
-	if (is_not_served(ctl, r, &a)) {
-		ctl_error("the daemon has no control socket at which it could be asked");
-		ctl_hint("--verbose among its options has it log more, from its next "
-			 "start on");
-		return CTL_FAILED;
-	}
-	if (r < 0)
-		return say_silence(path, r, RELOAD_PATIENCE_NS);
-	if (!a.ok)
-		return say_refusal(&a);
-	text_add_printable(a.text, &text);
-	printf("%s\n", strbuf_str(&text));
-	return CTL_OK;
-}
-
 /* Who serves, as he says. */
 struct server {
 	char *version, *worker, *program;
@@ -429,7 +400,8 @@ int daemon_status(const struct ctl *ctl, struct status *ret)
 	return CTL_OK;
 }
 
-int daemon_ask(const struct ctl *ctl, const char *verb, struct control_answer *ret)
+int daemon_ask(const struct ctl *ctl, const char *verb, const char *otherwise,
+	struct control_answer *ret)
 {
 	_cleanup_free_ char *path = NULL;
 	int r = find_socket(ctl, &path);
@@ -439,7 +411,7 @@ int daemon_ask(const struct ctl *ctl, const char *verb, struct control_answer *r
 		return r;
 	if (!path) {
 		ctl_error("the daemon that serves %s has no control socket", ctl->mount);
-		ctl_hint("vhostmd --control, in vhostmd(8)");
+		ctl_hint("%s", otherwise);
 		return CTL_FAILED;
 	}
 	r = control_ask_patiently(path, verb, clock_mono_ns() + RELOAD_PATIENCE_NS, ret);
@@ -451,6 +423,23 @@ int daemon_ask(const struct ctl *ctl, const char *verb, struct control_answer *r
 		return CTL_FAILED;
 	}
 	return ret->ok ? CTL_OK : say_refusal(ret);
+}
+
+int daemon_log(const struct ctl *ctl, const enum log_level *level)
+{
+	_cleanup_free_ char *verb = xasprintf(
+		"log%s%s", level ? " " : "", level ? log_level_name(*level) : "");
+	_cleanup_answer_ struct control_answer a = { 0 };
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	int r = daemon_ask(ctl, verb,
+		"--verbose among its options has it log more, from its next start on",
+		&a);
+
+	if (r != CTL_OK)
+		return r;
+	text_add_printable(a.text, &text);
+	printf("%s\n", strbuf_str(&text));
+	return CTL_OK;
 }
 
 int daemon_check_config(const struct ctl *ctl, const char *file)

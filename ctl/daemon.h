@@ -31,16 +31,15 @@ int daemon_reload(const struct ctl *ctl);
 int daemon_upgrade(const struct ctl *ctl);
 
 /*
- * Prints the level of its log, after having set it to *@level, unless that is NULL; a failure if it has
- * no control socket.
- */
-int daemon_log(const struct ctl *ctl, const enum log_level *level);
-
-/*
- * What it says at its control socket to a @verb that changes nothing.
+ * What it says at its control socket to a @verb that may be said twice.
+ * @otherwise: a hint for who has a daemon without one.
  * *@ret is the caller's to end, in any case.
  */
-int daemon_ask(const struct ctl *ctl, const char *verb, struct control_answer *ret);
+int daemon_ask(const struct ctl *ctl, const char *verb, const char *otherwise,
+	struct control_answer *ret);
+
+/* Prints the level of its log, after having set it to *@level, unless that is NULL: daemon_ask(). */
+int daemon_log(const struct ctl *ctl, const enum log_level *level);
 
 /* `vhostmd --check-config`; @file: NULL: the one in force.  Does not return if all is well. */
 int daemon_check_config(const struct ctl *ctl, const char *file);
