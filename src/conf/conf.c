@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <grp.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -28,6 +27,7 @@
 #include "util/limits.h"
 #include "util/mem.h"
 #include "util/parse.h"
+#include "util/refs.h"
 #include "util/strbuf.h"
 
 #define SLOW_PERIODS_DEFAULT 3 /* of <update_period> */
@@ -423,7 +423,7 @@ static struct conf *conf_new(void)
 {
 	struct conf *conf = xcalloc(1, sizeof(*conf));
 
-	atomic_init(&conf->refs, 1);
+	refs_init(&conf->refs);
 	conf->period_ns = PERIOD_DEFAULT_NS;
 	conf->disk_size_bytes = DISK_BYTES_DEFAULT;
 	conf->max_channels = 1024;
@@ -439,13 +439,13 @@ static struct conf *conf_new(void)
 
 struct conf *conf_ref(struct conf *conf)
 {
-	atomic_fetch_add_explicit(&conf->refs, 1, memory_order_relaxed);
+	refs_take(&conf->refs);
 	return conf;
 }
 
 void conf_unref(struct conf *conf)
 {
-	if (!conf || atomic_fetch_sub_explicit(&conf->refs, 1, memory_order_acq_rel) != 1)
+	if (!conf || !refs_drop(&conf->refs))
 		return;
 	free(conf->disk_path);
 	free(conf->action_path);

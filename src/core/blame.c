@@ -3,12 +3,12 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "core/fname.h"
 #include "util/clock.h"
 #include "util/mem.h"
+#include "util/refs.h"
 #include "util/strbuf.h"
 
 static const char *const owner_names[] = { [BLAME_VMS] = "vms",
@@ -24,7 +24,7 @@ struct blame *blame_new(size_t n_vms, size_t n_pairs, size_t name_bytes)
 {
 	struct blame *b = xcalloc(1, sizeof(*b));
 
-	atomic_init(&b->refs, 1);
+	refs_init(&b->refs);
 	b->n_vms = n_vms;
 	b->n_pairs = n_pairs;
 	b->vms = xcalloc(n_vms, sizeof(*b->vms));
@@ -36,13 +36,13 @@ struct blame *blame_new(size_t n_vms, size_t n_pairs, size_t name_bytes)
 struct blame *blame_ref(struct blame *b)
 {
 	if (b)
-		atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+		refs_take(&b->refs);
 	return b;
 }
 
 void blame_unref(struct blame *b)
 {
-	if (!b || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
+	if (!b || !refs_drop(&b->refs))
 		return;
 	free(b->vms);
 	free(b->pairs);

@@ -6,12 +6,13 @@
 #include <string.h>
 
 #include "util/mem.h"
+#include "util/refs.h"
 
 struct blob *blob_new(const void *data, size_t size, uint64_t generation, int64_t time_ns)
 {
 	struct blob *b = xmalloc(sizeof(*b) + size + 1);
 
-	atomic_init(&b->refs, 1);
+	refs_init(&b->refs);
 	b->generation = generation;
 	b->time_ns = time_ns;
 	b->let_go = NULL;
@@ -25,13 +26,13 @@ struct blob *blob_new(const void *data, size_t size, uint64_t generation, int64_
 
 struct blob *blob_ref(struct blob *blob)
 {
-	atomic_fetch_add_explicit(&blob->refs, 1, memory_order_relaxed);
+	refs_take(&blob->refs);
 	return blob;
 }
 
 void blob_unref(struct blob *blob)
 {
-	if (!blob || atomic_fetch_sub_explicit(&blob->refs, 1, memory_order_acq_rel) != 1)
+	if (!blob || !refs_drop(&blob->refs))
 		return;
 	if (blob->let_go)
 		blob->let_go(blob->ctx, blob->kept);

@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +16,13 @@
 #include "util/hash.h"
 #include "util/libc.h"
 #include "util/mem.h"
+#include "util/refs.h"
 
 struct grants *grants_new(void)
 {
 	struct grants *g = xcalloc(1, sizeof(*g));
 
-	atomic_init(&g->refs, 1);
+	refs_init(&g->refs);
 	grants_add_metric(grants_add_set(g, "all"), "*");
 	grants_add_set(g, "none");
 	g->rest = GRANTS_ALL;
@@ -32,13 +32,13 @@ struct grants *grants_new(void)
 struct grants *grants_ref(struct grants *g)
 {
 	if (g)
-		atomic_fetch_add_explicit(&g->refs, 1, memory_order_relaxed);
+		refs_take(&g->refs);
 	return g;
 }
 
 void grants_unref(struct grants *g)
 {
-	if (!g || atomic_fetch_sub_explicit(&g->refs, 1, memory_order_acq_rel) != 1)
+	if (!g || !refs_drop(&g->refs))
 		return;
 	for (size_t i = 0; i < g->n_sets; i++) {
 		for (size_t k = 0; k < g->sets[i].n_metrics; k++)

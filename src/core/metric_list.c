@@ -2,7 +2,6 @@
 #include "core/metric_list.h"
 
 #include <assert.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +11,7 @@
 #include "util/cleanup.h"
 #include "util/hash.h"
 #include "util/mem.h"
+#include "util/refs.h"
 #include "util/strbuf.h"
 
 /*
@@ -244,7 +244,7 @@ struct metric_list *metric_list_builder_finish(struct metric_list_builder *b)
 	assert(size < 1u << 30); /* metric.device_at */
 	if (b->unsorted)
 		qsort(b->drafts, b->n, sizeof(*b->drafts), compare_drafts);
-	atomic_init(&list->refs, 1);
+	refs_init(&list->refs);
 	list->specs = spec_set_ref(b->specs);
 	list->n = b->n;
 	list->n_refused = b->n_refused;
@@ -401,13 +401,13 @@ struct metric_list *metric_list_drop(const struct metric_list *list, const bool 
 
 struct metric_list *metric_list_ref(struct metric_list *list)
 {
-	atomic_fetch_add_explicit(&list->refs, 1, memory_order_relaxed);
+	refs_take(&list->refs);
 	return list;
 }
 
 void metric_list_unref(struct metric_list *list)
 {
-	if (!list || atomic_fetch_sub_explicit(&list->refs, 1, memory_order_acq_rel) != 1)
+	if (!list || !refs_drop(&list->refs))
 		return;
 	spec_set_unref(list->specs);
 	free(list);

@@ -18,6 +18,7 @@
 #include "util/limits.h"
 #include "util/lock.h"
 #include "util/mem.h"
+#include "util/refs.h"
 #include "util/search.h"
 #include "util/strbuf.h"
 #include "util/sync.h"
@@ -69,7 +70,7 @@ static void merge_lists(struct snapshot *s)
 	for (size_t l = 0; l < s->n_lists; l++)
 		all += s->lists[l]->n;
 	s->places = xmalloc(places_size(all));
-	atomic_init(&s->places->refs, 1);
+	refs_init(&s->places->refs);
 	for (;;) {
 		size_t best = s->n_lists;
 		uint32_t slot = UINT32_MAX;
@@ -161,10 +162,10 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 	size_t name_size = vm ? strlen(vm->name) + 1 : 0;
 	struct snapshot *s = xmalloc(sizeof(*s) + name_size);
 
-	*s = (struct snapshot){ .refs = 1,
-		.is_host = !vm,
+	*s = (struct snapshot){ .is_host = !vm,
 		.generation = generation,
 		.updated_mono_ns = updated_mono_ns };
+	refs_init(&s->refs);
 	if (vm) {
 		s->vm = *vm;
 		s->vm.name = memcpy(s + 1, vm->name, name_size);
@@ -198,19 +199,19 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 
 struct snapshot *snapshot_ref(struct snapshot *s)
 {
-	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	refs_take(&s->refs);
 	return s;
 }
 
 static void places_unref(struct metric_places *places)
 {
-	if (atomic_fetch_sub_explicit(&places->refs, 1, memory_order_acq_rel) == 1)
+	if (refs_drop(&places->refs))
 		free(places);
 }
 
 void snapshot_unref(struct snapshot *s)
 {
-	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+	if (!s || !refs_drop(&s->refs))
 		return;
 	for (size_t i = 0; i < s->n_lists; i++)
 		metric_list_unref(s->lists[i]);
@@ -233,7 +234,7 @@ void snapshot_share_places(struct snapshot *s, const struct snapshot *like)
 		return;
 	places_unref(s->places);
 	s->places = like->places;
-	atomic_fetch_add_explicit(&s->places->refs, 1, memory_order_relaxed);
+	refs_take(&s->places->refs);
 }
 
 void snapshot_grant(struct snapshot *s, struct grants *grants)
@@ -269,7 +270,7 @@ static struct view *view_new(
 {
 	struct view *view = xcalloc(1, sizeof(*view));
 
-	view->refs = 1;
+	refs_init(&view->refs);
 	view->generation = generation;
 	view->host = host;
 	view->n_vms = n_vms;
@@ -289,7 +290,7 @@ static struct view *view_new(
 
 void view_unref(struct view *view)
 {
-	if (!view || atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel) != 1)
+	if (!view || !refs_drop(&view->refs))
 		return;
 	for (size_t i = 0; i < view->n_vms; i++)
 		snapshot_unref(view->vms[i]);
@@ -368,7 +369,7 @@ void tree_free(struct tree *tree)
 static struct view *view_ref_locked(struct tree *tree)
 {
 	assert_locked(&tree->lock);
-	atomic_fetch_add_explicit(&tree->current->refs, 1, memory_order_relaxed);
+	refs_take(&tree->current->refs);
 	return tree->current;
 }
 

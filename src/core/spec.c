@@ -12,6 +12,7 @@
 #include "util/limits.h"
 #include "util/lock.h"
 #include "util/mem.h"
+#include "util/refs.h"
 #include "util/strbuf.h"
 
 /* Labels by slot and index: a hash table with chains, which only grows. */
@@ -287,7 +288,7 @@ struct spec_set *spec_set_new(size_t n)
 {
 	struct spec_set *set = xcalloc(1, sizeof(*set));
 
-	atomic_init(&set->refs, 1);
+	refs_init(&set->refs);
 	set->n = n;
 	set->specs = xcalloc(n, sizeof(*set->specs));
 	set->labels = labels_new(n);
@@ -296,7 +297,7 @@ struct spec_set *spec_set_new(size_t n)
 
 struct spec_set *spec_set_ref(struct spec_set *set)
 {
-	atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
+	refs_take(&set->refs);
 	return set;
 }
 
@@ -316,7 +317,7 @@ void spec_done(struct metric_spec *spec)
 
 void spec_set_unref(struct spec_set *set)
 {
-	if (!set || atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel) != 1)
+	if (!set || !refs_drop(&set->refs))
 		return;
 	for (size_t i = 0; i < set->n; i++)
 		spec_done(&set->specs[i]);

@@ -1,36 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "model/description.h"
 
-#include <assert.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "util/mem.h"
+#include "util/refs.h"
 
 struct description *description_new(void)
 {
 	struct description *d = xcalloc(1, sizeof(*d));
 
-	atomic_init(&d->refs, 1);
+	refs_init(&d->refs);
 	return d;
 }
 
 struct description *description_ref(struct description *d)
 {
 	if (d)
-		atomic_fetch_add_explicit(&d->refs, 1, memory_order_relaxed);
+		refs_take(&d->refs);
 	return d;
 }
 
 void description_unref(struct description *d)
 {
-	if (!d)
-		return;
-	unsigned refs = atomic_fetch_sub_explicit(&d->refs, 1, memory_order_acq_rel);
-
-	assert(refs > 0);
-	if (refs != 1)
+	if (!d || !refs_drop(&d->refs))
 		return;
 	for (size_t i = 0; i < d->n_nics; i++)
 		free(d->nics[i]);

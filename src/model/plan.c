@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "model/plan.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +8,7 @@
 #include "core/grants.h"
 #include "util/mem.h"
 #include "util/parse.h"
+#include "util/refs.h"
 
 /* The first number in a source that has one where its entry has '*'. */
 static int number_of(const struct metric_spec *spec)
@@ -112,7 +112,7 @@ struct plan *plan_new(const struct plan *before, struct spec_set *specs,
 	struct plan *plan = xcalloc(1, sizeof(*plan));
 	bool same = before && same_specs(before->specs, specs);
 
-	atomic_init(&plan->refs, 1);
+	refs_init(&plan->refs);
 	plan->specs = spec_set_ref(same ? before->specs : specs);
 	plan->settings = *settings;
 	plan->settings.grants = grants_ref(settings->grants);
@@ -139,13 +139,13 @@ struct plan *plan_new(const struct plan *before, struct spec_set *specs,
 
 struct plan *plan_ref(struct plan *plan)
 {
-	atomic_fetch_add_explicit(&plan->refs, 1, memory_order_relaxed);
+	refs_take(&plan->refs);
 	return plan;
 }
 
 void plan_unref(struct plan *plan)
 {
-	if (!plan || atomic_fetch_sub_explicit(&plan->refs, 1, memory_order_acq_rel) != 1)
+	if (!plan || !refs_drop(&plan->refs))
 		return;
 	for (size_t i = 0; i < PLAN_PART_COUNT; i++)
 		free(plan->parts[i].items);

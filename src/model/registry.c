@@ -13,6 +13,7 @@
 #include "util/lock.h"
 #include "util/log.h"
 #include "util/mem.h"
+#include "util/refs.h"
 #include "util/search.h"
 
 #define MAX_LISTENERS 8u
@@ -49,18 +50,13 @@ static struct roster *roster_new(size_t n)
 {
 	struct roster *roster = xcalloc(1, sizeof(*roster) + n * sizeof(roster->runs[0]));
 
-	atomic_init(&roster->refs, 1);
+	refs_init(&roster->refs);
 	return roster;
 }
 
 void roster_unref(struct roster *roster)
 {
-	if (!roster)
-		return;
-	unsigned refs = atomic_fetch_sub_explicit(&roster->refs, 1, memory_order_acq_rel);
-
-	assert(refs > 0);
-	if (refs != 1)
+	if (!roster || !refs_drop(&roster->refs))
 		return;
 	for (size_t i = 0; i < roster->n; i++)
 		run_unref(roster->runs[i]);
@@ -72,7 +68,7 @@ struct roster *registry_roster(struct registry *registry)
 	lock_take(&registry->lock);
 	struct roster *roster = registry->roster;
 
-	atomic_fetch_add_explicit(&roster->refs, 1, memory_order_relaxed);
+	refs_take(&roster->refs);
 	lock_release(&registry->lock);
 	return roster;
 }

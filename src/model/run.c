@@ -11,12 +11,13 @@
 #include "util/clock.h"
 #include "util/fileio.h"
 #include "util/mem.h"
+#include "util/refs.h"
 
 struct run *run_new(const struct vm_ident *ident, enum hypervisor hypervisor)
 {
 	struct run *run = xcalloc(1, sizeof(*run));
 
-	atomic_init(&run->refs, 1);
+	refs_init(&run->refs);
 	run->ident = *ident;
 	run->ident.name = xstrdup(ident->name);
 	run->key = uuid_key(&ident->uuid);
@@ -30,20 +31,13 @@ struct run *run_new(const struct vm_ident *ident, enum hypervisor hypervisor)
 
 struct run *run_ref(struct run *run)
 {
-	unsigned refs = atomic_fetch_add_explicit(&run->refs, 1, memory_order_relaxed);
-
-	assert(refs > 0);
+	refs_take(&run->refs);
 	return run;
 }
 
 void run_unref(struct run *run)
 {
-	if (!run)
-		return;
-	unsigned refs = atomic_fetch_sub_explicit(&run->refs, 1, memory_order_acq_rel);
-
-	assert(refs > 0);
-	if (refs != 1)
+	if (!run || !refs_drop(&run->refs))
 		return;
 	for (int i = 0; i < RUN_PLACE_COUNT; i++)
 		if (run->places[i].state)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "collect/kernel/fast_disks.h"
 
-#include <assert.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +9,7 @@
 #include "model/description.h"
 #include "model/vm_sample.h"
 #include "util/mem.h"
+#include "util/refs.h"
 
 #define FLUSHES                                                                          \
 	(UINT32_C(1) << (VM_HOSTDISK_FL_REQS - VM_HOSTDISK_RD_REQS) |                    \
@@ -34,7 +33,7 @@ struct fast_disks *fast_disks_new(struct disk_finder *finder, struct description
 {
 	struct fast_disks *d = xcalloc(1, sizeof(*d) + from->n_disks * sizeof(d->at[0]));
 
-	atomic_init(&d->refs, 1);
+	refs_init(&d->refs);
 	d->from = description_ref(from);
 	for (size_t i = 0; i < from->n_disks; i++) {
 		const struct description_disk *said = &from->disks[i];
@@ -55,18 +54,13 @@ struct fast_disks *fast_disks_new(struct disk_finder *finder, struct description
 struct fast_disks *fast_disks_ref(struct fast_disks *d)
 {
 	if (d)
-		atomic_fetch_add_explicit(&d->refs, 1, memory_order_relaxed);
+		refs_take(&d->refs);
 	return d;
 }
 
 void fast_disks_unref(struct fast_disks *d)
 {
-	if (!d)
-		return;
-	unsigned refs = atomic_fetch_sub_explicit(&d->refs, 1, memory_order_acq_rel);
-
-	assert(refs > 0);
-	if (refs != 1)
+	if (!d || !refs_drop(&d->refs))
 		return;
 	description_unref(d->from);
 	free(d);
