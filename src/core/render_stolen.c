@@ -57,26 +57,32 @@ static void add_pair(const struct snapshot *vm, const struct snapshot *by, uint6
 	strbuf_addc(out, '\n');
 }
 
+/* What can be told of @vm.  @has_header: of the family, which has been added. */
+static void add_vm(const struct view *view, const struct snapshot *vm, bool is_open,
+	bool *has_header, struct strbuf *out)
+{
+	const struct blame_vm *victim = blame_find(view->blame, &vm->vm.uuid);
+	size_t n = 0;
+	const struct blame_pair *pairs =
+		victim ? blame_pairs_of(view->blame, victim, &n) : NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct snapshot *by =
+			view_find_uuid(view, &view->blame->vms[pairs[i].by].uuid);
+
+		if (!by || pairs[i].time.all_ns < RENDER_STOLEN_LEAST_NS)
+			continue;
+		if (!*has_header)
+			add_header(is_open, out);
+		*has_header = true;
+		add_pair(vm, by, pairs[i].time.all_ns, out);
+	}
+}
+
 void render_stolen(const struct view *view, bool is_open, struct strbuf *out)
 {
-	const struct blame *b = view->blame;
 	bool has_header = false;
 
-	for (size_t i = 0; b && i < view->n_vms; i++) {
-		const struct snapshot *vm = view->vms[i];
-		const struct blame_vm *victim = blame_find(b, &vm->vm.uuid);
-
-		for (size_t k = 0; victim && k < victim->n; k++) {
-			const struct blame_pair *pair = &b->pairs[victim->first + k];
-			const struct snapshot *by =
-				view_find_uuid(view, &b->vms[pair->by].uuid);
-
-			if (!by || pair->time.all_ns < RENDER_STOLEN_LEAST_NS)
-				continue;
-			if (!has_header)
-				add_header(is_open, out);
-			has_header = true;
-			add_pair(vm, by, pair->time.all_ns, out);
-		}
-	}
+	for (size_t i = 0; view->blame && i < view->n_vms; i++)
+		add_vm(view, view->vms[i], is_open, &has_header, out);
 }

@@ -42,8 +42,9 @@ result switch_without_ns "$(median "$tmp/without")" ns
 result switch_with_ns "$(median "$tmp/with")" ns
 result switch_ratio "$(median "$tmp/ratios")" 1
 result memory_per_vcpu_kib "$("$build/tests/switches" --memory | awk '{print $1 / 1024}')" KiB
-
 result memory_per_pair_bytes "$("$build/tests/switches" --pairs)" B
+result pairs_beat_us "$("$build/tests/switches" --beat)" us
+result pairs_beat_asked_us "$("$build/tests/switches" --beat-asked)" us
 
 # two that want the same processor
 guest_busy_image

@@ -10,6 +10,9 @@
  * that of pairs, in bytes.
  *
  * switches --pairs: the same of each pair of VMs that waited for each other, with what is told of it.
+ *
+ * switches --beat: what 20,000 pairs take of a beat of the sampler's thread, in microseconds of CPU;
+ * --beat-asked: with what they take of who shows them then.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -351,6 +354,20 @@ static void fill(struct delay_pairs *map)
 		}
 }
 
+/* As who shows it. */
+static size_t n_told(struct blame *b)
+{
+	size_t all = 0;
+
+	for (size_t i = 0; i < b->n_vms; i++) {
+		size_t n;
+
+		(void)blame_pairs_of(b, &b->vms[i], &n);
+		all += n;
+	}
+	return all;
+}
+
 /* As long as somebody reads what was told before, there are two of that. */
 static int pairs(void)
 {
@@ -376,9 +393,9 @@ static int pairs(void)
 	delay_pairs_turn(p, clock_mono_ns());
 	struct blame *told[] = { delay_pairs_blame(p), delay_pairs_blame(p) };
 
-	if (told[1]->n_pairs != LIMIT_BLAME_PAIRS)
+	if (n_told(told[0]) != LIMIT_BLAME_PAIRS || n_told(told[1]) != LIMIT_BLAME_PAIRS)
 		die("they are not told");
-	printf("%.0f\n", (double)(resident() - before) / (double)told[1]->n_pairs);
+	printf("%.0f\n", (double)(resident() - before) / LIMIT_BLAME_PAIRS);
 	blame_unref(told[0]);
 	blame_unref(told[1]);
 	delay_pairs_free(p);
@@ -386,8 +403,86 @@ static int pairs(void)
 	return 0;
 }
 
+/* ---- a beat with pairs ---- */
+
+#define BEAT_VMS 142u
+#define BEAT_PAIRS 20000u
+#define BEATS 300
+
+/* In places that have nothing to do with whose they are. */
+static void scatter(struct delay_pairs *map)
+{
+	const size_t room = delay_n_pair_buckets(PAIR_BITS) * DELAY_PAIRS;
+	size_t n = 0;
+
+	for (uint32_t a = 0; a < BEAT_VMS; a++)
+		for (uint32_t b = 0; b < BEAT_VMS && n < BEAT_PAIRS; b++) {
+			size_t slot = n * 40503 % room;
+
+			if (a == b)
+				continue;
+			map[slot / DELAY_PAIRS].key[slot % DELAY_PAIRS] =
+				delay_pair_key(DELAY_FIRST_USE + a, DELAY_FIRST_USE + b);
+			map[slot / DELAY_PAIRS].ns[slot % DELAY_PAIRS] = 1000000;
+			n++;
+		}
+}
+
+static int64_t thread_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
+/* What pairs take of a beat, one a second: median.  @is_asked: also what they take of who shows them. */
+static int beat(bool is_asked)
+{
+	const size_t bytes = delay_pairs_bytes(PAIR_BITS);
+	int fd = memfd_create("pairs", MFD_CLOEXEC);
+	struct blame *told = NULL;
+	double us[BEATS];
+
+	mem_keep_little(); /* as the daemon */
+	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
+		die("map");
+	void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (map == MAP_FAILED)
+		die("mmap");
+	scatter(map);
+	struct delay_pairs_reader *p = delay_pairs_new(fd, PAIR_BITS, NS_PER_S);
+
+	if (!p)
+		die("pairs");
+	for (size_t i = 0; i < BEATS; i++) {
+		for (uint32_t vm = 0; vm < BEAT_VMS; vm++)
+			tell_vm(p, vm);
+		int64_t begin = thread_ns();
+
+		delay_pairs_turn(p, (int64_t)(i + 2) * NS_PER_S);
+		blame_unref(told);
+		told = delay_pairs_blame(p);
+		if (is_asked && n_told(told) != BEAT_PAIRS)
+			die("they are not told");
+		us[i] = (double)(thread_ns() - begin) / 1000;
+	}
+	qsort(us, BEATS, sizeof(*us), compare);
+	printf("%.0f\n", us[BEATS / 2]);
+	blame_unref(told);
+	delay_pairs_free(p);
+	munmap(map, bytes);
+	close(fd);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 2 && !strcmp(argv[1], "--beat"))
+		return beat(false);
+	if (argc == 2 && !strcmp(argv[1], "--beat-asked"))
+		return beat(true);
 	if (argc == 2 && !strcmp(argv[1], "--memory"))
 		return memory();
 	if (argc == 2 && !strcmp(argv[1], "--pairs"))
@@ -397,6 +492,7 @@ int main(int argc, char **argv)
 
 	if (ms > 0)
 		return vcpus ? measure_vcpus(ms) : measure(ms);
-	fprintf(stderr, "usage: switches [--vcpus] MILLISECONDS | --memory | --pairs\n");
+	fprintf(stderr,
+		"usage: switches [--vcpus] MILLISECONDS | --memory | --pairs | --beat | --beat-asked\n");
 	return 2;
 }

@@ -3,6 +3,7 @@
 #include "delay-maps.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/limits.h"
+#include "util/mem.h"
 #include "util/strbuf.h"
 
 #define VMS 4u
@@ -104,19 +106,38 @@ static const struct blame_vm *vm_of(const struct fixture *f, unsigned vm)
 	return blame_find(f->b, &ident.uuid);
 }
 
+/* Of all VMs.  Each is its VM's, and they are in order. */
+static size_t n_pairs(const struct fixture *f)
+{
+	size_t all = 0;
+
+	for (size_t i = 0; i < f->b->n_vms; i++) {
+		size_t n;
+		const struct blame_pair *pairs = blame_pairs_of(f->b, &f->b->vms[i], &n);
+
+		for (size_t k = 0; k < n; k++) {
+			assert_int_equal(pairs[k].victim, i);
+			assert_true(pairs[k].by < f->b->n_vms);
+			assert_true(!k || pairs[k - 1].by < pairs[k].by);
+		}
+		all += n;
+	}
+	return all;
+}
+
 /* Return: 0 if there is no such pair. */
 static struct blame_time time_of(const struct fixture *f, unsigned victim, unsigned by)
 {
 	const struct blame_vm *v = vm_of(f, victim), *other = vm_of(f, by);
 	struct blame_time found = { 0 };
 	unsigned n = 0;
+	size_t n_pairs = 0;
+	const struct blame_pair *pairs = v ? blame_pairs_of(f->b, v, &n_pairs) : NULL;
 
-	for (size_t i = 0; v && other && i < v->n; i++) {
-		const struct blame_pair *pair = &f->b->pairs[v->first + i];
-
-		if (&f->b->vms[pair->by] != other)
+	for (size_t i = 0; other && i < n_pairs; i++) {
+		if (&f->b->vms[pairs[i].by] != other)
 			continue;
-		found = pair->time;
+		found = pairs[i].time;
 		n++;
 	}
 	assert_true(n <= 1);
@@ -149,17 +170,16 @@ static void each_pair_has_its_time(void **state)
 
 	turn(f, 1, ALL);
 	assert_int_equal(f->b->n_vms, VMS);
-	assert_int_equal(f->b->n_pairs, 0);
+	assert_int_equal(n_pairs(f), 0);
 	for (unsigned v = 0; v < VMS; v++)
 		for (unsigned by = 0; by < VMS; by++)
 			if (v != by)
 				play(f, v, by, 100 * v + by);
 	turn(f, 1, ALL);
 	for (int again = 0; again < 3; again++) {
-		assert_int_equal(f->b->n_pairs, VMS * (VMS - 1));
+		assert_int_equal(n_pairs(f), VMS * (VMS - 1));
 		for (unsigned v = 0; v < VMS; v++) {
 			assert_true(vm_of(f, v)->runs);
-			assert_int_equal(vm_of(f, v)->n, VMS - 1);
 			for (unsigned by = 0; by < VMS; by++)
 				assert_all(f, v, by, v == by ? 0 : 100 * v + by);
 		}
@@ -169,6 +189,42 @@ static void each_pair_has_its_time(void **state)
 	turn(f, 1, ALL);
 	assert_all(f, 2, 1, 1201);
 	assert_all(f, 1, 2, 102);
+}
+
+static void *reader_main(void *arg)
+{
+	const struct fixture *f = arg;
+
+	assert_int_equal(n_pairs(f), VMS * (VMS - 1));
+	for (unsigned v = 0; v < VMS; v++)
+		for (unsigned by = 0; by < VMS; by++)
+			assert_all(f, v, by, v == by ? 0 : 100 * v + by + 1);
+	return NULL;
+}
+
+/* Nobody has put them in order when several threads ask. */
+static void readers_may_ask_at_once(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t threads[4];
+
+	for (unsigned i = 0; i < VMS * VMS; i++) {
+		/* a long way from how they are told */
+		unsigned at = i * 5 % (VMS * VMS), v = at / VMS, by = at % VMS;
+
+		if (v != by)
+			play(f, v, by, 100 * v + by);
+	}
+	turn(f, 1, ALL);
+	for (unsigned v = 0; v < VMS; v++)
+		for (unsigned by = 0; by < VMS; by++)
+			if (v != by)
+				play(f, v, by, 1);
+	turn(f, 1, ALL);
+	for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, reader_main, f), 0);
+	for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+		pthread_join(threads[i], NULL);
 }
 
 /* Two processors may have come to different places, while the reader freed one of them. */
@@ -184,7 +240,7 @@ static void parts_of_a_pair_are_added(void **state)
 	play_pair_at(&f->m, use_of(0), use_of(1), 8, 3);
 	turn(f, 1, ALL);
 	assert_all(f, 0, 1, 578);
-	assert_int_equal(f->b->n_pairs, 1);
+	assert_int_equal(n_pairs(f), 1);
 }
 
 static void the_last_minute_is_the_last_minute(void **state)
@@ -301,7 +357,7 @@ static void who_is_forgotten_is_not_taken_for_another(void **state)
 	assert_null(vm_of(f, 1));
 	play(f, 0, 1, 5000);
 	turn(f, 1, ALL & ~2u);
-	assert_int_equal(f->b->n_pairs, 0);
+	assert_int_equal(n_pairs(f), 0);
 	assert_int_equal(delay_pairs_counts(f->p).pairs, 1);
 	for (unsigned i = 0; i < 10; i++)
 		turn(f, 10, ALL & ~2u);
@@ -323,7 +379,7 @@ static void what_has_no_room_is_counted(void **state)
 	assert_int_equal(delay_pairs_counts(f->p).pairs + lost, room);
 	assert_true(lost > 0 && lost < room / 4);
 	/* all of these are of nobody that is known */
-	assert_int_equal(f->b->n_pairs, 0);
+	assert_int_equal(n_pairs(f), 0);
 	for (unsigned i = 0; i < 50; i++)
 		turn(f, 10, ALL);
 	assert_int_equal(delay_pairs_counts(f->p).pairs, 0);
@@ -347,7 +403,7 @@ static void the_next_process_has_the_same_sums(void **state)
 	turn(f, 1, ALL & ~4u);
 	assert_all(f, 0, 1, NS_PER_S);
 	assert_lately(f, 0, 1, 0);
-	assert_int_equal(f->b->n_pairs, 1);
+	assert_int_equal(n_pairs(f), 1);
 	play(f, 0, 1, 5000000);
 	turn(f, 1, ALL);
 	assert_all(f, 0, 1, NS_PER_S + 5000000);
@@ -437,9 +493,7 @@ static void a_damaged_map_does_no_harm(void **state)
 					random_u64() % 32 << 32 | random_u64() % 32;
 			turn(f, 10, (unsigned)random_u64() % (ALL + 1));
 			assert_true(f->b->n_vms <= VMS);
-			assert_true(f->b->n_pairs <= VMS * (VMS - 1));
-			for (size_t k = 0; k < f->b->n_pairs; k++)
-				assert_true(f->b->pairs[k].by < f->b->n_vms);
+			assert_true(n_pairs(f) <= VMS * (VMS - 1));
 		}
 	}
 }
@@ -449,6 +503,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(each_pair_has_its_time),
+		TEST(readers_may_ask_at_once),
 		TEST(parts_of_a_pair_are_added),
 		TEST(the_last_minute_is_the_last_minute),
 		TEST(who_comes_again_is_the_same),

@@ -403,12 +403,16 @@ static void which_vm_it_was_is_known(void **state)
 
 	assert_non_null(b);
 	assert_int_equal(b->n_vms, 2);
-	assert_int_equal(b->n_pairs, 1);
 	const struct blame_vm *vm = blame_find(b, &ident.uuid);
+	size_t n;
+	const struct blame_pair *pairs = blame_pairs_of(b, vm, &n);
 
-	assert_int_equal(vm->n, 1);
-	assert_int_equal(b->pairs[0].time.all_ns, 6000);
-	assert_string_equal(b->vms[b->pairs[0].by].name, "two");
+	assert_int_equal(n, 1);
+	assert_int_equal(pairs[0].time.all_ns, 6000);
+	assert_string_equal(b->vms[pairs[0].by].name, "two");
+	assert_ptr_equal(blame_find(b, &two.uuid), &b->vms[pairs[0].by]);
+	(void)blame_pairs_of(b, &b->vms[pairs[0].by], &n);
+	assert_int_equal(n, 0);
 	assert_int_equal(vm->by[BLAME_VMS].all_ns, 6144);
 	assert_status(f->s, "bpf.pairs: 1\n");
 	assert_status(f->s, "bpf.pairs_lost_ms: 0\n");

@@ -400,15 +400,14 @@ static struct blame *blame_all(struct privacy *p)
 			continue;
 		b->vms[b->n_vms++] = (struct blame_vm){ .uuid = uuid_of(vm->uuid),
 			.name = b->names + 32 * i,
-			.runs = vm->runs,
-			.first = n * i,
-			.n = n };
+			.runs = vm->runs };
 		name_of(vm, b->names + 32 * i);
 	}
 	qsort(b->vms, b->n_vms, sizeof(*b->vms), compare_vms);
-	for (size_t i = 0; i < n * n; i++)
-		b->pairs[i] = (struct blame_pair){ .by = (uint32_t)(i % n %
-							   (b->n_vms ? b->n_vms : 1)),
+	b->n_pairs = b->n_vms ? n * n : 0;
+	for (size_t i = 0; i < b->n_pairs; i++)
+		b->pairs[i] = (struct blame_pair){ .victim = (uint32_t)(i / n % b->n_vms),
+			.by = (uint32_t)(i % n % b->n_vms),
 			.time = { .all_ns = 1 + (uint64_t)below(p, 1u << 30) } };
 	return b;
 }

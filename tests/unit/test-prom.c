@@ -614,17 +614,16 @@ static struct blame *blame_of_three(void)
 {
 	static const char *const uuids[] = { UUID_B, UUID_A,
 		"f0000000-0000-0000-0000-000000000001" };
-	static const struct blame_pair pairs[] = { { 1, { 3000000000, 5 } },
-		{ 2, { 4000000000, 5 } }, { 0, { 1234500000, 5 } },
-		{ 2, { 4000000000, 5 } }, { 0, { 4000000000, 5 } } };
-	static const size_t first[] = { 0, 2, 4 }, n[] = { 2, 2, 1 };
+	/* in no order, and one of them in two parts */
+	static const struct blame_pair pairs[] = { { 2, 0, { 4000000000, 5 } },
+		{ 1, 0, { 1000000000, 5 } }, { 0, 2, { 4000000000, 5 } },
+		{ 1, 2, { 4000000000, 5 } }, { 0, 1, { 3000000000, 5 } },
+		{ 1, 0, { 234500000, 5 } } };
 	struct blame *b = blame_new(3, ARRAY_LEN(pairs), 8);
 
 	for (size_t i = 0; i < 3; i++) {
 		assert_int_equal(uuid_parse(uuids[i], &b->vms[i].uuid), 0);
 		b->vms[i].name = strcpy(b->names, "another");
-		b->vms[i].first = first[i];
-		b->vms[i].n = n[i];
 	}
 	memcpy(b->pairs, pairs, sizeof(pairs));
 	return b;
@@ -656,7 +655,7 @@ static void who_waited_for_whom_is_a_family(void **state)
 	t = begin();
 	t.blame = blame_of_three();
 	t.is_open = true;
-	t.blame->pairs[0].time.all_ns = RENDER_STOLEN_LEAST_NS - 1;
+	t.blame->pairs[4].time.all_ns = RENDER_STOLEN_LEAST_NS - 1;
 	_cleanup_free_ char *open = end(&t);
 
 	assert_int_equal(count(open, "\nvhostmd_vm_stolen_seconds_total{"), 1);

@@ -417,78 +417,35 @@ static void tell_vm(const struct delay_pairs_reader *p, const struct delay_vm *v
 }
 
 /* One place's share of a pair; almost always all of it. */
-struct part {
-	uint32_t victim, culprit;
-	struct blame_time time;
-};
-
-static int compare_parts(const void *a, const void *b)
+static void tell_place(const struct pair *pair, size_t mark, struct blame *b)
 {
-	const struct part *x = a, *y = b;
+	uint32_t lately = (uint32_t)(pair->ns / MARK_UNIT_NS) - pair->marks[mark];
 
-	if (x->victim != y->victim)
-		return x->victim < y->victim ? -1 : 1;
-	return (x->culprit > y->culprit) - (x->culprit < y->culprit);
-}
-
-/* Return: how many there are in @ret, sorted. */
-static size_t collect_parts(const struct delay_pairs_reader *p, struct part *ret)
-{
-	size_t mark = oldest(p), n = 0;
-
-	for (size_t i = 0; i < p->n; i++) {
-		const struct pair *pair = &p->pairs[i];
-		uint32_t lately = (uint32_t)(pair->ns / MARK_UNIT_NS) - pair->marks[mark];
-
-		if (pair->victim && pair->culprit && pair->victim != pair->culprit &&
-			pair->ns)
-			ret[n++] = (struct part){ pair->victim->at, pair->culprit->at,
+	if (pair->victim && pair->culprit && pair->victim != pair->culprit && pair->ns)
+		b->pairs[b->n_pairs++] =
+			(struct blame_pair){ pair->victim->at, pair->culprit->at,
 				{ pair->ns, (uint64_t)lately * MARK_UNIT_NS } };
-	}
-	if (n)
-		qsort(ret, n, sizeof(*ret), compare_parts);
-	return n;
 }
 
-/* Puts those of one pair together. */
-static void tell_pairs(struct blame *b, const struct part *parts, size_t n)
-{
-	b->n_pairs = 0;
-	for (size_t i = 0; i < n; i++) {
-		struct blame_vm *vm = &b->vms[parts[i].victim];
-		bool same = i && compare_parts(&parts[i - 1], &parts[i]) == 0;
-
-		if (!same)
-			b->pairs[b->n_pairs++].by = parts[i].culprit;
-		if (!vm->n)
-			vm->first = b->n_pairs - 1;
-		vm->n += !same;
-		struct blame_time *time = &b->pairs[b->n_pairs - 1].time;
-
-		time->all_ns += parts[i].time.all_ns;
-		time->lately_ns += parts[i].time.lately_ns;
-	}
-}
-
+/* At each turn: what can be left to who asks for it is (core/blame). */
 struct blame *delay_pairs_blame(struct delay_pairs_reader *p)
 {
-	struct part *parts = xcalloc(p->n, sizeof(*parts));
 	size_t name_bytes = 0;
 
 	for (size_t i = 0; i < p->n_vms; i++) {
 		p->vms[i]->at = (uint32_t)i;
 		name_bytes += strlen(p->vms[i]->name) + 1;
 	}
-	size_t n = collect_parts(p, parts);
-	struct blame *b = blame_new(p->n_vms, n, name_bytes);
+	struct blame *b = blame_new(p->n_vms, p->n, name_bytes);
 	char *names = b->names;
+	size_t mark = oldest(p);
 
 	b->now_ns = p->now_ns;
-
+	b->n_pairs = 0;
 	for (size_t i = 0; i < p->n_vms; i++)
 		tell_vm(p, p->vms[i], &names, &b->vms[i]);
-	tell_pairs(b, parts, n);
-	free(parts);
+	for (size_t i = 0; i < p->n; i++)
+		tell_place(&p->pairs[i], mark, b);
 	return b;
 }
 
