@@ -41,8 +41,16 @@ static void assert_no_device(struct disk_finder *finder, const char *path, int e
 	assert_int_equal(disk.device, 77);
 }
 
-static void add_devices(struct fixture *f)
+/* A host's devices, and who looks paths up among them. */
+struct devices {
+	struct fixture f;
+	struct disk_finder *finder;
+};
+
+static void devices_init(struct devices *d)
 {
+	struct fixture *f = &d->f;
+
 	fixture_init(f);
 	fixture_add(f, "proc/diskstats",
 		"8 0 sda 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n"
@@ -63,41 +71,58 @@ static void add_devices(struct fixture *f)
 	fixture_add(f, "run/udev/data/b8:1", "S:twice\nL:-5\n");
 	/* of a device that is no more */
 	fixture_add(f, "run/udev/data/b8:32", "S:disk/by-id/old\n");
+	d->finder = disk_finder_new(f->fd);
+}
+
+static void devices_done(struct devices *d)
+{
+	disk_finder_free(d->finder);
+	fixture_done(&d->f);
+}
+
+static int set_up_devices(void **state)
+{
+	struct devices *d = xcalloc(1, sizeof(*d));
+
+	devices_init(d);
+	*state = d;
+	return 0;
+}
+
+static int tear_down_devices(void **state)
+{
+	devices_done(*state);
+	free(*state);
+	return 0;
 }
 
 static void paths_are_the_kernels_names_or_udevs(void **state)
 {
-	(void)state;
-	struct fixture f;
+	struct devices *d = *state;
 
-	add_devices(&f);
-	struct disk_finder *finder = disk_finder_new(f.fd);
-
-	assert_device(finder, "/dev/sda", SDA);
-	assert_device(finder, "/dev//sda", SDA);
-	assert_device(finder, "/dev/sda1", DISK_DEVICE(8, 1));
-	assert_device(finder, "/dev/cciss/c0d0", DISK_DEVICE(104, 0));
-	assert_device(finder, "/dev/disk/by-path/pci-0", SDA);
-	assert_device(finder, "/dev/vg0/data", DISK_DEVICE(253, 3));
-	assert_device(finder, "/dev/mapper/vg0-data", DISK_DEVICE(253, 3));
+	assert_device(d->finder, "/dev/sda", SDA);
+	assert_device(d->finder, "/dev//sda", SDA);
+	assert_device(d->finder, "/dev/sda1", DISK_DEVICE(8, 1));
+	assert_device(d->finder, "/dev/cciss/c0d0", DISK_DEVICE(104, 0));
+	assert_device(d->finder, "/dev/disk/by-path/pci-0", SDA);
+	assert_device(d->finder, "/dev/vg0/data", DISK_DEVICE(253, 3));
+	assert_device(d->finder, "/dev/mapper/vg0-data", DISK_DEVICE(253, 3));
 	/* of several the one that udev prefers; none if nobody can tell */
-	assert_device(finder, "/dev/disk/by-id/wwn-0x5000", DISK_DEVICE(253, 3));
-	assert_no_device(finder, "/dev/twice", -ENODEV);
-	assert_no_device(finder, "/dev/disk/by-id/old", -ENODEV);
+	assert_device(d->finder, "/dev/disk/by-id/wwn-0x5000", DISK_DEVICE(253, 3));
+	assert_no_device(d->finder, "/dev/twice", -ENODEV);
+	assert_no_device(d->finder, "/dev/disk/by-id/old", -ENODEV);
 	/* what has changed is seen when it is looked up anew */
-	fixture_add(&f, "run/udev/data/b8:16", "S:vg0/other\n");
-	assert_no_device(finder, "/dev/vg0/other", -ENODEV);
-	disk_finder_forget(finder);
-	assert_device(finder, "/dev/vg0/other", DISK_DEVICE(8, 16));
-	assert_device(finder, "/dev/twice", DISK_DEVICE(8, 1));
-	disk_finder_free(finder);
-	fixture_done(&f);
+	fixture_add(&d->f, "run/udev/data/b8:16", "S:vg0/other\n");
+	assert_no_device(d->finder, "/dev/vg0/other", -ENODEV);
+	disk_finder_forget(d->finder);
+	assert_device(d->finder, "/dev/vg0/other", DISK_DEVICE(8, 16));
+	assert_device(d->finder, "/dev/twice", DISK_DEVICE(8, 1));
 }
 
 /* A domain's XML is what somebody wrote. */
 static void hostile_paths_are_nothing(void **state)
 {
-	(void)state;
+	struct devices *d = *state;
 	static const char *const paths[] = { "", "/", "sda", "dev/sda", "/dev", "/dev/",
 		"/dev//", "/dev/.", "/dev/..", "/dev/../dev/sda", "/dev/./sda",
 		"/dev/sda/..", "/dev/../../etc/passwd", "../../etc/passwd", "/devsda",
@@ -105,112 +130,88 @@ static void hostile_paths_are_nothing(void **state)
 	static const char *const unknown[] = { "/dev/ ", "/dev/sdz", "/dev/sda/x",
 		"/dev/\xff\xfe", "/dev/%s%n", "/dev/...", "/dev/class!block!sda" };
 	char path[5000];
-	struct fixture f;
-
-	add_devices(&f);
-	struct disk_finder *finder = disk_finder_new(f.fd);
 
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
-		assert_no_device(finder, paths[i], -EINVAL);
+		assert_no_device(d->finder, paths[i], -EINVAL);
 	for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
-		assert_no_device(finder, unknown[i], -ENODEV);
+		assert_no_device(d->finder, unknown[i], -ENODEV);
 	memset(path, 'a', sizeof(path));
 	memcpy(path, "/dev/", 5);
 	path[sizeof(path) - 1] = '\0';
-	assert_no_device(finder, path, -EINVAL);
+	assert_no_device(d->finder, path, -EINVAL);
 	path[LIMIT_DEVICE_PATH_BYTES] = '\0';
-	assert_no_device(finder, path, -EINVAL);
+	assert_no_device(d->finder, path, -EINVAL);
 	path[LIMIT_DEVICE_PATH_BYTES - 1] = '\0';
-	assert_no_device(finder, path, -ENODEV);
+	assert_no_device(d->finder, path, -ENODEV);
 	/* what stands where a number should */
 	static const char *const numbers[] = { "", "\n", "8\n", "8:\n", ":0\n", "8:0",
 		"8:0 \n", "8:0\n8:1\n", "-8:0\n", "4096:0\n", "8:1048576\n",
 		"99999999999999999999:0\n" };
 
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-		fixture_add(&f, "sys/class/block/sda/dev", numbers[i]);
-		assert_no_device(finder, "/dev/sda", -ENODEV);
+		fixture_add(&d->f, "sys/class/block/sda/dev", numbers[i]);
+		assert_no_device(d->finder, "/dev/sda", -ENODEV);
 	}
-	disk_finder_free(finder);
-	fixture_done(&f);
 }
 
 /* What udev says has its bounds, too. */
 static void udevs_files_may_be_anything(void **state)
 {
-	(void)state;
+	struct devices *d = *state;
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	struct fixture f;
 
-	add_devices(&f);
-	struct disk_finder *finder = disk_finder_new(f.fd);
-
-	fixture_add(&f, "run/udev/data/b8:16",
+	fixture_add(&d->f, "run/udev/data/b8:16",
 		"S\nS:\nL:\nL:x\nL:99999999999999999999999\nX:vg0/x\nS:vg0/torn");
-	assert_device(finder, "/dev/vg0/torn", DISK_DEVICE(8, 16));
-	assert_no_device(finder, "/dev/vg0/x", -ENODEV);
+	assert_device(d->finder, "/dev/vg0/torn", DISK_DEVICE(8, 16));
+	assert_no_device(d->finder, "/dev/vg0/x", -ENODEV);
 	while (text.len < LIMIT_UDEV_FILE_BYTES)
 		strbuf_adds(&text, "E:FILLING=it up\nS:vg0/x\n");
-	fixture_add(&f, "run/udev/data/b8:16", strbuf_str(&text));
-	disk_finder_forget(finder);
-	assert_no_device(finder, "/dev/vg0/x", -ENODEV);
-	assert_device(finder, "/dev/vg0/data", DISK_DEVICE(253, 3));
-	disk_finder_free(finder);
-	fixture_done(&f);
+	fixture_add(&d->f, "run/udev/data/b8:16", strbuf_str(&text));
+	disk_finder_forget(d->finder);
+	assert_no_device(d->finder, "/dev/vg0/x", -ENODEV);
+	assert_device(d->finder, "/dev/vg0/data", DISK_DEVICE(253, 3));
 }
 
 static void what_is_below_dev_counts(void **state)
 {
-	(void)state;
-	struct fixture f;
-
-	add_devices(&f);
-	struct disk_finder *finder = disk_finder_new(f.fd);
+	struct devices *d = *state;
 
 	/* nothing outside of the root, whatever a link says, and no file */
-	fixture_add(&f, "dev/file", "");
-	assert_no_device(finder, "/dev/file", -ENOTBLK);
-	assert_int_equal(symlinkat("../../../../../../dev/null", f.fd, "dev/up"), 0);
-	assert_int_equal(symlinkat("/dev/null", f.fd, "dev/root"), 0);
-	assert_int_equal(symlinkat("loop", f.fd, "dev/loop"), 0);
-	assert_no_device(finder, "/dev/up", -ENODEV);
-	assert_no_device(finder, "/dev/root", -ENODEV);
-	assert_no_device(finder, "/dev/loop", -ENODEV);
+	fixture_add(&d->f, "dev/file", "");
+	assert_no_device(d->finder, "/dev/file", -ENOTBLK);
+	assert_int_equal(symlinkat("../../../../../../dev/null", d->f.fd, "dev/up"), 0);
+	assert_int_equal(symlinkat("/dev/null", d->f.fd, "dev/root"), 0);
+	assert_int_equal(symlinkat("loop", d->f.fd, "dev/loop"), 0);
+	assert_no_device(d->finder, "/dev/up", -ENODEV);
+	assert_no_device(d->finder, "/dev/root", -ENODEV);
+	assert_no_device(d->finder, "/dev/loop", -ENODEV);
 	/* a node is what it is, whatever sysfs and udev say of its name */
-	if (mknodat(f.fd, "dev/sda", S_IFBLK | 0600, makedev(253, 3)) == 0) {
-		assert_device(finder, "/dev/sda", DISK_DEVICE(253, 3));
-		assert_int_equal(mkdirat(f.fd, "dev/vg0", 0755), 0);
-		assert_int_equal(symlinkat("../sda", f.fd, "dev/vg0/lv"), 0);
-		assert_int_equal(symlinkat("/dev/sda", f.fd, "dev/vg0/abs"), 0);
-		assert_device(finder, "/dev/vg0/lv", DISK_DEVICE(253, 3));
-		assert_device(finder, "/dev/vg0/abs", DISK_DEVICE(253, 3));
+	if (mknodat(d->f.fd, "dev/sda", S_IFBLK | 0600, makedev(253, 3)) == 0) {
+		assert_device(d->finder, "/dev/sda", DISK_DEVICE(253, 3));
+		assert_int_equal(mkdirat(d->f.fd, "dev/vg0", 0755), 0);
+		assert_int_equal(symlinkat("../sda", d->f.fd, "dev/vg0/lv"), 0);
+		assert_int_equal(symlinkat("/dev/sda", d->f.fd, "dev/vg0/abs"), 0);
+		assert_device(d->finder, "/dev/vg0/lv", DISK_DEVICE(253, 3));
+		assert_device(d->finder, "/dev/vg0/abs", DISK_DEVICE(253, 3));
 	}
-	disk_finder_free(finder);
-	fixture_done(&f);
 }
 
 static void what_is_not_counted_is_not_zero(void **state)
 {
-	(void)state;
+	struct devices *d = *state;
 	struct host_disk disk = { 0 };
-	struct fixture f;
 
-	add_devices(&f);
-	struct disk_finder *finder = disk_finder_new(f.fd);
-
-	assert_int_equal(disk_find(finder, "/dev/sda", &disk), 0);
+	assert_int_equal(disk_find(d->finder, "/dev/sda", &disk), 0);
 	assert_true(disk.counts_flushes);
-	assert_int_equal(disk_find(finder, "/dev/sda1", &disk), 0);
+	assert_int_equal(disk_find(d->finder, "/dev/sda1", &disk), 0);
 	assert_false(disk.counts_flushes);
-	assert_int_equal(disk_find(finder, "/dev/vg0/data", &disk), 0);
+	assert_int_equal(disk_find(d->finder, "/dev/vg0/data", &disk), 0);
 	assert_false(disk.counts_flushes);
-	fixture_add(&f, "sys/dev/block/8:0/queue/iostats", "0\n");
-	assert_no_device(finder, "/dev/sda", -ENODATA);
+	fixture_add(&d->f, "sys/dev/block/8:0/queue/iostats", "0\n");
+	assert_no_device(d->finder, "/dev/sda", -ENODATA);
 	/* of a partition it is the disk's; here no link leads to that */
-	fixture_add(&f, "sys/dev/block/queue/iostats", "0\n");
-	assert_no_device(finder, "/dev/sda1", -ENODATA);
-	disk_finder_free(finder);
-	fixture_done(&f);
+	fixture_add(&d->f, "sys/dev/block/queue/iostats", "0\n");
+	assert_no_device(d->finder, "/dev/sda1", -ENODATA);
 }
 
 /* ---- VMs ---- */
@@ -293,11 +294,50 @@ static struct spec_set *wanted(void)
 	return specs;
 }
 
-static struct metric_list *sample(struct vm *vm, const struct plan *plan,
-	const struct disk_stats *ds, struct vm_sample *scratch)
+/* What is wanted, of which process and devices. */
+struct sampling {
+	struct devices host;
+	struct disk_stats *stats;
+	struct fixture process;
+	struct spec_set *specs;
+	struct plan *plan;
+	struct vm_sample scratch;
+};
+
+static int set_up_sampling(void **state)
+{
+	struct sampling *s = xcalloc(1, sizeof(*s));
+
+	devices_init(&s->host);
+	s->stats = disk_stats_new(s->host.f.fd);
+	add_process(&s->process);
+	s->specs = wanted();
+	s->plan = plan_of(s->specs);
+	*state = s;
+	return 0;
+}
+
+static int tear_down_sampling(void **state)
+{
+	struct sampling *s = *state;
+
+	vm_sample_done(&s->scratch);
+	plan_unref(s->plan);
+	spec_set_unref(s->specs);
+	fixture_done(&s->process);
+	disk_stats_free(s->stats);
+	devices_done(&s->host);
+	free(s);
+	return 0;
+}
+
+/* @stats: NULL: they cannot be read. */
+static struct metric_list *sample(
+	struct sampling *s, struct vm *vm, const struct disk_stats *stats)
 {
 	(void)fast_vm_take_in(vm->fv);
-	struct metric_list *list = fast_vm_sample(vm->fv, plan, NULL, ds, scratch);
+	struct metric_list *list =
+		fast_vm_sample(vm->fv, s->plan, NULL, stats, &s->scratch);
 
 	assert_non_null(list);
 	return list;
@@ -319,33 +359,26 @@ static void assert_unavailable(const struct metric_list *list, const char *name)
 
 static void two_vms_show_the_device_that_they_share(void **state)
 {
-	(void)state;
-	struct spec_set *specs = wanted();
-	_cleanup_plan_ struct plan *plan = plan_of(specs);
-	struct vm_sample scratch = { 0 };
-	struct fixture f, p;
+	struct sampling *s = *state;
 	struct vm vms[2];
 
-	assert_int_equal(plan->vm_reads, READS(HOSTDISKS)); /* and libvirt is not asked */
-	assert_int_equal(plan_libvirt_reads(plan, 0), 0);
-	add_devices(&f);
-	add_process(&p);
-	struct disk_finder *finder = disk_finder_new(f.fd);
-	struct disk_stats *ds = disk_stats_new(f.fd);
+	assert_int_equal(
+		s->plan->vm_reads, READS(HOSTDISKS)); /* and libvirt is not asked */
+	assert_int_equal(plan_libvirt_reads(s->plan, 0), 0);
 	struct description *d = described(DISK("file", "file='/a'", "vda") DISK("block",
 		"dev='/dev/vg0/data'", "vdb") DISK("block", "dev='/dev/sda'", "vdc"));
 
-	assert_int_equal(disk_stats_read(ds), 0);
+	assert_int_equal(disk_stats_read(s->stats), 0);
 	for (size_t i = 0; i < 2; i++) {
-		vm_init(&vms[i], &p, plan);
-		struct metric_list *list = sample(&vms[i], plan, ds, &scratch);
+		vm_init(&vms[i], &s->process, s->plan);
+		struct metric_list *list = sample(s, &vms[i], s->stats);
 
 		/* as long as nobody has looked */
 		assert_unavailable(list, "first");
 		assert_null(find_or_null(list, "rd1"));
 		metric_list_unref(list);
-		fast_vm_hand_disks(vms[i].fv, fast_disks_new(finder, d));
-		list = sample(&vms[i], plan, ds, &scratch);
+		fast_vm_hand_disks(vms[i].fv, fast_disks_new(s->host.finder, d));
+		list = sample(s, &vms[i], s->stats);
 		assert_absent(list, "first");
 		assert_absent(list, "rd0");
 		assert_u64(list, "second", 9);
@@ -362,7 +395,7 @@ static void two_vms_show_the_device_that_they_share(void **state)
 		metric_list_unref(list);
 	}
 	/* one that cannot be read for a moment is unavailable */
-	struct metric_list *list = sample(&vms[0], plan, NULL, &scratch);
+	struct metric_list *list = sample(s, &vms[0], NULL);
 
 	assert_unavailable(list, "second");
 	assert_unavailable(list, "node2");
@@ -370,44 +403,32 @@ static void two_vms_show_the_device_that_they_share(void **state)
 	for (size_t i = 0; i < 2; i++)
 		vm_done(&vms[i]);
 	description_unref(d);
-	disk_stats_free(ds);
-	disk_finder_free(finder);
-	vm_sample_done(&scratch);
-	spec_set_unref(specs);
-	fixture_done(&f);
-	fixture_done(&p);
 }
 
 /* What names it has another number now: that is found when it is looked up again. */
 static void a_device_that_is_renumbered_is_found_again(void **state)
 {
-	(void)state;
-	struct spec_set *specs = wanted();
-	_cleanup_plan_ struct plan *plan = plan_of(specs);
-	struct vm_sample scratch = { 0 };
-	struct fixture f, p;
+	struct sampling *s = *state;
+	struct fixture *f = &s->host.f;
+	struct disk_finder *finder = s->host.finder;
 	struct vm vm;
-
-	add_devices(&f);
-	add_process(&p);
-	struct disk_finder *finder = disk_finder_new(f.fd);
-	struct disk_stats *ds = disk_stats_new(f.fd);
 	struct description *d = described(DISK("block", "dev='/dev/vg0/data'", "vda"));
 
-	vm_init(&vm, &p, plan);
+	vm_init(&vm, &s->process, s->plan);
 	struct fast_disks *before = fast_disks_new(finder, d);
 
 	fast_vm_hand_disks(vm.fv, fast_disks_ref(before));
-	assert_int_equal(disk_stats_read(ds), 0);
-	struct metric_list *list = sample(&vm, plan, ds, &scratch);
+	assert_int_equal(disk_stats_read(s->stats), 0);
+	struct metric_list *list = sample(s, &vm, s->stats);
 
 	assert_u64(list, "first", 9);
 	metric_list_unref(list);
-	fixture_add(&f, "proc/diskstats", "253 4 dm-4 12 2 3 4 5 6 7 8 9 10 11\n");
+	fixture_add(f, "proc/diskstats", "253 4 dm-4 12 2 3 4 5 6 7 8 9 10 11\n");
 	assert_int_equal(
-		renameat(f.fd, "run/udev/data/b253:3", f.fd, "run/udev/data/b253:4"), 0);
-	assert_int_equal(disk_stats_read(ds), 0);
-	list = sample(&vm, plan, ds, &scratch);
+		renameat(f->fd, "run/udev/data/b253:3", f->fd, "run/udev/data/b253:4"),
+		0);
+	assert_int_equal(disk_stats_read(s->stats), 0);
+	list = sample(s, &vm, s->stats);
 	assert_unavailable(list, "first");
 	metric_list_unref(list);
 	struct fast_disks *same = fast_disks_new(finder, d);
@@ -420,33 +441,27 @@ static void a_device_that_is_renumbered_is_found_again(void **state)
 	assert_false(fast_disks_equal(before, after));
 	assert_true(fast_disks_may_change(after));
 	fast_vm_hand_disks(vm.fv, after);
-	list = sample(&vm, plan, ds, &scratch);
+	list = sample(s, &vm, s->stats);
 	assert_u64(list, "first", 9); /* it goes on from there */
 	assert_string_equal(find(list, "node0")->value.s, "dm-4");
 	assert_absent(list, "dc0"); /* of that kernel */
 	metric_list_unref(list);
-	fixture_add(&f, "proc/diskstats", "253 4 dm-4 15 2 3 4 5 6 7 8 9 10 11\n");
-	assert_int_equal(disk_stats_read(ds), 0);
-	list = sample(&vm, plan, ds, &scratch);
+	fixture_add(f, "proc/diskstats", "253 4 dm-4 15 2 3 4 5 6 7 8 9 10 11\n");
+	assert_int_equal(disk_stats_read(s->stats), 0);
+	list = sample(s, &vm, s->stats);
 	assert_u64(list, "first", 12);
 	metric_list_unref(list);
 	/* and then it is gone */
-	fixture_add(&f, "proc/diskstats", GOOD);
+	fixture_add(f, "proc/diskstats", GOOD);
 	disk_finder_forget(finder);
 	fast_vm_hand_disks(vm.fv, fast_disks_new(finder, d));
-	assert_int_equal(disk_stats_read(ds), 0);
-	list = sample(&vm, plan, ds, &scratch);
+	assert_int_equal(disk_stats_read(s->stats), 0);
+	list = sample(s, &vm, s->stats);
 	assert_absent(list, "first");
 	metric_list_unref(list);
 	fast_disks_unref(before);
 	vm_done(&vm);
 	description_unref(d);
-	disk_stats_free(ds);
-	disk_finder_free(finder);
-	vm_sample_done(&scratch);
-	spec_set_unref(specs);
-	fixture_done(&f);
-	fixture_done(&p);
 }
 
 /* ---- the whole lane ---- */
@@ -523,15 +538,19 @@ static void disks_are_plugged_while_the_vm_runs(void **state)
 
 int main(void)
 {
+#define WITH_DEVICES(name)                                                               \
+	cmocka_unit_test_setup_teardown(name, set_up_devices, tear_down_devices)
+#define SAMPLING(name)                                                                   \
+	cmocka_unit_test_setup_teardown(name, set_up_sampling, tear_down_sampling)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(paths_are_the_kernels_names_or_udevs),
-		cmocka_unit_test(hostile_paths_are_nothing),
-		cmocka_unit_test(udevs_files_may_be_anything),
-		cmocka_unit_test(what_is_below_dev_counts),
-		cmocka_unit_test(what_is_not_counted_is_not_zero),
+		WITH_DEVICES(paths_are_the_kernels_names_or_udevs),
+		WITH_DEVICES(hostile_paths_are_nothing),
+		WITH_DEVICES(udevs_files_may_be_anything),
+		WITH_DEVICES(what_is_below_dev_counts),
+		WITH_DEVICES(what_is_not_counted_is_not_zero),
 		cmocka_unit_test(only_whole_devices_are_of_the_host),
-		cmocka_unit_test(two_vms_show_the_device_that_they_share),
-		cmocka_unit_test(a_device_that_is_renumbered_is_found_again),
+		SAMPLING(two_vms_show_the_device_that_they_share),
+		SAMPLING(a_device_that_is_renumbered_is_found_again),
 		cmocka_unit_test(disks_are_plugged_while_the_vm_runs),
 	};
 
