@@ -102,6 +102,21 @@ static size_t write_view(
 	return checkpoint_writer_finish(w, ret_needed);
 }
 
+/* A whole one with the host and a VM, as the first of @f->runs, that shows @s.  Return: its bytes. */
+static size_t write_one(const struct fixture *f, const struct snapshot *s,
+	const struct counters *counters, void *buf, size_t size)
+{
+	struct checkpoint_writer *w = checkpoint_writer_new(buf, size, f->plan, f->view);
+	size_t needed = 0;
+
+	checkpoint_writer_add(w, f->view->host, NULL, NULL);
+	checkpoint_writer_add(w, s, f->runs[0], counters);
+	size_t written = checkpoint_writer_finish(w, &needed);
+
+	assert_int_equal(written, needed);
+	return written;
+}
+
 static void set_up(struct fixture *f)
 {
 	fake_ns = 2 * NS_PER_S;
@@ -214,7 +229,6 @@ static void what_does_not_apply_is_known_further(void **state)
 	struct fixture f;
 	struct checkpoint *cp = NULL;
 	uint8_t buf[4096];
-	size_t needed = 0;
 
 	set_up(&f);
 	struct metric_list_builder *b = metric_list_builder_new(f.plan->specs, fake_ns);
@@ -223,12 +237,7 @@ static void what_does_not_apply_is_known_further(void **state)
 	metric_list_builder_add_absent(b, RD_BYTES);
 	struct metric_list *list = metric_list_builder_finish(b);
 	struct snapshot *s = snapshot_new(&vm_a, 5, &list, 1, 1);
-	struct checkpoint_writer *w =
-		checkpoint_writer_new(buf, sizeof(buf), f.plan, f.view);
-
-	checkpoint_writer_add(w, f.view->host, NULL, NULL);
-	checkpoint_writer_add(w, s, f.runs[0], NULL);
-	size_t size = checkpoint_writer_finish(w, &needed);
+	size_t size = write_one(&f, s, NULL, buf, sizeof(buf));
 
 	assert_int_equal(checkpoint_load(buf, size, f.plan, &cp), 0);
 	assert_int_equal(cp->vms[0].list->n, 2);
@@ -336,7 +345,6 @@ static void each_has_its_own_time_and_counter(void **state)
 	struct checkpoint *cp = NULL;
 	struct counters counters = { 0 };
 	uint8_t buf[8192];
-	size_t needed = 0;
 
 	set_up(&f);
 	struct metric_list_builder *b = metric_list_builder_new(f.plan->specs, fake_ns);
@@ -356,12 +364,7 @@ static void each_has_its_own_time_and_counter(void **state)
 	for (size_t i = 0; i < list->n; i += 7)
 		list->metrics[i].value.u -= i;
 	struct snapshot *s = snapshot_new(&vm_a, 5, &list, 1, 1);
-	struct checkpoint_writer *w =
-		checkpoint_writer_new(buf, sizeof(buf), f.plan, f.view);
-
-	checkpoint_writer_add(w, f.view->host, NULL, NULL);
-	checkpoint_writer_add(w, s, f.runs[0], &counters);
-	size_t size = checkpoint_writer_finish(w, &needed);
+	size_t size = write_one(&f, s, &counters, buf, sizeof(buf));
 
 	assert_int_equal(checkpoint_load(buf, size, f.plan, &cp), 0);
 	assert_same_scope(s, &cp->vms[0]);
@@ -458,18 +461,12 @@ static void the_version_before_is_taken_over(void **state)
 	(void)state;
 	struct fixture f;
 	uint8_t buf[4096];
-	size_t needed = 0;
 
 	set_up(&f);
 	struct counters counters = counters_of(counter_states, ARRAY_LEN(counter_states));
 	struct metric_list *list = fast_list_of(f.plan, 1);
 	struct snapshot *s = snapshot_new(&vm_a, 5, &list, 1, 1);
-	struct checkpoint_writer *w =
-		checkpoint_writer_new(buf, sizeof(buf), f.plan, f.view);
-
-	checkpoint_writer_add(w, f.view->host, NULL, NULL);
-	checkpoint_writer_add(w, s, f.runs[0], &counters);
-	size_t size = checkpoint_writer_finish(w, &needed);
+	size_t size = write_one(&f, s, &counters, buf, sizeof(buf));
 	struct checkpoint_header *h = (struct checkpoint_header *)buf;
 	struct checkpoint *cp = NULL;
 
