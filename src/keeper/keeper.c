@@ -91,16 +91,25 @@ static int make_link(struct keeper *k, struct strbuf *why)
 
 /* ---- connecting for the worker ---- */
 
+/*
+ * The worker does not get its answer, if @r is an error of sending it.  One that has ended, or has
+ * given way, needs none: what that means is the business of who hears of its end.
+ */
+static void log_unanswered(int r)
+{
+	if (r == -EPIPE || r == -ECONNRESET)
+		log_debug("the worker is gone that wanted an answer");
+	else if (r < 0)
+		log_error("answering the worker: %s", strerror(-r));
+}
+
 /* @fd: given to the worker if it is one.  @why: NULL, or of an error. */
 static void send_answer(
 	int socket, struct answer *answer, int fd, const struct strbuf *why)
 {
 	if (why)
 		snprintf(answer->why, sizeof(answer->why), "%s", strbuf_str(why));
-	int r = message_send(socket, answer, fd);
-
-	if (r < 0)
-		log_error("answering the worker: %s", strerror(-r));
+	log_unanswered(message_send(socket, answer, fd));
 }
 
 /* Whoever looks for something there asks the worker, who waits for the keeper's answer. */
@@ -166,10 +175,8 @@ static void answer_delays(struct keeper *k)
 {
 	struct answer answer = { 0 };
 	const int *fds = delays_get(&k->delays, &answer);
-	int r = message_send_fds(k->socket, &answer, fds, fds ? DELAY_MAPS : 0);
 
-	if (r < 0)
-		log_error("answering the worker: %s", strerror(-r));
+	log_unanswered(message_send_fds(k->socket, &answer, fds, fds ? DELAY_MAPS : 0));
 }
 
 /* The worker was asked to end, and none comes after it. */

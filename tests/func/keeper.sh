@@ -29,24 +29,30 @@ cat >"$tmp/fast" <<'EOF'
 EOF
 # with no other socket
 CONF=$tmp/fast start_daemon -c test:///default --control none
-python3 - "$(worker_pid)" <<'EOF' || fail "the socket is not found"
-import ctypes, os, socket, stat, sys
-pid = int(sys.argv[1])
+cat >"$tmp/worker_socket.py" <<'EOF'
+"""A process's end of what worker and keeper say to each other."""
+import ctypes, os, socket, stat
 libc = ctypes.CDLL(None, use_errno=True)
-pidfd = os.pidfd_open(pid)
-found = 0
-for fd in map(int, os.listdir(f"/proc/{pid}/fd")):
-    mine = libc.syscall(438, pidfd, fd, 0)  # pidfd_getfd
-    if mine < 0:  # closed since it was listed
-        continue
-    if not stat.S_ISSOCK(os.fstat(mine).st_mode):
-        os.close(mine)
-        continue
-    s = socket.socket(fileno=mine)
-    if s.family == socket.AF_UNIX and s.type == socket.SOCK_SEQPACKET:
-        s.shutdown(socket.SHUT_RDWR)
-        found += 1
-sys.exit(found != 1)
+def of(pid):
+    pidfd, found = os.pidfd_open(pid), []
+    for fd in map(int, os.listdir(f"/proc/{pid}/fd")):
+        mine = libc.syscall(438, pidfd, fd, 0)  # pidfd_getfd
+        if mine < 0:  # closed since it was listed
+            continue
+        if not stat.S_ISSOCK(os.fstat(mine).st_mode):
+            os.close(mine)
+            continue
+        s = socket.socket(fileno=mine)
+        if s.family == socket.AF_UNIX and s.type == socket.SOCK_SEQPACKET:
+            found.append(s)
+    assert len(found) == 1, found
+    return found[0]
+EOF
+# at_socket WORKER <PROGRAM
+at_socket() { PYTHONPATH=$tmp PYTHONDONTWRITEBYTECODE=1 python3 - "$@"; }
+at_socket "$(worker_pid)" <<'EOF' || fail "the socket is not found"
+import socket, sys, worker_socket
+worker_socket.of(int(sys.argv[1])).shutdown(socket.SHUT_RDWR)
 EOF
 cpu_ticks() { awk '{print $14 + $15}' "/proc/$keeper/stat"; }
 has_no_socket() { ! find "/proc/$keeper/fd" -lname 'socket:*' | grep -q .; }
@@ -128,4 +134,35 @@ is_kept 3
 is H '<metric>'
 kill_worker
 goes_on_with G "no XML again"
+
+# one that has asked for something and then is gone: its end is told, not that it gets no answer
+asks_and_goes()
+{
+	worker=$(worker_pid)
+	at_socket "$worker" "$keeper" <<'EOF' || fail "it cannot ask"
+import os, select, signal, sys, worker_socket
+worker, keeper = map(int, sys.argv[1:])
+mine, theirs = worker_socket.of(worker), worker_socket.of(keeper)
+os.kill(keeper, signal.SIGSTOP)
+try:
+    mine.send(b"S")
+    os.kill(worker, signal.SIGKILL)
+    mine.close()
+    # nobody has it any more, nor a child that was just being forked
+    gone = select.poll()
+    gone.register(theirs, 0)
+    assert gone.poll(20000), "somebody has the socket still"
+    theirs.close()
+finally:
+    os.kill(keeper, signal.SIGCONT)
+EOF
+	wait_for 20 another_worker || fail "no other worker after one that has asked"
+}
+# seldom the keeper hears of its end first, and nobody is answered
+for _ in $(seq 20); do
+	asks_and_goes
+	logged 'the worker is gone that wanted an answer' && break
+done
+logged 'the worker is gone that wanted an answer' || fail "it was answered"
+logged 'answering the worker' && fail "that it was gone is an error: $(grep 'answering the worker' "$tmp/log")"
 stop_daemon
