@@ -12,7 +12,7 @@
 #          and may be killed between any two of its steps.
 #
 # The record is a directory.  Its path in their environment is the mark of the work's
-# processes.  Its file "undo" holds commands, each written before the deed: so each must also do
+# processes, and so is the work's session, as long as its guard lives.  Its file "undo" holds commands, each written before the deed: so each must also do
 # for what was not done yet, or is undone already.  The guard keeps the record locked; one that
 # nobody has locked was left by a guard that was killed, and the next guard sees to it.  A script
 # that a script starts (a test) has its record inside the other's.
@@ -112,18 +112,18 @@ guard_close()
 # guard_main RECORD [SCRIPT ARGUMENT...]: without a script cleans up only
 guard_main()
 {
-	local record=$1 status=0
+	local record=$1 status=0 work=''
 	trap : INT TERM HUP PIPE
 	exec 6<&0 </dev/null
 	[ $# -eq 1 ] || guard_work "${@:2}"
-	guard_clean "$record"
+	guard_clean "$record" "$work"
 	exit $status
 }
 
-# Sets $status.
+# Sets $status, and $work, which is its session, too.
 guard_work()
 {
-	local scratch=/tmp/vhostmd-${record##*/} work watch
+	local scratch=/tmp/vhostmd-${record##*/} watch
 	if [ -n "${VHOSTMD_RECORD:-}" ]; then
 		scratch=$TMPDIR/${record##*/} # short: sockets are in it
 	else
@@ -173,10 +173,11 @@ guard_mend()
 	done
 }
 
+# guard_clean RECORD [SESSION]
 guard_clean()
 {
 	guard_wait_unbroken "$1"
-	guard_end_processes "$1"
+	guard_end_processes "$@"
 	guard_undo "$1"
 	rmdir "$guard_base" 2>/dev/null
 }
@@ -216,10 +217,14 @@ unmount_dead()
 
 # ---- processes ----
 
-# The work's: those with the record, or one inside it, in their environment.
+# The work's: those with the record, or one inside it, in their environment; and those in its session,
+# for some write over their environment, as Perl where a program sets its title, and are nobody's
+# descendants once the work has ended: guard_marked RECORD [SESSION]
 guard_marked()
 {
 	grep -lszE "^VHOSTMD_RECORD=$1(/|\$)" /proc/[0-9]*/environ | cut -d/ -f3
+	[ -z "${2:-}" ] || cat /proc/[0-9]*/stat 2>/dev/null |
+		awk -v s="$2" '{pid = $1; sub(/.*\) /, ""); if ($4 == s && $1 !~ /[ZX]/) print pid}'
 }
 
 # "PID START" of all descendants of these processes: some have an environment of their own.
@@ -243,14 +248,14 @@ guard_descendants()
 
 # Ends them: shells at once, so that nothing new begins; vhostmd and others in order, as long as
 # that does not take long.  A request of virsh is waited for: what libvirt was told to make,
-# it makes.  libvirt's daemons are left to libvirt_undo().
+# it makes.  libvirt's daemons are left to libvirt_undo().  guard_end_processes RECORD [SESSION]
 guard_end_processes()
 {
 	local begin=$SECONDS age pid limit pids left strays='' start
 	local -A told=()
 	while :; do
 		pids=() left=''
-		for pid in $(guard_marked "$1"); do
+		for pid in $(guard_marked "$@" | sort -u); do
 			if guard_is_libvirt "$pid"; then kill -CONT "$pid"; else pids+=("$pid"); fi
 		done
 		[ ${#pids[@]} -gt 0 ] || break

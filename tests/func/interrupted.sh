@@ -103,6 +103,21 @@ runs() # WORD: a process has it among its arguments
 }
 has_guest() { pgrep -f "guest=$guest_prefix-$1,"; }
 
+# who has forgotten whose it is ends, too, and leaves nothing: lintian writes its title over its environment
+cat >"$tmp/forgetful" <<EOF2
+	. "$top/scripts/lib.sh"
+	guarded
+	(env -i sh -c 'echo \$\$ >"\$2"; cd "\$1" && while [ \${n:=0} -lt 20000 ] && mkdir "made-\$((n += 1))"; do :; done' sh "\$TMPDIR" "$tmp/forgotten" &)
+	until [ -e "\$TMPDIR/made-20" ]; do sleep 0.05; done
+	exit 3
+EOF2
+start bash "$tmp/forgetful"
+wait_for 20 process_gone $script_pid || fail "it does not end: $(cat "$tmp/out")"
+wait $script_pid
+assert_eq "status of who leaves a process behind" $? 3
+process_gone "$(cat "$tmp/forgotten")" || fail "what it left runs on"
+as_before "who leaves a process behind"
+
 at 'says building' TERM scripts/run --no-guest
 at 'says starting vhostmd' -INT scripts/run --no-guest
 at 'says Ctrl-C ends' HUP scripts/run --no-guest
