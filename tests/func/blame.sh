@@ -125,6 +125,7 @@ asks 4 'ask again after a period'
 printf 'error unknown there are the verbs version status\n' >"$tmp/old"
 serve "$tmp/old"
 asks 1 'vhostmdctl upgrade'
+says 1 "does not know 'log debug'" log debug --control "$tmp/socket"
 printf 'error denied who may read the file status may ask for that\n' >"$tmp/denied"
 serve "$tmp/denied"
 asks 1 'who may read the file status'

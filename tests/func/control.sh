@@ -310,6 +310,7 @@ says 0 'is in force' ctl reload
 # where the socket cannot be reached, there are signals, too
 mv "$tmp/elsewhere" "$tmp/away"
 says 0 'is in force' ctl reload
+says 1 "$tmp/elsewhere: No such file" ctl log
 stop_daemon || exit 1
 [ -e "$tmp/elsewhere" ] && fail "it stays"
 # one that systemd holds is served in place of the one beside the pid file
