@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What a scrape costs: http.sh [--guests N].  Compared with the file metrics.prom, and with
 # prometheus-libvirt-exporter, of the same guests in the same run.
-. "$(dirname "$0")/../guest/lib.sh"
+bench=http
+. "$(dirname "$0")/lib/guests.sh"
 guests=200
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -13,61 +14,33 @@ done
 install_packages prometheus-libvirt-exporter curl >&2
 need_halting_guests >&2
 client() { python3 "$top/tests/bench/scrapes.py" "$@"; }
-cpu() { python3 "$top/tests/bench/sample.py" cpu "$@"; }
-result() { printf 'http.%s %s %s\n' "$@"; }
-# ratio A B [DIGITS]
-ratio() { awk -v a="$1" -v b="$2" -v d="${3:-3}" 'BEGIN { printf "%.*f\n", d, a / b }'; }
-
 say "starting $guests guests" >&2
+libvirtd=$(pgrep -xo libvirtd) || fail "no libvirtd"
 for i in $(seq "$guests"); do
 	begin_halting "$guest_prefix-bench-$i" "$(new_uuid)" "<interface type='ethernet'><model type='virtio'/></interface>"
 done
 halting_up
-libvirtd=$(pgrep -xo libvirtd) || fail "no libvirtd"
-qemus=()
 for i in $(seq "$guests"); do qemus+=("$(cat "/run/libvirt/qemu/$guest_prefix-bench-$i.pid")"); done
-# of libvirtd and all QEMUs, ns
-their_cpu() { python3 "$top/tests/bench/sample.py" cpus "$libvirtd" "${qemus[@]}"; }
-now_ns() { date +%s%N; }
-
-# daemon PERIOD SLOW_PERIOD OPTION...
-daemon()
-{
-	sed "s|<update_period>.*|<update_period>$1</update_period><slow_period>$2</slow_period>|" \
-		"$top/conf/vhostmd.conf" >"$tmp/conf"
-	CONF=$tmp/conf start_daemon "${@:3}"
-	all_there() { [ "$(sed -n 's/^vms: //p' "$mnt/status")" = "$guests" ] && ! grep -q 'slow_age_ms: -1' "$mnt/status"; }
-	wait_for 120 all_there || fail "not all guests are there: $(cat "$mnt/status")"
-	worker=$(worker_pid)
-}
-
-# what guests cost of themselves: their_idle, ns a second
-t=$(now_ns) c=$(their_cpu)
-sleep 20
-their_idle=$((($(their_cpu) - c) * 1000000000 / ($(now_ns) - t)))
+measure_idle
 
 # what vhostmd costs with a scrape each period: over a UNIX socket, of OpenMetrics, compressed, as Prometheus asks
-daemon 5 15 --http "unix:$tmp/http"
-# who has just been found is asked twice
-all_slept() { [ "$(sed -n 's/^slow.asleep: //p' "$mnt/status")" -ge "$guests" ]; }
-wait_for 120 all_slept || fail "not all guests sleep: $(cat "$mnt/status")"
-t=$(now_ns) c=$(cpu "$worker") l=$(their_cpu)
+daemon 5 15 "$guests" --http "unix:$tmp/http"
+asleep "$guests"
+t=$(now_ns) c=$(cpu "$worker") l=$(others)
 client every "$tmp/http" 5 12 >"$tmp/every" || fail "scrapes: $(cat "$tmp/every")"
-seconds=$((($(now_ns) - t) / 1000000000))
 own=$((($(cpu "$worker") - c) / 12))
-theirs=$((($(their_cpu) - l - their_idle * seconds) / 12))
-[ $theirs -ge 0 ] || theirs=0
+theirs=$(($(beside $(($(others) - l)) "$t") / 12))
 assert_eq "the worker" "$(worker_pid)" "$worker"
 result guests "$guests" guests
 result series "$(grep -vc '^#' "$mnt/metrics.prom")" series
 stop_daemon || exit 1
 
 # how long it takes
-daemon 0.5 1.5 --http "unix:$tmp/http"
+daemon 0.5 1.5 "$guests" --http "unix:$tmp/http"
 client times "$tmp/http" "$mnt" 40 || fail "times"
 stop_daemon || exit 1
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-daemon 0.5 1.5 --http "127.0.0.1:$port"
+daemon 0.5 1.5 "$guests" --http "127.0.0.1:$port"
 client times "$port" "$mnt" 40 | sed 's/^http\./http.tcp_/' || fail "times"
 stop_daemon || exit 1
 
@@ -78,10 +51,9 @@ at_exit "kill $peer 2>/dev/null"
 scrape() { curl -s --compressed http://127.0.0.1:19177/metrics >"$tmp/scrape" && grep -q libvirt_domain "$tmp/scrape"; }
 wait_for 30 scrape || fail "the exporter: $(tail "$tmp/exporter.log")"
 assert_eq "guests of the exporter" "$(grep -c '^libvirt_domain_info_vcpus\|^libvirt_domain_info_virtual_cpus' "$tmp/scrape")" "$guests"
-t=$(now_ns) c=$(cpu $peer) l=$(their_cpu)
+t=$(now_ns) c=$(cpu $peer) l=$(others)
 for _ in $(seq 10); do scrape; done
-seconds=$((($(now_ns) - t) / 1000000000))
-peer_cpu=$((($(cpu $peer) - c + $(their_cpu) - l - their_idle * seconds) / 10))
+peer_cpu=$((($(cpu $peer) - c + $(beside $(($(others) - l)) "$t")) / 10))
 kill $peer
 result scrape_cpu "$(ratio $((own + theirs)) 1000000 2)" ms
 result scrape_cpu_own "$(ratio $own 1000000 2)" ms

@@ -5,7 +5,7 @@ Guests of reading-guest.S connect their serial lines to DIR/UUID.serial.
 
   cpu PID [NAME...]       CPU time of a process' threads in ns; of those with a NAME, or,
                           after "-", of those without
-  cpus PID...             that of these processes, all threads, together
+  cpus PID...             that of these processes together, without vCPUs, which answer no monitor
   watch STATUS END SKIP   reads the status file for END seconds, or until the file END is
                           there, and prints the worst age of VMs' fast figures in ms, the
                           uuid SKIP left out
@@ -25,22 +25,22 @@ import sys
 import time
 
 
-def cpu(pid, *names):
-    without = names[:1] == ("-",)
-    total = 0
+def threads(pid):
+    """Yield: each thread's name and CPU time, ns."""
     for task in glob.glob(f"/proc/{pid}/task/*"):
         try:
-            comm = open(task + "/comm").read().strip()
-            ns = int(open(task + "/schedstat").read().split()[0])
+            yield open(task + "/comm").read().strip(), int(open(task + "/schedstat").read().split()[0])
         except OSError:
-            continue  # it ended just now
-        if not names or (comm in names) != without:
-            total += ns
-    return total
+            pass  # it ended just now
+
+
+def cpu(pid, *names):
+    without = names[:1] == ("-",)
+    return sum(ns for comm, ns in threads(pid) if not names or (comm in names) != without)
 
 
 def cpus(*pids):
-    return sum(cpu(pid) for pid in pids)
+    return sum(ns for pid in pids for comm, ns in threads(pid) if not comm.startswith("CPU "))
 
 
 def watch(status, end, skip):

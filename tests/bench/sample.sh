@@ -1,116 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The cost of sampling: sample.sh [--guests N] [--peers] [--long].  Guests are as small as they can
-# be, a boot sector that halts, so that what is measured is the sampling alone; every third reads its
-# disk each second.  What QEMUs need to answer counts, for us and for others.
-. "$(dirname "$0")/../guest/lib.sh"
-guests=100 peers='' unseen_seconds=60
+# The cost of sampling: sample.sh [--guests N].  Guests are as small as they can be, a boot sector
+# that halts, so that what is measured is the sampling alone; every third reads its disk each second.
+bench=sample
+. "$(dirname "$0")/lib/guests.sh"
+guests=100
 while [ $# -gt 0 ]; do
 	case $1 in
 	--guests) guests=$2; shift ;;
-	--peers) peers=1 ;;
-	--long) unseen_seconds=600 ;;
 	esac
 	shift
 done
 few=$((guests > 50 ? 50 : guests / 2))
-
-need_halting_guests >&2
-reading=$tmp/reading.img
-as --32 -o "$tmp/reading.o" "$top/tests/bench/reading-guest.S" &&
-	ld -m elf_i386 -Ttext 0x7c00 --oformat binary -o "$reading" "$tmp/reading.o" || fail "no boot sector"
-truncate -s 1M "$reading"
-chmod 755 "$tmp"
-cpu() { python3 "$top/tests/bench/sample.py" cpu "$@"; }
-line() { sed -n "s/^$1: \([0-9]*\).*/\1/p" "$mnt/status"; }
-reached() { [ "$(line "$1")" -ge "$2" ]; }
-result() { printf 'sample.%s %s %s\n' "$@"; }
-# ratio A B [DIGITS]
-ratio() { awk -v a="$1" -v b="$2" -v d="${3:-3}" 'BEGIN { printf "%.*f\n", d, a / b }'; }
+need_reading_guests
 
 # many interfaces make libvirt slow at starting guests: the long run goes without
 nic="<interface type='ethernet'><model type='virtio'/></interface>"
 [ "$guests" -le 100 ] || nic=
-qemus=()
-start_guests()
-{
-	local i uuids=()
-	for i in $(seq "$1" "$2"); do uuids[i]=$(new_uuid); done
-	local readers=()
-	for ((i = $1; i <= $2; i++)); do [ $((i % 3)) != 0 ] || readers+=("${uuids[i]}"); done
-	if [ ${#readers[@]} -gt 0 ]; then
-		python3 "$top/tests/bench/sample.py" nudge "$tmp" 1 "${readers[@]}" &
-		at_exit "kill $! 2>/dev/null"
-		listening() { [ -S "$tmp/${readers[-1]}.serial" ]; }
-		wait_for 10 listening || fail "nobody listens to the guests"
-	fi
-	for ((i = $1; i <= $2; i++)); do
-		if [ $((i % 3)) = 0 ]; then start_reading "bench-$i" "${uuids[i]}" "$nic"
-		else guest_start_halting "$guest_prefix-bench-$i" "${uuids[i]}" "$nic"; fi ||
-			fail "guest $i does not start"
-		qemus+=("$(cat "/run/libvirt/qemu/$guest_prefix-bench-$i.pid")")
-	done
-	measure_idle
-}
-# start_reading NAME UUID DEVICES
-start_reading()
-{
-	guest_start_halting "$guest_prefix-$1" "$2" \
-		"${3:-}<serial type='unix'><source mode='connect' path='$tmp/$2.serial'/></serial>" "$reading"
-}
-now_ns() { date +%s%N; }
-# CPU time of libvirtd and all QEMUs, ns
-others() { python3 "$top/tests/bench/sample.py" cpus "$libvirtd" "${qemus[@]}"; }
-# What of it they would have used anyway is taken off: beside CPU_NS SINCE_NS
-beside()
-{
-	local more=$(($1 - idle * (($(now_ns) - $2) / 1000000) / 1000))
-	echo $((more > 0 ? more : 0))
-}
-# Sets $idle, ns a second, when those that have just started have come to rest.
-measure_idle()
-{
-	local t c
-	at_rest()
-	{
-		c=$(others)
-		sleep 1
-		[ $(($(others) - c)) -lt $((${#qemus[@]} * 1000000)) ]
-	}
-	wait_for 60 at_rest || fail "guests and libvirtd do not come to rest"
-	t=$(now_ns) c=$(others)
-	sleep 20
-	idle=$((($(others) - c) * 1000000 / (($(now_ns) - t) / 1000)))
-}
-
-# Starts the daemon: daemon UPDATE_PERIOD SLOW_PERIOD GUESTS; waits until all were sampled.
-daemon()
-{
-	sed "s|<update_period>.*|<update_period>$1</update_period><slow_period>$2</slow_period>|" \
-		"$top/conf/vhostmd.conf" >"$tmp/conf"
-	CONF=$tmp/conf start_daemon
-	all_there() { reached vms "$1" && ! grep -q 'slow_age_ms: -1' "$mnt/status"; }
-	wait_for 120 all_there "$3" || fail "not all guests are there: $(cat "$mnt/status")"
-	worker=$(worker_pid)
-}
-
-# Measures over so many fast cycles: cycles N.  Sets ns a cycle of $own (less the threads that
-# serve files: reading status is ours), $fast (its thread), $libvirts, and $theirs, which has the
-# QEMUs' share, too.
-cycles()
-{
-	local c0 d0 f0 l0 c1 n o0 t0
-	c0=$(line fast.cycles)
-	wait_for 60 reached fast.cycles $((c0 + 1))
-	c0=$(line fast.cycles) d0=$(cpu "$worker" - serve) f0=$(cpu "$worker" fast) l0=$(cpu "$libvirtd")
-	t0=$(now_ns) o0=$(others)
-	wait_for 300 reached fast.cycles $((c0 + $1)) || fail "no cycles"
-	c1=$(line fast.cycles)
-	n=$((c1 - c0))
-	own=$((($(cpu "$worker" - serve) - d0) / n)) fast=$((($(cpu "$worker" fast) - f0) / n))
-	libvirts=$((($(cpu "$libvirtd") - l0) / n))
-	theirs=$(($(beside $(($(others) - o0)) "$t0") / n))
-}
 
 # One plain bulk call: bulk GUESTS.  Sets $bulk, ns, the client's own time included.
 bulk()
@@ -179,14 +85,13 @@ whole()
 }
 
 say "starting $few guests" >&2
-libvirtd=$(pgrep -xo libvirtd) || fail "no libvirtd"
-start_guests 1 "$few"
+start_guests 1 "$few" 1 "$nic"
 whole "$few"
 few_whole=$whole
 resident "$few"
 few_rss=$rss
 say "starting $((guests - few)) more" >&2
-start_guests $((few + 1)) "$guests"
+start_guests $((few + 1)) "$guests" 1 "$nic"
 whole "$guests"
 resident "$guests"
 result guests "$guests" guests
@@ -212,28 +117,6 @@ daemon 1 1 "$guests"
 cycles 15
 result slow_daemon_vs_libvirtd "$(ratio $((own - fast)) "$libvirts")" ratio
 stop_daemon || exit 1
-
-# guests whose QEMUs sleep and read their disk now and then: no reading may be overlooked
-seldom=()
-for _ in 1 2 3 4 5 6 7 8 9 10; do seldom+=("$(new_uuid)"); done
-python3 "$top/tests/bench/sample.py" unseen "$tmp" "$mnt" 2.5 $unseen_seconds "${seldom[@]}" >"$tmp/unseen" &
-unseen=$!
-at_exit "kill $unseen 2>/dev/null"
-listening() { [ -S "$tmp/${seldom[-1]}.serial" ]; }
-wait_for 10 listening || fail "nobody listens to the guests"
-for uuid in "${seldom[@]}"; do
-	start_reading "seldom-$uuid" "$uuid" || fail "a guest does not start"
-done
-daemon 0.5 1.5 $((guests + ${#seldom[@]}))
-asleep=$(line slow.asleep)
-wait $unseen || fail "readings: $(cat "$tmp/unseen")"
-read -r readings late worst <"$tmp/unseen"
-[ "$(line slow.asleep)" -gt $((asleep + 10 * unseen_seconds)) ] || fail "nobody slept"
-result seldom_readings "$readings" readings
-result seldom_seen_s_worst "$worst" s
-result unseen_changes "$late" readings
-stop_daemon || exit 1
-for uuid in "${seldom[@]}"; do virsh_system destroy "$uuid" >/dev/null; done
 
 # one QEMU that hangs, then libvirtd itself: nobody else's figures may grow old
 period_ms=500
@@ -306,58 +189,4 @@ result burst_age_periods "$(ratio "$worst" 500 2)" periods
 result burst_overruns $(($(line fast.overruns) - overruns)) periods
 stop_daemon || exit 1
 
-[ -n "$peers" ] || exit 0
-install_packages collectd-core prometheus-libvirt-exporter curl >&2
-guests=$((guests + 20 + starting))
-for name in $(virsh_system list --name | grep "^$guest_prefix-\(late\|burst\)-"); do
-	qemus+=("$(cat "/run/libvirt/qemu/$name.pid")")
-done
-measure_idle
-# as often as they do, and of monitors, too
-daemon 5 5 "$guests"
-cycles 12
-whole=$((own + theirs))
-stop_daemon || exit 1
-
-cat >"$tmp/collectd.conf" <<-EOF2
-	BaseDir "$tmp"
-	PIDFile "$tmp/collectd.pid"
-	TypesDB "/usr/share/collectd/types.db"
-	Interval 5
-	LoadPlugin virt
-	LoadPlugin csv
-	<Plugin csv>
-	  DataDir "$tmp/csv"
-	</Plugin>
-	<Plugin virt>
-	  Connection "qemu:///system"
-	  RefreshInterval 60
-	  Instances 1
-	</Plugin>
-EOF2
-collectd -f -C "$tmp/collectd.conf" >"$tmp/collectd.log" 2>&1 &
-peer=$!
-at_exit "kill $peer 2>/dev/null"
-gauged() { [ "$(find "$tmp/csv" -name 'virt_cpu_total*' 2>/dev/null | wc -l)" -ge "$guests" ]; }
-wait_for 60 gauged || fail "collectd: $(tail "$tmp/collectd.log")"
-p0=$(cpu $peer) t0=$(now_ns) o0=$(others)
-sleep 30 # six of its intervals
-peer_cpu=$((($(cpu $peer) - p0 + $(beside $(($(others) - o0)) "$t0")) / 6))
-kill $peer
-wait $peer 2>/dev/null
-result whole_cpu "$(ratio "$whole" 1000000 2)" ms
-result collectd_cpu "$(ratio $peer_cpu 1000000 2)" ms
-result whole_vs_collectd "$(ratio $peer_cpu "$whole" 1)" ratio
-
-prometheus-libvirt-exporter --libvirt.uri qemu:///system --web.listen-address 127.0.0.1:19177 >"$tmp/exporter.log" 2>&1 &
-peer=$!
-at_exit "kill $peer 2>/dev/null"
-scrape() { curl -s http://127.0.0.1:19177/metrics >"$tmp/scrape" && grep -q libvirt_domain "$tmp/scrape"; }
-wait_for 30 scrape || fail "the exporter: $(tail "$tmp/exporter.log")"
-p0=$(cpu $peer) t0=$(now_ns) o0=$(others)
-for _ in $(seq 10); do scrape; done
-peer_cpu=$((($(cpu $peer) - p0 + $(beside $(($(others) - o0)) "$t0")) / 10))
-kill $peer
-result exporter_cpu "$(ratio $peer_cpu 1000000 2)" ms
-result whole_vs_exporter "$(ratio $peer_cpu "$whole" 1)" ratio
 exit 0

@@ -113,7 +113,7 @@ def check_figures(path):
     """Figures of the benchmarks are called so there."""
     benches = "\n".join(
         open(p).read()
-        for p in glob.glob("tests/bench/*") + ["tests/guest/rediscover.sh", "tests/func/survive.py"]
+        for p in glob.glob("tests/bench/*.*") + glob.glob("tests/bench/lib/*") + ["tests/guest/rediscover.sh", "tests/func/survive.py"]
     )
     names = re.findall(r"^\| `([a-z0-9_]+)\.([a-z0-9_]+)`", open(path).read(), re.M)
     for prefix, name in names:
