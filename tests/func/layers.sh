@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The layers of docs/architecture.md hold, every header stands alone, scripts are clean.
+# The layers of docs/internals.md hold, every header stands alone, scripts are clean.
 . "$(dirname "$0")/../lib.sh"
 cd "$top" || exit 1
 
-# Who may include whom: the table of docs/architecture.md.  Every folder under src stands here.
+# Who may include whom: the table of docs/internals.md.  Every folder under src stands here.
 declare -A allowed=(
 	[util]="util"
 	[bpf]="bpf util"
@@ -88,7 +88,7 @@ find src -name '*.[ch]' -exec awk '
 	/^\tstruct lock [a-z_]+;/ { sub(/;.*/, "", $3); print in_struct "." $3; next }
 	/^(static )?struct lock [a-z_]+[; ]/ { sub(/.*struct lock /, ""); sub(/[ ;].*/, ""); print }' {} + |
 	sort >"$tmp/locks"
-sed -n '/^## Locks/,/^## Identity/p' docs/architecture.md | grep -o '`[a-z_.]*`' | tr -d '`' |
+sed -n '/^## Locks/,/^## Where/p' docs/architecture.md | grep -o '`[a-z_.]*`' | tr -d '`' |
 	grep 'lock$\|\.reports$' | sort -u | diff "$tmp/locks" - ||
 	fail "the locks of docs/architecture.md are not those of src"
 # nothing writes text of any length, nor takes what is no number for one
