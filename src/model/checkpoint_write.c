@@ -122,6 +122,12 @@ static bool fits(const char *s, size_t max)
 	return !len || (len <= max && utf8_valid(s, len));
 }
 
+/* A name, or an index: it is not empty where there is one. */
+static bool name_fits(const char *s)
+{
+	return !s || (*s && fits(s, LIMIT_NAME_BYTES));
+}
+
 /* It is written with its name, which its spec does not know. */
 static bool is_own(const struct metric *m)
 {
@@ -139,8 +145,8 @@ static bool is_counted(struct checkpoint_writer *w, const struct metric *m)
 }
 
 /*
- * What a snapshot says of itself is made anew; what would be refused (too long, not UTF-8) is
- * left out, so that nothing else is refused with it.
+ * What a snapshot says of itself is made anew; what would be refused (too long, not UTF-8, an
+ * empty name) is left out, so that nothing else is refused with it.
  */
 static bool is_kept(struct checkpoint_writer *w, const struct metric *m)
 {
@@ -149,12 +155,12 @@ static bool is_kept(struct checkpoint_writer *w, const struct metric *m)
 	if (e && e->collector == COLLECTOR_SNAPSHOT)
 		return false;
 	if (is_own(m) &&
-		(!fits(m->label->name, LIMIT_NAME_BYTES) ||
+		(!name_fits(m->label->name) ||
 			!fits(m->label->unit, LIMIT_CHECKPOINT_TEXT_BYTES)))
 		return false;
 	if (m->available && m->value.type == METRIC_HISTOGRAM && !is_counted(w, m))
 		return false;
-	return fits(m->label->index, LIMIT_NAME_BYTES) &&
+	return name_fits(m->label->index) &&
 		fits(metric_device(m), LIMIT_CHECKPOINT_TEXT_BYTES) &&
 		(!m->available || m->value.type != METRIC_STRING ||
 			fits(m->value.s, LIMIT_CHECKPOINT_TEXT_BYTES));
@@ -387,6 +393,13 @@ static void begin_scope(struct checkpoint_writer *w, const struct counters *coun
 	w->n_times = 0;
 }
 
+/* As above: what is not is left out. */
+static bool run_is_kept(const struct run *run)
+{
+	return run->ident.id >= 0 && *run->ident.name &&
+		strlen(run->ident.name) <= LIMIT_CHECKPOINT_TEXT_BYTES;
+}
+
 void checkpoint_writer_add(struct checkpoint_writer *w, const struct snapshot *s,
 	const struct run *run, const struct counters *counters)
 {
@@ -395,7 +408,7 @@ void checkpoint_writer_add(struct checkpoint_writer *w, const struct snapshot *s
 		.time_ns = s->time_ns,
 		.updated_mono_ns = s->updated_mono_ns };
 
-	if (run && strlen(run->ident.name) > LIMIT_CHECKPOINT_TEXT_BYTES)
+	if (run && !run_is_kept(run))
 		return;
 	if (run)
 		put_vm(w, run);
