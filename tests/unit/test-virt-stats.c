@@ -65,6 +65,8 @@ static void parameters_become_metrics(void **state)
 	add(&record, "vcpu.0.halted", VIR_TYPED_PARAM_BOOLEAN, 1);
 	add(&record, "vcpu.0.exits.sum", VIR_TYPED_PARAM_ULLONG, 7);
 	add(&record, "vm.remote_tlb_flush.sum", VIR_TYPED_PARAM_ULLONG, 8);
+	add(&record, "vm..sum", VIR_TYPED_PARAM_ULLONG, 6);
+	add(&record, "vcpu.0..sum", VIR_TYPED_PARAM_ULLONG, 5);
 	add(&record, "cpu.cache.monitor.3.bank.12.bytes", VIR_TYPED_PARAM_UINT, 9);
 	add(&record, "balloon.current", VIR_TYPED_PARAM_ULLONG, 4u << 20);
 	add(&record, "balloon.rss", VIR_TYPED_PARAM_ULLONG, 77);
@@ -82,6 +84,8 @@ static void parameters_become_metrics(void **state)
 	assert_u64(list, "bank.3.12", 9);
 	assert_u64(list, "own.remote_tlb_flush", 8);
 	assert_u64(list, "own.vcpu.0.exits", 7);
+	assert_null(find_or_null(list, "own.")); /* QEMU may name one so */
+	assert_null(find_or_null(list, "own.vcpu.0."));
 	assert_u64(list, "sum", 30);
 	assert_false(find(list, "wait")->available);
 	assert_false(find(list, "none")->available);

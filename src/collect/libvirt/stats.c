@@ -148,6 +148,8 @@ static bool split_own_name(const char *name, char *pattern, char *index)
 		return false;
 	size_t n = (size_t)(last - first) - 1;
 
+	if (!n || last[-1] == '.')
+		return false; /* of no name */
 	memcpy(index, first + 1, n);
 	index[n] = '\0';
 	if (vcpu != (strchr(index, '.') != NULL) || !utf8_valid(index, n))
