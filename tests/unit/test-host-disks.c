@@ -196,6 +196,32 @@ static void what_is_below_dev_counts(void **state)
 	}
 }
 
+/* Every user of the host may make links in /dev/shm: to others' devices, and to what hangs. */
+static void what_users_make_below_dev_is_no_device(void **state)
+{
+	struct devices *d = *state;
+	static const char *const names[] = { "shm", "mqueue", "hugepages" };
+	bool node = mkdirat(d->f.fd, "dev", 0755) == 0 &&
+		mknodat(d->f.fd, "dev/sda", S_IFBLK | 0600, makedev(253, 3)) == 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		_cleanup_free_ char *dir = xasprintf("dev/%s", names[i]);
+		_cleanup_free_ char *link = xasprintf("%s/mine", dir);
+		_cleanup_free_ char *path = xasprintf("/%s", link);
+		_cleanup_free_ char *twice = xasprintf("/dev//%s//mine", names[i]);
+
+		(void)mkdirat(d->f.fd, dir, 0755);
+		(void)symlinkat("../sda", d->f.fd, link);
+		assert_no_device(d->finder, path, -EINVAL);
+		assert_no_device(d->finder, twice, -EINVAL);
+	}
+	/* which is not what begins so */
+	if (node) {
+		assert_int_equal(symlinkat("sda", d->f.fd, "dev/shm0"), 0);
+		assert_device(d->finder, "/dev/shm0", DISK_DEVICE(253, 3));
+	}
+}
+
 static void what_is_not_counted_is_not_zero(void **state)
 {
 	struct devices *d = *state;
@@ -547,6 +573,7 @@ int main(void)
 		WITH_DEVICES(hostile_paths_are_nothing),
 		WITH_DEVICES(udevs_files_may_be_anything),
 		WITH_DEVICES(what_is_below_dev_counts),
+		WITH_DEVICES(what_users_make_below_dev_is_no_device),
 		WITH_DEVICES(what_is_not_counted_is_not_zero),
 		cmocka_unit_test(only_whole_devices_are_of_the_host),
 		SAMPLING(two_vms_show_the_device_that_they_share),

@@ -219,6 +219,21 @@ static int look_at(const struct disk_finder *f, struct host_disk *disk)
 }
 
 /*
+ * File systems of their own below /dev, in which others than root make links.  Whoever may would
+ * show a VM the counters of any device, another one each time that it is looked up, or lead to
+ * what never answers.
+ */
+static bool is_of_users(const char *name)
+{
+	static const char *const dirs[] = { "shm/", "mqueue/", "hugepages/" };
+	bool is = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(dirs); i++)
+		is |= !strncmp(name, dirs[i], strlen(dirs[i]));
+	return is;
+}
+
+/*
  * The part behind "/dev/", without empty components.  No step may lead up, and nothing that a
  * line or a terminal would not hold is a name.  Return: NULL if it is no such path.
  */
@@ -242,7 +257,7 @@ static char *name_below_dev(const char *path)
 		strbuf_add(&name, p, n);
 		p += n + (p[n] == '/');
 	}
-	return name.len ? strbuf_steal(&name) : NULL;
+	return name.len && !is_of_users(strbuf_str(&name)) ? strbuf_steal(&name) : NULL;
 }
 
 int disk_find(struct disk_finder *f, const char *path, struct host_disk *ret)

@@ -26,7 +26,8 @@ void disk_finder_forget(struct disk_finder *finder);
 
 /*
  * @path: from a description; any bytes.
- * Return: 0; -EINVAL: it is no path below /dev; -ENOTBLK: what is there is no block device;
- * -ENODEV: nobody knows it; -ENODATA: the kernel is told not to count what that device does.
+ * Return: 0; -EINVAL: it is no path below /dev, or one where users make links; -ENOTBLK: what is
+ * there is no block device; -ENODEV: nobody knows it; -ENODATA: the kernel is told not to count
+ * what that device does.
  */
 int disk_find(struct disk_finder *finder, const char *path, struct host_disk *ret);
