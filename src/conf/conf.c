@@ -401,13 +401,16 @@ static void read_settings(struct conf_reader *rd, xmlNode *parent, struct conf *
 
 		conf_reader_check_attributes(
 			rd, node, strcmp(name, "size") ? no_attributes : size_attributes);
-		if ((!setting || setting->kind != BITS) &&
+		bool section = !strcmp(parent_name, "globals") && is_section(name);
+
+		/* of what is unknown there may be any number, each to be compared with all */
+		if ((setting ? setting->kind != BITS : section) &&
 			conf_reader_seen_before(node)) {
 			conf_reader_odd(rd, node,
 				"<%s> stands more than once; the first counts", name);
 		} else if (setting) {
 			read_setting(rd, setting, node, conf);
-		} else if (!strcmp(parent_name, "globals") && is_section(name)) {
+		} else if (section) {
 			read_settings(rd, node, conf);
 		} else {
 			_cleanup_strbuf_ struct strbuf known = STRBUF_INIT;

@@ -275,10 +275,12 @@ static void check_duplicate(struct conf_reader *rd, xmlNode *node,
 
 		if (other->kind != SPEC_GROUP && other->kind != SPEC_XML &&
 			other->context == spec->context &&
-			!strcmp(other->name, spec->name))
+			!strcmp(other->name, spec->name)) {
 			conf_reader_warning(rd, node,
 				"metric '%s' stands also in line %u; files show that one",
 				spec->name, other->line);
+			return;
+		}
 	}
 }
 
