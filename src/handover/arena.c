@@ -202,19 +202,37 @@ uint64_t arena_put(
 	return id;
 }
 
-void arena_drop(struct arena *a, uint64_t id)
+/* What another process left may say of two that they have the same. */
+static bool is_there_locked(const struct arena *a, uint64_t id)
 {
-	if (!a || !id)
-		return;
+	assert_locked(&a->lock);
+	uint32_t at = (uint32_t)(id % ARENA_ITEMS);
+	uint64_t there = 0;
+
+	return id && ledger_next(a->items, at, &there) == at && there == id;
+}
+
+static void drop_locked(struct arena *a, uint64_t id)
+{
+	assert_locked(&a->lock);
 	uint32_t at = (uint32_t)(id % ARENA_ITEMS);
 
-	lock_take(&a->lock);
+	if (!is_there_locked(a, id))
+		return;
 	size_t i = find_extent_locked(a, item_at(a, at)->offset);
 
 	memmove(&a->extents[i], &a->extents[i + 1], (a->n - i - 1) * sizeof(*a->extents));
 	a->n--;
 	a->dropped = true;
 	ledger_drop(a->items, at);
+}
+
+void arena_drop(struct arena *a, uint64_t id)
+{
+	if (!a || !id)
+		return;
+	lock_take(&a->lock);
+	drop_locked(a, id);
 	lock_release(&a->lock);
 }
 
@@ -254,14 +272,11 @@ static struct arena_bytes bytes_of(const struct arena *a, uint32_t at, uint64_t 
 
 bool arena_get(struct arena *a, uint64_t id, struct arena_bytes *ret)
 {
-	uint32_t at = (uint32_t)(id % ARENA_ITEMS);
-	uint64_t there = 0;
-
 	lock_take(&a->lock);
-	bool found = id && ledger_next(a->items, at, &there) == at && there == id;
+	bool found = is_there_locked(a, id);
 
 	if (found)
-		*ret = bytes_of(a, at, id);
+		*ret = bytes_of(a, (uint32_t)(id % ARENA_ITEMS), id);
 	lock_release(&a->lock);
 	return found;
 }

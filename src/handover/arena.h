@@ -49,7 +49,9 @@ void arena_free(struct arena *arena); /* leaves the area; NULL is accepted */
  */
 uint64_t arena_put(struct arena *arena, const struct arena_note *note, const void *data,
 	size_t bytes);
-void arena_drop(struct arena *arena, uint64_t id); /* 0, and NULL, are accepted */
+
+/* NULL is accepted, and an id that is not there (any more). */
+void arena_drop(struct arena *arena, uint64_t id);
 
 /*
  * Gives back the memory of what was dropped: for now and then, as it costs more to use it again.

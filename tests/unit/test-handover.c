@@ -246,6 +246,30 @@ static void what_was_dropped_is_no_memory_any_more(void **state)
 	arena_free(a);
 }
 
+/* Whose id stands twice in what another process left is dropped twice, and others stay. */
+static void what_is_not_there_is_not_dropped(void **state)
+{
+	struct memory *m = *state;
+	struct arena *a = arena_new(&m->handover->arena);
+	struct arena_bytes bytes;
+	uint64_t first = put_text(a, 1, "first", 6), second = put_text(a, 2, "second", 7);
+
+	arena_drop(a, first);
+	arena_drop(a, first);
+	assert_true(arena_get(a, second, &bytes));
+	arena_drop(a, second);
+	arena_drop(a, second);
+	/* nor what has its place now */
+	second = put_text(a, 2, "second", 7);
+	first = put_text(a, 1, "first", 6);
+	arena_drop(a, second + ARENA_ITEMS);
+	assert_true(arena_get(a, second, &bytes));
+	assert_string_equal(bytes.data, "second");
+	assert_true(arena_get(a, first, &bytes));
+	assert_string_equal(bytes.data, "first");
+	arena_free(a);
+}
+
 static void a_full_arena_keeps_no_more(void **state)
 {
 	const struct memory *m = *state;
@@ -730,6 +754,7 @@ int main(void)
 		WITH_MEMORY(bytes_outlive_their_process),
 		WITH_MEMORY(an_arena_is_taken_over_soon_in_any_order),
 		WITH_MEMORY(what_was_dropped_is_no_memory_any_more),
+		WITH_MEMORY(what_is_not_there_is_not_dropped),
 		WITH_MEMORY(a_full_arena_keeps_no_more),
 		WITH_MEMORY(renderings_outlive_their_process),
 		WITH_MEMORY(a_text_is_replaced_as_a_whole),

@@ -447,6 +447,33 @@ static void connections_that_ended_meanwhile_are_forgotten(void **state)
 	left_done(&l);
 }
 
+/* Two rows that say of themselves that they are one connection: its reply goes once. */
+static void a_reply_that_two_have_goes_once(void **state)
+{
+	(void)state;
+	struct left l;
+	struct requests in = { 0 };
+	struct reply reply = { 0 };
+	struct channel_row *row = NULL, *twin = NULL;
+
+	leave(&l);
+	leave_reply(l.stands, l.row);
+	twin = stands_begin(l.stands, 6, &vm_b, "/b/channel");
+	memcpy(twin->half, l.row->half, sizeof(twin->half));
+	atomic_store(&twin->turn, atomic_load(&l.row->turn));
+	atomic_store(&twin->key, 5);
+	leave_again(&l);
+	assert_int_equal(stands_resume(l.stands, 5, &in, &reply, 1, &row), 0);
+	assert_true(row != twin && reply.kept);
+	/* until the twin has to give its place away */
+	for (uint64_t i = 0; i < HANDOVER_CHANNELS - 1; i++)
+		assert_non_null(stands_begin(l.stands, 10 + i, &vm_b, "/x/channel"));
+	stands_drop_reply(l.stands, reply.kept);
+	stands_end(l.stands, row);
+	reply_done(&reply);
+	left_done(&l);
+}
+
 static void paths_are_not_believed(void **state)
 {
 	(void)state;
@@ -582,6 +609,7 @@ int main(void)
 		cmocka_unit_test(a_reply_of_another_connection_is_not_sent),
 		cmocka_unit_test(replies_stay_whatever_others_wait_for),
 		cmocka_unit_test(connections_that_ended_meanwhile_are_forgotten),
+		cmocka_unit_test(a_reply_that_two_have_goes_once),
 		cmocka_unit_test(paths_are_not_believed),
 		cmocka_unit_test(a_connection_is_kept_until_somebody_shuts_it),
 		cmocka_unit_test(what_no_worker_asks_for_ends),
