@@ -402,7 +402,7 @@ static void session_ended(struct serve *serve)
 static void process(struct session *session, const struct fuse_buf *buf)
 {
 	note_polled_file(buf);
-	fuse_session_process_buf(session->fuse, buf);
+	session_process(session, buf);
 }
 
 /* Once; what other threads have received and not answered, armed gives a moment for. */

@@ -162,6 +162,7 @@ int session_open(void *owner, int fuse_fd, struct handover *handover, unsigned n
 	struct session *s = owner;
 
 	*s = (struct session){ .handover = handover, .fd = fuse_fd, .number = number };
+	lock_init(&s->begin_lock);
 	s->fuse = fuse_session_new(&args, ops, ops_size, owner);
 	fuse_opt_free_args(&args);
 	int r = s->fuse ? fuse_session_custom_io(s->fuse, &io, fuse_fd) : -ENOMEM;
@@ -183,27 +184,92 @@ void session_close(struct session *s)
 {
 	if (s->fuse)
 		fuse_session_destroy(s->fuse);
+	lock_done(&s->begin_lock);
 }
 
 /* ---- going on ---- */
 
-/* Tells libfuse what was agreed on; the kernel has its answer. */
-static bool repeat_begin(struct session *s)
+/* The kernel has its answer. */
+static void repeat_begin(struct session *s, const struct fuse_buf *buf, uint64_t unique)
 {
-	struct fuse_in_header head;
-	struct fuse_buf buf = { .mem = s->begin,
+	s->repeated = unique;
+	fuse_session_process_buf(s->fuse, buf);
+	s->repeated = 0;
+	atomic_store(&s->begun, true);
+}
+
+/*
+ * Before that libfuse has other forms of answers, which no kernel is told that can hand a session on.
+ * Who wrote it may have ended in the middle, or have been somebody else's.
+ */
+#define LEAST_MINOR 23u
+
+/* Tells libfuse what was agreed on.  Return: false if that is not there. */
+static bool begin_again(struct session *s)
+{
+	struct {
+		struct fuse_in_header head;
+		uint32_t major, minor;
+	} first;
+	const struct fuse_buf buf = { .mem = s->begin,
 		.size = atomic_load(&s->handover->init_bytes) };
 
-	if (buf.size < sizeof(head) || buf.size > sizeof(s->begin))
+	if (buf.size < sizeof(first) || buf.size > sizeof(s->begin))
 		return false;
 	memcpy(s->begin, s->handover->init, buf.size);
-	memcpy(&head, s->begin, sizeof(head));
-	if (head.opcode != FUSE_INIT || head.len != buf.size)
+	memcpy(&first, s->begin, sizeof(first));
+	if (first.head.opcode != FUSE_INIT || first.head.len != buf.size ||
+		!first.head.unique || first.major != FUSE_KERNEL_VERSION ||
+		first.minor < LEAST_MINOR)
 		return false;
-	s->repeated = head.unique;
-	fuse_session_process_buf(s->fuse, &buf);
-	s->repeated = 0;
+	repeat_begin(s, &buf, first.head.unique);
 	return true;
+}
+
+/* What every kernel says that is served; libfuse's answers are of the same form for all. */
+static void begin_as_usual(struct session *s)
+{
+	const uint64_t unique = UINT64_MAX; /* of no request */
+	struct {
+		struct fuse_in_header head;
+		struct fuse_init_in init;
+	} first = {
+		.head = { .len = sizeof(first), .opcode = FUSE_INIT, .unique = unique },
+		.init = { .major = FUSE_KERNEL_VERSION,
+			.minor = LEAST_MINOR,
+			.max_readahead = 128u << 10,
+			.flags = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_DO_READDIRPLUS |
+				FUSE_AUTO_INVAL_DATA | FUSE_MAX_PAGES }
+	};
+	const struct fuse_buf buf = { .mem = &first, .size = sizeof(first) };
+
+	log_warning(
+		"what the last worker left of the FUSE session's beginning is damaged: "
+		"what is usual is taken for it");
+	repeat_begin(s, &buf, unique);
+}
+
+static void begin_late(struct session *s)
+{
+	lock_take(&s->begin_lock);
+	if (!atomic_load(&s->begun))
+		begin_as_usual(s);
+	lock_release(&s->begin_lock);
+}
+
+void session_process(struct session *s, const struct fuse_buf *buf)
+{
+	struct fuse_in_header head = { 0 };
+
+	if (!atomic_load(&s->begun) && buf->size >= sizeof(head)) {
+		memcpy(&head, buf->mem, sizeof(head));
+		if (head.opcode == FUSE_INIT)
+			atomic_store(&s->begun,
+				true); /* nothing else comes before its answer */
+		else
+			begin_late(s);
+	}
+	fuse_session_process_buf(s->fuse, buf);
 }
 
 static void answer_error(const struct session *s, const struct slot_head *head)
@@ -263,7 +329,7 @@ void session_resume(struct session *s,
 	if (!s->number)
 		return;
 	/* if even the first request was not answered, it is in a slot, or comes again */
-	if (repeat_begin(s))
+	if (begin_again(s))
 		notify(s, NOTIFY_INC_EPOCH, NULL, 0);
 	replay(s, process);
 	/* where it cannot, the slots were all */

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "util/lock.h"
+
 struct fuse_buf;
 struct fuse_lowlevel_ops;
 struct fuse_session;
@@ -28,7 +30,9 @@ struct session {
 	uint64_t repeated;             /* of one that was answered long ago; 0: none */
 	char begin[SESSION_BEGIN_MAX]; /* that request */
 	size_t begin_bytes;
-	unsigned number; /* of processes before this one */
+	unsigned number;        /* of processes before this one */
+	_Atomic bool begun;     /* libfuse knows what was agreed on */
+	struct lock begin_lock; /* held while it is told so for want of anything left */
 };
 
 /*
@@ -45,6 +49,12 @@ void session_close(struct session *session);
  */
 void session_resume(struct session *session,
 	void (*process)(struct session *session, const struct fuse_buf *buf));
+
+/*
+ * Has libfuse answer a request.  One that is not the first of a session tells that there was one: where
+ * what is left of that is of no use, what any kernel agrees on is agreed on with libfuse.  Any thread.
+ */
+void session_process(struct session *session, const struct fuse_buf *buf);
 
 /* Whether the kernel has no request that was not received. */
 bool session_is_idle(const struct session *session);
