@@ -27,8 +27,14 @@
 #define RELIST_SOON 16u
 #define RELIST_SELDOM 256u
 
-/* Each group is looked at within so many samples, even if it never told of a quota. */
+/*
+ * Each group is looked at within so many samples, even if it never told of a quota, and so is each
+ * file of which it is known what it tells.
+ */
 #define LOOK_SAMPLES 16u
+
+/* More than a processor's tick, at which the time of who runs is counted. */
+#define LEAST_SLEEP_NS (20 * NS_PER_MS)
 
 struct throttle {
 	uint64_t periods, throttled, time_ns;
@@ -400,6 +406,15 @@ static void sample_cpu(const struct qemu_cgroup *cg, struct vm_sample *out, bool
 	}
 }
 
+static void note_usage(struct qemu_cgroup *cg, const struct fact *usage, int64_t mono_ns)
+{
+	cg->slept = usage->have && cg->usage.have &&
+		usage->value.u == cg->usage.value.u &&
+		mono_ns - cg->usage_mono_ns >= LEAST_SLEEP_NS;
+	cg->usage = *usage;
+	cg->usage_mono_ns = mono_ns;
+}
+
 /* Reads what the group tells now. */
 static void read_group(struct quota_group *group)
 {
@@ -434,7 +449,10 @@ static bool is_idle(const struct quota_group *group)
 	return group->known && !group->last.periods;
 }
 
-/* Looks at those idle ones whose turn it is.  Return: true if one is so no more. */
+/*
+ * Looks at those idle ones whose turn it is.  No period passes where nobody runs; but in those above
+ * others do.  Return: true if one is so no more.
+ */
 static bool look_at_some(struct qemu_cgroup *cg)
 {
 	bool woke = false;
@@ -442,7 +460,7 @@ static bool look_at_some(struct qemu_cgroup *cg)
 	for (size_t i = cg->turn++ % LOOK_SAMPLES; i < cg->n_groups; i += LOOK_SAMPLES) {
 		struct quota_group *group = &cg->groups[i];
 
-		if (!is_idle(group))
+		if (!is_idle(group) || (cg->slept && i >= cg->n_above))
 			continue;
 		read_group(group);
 		woke |= !is_idle(group);
@@ -509,6 +527,67 @@ static void sample_throttle(struct qemu_cgroup *cg, struct vm_sample *out)
 	fact_set(&out->facts[VM_THROTTLED_TIME], value_u64(sum.time_ns));
 }
 
+/* ---- pressures ---- */
+
+/*
+ * A thread begins to wait for memory or storage while it runs, and whoever waits lets the total
+ * grow.  So where the total stood still from one sample to the next while nobody ran, nobody waits,
+ * and it stands still until somebody has run.  Averages move by themselves, unless they are none.
+ * Who waits for a processor does not run: that file is read each time.
+ */
+
+#define PRESSURE_CPU_FILE 0
+
+static bool is_none(const struct fact *facts)
+{
+	for (int i = PRESSURE_AVG10; i <= PRESSURE_AVG300; i++)
+		if (!facts[i].have || facts[i].value.real != 0)
+			return false;
+	return facts[PRESSURE_TOTAL].have;
+}
+
+/* Notes what was read just now. */
+static void note_calm(
+	struct calm *calm, const struct fact *some, const struct fact *full, bool slept)
+{
+	struct calm now = { .known = is_none(some) && is_none(full) };
+
+	if (now.known) {
+		now.totals[0] = some[PRESSURE_TOTAL].value.u;
+		now.totals[1] = full[PRESSURE_TOTAL].value.u;
+		now.lasts = slept && calm->known && calm->totals[0] == now.totals[0] &&
+			calm->totals[1] == now.totals[1];
+	}
+	*calm = now;
+}
+
+static void set_calm(const struct calm *calm, struct fact *some, struct fact *full)
+{
+	for (int i = PRESSURE_AVG10; i <= PRESSURE_AVG300; i++) {
+		fact_set(&some[i], value_real(0));
+		fact_set(&full[i], value_real(0));
+	}
+	fact_set(&some[PRESSURE_TOTAL], value_u64(calm->totals[0]));
+	fact_set(&full[PRESSURE_TOTAL], value_u64(calm->totals[1]));
+}
+
+static void sample_pressure(
+	struct qemu_cgroup *cg, int i, struct fact *some, struct fact *full, bool *there)
+{
+	struct calm *calm = &cg->calm[i];
+	char text[512];
+
+	if (cg->pressure[i] < 0)
+		return;
+	if (cg->slept && calm->lasts && ++calm->samples < LOOK_SAMPLES) {
+		set_calm(calm, some, full);
+		return;
+	}
+	if (read_text(cg->pressure[i], text, sizeof(text), there))
+		proc_parse_pressure(text, some, full);
+	note_calm(calm, some, full, cg->slept && i != PRESSURE_CPU_FILE);
+}
+
 bool qemu_cgroup_sample(struct qemu_cgroup *cg, struct vm_sample *out)
 {
 	static const enum vm_key some[] = { VM_PRESSURE_CPU_SOME_AVG10,
@@ -522,14 +601,19 @@ bool qemu_cgroup_sample(struct qemu_cgroup *cg, struct vm_sample *out)
 	bool there = true;
 
 	sample_cpu(cg, out, &there);
+	note_usage(cg, &out->facts[VM_CPU_TIME], out->mono_ns);
 	sample_throttle(cg, out);
 	if (read_text(cg->memory, text, sizeof(text), &there))
 		fact_set_u64(&out->facts[VM_CGROUP_MEMORY], text);
 	for (int i = 0; i < 3; i++)
-		if (read_text(cg->pressure[i], text, sizeof(text), &there))
-			proc_parse_pressure(
-				text, &out->facts[some[i]], &out->facts[full[i]]);
+		sample_pressure(
+			cg, i, &out->facts[some[i]], &out->facts[full[i]], &there);
 	return there;
+}
+
+bool qemu_cgroup_slept(const struct qemu_cgroup *cg)
+{
+	return cg->slept;
 }
 
 uint64_t qemu_cgroup_absent(const struct qemu_cgroup *cg, uint64_t reads)

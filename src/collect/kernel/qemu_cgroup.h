@@ -11,13 +11,25 @@
 
 #include "model/vm_sample.h"
 
+/* What a file of pressures tells while nothing of it can change. */
+struct calm {
+	bool known; /* it told what is below when it was read last, and no averages */
+	bool lasts; /* and twice in a row, while nobody ran */
+	unsigned samples;   /* since it was read */
+	uint64_t totals[2]; /* some, full */
+};
+
 struct qemu_cgroup {
-	int cpu_stat;  /* version 2: usage, user, system */
-	int cpu_usage; /* version 1: cpuacct.usage */
-	int cpu_times; /* version 1: cpuacct.stat */
-	uint64_t id;   /* of the group that counts times; 0: none does */
+	int cpu_stat;      /* version 2: usage, user, system */
+	int cpu_usage;     /* version 1: cpuacct.usage */
+	int cpu_times;     /* version 1: cpuacct.stat */
+	uint64_t id;       /* of the group that counts times; 0: none does */
+	struct fact usage; /* of the last sample */
+	int64_t usage_mono_ns;
+	bool slept; /* nothing of the VM ran between the last two samples */
 	int memory;
 	int pressure[3]; /* cpu, memory, io */
+	struct calm calm[3];
 	/* quotas: the VM's directory, and cpu.stat of it, of those below and of those above */
 	int quota_dir;
 	struct quota_group *groups; /* those above come first */
@@ -53,6 +65,13 @@ void qemu_cgroup_done(struct qemu_cgroup *cg);
  * Return: false if the VM's group is no more: the process must be in another one.
  */
 bool qemu_cgroup_sample(struct qemu_cgroup *cg, struct vm_sample *out);
+
+/*
+ * True if the last sample found that nothing of the VM, no thread of its process and nobody else in
+ * its group, has run since the one before.  Nothing changed then that only they can change.
+ * (Where a processor has no tick, nohz_full, that of who runs on it is counted each second.)
+ */
+bool qemu_cgroup_slept(const struct qemu_cgroup *cg);
 
 /* A thread that may have a group of its own came or went: list them with the next sample. */
 void qemu_cgroup_relist(struct qemu_cgroup *cg);
