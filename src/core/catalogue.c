@@ -109,7 +109,7 @@ static const struct catalogue_entry entries[] = {
 	VIRT("balloon.available", UINT64, "KiB", GAUGE, READS(BALLOON),
 		"Memory that the guest sees")
 	VIRT_FAST(RSS, "balloon.rss", UINT64, "KiB", GAUGE, READS(RSS),
-		"/proc/<pid>/stat: rss, and /proc/<pid>/status: HugetlbPages",
+		"/proc/<pid>/statm: resident, or stat: rss, and status: HugetlbPages",
 		"Resident memory of the VM's process on the host, huge pages included")
 	VIRT("balloon.usable", UINT64, "KiB", GAUGE, READS(BALLOON),
 		"Memory the balloon could take without swapping in the guest")

@@ -52,7 +52,7 @@ enum catalogue_read {
 	READ_EITHER_COUNT,
 
 	/* of a VM, from the kernel alone */
-	READ_PROCESS = READ_EITHER_COUNT, /* /proc/<pid>/stat */
+	READ_PROCESS = READ_EITHER_COUNT, /* what /proc/<pid>/stat alone has */
 	READ_PROCESS_IO,                  /* /proc/<pid>/io */
 	READ_IOTHREAD_TIMES,              /* its I/O threads */
 	READ_THROTTLE, /* cpu.stat of its cgroup, those below and those above */
@@ -309,7 +309,7 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		"UUID of the VM")                                                        \
 	X(ID, "domain.id", INT32, "1", GAUGE, READS_NOTHING, "libvirt",                  \
 		"Id of the running VM")                                                  \
-	X(SESSION, "domain.session", UINT64, "1", GAUGE, READS(PROCESS),                 \
+	X(SESSION, "domain.session", UINT64, "1", GAUGE, READS_NOTHING,                 \
 		"hash of the host's boot id, the VM's uuid and its process' start time", \
 		"Changes when the VM starts, is restored or migrates in")                \
 	X(METADATA, "domain.metadata", STRING, NULL, TEXT, READS(DESCRIPTION),           \

@@ -4,9 +4,13 @@
  * Files say here what a kernel would never let them say, so that it shows who reads them.
  */
 #include "fixture.h"
+#include "process.h"
 #include "samples.h"
 
+#include <errno.h>
+
 #include "collect/kernel/qemu_cgroup.h"
+#include "collect/kernel/qemu_proc.h"
 #include "util/clock.h"
 
 #define EVERYTHING (~UINT64_C(0))
@@ -213,6 +217,128 @@ static void a_quota_above_is_seen_while_the_vm_sleeps(void **state)
 	group_done(&g);
 }
 
+/* ---- processes ---- */
+
+#define READ_LITTLE (READS(CPU) | READS(RSS) | READS(VCPUS))
+
+struct process {
+	struct fixture f;
+	struct qemu_proc *proc;
+	struct vm_sample s;
+	int64_t mono_ns;
+};
+
+static void process_init(struct process *p, uint64_t reads)
+{
+	*p = (struct process){ .mono_ns = NS_PER_S };
+	add_process(&p->f);
+	fixture_add(&p->f, "proc/4711/cgroup", group_text);
+	fixture_add(&p->f, "proc/4711/statm", "900 20 3 1 0 100 0\n");
+	set_usage(&p->f, 3000);
+	assert_int_equal(qemu_proc_open(p->f.fd, &ident, reads, &p->proc), 0);
+}
+
+static void process_done(struct process *p)
+{
+	qemu_proc_free(p->proc);
+	vm_sample_done(&p->s);
+	fixture_done(&p->f);
+}
+
+static int sample_process(struct process *p)
+{
+	vm_sample_clear(&p->s);
+	p->s.mono_ns = p->mono_ns += NS_PER_S;
+	return qemu_proc_sample(p->proc, &p->s);
+}
+
+static uint64_t pages(const struct process *p)
+{
+	return fact_u64(&p->s, VM_RSS) * 1024 / (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* stat has 10 pages here, statm 20. */
+static void memory_is_had_from_the_cheaper_file(void **state)
+{
+	(void)state;
+	struct process p;
+
+	process_init(&p, READ_LITTLE);
+	assert_int_equal(sample_process(&p), 0);
+	assert_int_equal(pages(&p), 20);
+	assert_int_equal(p.s.known, READ_LITTLE);
+	fixture_add(&p.f, "proc/4711/statm", "900 21 3 1 0 100 0\n");
+	assert_int_equal(sample_process(&p), 0);
+	assert_int_equal(pages(&p), 21); /* it may change while nobody runs */
+	/* one that is cut, or of another form, tells nothing */
+	static const char *const odd[] = { "", "9", "900 2", "900 21", "x 21 3\n",
+		"900\n", "900 21\n", "0 0 0 0 0 0 0\n", "18446744073709551616 21 3\n" };
+
+	for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
+		fixture_add(&p.f, "proc/4711/statm", odd[i]);
+		assert_int_equal(sample_process(&p), 0);
+		assert_int_equal(pages(&p), 10);
+	}
+	/* a process that has ended has no memory */
+	fixture_add(&p.f, "proc/4711/stat", "4711 (qemu) Z 1 2 3\n");
+	assert_int_equal(sample_process(&p), -ESRCH);
+	process_done(&p);
+}
+
+/* What statm does not have, or no cgroup tells, is read from stat. */
+static void the_other_file_is_read_where_it_must_be(void **state)
+{
+	(void)state;
+	struct process p;
+
+	process_init(&p, READ_LITTLE | READS(PROCESS));
+	assert_int_equal(sample_process(&p), 0);
+	assert_int_equal(pages(&p), 10);
+	assert_int_equal(fact_u64(&p.s, VM_MINOR_FAULTS), 500);
+	process_done(&p);
+
+	process_init(&p, READ_LITTLE);
+	assert_int_equal(unlinkat(p.f.fd, AT("cpu.stat"), 0), 0);
+	qemu_proc_free(p.proc);
+	assert_int_equal(qemu_proc_open(p.f.fd, &ident, READ_LITTLE, &p.proc), 0);
+	assert_int_equal(sample_process(&p), 0);
+	assert_int_equal(pages(&p), 10);
+	assert_true(p.s.facts[VM_CPU_TIME].have);
+	process_done(&p);
+}
+
+static void threads_are_noticed_by_their_directory(void **state)
+{
+	(void)state;
+	struct process p;
+
+	process_init(&p, READ_LITTLE);
+	for (int i = 0; i < 6; i++) /* one of them never gets a name */
+		assert_int_equal(sample_process(&p), 0);
+	assert_int_equal(p.s.n_vcpus, 2);
+	/* while nobody runs there is no other thread, and none is looked for */
+	add_thread(&p.f, 4720, "CPU 2/KVM\n", "3000 30 1\n");
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(sample_process(&p), 0);
+	assert_int_equal(p.s.n_vcpus, 2);
+	assert_true(qemu_proc_slept(p.proc));
+	set_usage(&p.f, 3100);
+	assert_int_equal(sample_process(&p), 0);
+	assert_false(qemu_proc_slept(p.proc));
+	assert_int_equal(p.s.n_vcpus, 3);
+	assert_int_equal(p.s.vcpus[2].delay_ns, 30);
+	remove_thread(&p.f, 4713);
+	set_usage(&p.f, 3200);
+	assert_int_equal(sample_process(&p), 0);
+	assert_int_equal(p.s.n_vcpus, 2);
+	/* waits may grow while a thread does not run */
+	add_thread(&p.f, 4720, "CPU 2/KVM\n", "3000 31 1\n");
+	assert_int_equal(sample_process(&p), 0);
+	assert_true(qemu_proc_slept(p.proc));
+	assert_int_equal(p.s.vcpus[1].delay_ns, 31);
+	process_done(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +347,9 @@ int main(void)
 		cmocka_unit_test(two_looks_within_a_tick_tell_nothing),
 		cmocka_unit_test(what_cannot_be_read_is_not_known_any_more),
 		cmocka_unit_test(a_quota_above_is_seen_while_the_vm_sleeps),
+		cmocka_unit_test(memory_is_had_from_the_cheaper_file),
+		cmocka_unit_test(the_other_file_is_read_where_it_must_be),
+		cmocka_unit_test(threads_are_noticed_by_their_directory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

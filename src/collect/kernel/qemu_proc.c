@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "collect/kernel/proc_stat.h"
 #include "collect/kernel/proc_text.h"
 #include "util/cleanup.h"
 #include "util/clock.h"
@@ -58,6 +60,7 @@ struct qemu_proc {
 	int pid;
 	int dir; /* /proc/<pid> */
 	int stat, io, status;
+	int statm, task; /* in stat's place: sample_process(); -1: they cannot be had */
 	bool status_lacking; /* it could not be opened for want of descriptors */
 	uint64_t huge_kib;   /* huge pages, when they were looked for last */
 	int64_t huge_due_ns; /* when to look again, if there were none */
@@ -150,64 +153,6 @@ static bool runs_vm(const struct strbuf *args, const struct vm_ident *vm)
 	return uuid && (!strcmp(uuid, text) || (name && names_guest(name, vm->name)));
 }
 
-/*
- * The fields of a stat file behind the name, which may hold anything: proc(5).
- * @ret: field 3 and following, as numbers, as far as they are there and fit; @state:
- * field 3 itself, a letter.
- */
-static void parse_stat(
-	const char *text, uint64_t *ret, bool *have, size_t max, char *state)
-{
-	const char *p = strrchr(text, ')');
-
-	if (!p || p[1] != ' ' || !p[2])
-		return;
-	*state = p[2];
-	p += 3;
-	for (size_t n = 1; n < max && *p == ' '; n++) {
-		p++;
-		bool negative = *p == '-';
-
-		p += negative;
-		const char *before = p;
-
-		/* a number at the text's end may have lost digits */
-		have[n] = parse_u64_at(&p, &ret[n]) == 0 && !negative && *p;
-		if (p == before)
-			return;
-	}
-}
-
-/* Fields of proc(5)'s stat behind the state, the third; ascending, for STAT_MAX. */
-enum {
-	STAT_MINFLT = 10 - 3,
-	STAT_MAJFLT = 12 - 3,
-	STAT_UTIME = 14 - 3,
-	STAT_STIME = 15 - 3,
-	STAT_NUM_THREADS = 20 - 3,
-	STAT_STARTTIME = 22 - 3,
-	STAT_RSS = 24 - 3,
-	STAT_MAX,
-};
-
-struct stat_fields {
-	uint64_t v[STAT_MAX];
-	bool have[STAT_MAX];
-};
-
-static int read_stat(int fd, struct stat_fields *ret)
-{
-	char text[2048], state = 0;
-	ssize_t r = pread_text(fd, text, sizeof(text));
-
-	*ret = (struct stat_fields){ 0 };
-	if (r < 0)
-		return (int)r;
-	parse_stat(text, ret->v, ret->have, STAT_MAX, &state);
-	/* a zombie waits for its parent: it has ended */
-	return state == 'Z' || state == 'X' || state == 'x' ? -ESRCH : 0;
-}
-
 static void rescan(struct qemu_proc *proc, int64_t mono_ns);
 
 /* Counts a sample.  Return: true if it is time to look again. */
@@ -273,7 +218,7 @@ int qemu_proc_open(
 
 	if (stat_fd < 0)
 		return -errno;
-	r = read_stat(stat_fd, &stat);
+	r = proc_stat_read(stat_fd, &stat);
 	if (r < 0)
 		return r;
 	if (!stat.have[STAT_STARTTIME])
@@ -287,6 +232,8 @@ int qemu_proc_open(
 		.stat = TAKE_FD(stat_fd),
 		.io = -1,
 		.status = -1,
+		.statm = -1,
+		.task = -1,
 		.start_ticks = stat.v[STAT_STARTTIME],
 		.cgroup = QEMU_CGROUP_INIT };
 	unsigned before = open_shortages();
@@ -298,6 +245,10 @@ int qemu_proc_open(
 	if (reads & READS(RSS))
 		proc->status = open_at(proc->dir, "status", O_RDONLY);
 	proc->status_lacking = open_shortages() != before;
+	if (!(reads & READS(PROCESS))) {
+		proc->statm = open_at(proc->dir, "statm", O_RDONLY);
+		proc->task = open_at(proc->dir, "task", O_RDONLY | O_DIRECTORY);
+	}
 	find_cgroup(proc, 0);
 	if (reads & THREAD_READS) {
 		proc->n_threads = stat.v[STAT_NUM_THREADS];
@@ -323,6 +274,8 @@ void qemu_proc_free(struct qemu_proc *proc)
 	qemu_cgroup_done(&proc->cgroup);
 	close_p(&proc->io);
 	close_p(&proc->status);
+	close_p(&proc->statm);
+	close_p(&proc->task);
 	close_p(&proc->stat);
 	close_p(&proc->dir);
 	free(proc);
@@ -344,7 +297,7 @@ bool qemu_proc_runs(int root_fd, int pid, uint64_t start_ticks)
 	_cleanup_close_ int fd = open_at(root_fd, path, O_RDONLY);
 	struct stat_fields stat;
 
-	return fd >= 0 && read_stat(fd, &stat) == 0 && stat.have[STAT_STARTTIME] &&
+	return fd >= 0 && proc_stat_read(fd, &stat) == 0 && stat.have[STAT_STARTTIME] &&
 		stat.v[STAT_STARTTIME] == start_ticks;
 }
 
@@ -360,6 +313,11 @@ int qemu_proc_shares(const struct qemu_proc *proc, uint64_t *ret)
 	return read_cgroup(proc, &text) == 0
 		? qemu_cgroup_shares(proc->root_fd, strbuf_str(&text), ret)
 		: -ENOENT;
+}
+
+bool qemu_proc_slept(const struct qemu_proc *proc)
+{
+	return qemu_cgroup_slept(&proc->cgroup);
 }
 
 /* ---- threads ---- */
@@ -414,7 +372,7 @@ static uint64_t read_start(int task_fd, const char *tid)
 	_cleanup_close_ int fd = open_in_task(task_fd, tid, "stat");
 	struct stat_fields stat;
 
-	return fd >= 0 && read_stat(fd, &stat) == 0 ? stat.v[STAT_STARTTIME] : 0;
+	return fd >= 0 && proc_stat_read(fd, &stat) == 0 ? stat.v[STAT_STARTTIME] : 0;
 }
 
 /* Finds out what a thread is.  Return: false if that could not be read now. */
@@ -615,7 +573,11 @@ static void sample_threads(
 {
 	uint64_t now = stat->v[STAT_NUM_THREADS];
 
-	if (is_due(&proc->scan, out->mono_ns) || now != proc->n_threads || proc->unsure)
+	bool due = is_due(&proc->scan, out->mono_ns);
+
+	/* nobody changes them who does not run, not even their names */
+	if ((due && !qemu_cgroup_slept(&proc->cgroup)) || now != proc->n_threads ||
+		proc->unsure)
 		rescan(proc, out->mono_ns);
 	proc->n_threads = now;
 	if (!sample_named(proc, out)) {
@@ -748,16 +710,52 @@ static void sample_cgroup(struct qemu_proc *proc, struct vm_sample *out)
 	out->cgroup = proc->cgroup.id;
 }
 
+/*
+ * stat costs twice as much as any other file: the kernel adds up the times of all threads for it.
+ * Where the cgroup has the times, the little that is left is had from statm, and, as a directory has
+ * a link of each that is in it, from task.  Linux 6.16 and newer count resident pages better there.
+ */
+static bool needs_stat(const struct qemu_proc *proc)
+{
+	return proc->statm < 0 || proc->task < 0 ||
+		!qemu_cgroup_has_time(&proc->cgroup) ||
+		!qemu_cgroup_has_modes(&proc->cgroup);
+}
+
+/* Threads are made by threads: while none ran, there is none more and none less. */
+static void count_threads(const struct qemu_proc *proc, struct stat_fields *ret)
+{
+	struct stat st;
+
+	ret->v[STAT_NUM_THREADS] = proc->n_threads;
+	if (proc->reads & THREAD_READS && !qemu_cgroup_slept(&proc->cgroup) &&
+		fstat(proc->task, &st) == 0 && st.st_nlink > 2)
+		ret->v[STAT_NUM_THREADS] = st.st_nlink - 2; /* it has two without any */
+}
+
+/* What is known of the process itself.  Return: 0, or -errno. */
+static int sample_process(const struct qemu_proc *proc, struct stat_fields *ret)
+{
+	int r = needs_stat(proc) ? -ENODATA : proc_statm_read(proc->statm, ret);
+
+	if (r == -ENODATA)
+		return proc_stat_read(proc->stat, ret);
+	if (r == 0)
+		count_threads(proc, ret);
+	return r;
+}
+
 int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out)
 {
 	struct stat_fields stat;
-	int r = read_stat(proc->stat, &stat);
+
+	sample_cgroup(proc, out);
+	int r = sample_process(proc, &stat);
 
 	if (r < 0)
 		return r;
 	out->pid = (uint32_t)proc->pid;
 	out->start_ticks = proc->start_ticks;
-	sample_cgroup(proc, out);
 	if (!proc->cgroup_lacking)
 		vm_sample_set_absent(out, qemu_cgroup_absent(&proc->cgroup, proc->reads));
 	set_times(proc, &stat, out);

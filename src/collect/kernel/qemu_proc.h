@@ -44,6 +44,9 @@ uint64_t qemu_proc_start_ticks(const struct qemu_proc *proc);
  */
 int qemu_proc_sample(struct qemu_proc *proc, struct vm_sample *out);
 
+/* qemu_cgroup_slept() */
+bool qemu_proc_slept(const struct qemu_proc *proc);
+
 /* The VM's weight for the processor; see qemu_cgroup_shares(). */
 int qemu_proc_shares(const struct qemu_proc *proc, uint64_t *ret);
 
