@@ -32,12 +32,25 @@ static struct metric_place place(size_t list, size_t at)
 	return (struct metric_place){ .list = list & 0x1fff, .at = at & 0x7ffff };
 }
 
-/* Moves behind a list's metrics of a slot. */
-static size_t skip_slot(const struct metric_list *list, size_t at, uint32_t slot)
+/* How far a list is merged, and the slot of the metric there; UINT32_MAX: behind the last. */
+struct cursor {
+	size_t at;
+	uint32_t slot;
+};
+
+static void cursor_set(struct cursor *c, const struct metric_list *list, size_t at)
 {
-	while (at < list->n && list->metrics[at].label->slot == slot)
-		at++;
-	return at;
+	c->at = at;
+	c->slot = at < list->n ? list->metrics[at].label->slot : UINT32_MAX;
+}
+
+/* Moves behind a list's metrics of its slot. */
+static void cursor_skip(struct cursor *c, const struct metric_list *list)
+{
+	uint32_t slot = c->slot;
+
+	while (c->slot == slot)
+		cursor_set(c, list, c->at + 1);
 }
 
 static size_t places_size(size_t n)
@@ -64,36 +77,33 @@ static void keep_place(struct snapshot *s, size_t list, size_t at)
 /* By slot; where several lists have a slot, the first serves it, and be it with nothing. */
 static void merge_lists(struct snapshot *s)
 {
-	size_t *next = xcalloc(s->n_lists, sizeof(*next));
+	struct cursor *next = xcalloc(s->n_lists, sizeof(*next));
 	size_t all = 0;
 
-	for (size_t l = 0; l < s->n_lists; l++)
+	for (size_t l = 0; l < s->n_lists; l++) {
+		cursor_set(&next[l], s->lists[l], 0);
 		all += s->lists[l]->n;
+	}
 	s->places = xmalloc(places_size(all));
 	refs_init(&s->places->refs);
 	for (;;) {
 		size_t best = s->n_lists;
 		uint32_t slot = UINT32_MAX;
 
-		for (size_t l = 0; l < s->n_lists; l++) {
-			const struct metric_list *list = s->lists[l];
-
-			if (next[l] < list->n &&
-				list->metrics[next[l]].label->slot < slot) {
+		for (size_t l = 0; l < s->n_lists; l++)
+			if (next[l].slot < slot) {
 				best = l;
-				slot = list->metrics[next[l]].label->slot;
+				slot = next[l].slot;
 			}
-		}
 		if (best == s->n_lists)
 			break;
-		for (size_t l = 0; l < s->n_lists; l++) {
-			const struct metric_list *list = s->lists[l];
-			size_t end = skip_slot(list, next[l], slot);
+		size_t from = next[best].at;
 
-			for (size_t i = next[l]; l == best && i < end; i++)
-				keep_place(s, l, i);
-			next[l] = end;
-		}
+		for (size_t l = best; l < s->n_lists; l++)
+			if (next[l].slot == slot)
+				cursor_skip(&next[l], s->lists[l]);
+		for (size_t i = from; i < next[best].at; i++)
+			keep_place(s, best, i);
 	}
 	free(next);
 }
