@@ -128,6 +128,17 @@ static bool name_fits(const char *s)
 	return !s || (*s && fits(s, LIMIT_NAME_BYTES));
 }
 
+/* @last: a text whose place in memory says that it was found to fit. */
+static bool name_fits_again(const char *s, const char *last)
+{
+	return s == last || name_fits(s);
+}
+
+static bool text_fits_again(const char *s, const char *last)
+{
+	return s == last || fits(s, LIMIT_CHECKPOINT_TEXT_BYTES);
+}
+
 /* It is written with its name, which its spec does not know. */
 static bool is_own(const struct metric *m)
 {
@@ -160,8 +171,8 @@ static bool is_kept(struct checkpoint_writer *w, const struct metric *m)
 		return false;
 	if (m->available && m->value.type == METRIC_HISTOGRAM && !is_counted(w, m))
 		return false;
-	return name_fits(m->label->index) &&
-		fits(metric_device(m), LIMIT_CHECKPOINT_TEXT_BYTES) &&
+	return name_fits_again(m->label->index, w->index) &&
+		text_fits_again(metric_device(m), w->device) &&
 		(!m->available || m->value.type != METRIC_STRING ||
 			fits(m->value.s, LIMIT_CHECKPOINT_TEXT_BYTES));
 }
