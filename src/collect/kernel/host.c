@@ -35,6 +35,7 @@ enum host_file {
 	FILE_PRESSURE_CPU,
 	FILE_PRESSURE_MEMORY,
 	FILE_PRESSURE_IO,
+	FILE_ONLINE,
 	FILE_COUNT,
 };
 
@@ -105,8 +106,8 @@ static void note_failure(struct host *host, int r)
 		r != -EACCES && r != -EPERM;
 }
 
-/* Reads a kept-open file from its start; "" if it cannot be had. */
-static const char *read_kept(struct host *host, enum host_file file)
+/* Reads a kept-open file from its start into host.text.  Return: 0 or -errno, which is noted. */
+static int read_start(struct host *host, enum host_file file)
 {
 	static const char *const paths[] = {
 		[FILE_STAT] = "proc/stat",
@@ -117,6 +118,7 @@ static const char *read_kept(struct host *host, enum host_file file)
 		[FILE_PRESSURE_CPU] = "proc/pressure/cpu",
 		[FILE_PRESSURE_MEMORY] = "proc/pressure/memory",
 		[FILE_PRESSURE_IO] = "proc/pressure/io",
+		[FILE_ONLINE] = "sys/devices/system/cpu/online",
 	};
 	static_assert(ARRAY_LEN(paths) == FILE_COUNT, "a path for each file");
 
@@ -124,20 +126,29 @@ static const char *read_kept(struct host *host, enum host_file file)
 	if (host->fds[file] < 0)
 		host->fds[file] = open_at(host->root_fd, paths[file], O_RDONLY);
 	if (host->fds[file] < 0) {
-		note_failure(host, -errno);
-		return "";
+		int error = -errno;
+
+		note_failure(host, error);
+		return error;
 	}
 	int r = lseek(host->fds[file], 0, SEEK_SET) < 0
 		? -errno
 		: read_all(host->fds[file], LIMIT_PROC_FILE_BYTES, &host->text);
 
 	note_failure(host, r);
-	host->failed |= r == 0 && !proc_is_whole(strbuf_str(&host->text));
 	if (r < 0) {
 		strbuf_clear(&host->text);
 		close_p(&host->fds[file]);
 		host->fds[file] = -1;
 	}
+	return r;
+}
+
+/* The same of one that ends with a line's end.  Return: host.text; "" if it cannot be had. */
+static const char *read_kept(struct host *host, enum host_file file)
+{
+	if (read_start(host, file) == 0)
+		host->failed |= !proc_is_whole(strbuf_str(&host->text));
 	return strbuf_str(&host->text);
 }
 
@@ -428,10 +439,9 @@ static void online_by_stat(struct host *host, struct strbuf *out)
 static void sample_cpus(struct host *host)
 {
 	_cleanup_strbuf_ struct strbuf online = STRBUF_INIT;
-	int r = read_file_at(host->root_fd, "sys/devices/system/cpu/online",
-		LIMIT_SYSFS_FILE_BYTES, &online);
 
-	note_failure(host, r);
+	(void)read_start(host, FILE_ONLINE);
+	strbuf_adds(&online, strbuf_str(&host->text));
 	char first = strbuf_str(&online)[0];
 
 	if (!host->failed && (first < '0' || first > '9')) {
