@@ -542,11 +542,21 @@ static void *begin_checkpoint(void *ctx, size_t *ret_size)
 	return halves_begin(&w->handover->checkpoint, ret_size);
 }
 
+/* Of what is published so often at least the memory for two is kept, but for one time in so many. */
+#define KEEP_HALF_NS (NS_PER_S / 2)
+#define KEEP_HALVES 64u
+
+/* The other half's memory is given back, unless it is likely to be needed at once. */
 static void commit_checkpoint(void *ctx, size_t size)
 {
-	const struct worker *w = ctx;
+	struct worker *w = ctx;
+	int64_t now = clock_mono_ns();
+	bool seldom = now - w->committed_mono_ns >= KEEP_HALF_NS;
 
 	halves_commit(&w->handover->checkpoint, size);
+	w->committed_mono_ns = now;
+	if (seldom || ++w->kept_halves % KEEP_HALVES == 0)
+		halves_trim(&w->handover->checkpoint);
 }
 
 /* Shows what was shown before, unless that was the end of those before us. */

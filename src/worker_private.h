@@ -32,9 +32,11 @@ struct worker {
 	_Atomic int64_t period_ns;
 
 	struct handover *handover;
-	struct arena *arena; /* in it */
-	bool first;          /* nobody served before us */
-	bool inherited;      /* what he showed is shown again */
+	int64_t committed_mono_ns; /* the last checkpoint; these two under board.lock */
+	unsigned kept_halves;      /* whose other half's memory was not given back */
+	struct arena *arena;       /* in it */
+	bool first;                /* nobody served before us */
+	bool inherited;            /* what he showed is shown again */
 
 	struct tree *tree;
 	struct registry *registry;

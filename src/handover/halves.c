@@ -39,13 +39,6 @@ void *halves_begin(struct halves *h, size_t *ret_size)
 	return h->memory[next];
 }
 
-/* What is of no use any more is memory that others can have, if it is shared memory. */
-static void give_back(struct halves *h, unsigned i)
-{
-	if (h->half[i].bytes <= HALF_BYTES)
-		(void)madvise(h->memory[i], (size_t)h->half[i].bytes, MADV_REMOVE);
-}
-
 void halves_commit(struct halves *h, size_t bytes)
 {
 	unsigned old = newest(h), next = !old;
@@ -53,7 +46,12 @@ void halves_commit(struct halves *h, size_t bytes)
 	h->half[next].bytes = bytes;
 	h->half[next].sum = checksum(h->memory[next], bytes);
 	atomic_store(&h->half[next].sequence, atomic_load(&h->half[old].sequence) + 1);
-	give_back(h, old);
+}
+
+/* All of it, for what lay there before may have been longer; if it is shared memory. */
+void halves_trim(struct halves *h)
+{
+	(void)madvise(h->memory[!newest(h)], HALF_BYTES, MADV_REMOVE);
 }
 
 const void *halves_get(const struct halves *h, size_t *ret_bytes)

@@ -25,8 +25,11 @@ struct halves {
 /* Where the next is to be written; room for *@ret_size bytes. */
 void *halves_begin(struct halves *halves, size_t *ret_size);
 
-/* It is written; now it is in force, and what was is gone. */
+/* It is written; now it is in force, and what was is gone, but for the memory that it lies in. */
 void halves_commit(struct halves *halves, size_t bytes);
+
+/* Gives that memory back; the next but one needs it anew, which costs a fault for each page. */
+void halves_trim(struct halves *halves);
 
 /*
  * The one in force, which stays until the next halves_commit().
