@@ -2,7 +2,8 @@
 /*
  * The metrics that one collector sampled for one scope in one go: an immutable,
  * reference-counted array in a single allocation.  A builder belongs to one thread;
- * finished lists may be used by any.
+ * finished lists may be used by any, but for their time, which is for who has them on the
+ * board alone.
  */
 #pragma once
 
@@ -32,8 +33,9 @@ static_assert(sizeof(struct metric) <= 32, "no padding");
 struct metric_list {
 	_Atomic unsigned refs;
 	struct spec_set *specs; /* a reference: labels are its */
-	int64_t time_ns;        /* real time of the sample */
-	size_t n_refused;       /* that were left out: no label had room (spec_label()) */
+	/* real time of the sample, or of the last that found the same: board_keep() */
+	int64_t time_ns;
+	size_t n_refused; /* that were left out: no label had room (spec_label()) */
 	size_t n;
 	/* sorted by slot; own labels, histograms and strings follow */
 	struct metric metrics[];

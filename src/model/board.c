@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -35,6 +36,8 @@ struct scope {
 	uint64_t shape;           /* of the last snapshot, and since when */
 	int64_t shape_ns;
 	bool cut; /* metrics were left out, and that was said */
+	/* of each lane, bits of those behind it that came since it came last or was kept */
+	uint8_t newer[LANE_ACTION_0];
 	/* when each lane's first list came, monotonic; NULL: nothing is inherited (any more) */
 	int64_t *first_mono_ns;
 };
@@ -363,10 +366,10 @@ void board_subscribe(struct board *board, struct plan_listener listener)
  * What another lane told of the same metrics is older now, and must not come back when this
  * one has none of them some day: the other one will tell of them again, if it is its turn.
  */
-static void drop_older(struct scope *scope, size_t lane)
+static void drop_older(struct scope *scope, size_t lane, unsigned lanes)
 {
 	for (size_t i = lane + 1; i < scope->n_lanes && i < LANE_ACTION_0; i++) {
-		struct metric_list *rest = scope->lanes[i]
+		struct metric_list *rest = scope->lanes[i] && lanes >> i & 1
 			? metric_list_without(scope->lanes[i], scope->lanes[lane])
 			: NULL;
 
@@ -375,6 +378,17 @@ static void drop_older(struct scope *scope, size_t lane)
 		metric_list_unref(scope->lanes[i]);
 		scope->lanes[i] = rest;
 	}
+}
+
+static_assert(LANE_ACTION_0 <= 8, "a bit for each");
+
+static void note_newer(struct scope *scope, size_t lane)
+{
+	if (lane >= LANE_ACTION_0)
+		return;
+	for (size_t i = 0; i < lane; i++)
+		scope->newer[i] |= 1u << lane & 0xff;
+	scope->newer[lane] = 0;
 }
 
 /* A lane that had so much time would have told of a figure, if there were one. */
@@ -459,7 +473,8 @@ void board_update(
 		if (old)
 			metric_list_carry(list, old);
 		*at = list;
-		drop_older(scope, lane);
+		drop_older(scope, lane, UINT_MAX);
+		note_newer(scope, lane);
 		outgrow_locked(board, scope, run, lane, list);
 		if (lane != LANE_ABOUT)
 			scope->updated_mono_ns = clock_mono_ns();
@@ -470,6 +485,26 @@ void board_update(
 	metric_list_unref(list);
 	if (n_cut)
 		say_cut(run, n_cut);
+}
+
+bool board_keep(struct board *board, struct run *run, size_t lane, int64_t time_ns)
+{
+	assert(lane < LANE_ACTION_0);
+	lock_take(&board->lock);
+	struct scope *scope = scope_of_locked(board, run);
+	struct metric_list *list = lane < scope->n_lanes ? scope->lanes[lane] : NULL;
+	bool keep = list && list->specs == board->plan->specs && !scope->first_mono_ns &&
+		counters_at_rest(&scope->counters);
+
+	if (keep) {
+		list->time_ns = time_ns;
+		drop_older(scope, lane, scope->newer[lane]);
+		scope->newer[lane] = 0;
+		scope->updated_mono_ns = clock_mono_ns();
+		snapshot_unref(TAKE_PTR(scope->current));
+	}
+	lock_release(&board->lock);
+	return keep;
 }
 
 /* ---- from the process before ---- */

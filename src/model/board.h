@@ -76,6 +76,14 @@ void board_update(
 	struct board *board, struct run *run, size_t lane, struct metric_list *list);
 
 /*
+ * The lane's list of a VM is true still: it was sampled once more, at @time_ns (real time), and nothing
+ * was another.
+ * Return: false if it must be made anew: there is none, other metrics are asked for since, or a counter
+ * has just fallen, or the VM is shown as another process left it.
+ */
+bool board_keep(struct board *board, struct run *run, size_t lane, int64_t time_ns);
+
+/*
  * Which VM waited for which, for the host, to be seen with the next publication and until there is
  * another.  @blame: the reference moves to the board; NULL: that is not known.
  */

@@ -319,6 +319,14 @@ int counters_restore_histogram(
 
 /* ---- a list ---- */
 
+bool counters_at_rest(const struct counters *counters)
+{
+	for (size_t i = 0; i < counters->n_falls; i++)
+		if (counters->falls[i].n)
+			return false;
+	return true;
+}
+
 void counters_settle(struct counters *counters, struct metric_list *list)
 {
 	struct device_hash last = { 0 };

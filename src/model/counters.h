@@ -39,6 +39,9 @@ struct counters {
 
 void counters_done(struct counters *counters);
 
+/* True if what was told last, told once more, changes nothing: no counter has just fallen. */
+bool counters_at_rest(const struct counters *counters);
+
 /* Changes @list, which nobody else has seen yet. */
 void counters_settle(struct counters *counters, struct metric_list *list);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "model/plan.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,10 +110,12 @@ static bool same_specs(const struct spec_set *a, const struct spec_set *b)
 struct plan *plan_new(const struct plan *before, struct spec_set *specs,
 	const struct plan_settings *settings)
 {
+	static _Atomic uint64_t plans;
 	struct plan *plan = xcalloc(1, sizeof(*plan));
 	bool same = before && same_specs(before->specs, specs);
 
 	refs_init(&plan->refs);
+	plan->number = atomic_fetch_add(&plans, 1) + 1;
 	plan->specs = spec_set_ref(same ? before->specs : specs);
 	plan->settings = *settings;
 	plan->settings.grants = grants_ref(settings->grants);

@@ -63,6 +63,7 @@ struct plan_settings {
 
 struct plan {
 	_Atomic unsigned refs;
+	uint64_t number;        /* no other plan has it, nor had */
 	struct spec_set *specs; /* a reference */
 	uint64_t *fingerprints; /* of each spec: spec_fingerprint() */
 	struct plan_settings settings;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/cleanup.h"
 #include "util/clock.h"
 #include "util/hash.h"
 #include "util/mem.h"
@@ -66,6 +67,45 @@ struct disk_sample *vm_sample_add_disk(struct vm_sample *s, unsigned number)
 	s->disks = xgrow(s->disks, s->n_disks, &s->cap_disks, sizeof(*s->disks));
 	s->disks[s->n_disks] = (struct disk_sample){ .number = number };
 	return &s->disks[s->n_disks++];
+}
+
+static uint64_t mix(uint64_t sum, uint64_t word)
+{
+	sum = (sum ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+	return sum ^ sum >> 29;
+}
+
+/* Four sums at once, for each has to wait for its last product. */
+static uint64_t digest(uint64_t seed, const void *data, size_t bytes)
+{
+	uint64_t a = seed ^ bytes, b = seed + 1, c = seed + 2, d = seed + 3;
+	const char *at = data;
+
+	while (bytes) {
+		uint64_t words[4] = { 0 };
+		size_t n = bytes < sizeof(words) ? bytes : sizeof(words);
+
+		memcpy(words, at, n);
+		a = mix(a, words[0]);
+		b = mix(b, words[1]);
+		c = mix(c, words[2]);
+		d = mix(d, words[3]);
+		at += n;
+		bytes -= n;
+	}
+	return mix(mix(mix(a, b), c), d);
+}
+
+uint64_t vm_sample_digest(const struct vm_sample *s)
+{
+	uint64_t d = digest(s->known, s->facts, sizeof(s->facts));
+
+	d = digest(d, &s->uncounted, sizeof(s->uncounted));
+	d = digest(d, s->vcpus, s->n_vcpus * sizeof(*s->vcpus));
+	d = digest(d + s->iothreads_known, s->iothreads,
+		s->n_iothreads * sizeof(*s->iothreads));
+	d = digest(d, s->nics, s->n_nics * sizeof(*s->nics));
+	return digest(d + s->disks_known, s->disks, s->n_disks * sizeof(*s->disks));
 }
 
 void vm_sample_set_absent(struct vm_sample *s, uint64_t reads)

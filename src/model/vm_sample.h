@@ -102,6 +102,12 @@ struct vcpu_sample *vm_sample_add_iothread(struct vm_sample *s, unsigned number)
 struct nic_sample *vm_sample_add_nic(struct vm_sample *s, unsigned number);
 struct disk_sample *vm_sample_add_disk(struct vm_sample *s, unsigned number);
 
+/*
+ * Stands for all figures of @s, not for when they were read: two samples of which it is equal have
+ * the same figures.  Names that are borrowed are told apart by where they lie.
+ */
+uint64_t vm_sample_digest(const struct vm_sample *s);
+
 /* There is none of what is made from any of @reads, READS() of KERNEL_SOURCES. */
 void vm_sample_set_absent(struct vm_sample *s, uint64_t reads);
 

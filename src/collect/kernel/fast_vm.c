@@ -61,6 +61,8 @@ struct fast_vm {
 	struct vm_counters last;
 	struct vm_delays last_delays;
 	struct domain_inputs shown;
+	/* of the last sample, and the plan's number; 0: the VM did not sleep, or it is not known */
+	uint64_t digest, for_plan;
 };
 
 struct fast_description *fast_description_new(int root_fd, struct description *from)
@@ -169,6 +171,8 @@ unsigned fast_vm_take_in(struct fast_vm *fv)
 		fv->disks = disks;
 		news |= NEWS_DISKS;
 	}
+	if (news)
+		fv->digest = 0; /* names may lie where others lay */
 	return news;
 }
 
@@ -239,12 +243,31 @@ static void tell(struct run *run, const struct vm_sample *s)
 		atomic_store(&run->rss_kib, s->facts[VM_RSS].value.u);
 }
 
-struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
+/*
+ * Of a VM that slept.  One that ran has other figures, and of waits there are some for the period that
+ * no digest has.
+ */
+static bool is_same(
+	struct fast_vm *fv, const struct plan *plan, const struct vm_sample *scratch)
+{
+	uint64_t before = fv->digest;
+
+	fv->digest = 0;
+	if (!qemu_proc_slept(fv->proc) || plan->vm_reads & READS(DELAYS))
+		return false;
+	bool same_plan = fv->for_plan == plan->number;
+
+	fv->digest = vm_sample_digest(scratch);
+	fv->for_plan = plan->number;
+	return same_plan && before && fv->digest == before;
+}
+
+enum fast_sampled fast_vm_measure(struct fast_vm *fv, const struct plan *plan,
 	const struct link_stats *links, const struct disk_stats *disks,
 	struct vm_sample *scratch)
 {
 	if (!fv->proc)
-		return NULL;
+		return SAMPLE_NONE;
 	vm_sample_clear(scratch);
 	scratch->time_ns = clock_real_ns();
 	scratch->mono_ns = clock_mono_ns();
@@ -256,7 +279,7 @@ struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
 		atomic_store(&fv->run->known, 0);
 		if (r == -ESRCH)
 			atomic_store(&fv->run->ended_mono_ns, scratch->mono_ns);
-		return NULL;
+		return SAMPLE_NONE;
 	}
 	if (fv->description)
 		sample_description(fv->description, links, scratch);
@@ -267,6 +290,15 @@ struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
 			fv->delays, &fv->run->ident, scratch, &fv->last_delays);
 	vm_sample_derive(scratch, &fv->last);
 	tell(fv->run, scratch);
+	return is_same(fv, plan, scratch) ? SAMPLE_SAME : SAMPLE_NEW;
+}
+
+struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
+	const struct link_stats *links, const struct disk_stats *disks,
+	struct vm_sample *scratch)
+{
+	if (fast_vm_measure(fv, plan, links, disks, scratch) == SAMPLE_NONE)
+		return NULL;
 	return fast_list(plan, scratch);
 }
 

@@ -75,10 +75,17 @@ uint64_t fast_vm_memory_kib(const struct fast_vm *fv);
 
 /*
  * Samples.  @links: the last dump, NULL for none; @disks: the last read, likewise; @scratch:
- * memory that is used again.
+ * memory that is used again, and holds what was learnt.
  * Tells the run what is known.
- * Return: a list owned by the caller; NULL if there is no process (any more).
+ * Return: SAMPLE_NONE if there is no process (any more); SAMPLE_SAME: each figure that @plan asks for is
+ * what it was in the sample before.
  */
+enum fast_sampled { SAMPLE_NONE, SAMPLE_SAME, SAMPLE_NEW };
+enum fast_sampled fast_vm_measure(struct fast_vm *fv, const struct plan *plan,
+	const struct link_stats *links, const struct disk_stats *disks,
+	struct vm_sample *scratch);
+
+/* The same, and what became of it: a list owned by the caller; NULL if there is no process. */
 struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
 	const struct link_stats *links, const struct disk_stats *disks,
 	struct vm_sample *scratch);

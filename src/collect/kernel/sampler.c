@@ -98,12 +98,15 @@ static void sample_about(struct sampler *s, struct run *run, const struct fast_v
 
 static void sample_vm(struct sampler *s, struct run *run, struct fast_vm *fv)
 {
-	struct metric_list *list =
-		fast_vm_sample(fv, s->plan, s->links, s->disks, &s->scratch);
+	enum fast_sampled r =
+		fast_vm_measure(fv, s->plan, s->links, s->disks, &s->scratch);
 
-	if (list)
-		board_update(s->board, run, LANE_FAST, list);
-	list = fast_vm_domain(fv, s->plan, s->host_mhz);
+	if (r == SAMPLE_NEW ||
+		(r == SAMPLE_SAME &&
+			!board_keep(s->board, run, LANE_FAST, s->scratch.time_ns)))
+		board_update(s->board, run, LANE_FAST, fast_list(s->plan, &s->scratch));
+	struct metric_list *list = fast_vm_domain(fv, s->plan, s->host_mhz);
+
 	if (list)
 		board_update(s->board, run, LANE_DOMAIN, list);
 	sample_about(s, run, fv);
