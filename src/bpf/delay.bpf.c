@@ -85,16 +85,24 @@ struct rq {
 	int cpu;
 } __attribute__((preserve_access_index));
 
+struct task_group;
+
 struct cfs_rq {
 	struct rq *rq;
+	struct task_group *tg;
+	int throttle_count; /* by so many limits it is held back: its own, and those above */
+	uint64_t throttled_clock; /* by its own: since when, or when that began last */
+	/* by any, while it has threads that could run: since when, or 0; for how long (Linux 6.6) */
+	uint64_t throttled_clock_self, throttled_clock_self_time;
 } __attribute__((preserve_access_index));
 
 struct sched_entity {
-	struct cfs_rq *cfs_rq;
+	struct sched_entity *parent; /* its group's */
+	struct cfs_rq *cfs_rq;       /* in which it is */
 } __attribute__((preserve_access_index));
 
 struct cfs_bandwidth {
-	uint64_t throttled_time;
+	uint64_t throttled_time; /* of all processors, as far as it is over */
 } __attribute__((preserve_access_index));
 
 struct cgroup_subsys_state {
@@ -105,6 +113,7 @@ struct task_group {
 	struct cgroup_subsys_state css;
 	struct task_group *parent;
 	struct cfs_bandwidth cfs_bandwidth;
+	struct cfs_rq **cfs_rq; /* by processor */
 } __attribute__((preserve_access_index));
 
 struct task_struct {
@@ -113,6 +122,8 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct task_group *sched_task_group;
 	uint64_t start_boottime;
+	unsigned long nvcsw; /* so often it went to sleep */
+	uint8_t throttled;   /* by itself (Linux 6.18) */
 	struct pid *thread_pid;
 	struct sched_entity se; /* of all, also of those of another class */
 	struct sched_info sched_info;
@@ -355,13 +366,51 @@ static __always_inline void charge_all(struct delay_vcpu *v, const struct proces
 		v->by_ns[DELAY_BY_UNKNOWN] += to_ns - from_ns;
 }
 
-/* For how long its group, and those above, were held back so far, on all processors. */
-static __always_inline uint64_t held_back(const struct task_group *group)
+/* ---- limits ---- */
+
+/*
+ * A thread was held back for as long as its queue was since it came last; not longer than it waits, and
+ * first of all.  Before Linux 6.6 that is not known of a queue, but of groups, of all processors together:
+ * it tells how long ago what held its queue back last can have ended.  From 6.18 on who wakes up has the
+ * processor until he would go on in his program, so a wait of his own is never for that.
+ */
+static __always_inline _Bool knows_queues(void)
+{
+	return bpf_core_field_exists(((struct cfs_rq *)0)->throttled_clock_self_time);
+}
+
+static __always_inline _Bool holds_threads(void)
+{
+	return bpf_core_field_exists(((struct task_struct *)0)->throttled);
+}
+
+static __always_inline _Bool knows_limits(void)
+{
+	return bpf_core_field_exists(((struct cfs_bandwidth *)0)->throttled_time);
+}
+
+/* What the sum is of: a group's, or its queue's on a processor; told from most others. */
+static __always_inline uint16_t limit_of(const struct task_group *group, uint32_t cpu)
+{
+	uint32_t id = (uint32_t)group->css.id;
+
+	return (uint16_t)(knows_queues() ? id * 0x9e37u + cpu : id);
+}
+
+/* For how long a queue was held back so far, while anybody was in it. */
+static __always_inline uint64_t held_queue(const struct cfs_rq *queue, uint64_t now_ns)
+{
+	uint64_t since_ns = queue->throttled_clock_self,
+		 ns = queue->throttled_clock_self_time;
+
+	return since_ns && since_ns < now_ns ? ns + now_ns - since_ns : ns;
+}
+
+/* For how long its group, and those above, were so far, on all processors. */
+static __always_inline uint64_t held_groups(const struct task_group *group)
 {
 	uint64_t ns = 0;
 
-	if (!bpf_core_field_exists(group->cfs_bandwidth))
-		return 0;
 	for (int i = 0; i < LEVELS && group; i++) {
 		ns += group->cfs_bandwidth.throttled_time;
 		group = group->parent;
@@ -369,17 +418,75 @@ static __always_inline uint64_t held_back(const struct task_group *group)
 	return ns;
 }
 
-/* The same since it came to a processor last; 0 if it is in another group now. */
-static __always_inline uint64_t held_since(
-	struct delay_vcpu *v, const struct task_struct *task)
+/* The same of a thread's queue, in a wait of it; they and those above were so for @grown_ns since it came. */
+static __always_inline uint64_t held_lately(const struct task_struct *task,
+	uint64_t grown_ns, uint64_t queued_ns, uint64_t now_ns)
 {
-	const struct task_group *group = task->sched_task_group;
-	uint64_t held_ns = held_back(group), before_ns = v->held_ns;
-	uint16_t id = (uint16_t)group->css.id, before = v->group;
+	const struct cfs_rq *queue = task->se.cfs_rq, *above;
+	const struct sched_entity *group = task->se.parent;
+	uint64_t longest_ns = 0;
 
-	v->held_ns = held_ns;
-	v->group = id;
-	return id == before && held_ns > before_ns ? held_ns - before_ns : 0;
+	for (int i = 0; i < LEVELS && group && queue; i++) {
+		above = group->cfs_rq;
+		uint64_t from_ns = queue->throttled_clock,
+			 to_ns = queue->throttle_count > above->throttle_count
+			? now_ns
+			: from_ns + grown_ns;
+
+		if (from_ns < queued_ns)
+			from_ns = queued_ns;
+		if (to_ns > from_ns && to_ns - from_ns > longest_ns)
+			longest_ns = to_ns - from_ns;
+		queue = above;
+		group = group->parent;
+	}
+	return longest_ns;
+}
+
+/* For how long it was held back, of a wait since @queued_ns; @next: no other one was before it unseen. */
+static __always_inline uint64_t held(const struct delay_vcpu *v,
+	const struct task_struct *task, _Bool next, uint64_t sum_ns, uint16_t limit,
+	uint64_t queued_ns, uint64_t now_ns)
+{
+	uint64_t ns = limit == v->limit && sum_ns > v->held_ns ? sum_ns - v->held_ns : 0;
+
+	if (!knows_limits())
+		return 0;
+	if (!knows_queues())
+		ns = held_lately(task, ns, queued_ns, now_ns);
+	else if (holds_threads() && next && (uint32_t)task->nvcsw != v->slept)
+		ns = 0;
+	return ns < now_ns - queued_ns ? ns : now_ns - queued_ns;
+}
+
+static __always_inline uint64_t held_sum(const struct task_struct *task, uint64_t now_ns)
+{
+	if (!knows_limits())
+		return 0;
+	return knows_queues() ? held_queue(task->se.cfs_rq, now_ns)
+			      : held_groups(task->sched_task_group);
+}
+
+/* It is at that processor from now on, where its queue was held back before, too. */
+static __always_inline void goes_to(
+	struct delay_vcpu *v, const struct task_group *group, uint32_t cpu)
+{
+	const struct cfs_rq *queue = 0;
+
+	if (!knows_queues())
+		return;
+	bpf_probe_read_kernel(
+		&queue, sizeof(queue), (const struct cfs_rq *const *)group->cfs_rq + cpu);
+	/* or they are not where they were when this was written, and it is not known at first */
+	if (BPF_CORE_READ(queue, tg) != group ||
+		BPF_CORE_READ(queue, rq, cpu) != (int)cpu)
+		return;
+	uint64_t since_ns = BPF_CORE_READ(queue, throttled_clock_self),
+		 now_ns = BPF_CORE_READ(queue, rq, clock),
+		 ns = BPF_CORE_READ(queue, throttled_clock_self_time);
+
+	v->held_ns = since_ns && since_ns < now_ns ? ns + now_ns - since_ns : ns;
+	v->limit = limit_of(group, cpu);
 }
 
 /* Its wait is over, on this processor, where it was queued at @queued_ns. */
@@ -392,8 +499,6 @@ static __always_inline void charge_wait(struct delay_vcpu *v, const struct proce
 	/* where the rest was spent is not known: it was moved unseen, or that was another wait */
 	if (wait_ns > v->parts_ns + here_ns)
 		v->by_ns[DELAY_BY_UNKNOWN] += wait_ns - v->parts_ns - here_ns;
-	if (held_ns > here_ns)
-		held_ns = here_ns;
 	v->by_ns[DELAY_BY_QUOTA] += held_ns;
 	charge_all(v, p, queued_ns + held_ns, now_ns, self);
 }
@@ -403,7 +508,8 @@ static __always_inline void comes(const struct known *known,
 {
 	struct delay_vcpu *v = known->v;
 	uint64_t queued = task->sched_info.last_queued, now = rq->clock,
-		 waited = task->sched_info.run_delay, held = held_since(v, task);
+		 waited = task->sched_info.run_delay, sum = held_sum(task, now);
+	const uint16_t limit = limit_of(task->sched_task_group, (uint32_t)rq->cpu);
 	/* not queued: the kernel does not count that wait, as the thread was about to sleep; or none */
 	uint32_t n = (uint32_t)task->sched_info.pcount + !!queued;
 
@@ -419,12 +525,16 @@ static __always_inline void comes(const struct known *known,
 		else
 			v->lost += n - v->came + !queued;
 		if (queued)
-			charge_wait(v, p, waited - v->waited_ns, queued, now, held,
+			charge_wait(v, p, waited - v->waited_ns, queued, now,
+				held(v, task, n == v->came + 1, sum, limit, queued, now),
 				known->who);
 	}
 	v->came = n;
 	v->waited_ns = waited;
 	v->parts_ns = 0;
+	v->held_ns = sum;
+	v->limit = limit;
+	v->slept = (uint32_t)task->nvcsw;
 }
 
 static __always_inline struct processor *processor_of(const struct rq *rq)
@@ -461,6 +571,26 @@ int on_switch(const uint64_t *arg)
 	return 0;
 }
 
+/* It may wait where it is, until now. */
+static __always_inline void leaves(
+	struct delay_vcpu *v, const struct task_struct *task, uint32_t self)
+{
+	const struct rq *rq = task->se.cfs_rq->rq;
+	const struct processor *p = processor_of(rq);
+	uint64_t part = task->sched_info.run_delay - v->waited_ns - v->parts_ns;
+
+	/* it does not wait, or what it waited is not of this time alone */
+	if (!p || !part || (uint32_t)task->sched_info.pcount != v->came)
+		return;
+	uint64_t now = rq->clock, since = now - part,
+		 ns = held(v, task, 1, held_sum(task, now),
+			 limit_of(task->sched_task_group, (uint32_t)rq->cpu), since, now);
+
+	v->by_ns[DELAY_BY_QUOTA] += ns;
+	charge_all(v, p, since + ns, now, self);
+	v->parts_ns += part;
+}
+
 /* Who, and where to; it is in its old place still. */
 SEC("tp_btf/sched_migrate_task")
 int on_migrate(const uint64_t *arg)
@@ -471,15 +601,8 @@ int on_migrate(const uint64_t *arg)
 
 	if (!v || v->use != known.use)
 		return 0;
-	const struct rq *rq = task->se.cfs_rq->rq;
-	const struct processor *p = processor_of(rq);
-	uint64_t part = task->sched_info.run_delay - v->waited_ns - v->parts_ns;
-
-	/* it does not wait, or what it waited is not of this time alone */
-	if (!p || !part || (uint32_t)task->sched_info.pcount != v->came)
-		return 0;
-	charge_all(v, p, rq->clock - part, rq->clock, known.who);
-	v->parts_ns += part;
+	leaves(v, task, known.who);
+	goes_to(v, task->sched_task_group, (uint32_t)arg[1]);
 	return 0;
 }
 

@@ -80,16 +80,18 @@ struct delay_vcpu {
 		waited_ns; /* by the kernel's own sum, when it came to a processor last */
 	uint64_t
 		parts_ns; /* of the wait that goes on: what was charged before it moved */
-	uint64_t held_ns; /* by limits, when it came last, by the kernel's sums */
+	uint64_t
+		held_ns; /* by limits, when it came or moved last, by the kernel's sums */
 	uint64_t
 		by_ns[DELAY_OWNERS]; /* all that it waited, single waits counted or not */
 	uint64_t max_ns
 		[2]; /* of the last two periods that had any, by the last bit of theirs */
 	uint32_t use;    /* of delay_bucket.use: which vCPU all this is of */
 	uint16_t period; /* in which the last wait ended */
-	uint16_t group; /* whose limits those are, as far as it tells that from another */
-	uint32_t lost;  /* times that it came unseen, or unheard of: not in the counts */
-	uint32_t came;  /* how often it came to a processor, as the kernel counts it */
+	uint16_t limit;  /* of what that is, as far as it tells that from another */
+	uint32_t lost;   /* times that it came unseen, or unheard of: not in the counts */
+	uint32_t came;   /* how often it came to a processor, as the kernel counts it */
+	uint32_t slept;  /* how often it had gone to sleep by then */
 	uint32_t counts[DELAY_STEPS]; /* of waits that have ended; each modulo 2^32 */
 };
 

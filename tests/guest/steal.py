@@ -25,8 +25,8 @@ import sys
 import time
 
 OWNERS = "vms", "self", "host", "kernel", "idle", "quota", "unknown"
-BUCKET, HEAD = 8, struct.Struct("<QQQ7QQQIHHII")
-VCPU_BYTES, BUCKET_BYTES, PAIRS_BYTES = 488, 128, 128
+BUCKET, HEAD = 8, struct.Struct("<QQQ7QQQIHHIII")
+VCPU_BYTES, BUCKET_BYTES, PAIRS_BYTES = 496, 128, 128
 PAIRS = 8
 libc = ctypes.CDLL(None, use_errno=True)
 
