@@ -28,6 +28,31 @@ need_guests()
 	guest_initramfs "$tmp/initrd" "$static_tool" "$@"
 }
 
+# guest_takes FILE...: as they lie here, with the libraries that they load, into $guest_files
+guest_takes()
+{
+	{ printf '%s\n' "$@"; ldd "$@" 2>/dev/null | grep -o '/[^ :]*[^:] (0x' | cut -d' ' -f1; } | sort -u |
+		while read -r file; do
+			[ -e "$guest_files$file" ] || install -D "$file" "$guest_files$file"
+		done
+}
+
+# guest_takes_python MODULE...: there $python runs, with these
+guest_takes_python()
+{
+	local files
+	python3 -S - "$@" >"$tmp/modules" <<-'EOF'
+		import encodings.ascii, encodings.latin_1, importlib, sys
+		for name in sys.argv[1:]:
+		    importlib.import_module(name)
+		print(*(m.__file__ for n, m in sys.modules.items() if n != "__main__" and getattr(m, "__file__", None)), sep="\n")
+	EOF
+	mapfile -t files <"$tmp/modules"
+	python=$(python3 -c 'import sys; print(sys.executable)')
+	guest_takes "$python" "${files[@]}"
+	python="PYTHONHOME=$(python3 -c 'import sys; print(sys.prefix)') $python"
+}
+
 new_uuid() { cat /proc/sys/kernel/random/uuid; }
 
 # Begins a halting guest, beside up to three others: libvirt asks each QEMU hundreds of things, one
@@ -86,14 +111,15 @@ guest_up()
 guest_marks() { [ "$(guest_count_marks "$1")" -ge "$2" ]; }
 guest_count_marks() { grep -c '^GUEST STATUS [0-9]*\.$' "$tmp/$1.log"; }
 
-# Runs a command in a guest, prints its output, returns its status: guest_run UUID COMMAND
+# Runs a command in a guest, prints its output, returns its status: guest_run UUID COMMAND; that takes
+# at most $GUEST_SECONDS, 60 without it
 guest_run()
 {
 	local marks
 	[[ $2 != *$'\n'* ]] || fail "each line would have a mark of its own: $2"
 	marks=$(guest_count_marks "$1")
 	printf '%s\n' "$2" 1<>"$tmp/$1.fifo" # nobody reads that when the guest is gone
-	wait_for 60 guest_marks "$1" $((marks + 1)) || fail "guest $1 does not answer to: $2"
+	wait_for "${GUEST_SECONDS:-60}" guest_marks "$1" $((marks + 1)) || fail "guest $1 does not answer to: $2"
 	# a mark begins with a newline: where the output had one at its end, an empty line is before it
 	awk -v n="$marks" '
 		/^GUEST STATUS [0-9]*\.$/ {

@@ -13,22 +13,8 @@ printf '%s\n' 6.9 "$release" | sort -CV && skip "needs a kernel before 6.9 for g
 # the program and those that read from it, with all that they load
 export guest_files=$tmp/files guest_modules=fuse
 CC=clang build "$top/build-clang" -Dbuildtype=release -Dwerror=true
-python=$(python3 -c 'import sys; print(sys.executable)')
-# with_libraries FILE...: as they lie here
-with_libraries()
-{
-	{ printf '%s\n' "$@"; ldd "$@" 2>/dev/null | grep -o '/[^ :]*[^:] (0x' | cut -d' ' -f1; } | sort -u |
-		while read -r file; do
-			[ -e "$guest_files$file" ] || install -D "$file" "$guest_files$file"
-		done
-}
-python3 -S -c '
-import collections, encodings.ascii, encodings.latin_1, mmap, os, random, re, select, shutil
-import signal, struct, sys, threading, time
-print(*(m.__file__ for m in sys.modules.values() if getattr(m, "__file__", None)), sep="\n")
-' >"$tmp/modules"
-mapfile -t files <"$tmp/modules"
-with_libraries "$top/build-clang/vhostmd" "$python" "${files[@]}"
+guest_takes_python collections mmap os random re select shutil signal struct sys threading time
+guest_takes "$top/build-clang/vhostmd"
 cp "$top/tests/func/survive.py" "$guest_files/"
 bash "$top/tests/func/survive.sh" --conf 0.5 /run/link |
 	sed "s|<metrics>|&<metric context='vm'><name>Delay</name><source>delay.p50</source></metric>|" >"$guest_files/conf"
@@ -44,7 +30,7 @@ guest_run "$uuid" "until cat /run/mnt/metrics/host/Generation 2>/dev/null; do sl
 	fail "no sample: $(guest_run "$uuid" "cat /run/log")"
 guest_run "$uuid" "until grep '^bpf: ' /run/mnt/status | grep -v unknown; do sleep 0.1; done" >"$tmp/bpf" || fail "no status"
 grep -qx 'bpf: attached\|bpf: .* built without .*' "$tmp/bpf" || fail "$(cat "$tmp/bpf")"
-(guest_run "$uuid" "PYTHONHOME=$(python3 -c 'import sys; print(sys.prefix)') $python -S /survive.py /run/mnt \
+(guest_run "$uuid" "$python -S /survive.py /run/mnt \
 	\$(cat /run/pid) 30 2") >"$tmp/readers" || fail "$(cat "$tmp/readers"; guest_run "$uuid" "cat /run/log")"
 cat "$tmp/readers"
 [ "$(sed -n 's/.* kills \([0-9]*\),.*/\1/p' "$tmp/readers")" -ge 10 ] || fail "too few were killed"
