@@ -58,7 +58,7 @@ find "$tmp/alone" -name '*.c' -print0 | xargs -0 -n 20 -P "$(nproc)" \
 # what they source is read along where that tells more: it takes ten times as long
 options=(-S warning -e 'SC1091,SC2154')
 printf '%s\n' scripts/run scripts/test scripts/bench scripts/fuzz scripts/pictures scripts/*.sh tests/lib.sh \
-	tests/debian.sh tests/*/*.sh tests/*/packages-inside debian/tests/service libexec/virsh .ci/run >"$tmp/scripts"
+	tests/debian.sh tests/*/*.sh tests/*/*-inside debian/tests/service libexec/virsh .ci/run >"$tmp/scripts"
 xargs -n 8 -P "$(nproc)" shellcheck -f gcc "${options[@]}" <"$tmp/scripts" >"$tmp/remarks"
 r=$?
 if [ $r != 0 ] || [ -s "$tmp/remarks" ]; then

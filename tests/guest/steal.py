@@ -99,9 +99,19 @@ class Vcpu:
         self.lost, self.came = values[15:17]
 
 
+WAITED = struct.Struct("<Q")
+files = {}
+
+
+def waited(vcpus, place):
+    """Vcpu().waited alone, which is soon read where a machine is emulated, too."""
+    return WAITED.unpack_from(vcpus, place * VCPU_BYTES)[0]
+
+
 def schedstat(tid, field):
-    with open(f"/proc/{tid}/schedstat", encoding="ascii") as f:
-        return int(f.read().split()[field])
+    if tid not in files:
+        files[tid] = os.open(f"/proc/{tid}/schedstat", os.O_RDONLY)
+    return int(os.pread(files[tid], 100, 0).split()[field])
 
 
 def look(vcpus, place, tid):
@@ -118,10 +128,10 @@ def look(vcpus, place, tid):
 def look_at_owners(vcpus, place, tids, read=lambda: None):
     """Just when a wait has ended: the vCPU, for how long others ran by then, and what else is to be read."""
     while True:
-        before, since = Vcpu(vcpus, place).waited, time.monotonic()
+        before, since = waited(vcpus, place), time.monotonic()
         while True:
             now = time.monotonic()
-            if Vcpu(vcpus, place).waited != before:
+            if waited(vcpus, place) != before:
                 break
             since = now  # it had not yet: whoever looks may be sent away himself
         ran = [schedstat(t, 0) for t in tids]
