@@ -152,7 +152,7 @@ def taken_away():
 def over(seconds, vcpus, place, tids, read=lambda: None):
     """What look_at_owners() says before and after, and for how long the processor was taken away meanwhile; if there
     is such a time, one without that, and in which no switch is not seen, as may be while others attach a program."""
-    for _ in range(5):
+    for _ in range(12):
         away = taken_away()
         before = look_at_owners(vcpus, place, tids, read)
         time.sleep(seconds)
