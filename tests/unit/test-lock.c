@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A lock knows who holds it. */
-#include "test.h"
+#include "aborts.h"
 
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "util/clock.h"
 #include "util/lock.h"
@@ -74,19 +71,8 @@ static void mistakes_end_the_program(void **state)
 	(void)state;
 	void (*const mistakes[])(void) = { take_twice, release_what_is_free, insist };
 
-	for (size_t i = 0; i < sizeof(mistakes) / sizeof(*mistakes); i++) {
-		pid_t pid = fork();
-		int status = 0;
-
-		if (!pid) {
-			signal(SIGABRT, SIG_DFL);
-			close(STDERR_FILENO);
-			mistakes[i]();
-			_exit(0);
-		}
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-	}
+	for (size_t i = 0; i < sizeof(mistakes) / sizeof(*mistakes); i++)
+		assert_aborts(mistakes[i]);
 }
 
 int main(void)

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Of those who drop references one is told that his was the last. */
-#include "test.h"
+#include "aborts.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "util/refs.h"
 
@@ -82,19 +79,8 @@ static void mistakes_end_the_program(void **state)
 
 	refs_init(&refs);
 	assert_true(refs_drop(&refs));
-	for (size_t i = 0; i < sizeof(mistakes) / sizeof(*mistakes); i++) {
-		pid_t pid = fork();
-		int status = 0;
-
-		if (!pid) {
-			signal(SIGABRT, SIG_DFL);
-			close(STDERR_FILENO);
-			mistakes[i]();
-			_exit(0);
-		}
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-	}
+	for (size_t i = 0; i < sizeof(mistakes) / sizeof(*mistakes); i++)
+		assert_aborts(mistakes[i]);
 }
 
 int main(void)
