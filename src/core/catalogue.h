@@ -309,7 +309,7 @@ static_assert(READ_COUNT <= 64, "a bit for each in 64 bits");
 		"UUID of the VM")                                                        \
 	X(ID, "domain.id", INT32, "1", GAUGE, READS_NOTHING, "libvirt",                  \
 		"Id of the running VM")                                                  \
-	X(SESSION, "domain.session", UINT64, "1", GAUGE, READS_NOTHING,                 \
+	X(SESSION, "domain.session", UINT64, "1", GAUGE, READS_NOTHING,                  \
 		"hash of the host's boot id, the VM's uuid and its process' start time", \
 		"Changes when the VM starts, is restored or migrates in")                \
 	X(METADATA, "domain.metadata", STRING, NULL, TEXT, READS(DESCRIPTION),           \

@@ -3,6 +3,7 @@
  * What does not apply, to this host or this VM, against what cannot be had now: each
  * collector says so, and readers see nothing of it.
  */
+#include "fast-sample.h"
 #include "host-files.h"
 #include "plans.h"
 #include "process.h"

@@ -4,6 +4,7 @@
  * to libvirt, no series that metrics.prom calls a counter ever falls within one run of the
  * VM, nor does it stand still for ever.  Over all that the catalogue has.
  */
+#include "fast-sample.h"
 #include "fixture.h"
 #include "plans.h"
 #include "process.h"

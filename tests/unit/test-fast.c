@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The fast lane from fixtures: processes, threads, interfaces, rates, limits. */
+#include "fast-sample.h"
 #include "fixture.h"
 #include "plans.h"
 #include "process.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Disks that are devices of the host: whose path is which, and what VMs show of them. */
+#include "fast-sample.h"
 #include "plans.h"
 #include "process.h"
 #include "samples.h"

@@ -293,15 +293,6 @@ enum fast_sampled fast_vm_measure(struct fast_vm *fv, const struct plan *plan,
 	return is_same(fv, plan, scratch) ? SAMPLE_SAME : SAMPLE_NEW;
 }
 
-struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
-	const struct link_stats *links, const struct disk_stats *disks,
-	struct vm_sample *scratch)
-{
-	if (fast_vm_measure(fv, plan, links, disks, scratch) == SAMPLE_NONE)
-		return NULL;
-	return fast_list(plan, scratch);
-}
-
 static bool same_inputs(const struct domain_inputs *a, const struct domain_inputs *b)
 {
 	return a->specs == b->specs && a->description == b->description &&

@@ -85,11 +85,6 @@ enum fast_sampled fast_vm_measure(struct fast_vm *fv, const struct plan *plan,
 	const struct link_stats *links, const struct disk_stats *disks,
 	struct vm_sample *scratch);
 
-/* The same, and what became of it: a list owned by the caller; NULL if there is no process. */
-struct metric_list *fast_vm_sample(struct fast_vm *fv, const struct plan *plan,
-	const struct link_stats *links, const struct disk_stats *disks,
-	struct vm_sample *scratch);
-
 /*
  * Identity and limits, if they may differ from those of the last call: see domain_list().
  * Return: a list owned by the caller; NULL if nothing is new.
