@@ -4,13 +4,7 @@
 # prometheus-libvirt-exporter, of the same guests in the same run.
 bench=http
 . "$(dirname "$0")/lib/guests.sh"
-guests=200
-while [ $# -gt 0 ]; do
-	case $1 in
-	--guests) guests=$2; shift ;;
-	esac
-	shift
-done
+guests=$(option --guests 200 "$@")
 install_packages prometheus-libvirt-exporter curl >&2
 need_halting_guests >&2
 client() { python3 "$top/tests/bench/scrapes.py" "$@"; }

@@ -5,13 +5,7 @@
 # its disk within each period.
 bench=sample
 . "$(dirname "$0")/lib/guests.sh"
-guests=100
-while [ $# -gt 0 ]; do
-	case $1 in
-	--guests) guests=$2; shift ;;
-	esac
-	shift
-done
+guests=$(option --guests 100 "$@")
 install_packages collectd-core prometheus-libvirt-exporter curl >&2
 need_reading_guests
 say "starting $guests guests" >&2

@@ -4,14 +4,9 @@
 # be overlooked: sample-unseen.sh [--guests N] [--long].
 bench=sample
 . "$(dirname "$0")/lib/guests.sh"
-guests=20 seconds=60
-while [ $# -gt 0 ]; do
-	case $1 in
-	--guests) guests=$2; shift ;;
-	--long) seconds=600 ;;
-	esac
-	shift
-done
+guests=$(option --guests 20 "$@")
+seconds=60
+[[ " $* " != *" --long "* ]] || seconds=600
 need_reading_guests
 start_guests 1 "$guests" 1 ""
 

@@ -4,13 +4,7 @@
 # that halts, so that what is measured is the sampling alone; every third reads its disk each second.
 bench=sample
 . "$(dirname "$0")/lib/guests.sh"
-guests=100
-while [ $# -gt 0 ]; do
-	case $1 in
-	--guests) guests=$2; shift ;;
-	esac
-	shift
-done
+guests=$(option --guests 100 "$@")
 few=$((guests > 50 ? 50 : guests / 2))
 need_reading_guests
 

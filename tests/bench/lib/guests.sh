@@ -4,6 +4,18 @@
 # their name in $bench.  What QEMUs and libvirtd need to answer counts, for us and for others.
 . "$(dirname "${BASH_SOURCE[0]}")/../../guest/lib.sh"
 
+# What --NAME says among the options, or a default: option NAME DEFAULT OPTION...
+option()
+{
+	local name=$1 value=$2
+	shift 2
+	while [ $# -gt 0 ]; do
+		[ "$1" != "$name" ] || value=$2
+		shift
+	done
+	echo "$value"
+}
+
 result() { printf "$bench.%s %s %s\n" "$@"; }
 # ratio A B [DIGITS]
 ratio() { awk -v a="$1" -v b="$2" -v d="${3:-3}" 'BEGIN { printf "%.*f\n", d, a / b }'; }
