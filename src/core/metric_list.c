@@ -44,8 +44,11 @@ struct metric_list_builder {
 	size_t device;      /* of what is added */
 };
 
-/* Most lists have no more, and need not grow while they are made. */
-#define FIRST_DRAFTS 64u
+/*
+ * Most lists that are made at each beat have no more.  Room for many would be a large piece of memory,
+ * for each of which malloc() puts all small ones in order that were freed.
+ */
+#define FIRST_DRAFTS 8u
 
 struct metric_list_builder *metric_list_builder_new(
 	struct spec_set *specs, int64_t time_ns)
@@ -291,6 +294,23 @@ static bool same_value(const struct metric *a, const struct metric *b)
 	default:
 		return a->value.u == b->value.u;
 	}
+}
+
+/* Labels of specs are made once; those of names of their own lie in their list. */
+bool metric_list_alike(const struct metric_list *a, const struct metric_list *b)
+{
+	if (a == b)
+		return true;
+	if (a->specs != b->specs || a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++) {
+		const struct metric *x = &a->metrics[i], *y = &b->metrics[i];
+
+		if (x->label != y->label || x->absent != y->absent ||
+			x->value.type != y->value.type)
+			return false;
+	}
+	return true;
 }
 
 /* Both are sorted by slot; within a slot the order is that of the numbers, usually. */

@@ -109,6 +109,12 @@ size_t metric_list_builder_count(const struct metric_list_builder *b);
 struct metric_list *metric_list_builder_finish(struct metric_list_builder *b);
 
 /*
+ * True if both have the same metrics of their specs, one after another, and the same ones do not
+ * apply: then only values and times differ.  False, too, where metrics have names of their own.
+ */
+bool metric_list_alike(const struct metric_list *a, const struct metric_list *b);
+
+/*
  * Takes over from the sample before, of the same specs, since when values are what they
  * are.  Before @list is shown to anybody else.
  */

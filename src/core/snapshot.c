@@ -126,13 +126,31 @@ static void insert_own(struct snapshot *s, struct metric_list *own)
 	}
 }
 
-/* Names of what guests may see but cannot be had now. */
+/* Names of what guests may see but cannot be had now; not of what is told of itself. */
 static void add_unavailable(const struct snapshot *s, struct strbuf *out)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (!snapshot_metric(s, i)->available &&
-			snapshot_metric(s, i)->label->spec->guest)
-			fname_list_add(snapshot_metric(s, i)->label->name, out);
+	for (size_t i = 0; i < s->n; i++) {
+		if (s->places->at[i].list >= s->n_lists)
+			continue;
+		const struct metric *m = snapshot_metric(s, i);
+
+		if (!m->available && m->label->spec->guest)
+			fname_list_add(m->label->name, out);
+	}
+}
+
+/* Adds what the snapshot tells of itself in the slot of @e. */
+static void add_own(const struct snapshot *s, struct metric_list_builder *b,
+	uint32_t slot, const struct catalogue_entry *e)
+{
+	_cleanup_strbuf_ struct strbuf names = STRBUF_INIT;
+	struct value v = value_u64(s->generation);
+
+	if (e->key == SNAPSHOT_UNAVAILABLE) {
+		add_unavailable(s, &names);
+		v = value_string(strbuf_str(&names));
+	}
+	metric_list_builder_add_source(b, slot, NULL, &v);
 }
 
 /* What is asked for about the snapshot itself; NULL if nothing is. */
@@ -144,20 +162,28 @@ static struct metric_list *describe_itself(const struct snapshot *s)
 
 	for (size_t i = 0; specs && i < specs->n; i++) {
 		const struct catalogue_entry *e = specs->specs[i].entry;
-		_cleanup_strbuf_ struct strbuf names = STRBUF_INIT;
-		struct value v = value_u64(s->generation);
 
 		if (!e || e->collector != COLLECTOR_SNAPSHOT || e->context != context)
 			continue;
 		if (!b)
 			b = metric_list_builder_new(specs, s->time_ns);
-		if (e->key == SNAPSHOT_UNAVAILABLE) {
-			add_unavailable(s, &names);
-			v = value_string(strbuf_str(&names));
-		}
-		metric_list_builder_add_source(b, (uint32_t)i, NULL, &v);
+		add_own(s, b, (uint32_t)i, e);
 	}
 	return b ? metric_list_builder_finish(b) : NULL;
+}
+
+/* The same, where it is known what is asked for. */
+static struct metric_list *describe_again(
+	const struct snapshot *s, const struct metric_list *own)
+{
+	struct metric_list_builder *b = metric_list_builder_new(own->specs, s->time_ns);
+
+	for (size_t i = 0; i < own->n; i++) {
+		const struct metric_label *label = own->metrics[i].label;
+
+		add_own(s, b, label->slot, label->spec->entry);
+	}
+	return metric_list_builder_finish(b);
 }
 
 /* Depends on the order. */
@@ -166,11 +192,17 @@ static uint64_t mix(uint64_t hash, uint64_t part)
 	return (hash ^ part) * UINT64_C(0x9e3779b97f4a7c15) + (hash >> 29);
 }
 
-struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
+/* With its lists, but not yet merged. */
+static struct snapshot *snapshot_begin(const struct vm_ident *vm, uint64_t generation,
 	struct metric_list *const *lists, size_t n_lists, int64_t updated_mono_ns)
 {
 	size_t name_size = vm ? strlen(vm->name) + 1 : 0;
-	struct snapshot *s = xmalloc(sizeof(*s) + name_size);
+	size_t n_used = 1; /* one for itself */
+
+	for (size_t i = 0; i < n_lists; i++)
+		n_used += lists[i] != NULL;
+	struct snapshot *s =
+		xmalloc(sizeof(*s) + n_used * sizeof(struct metric_list *) + name_size);
 
 	*s = (struct snapshot){ .is_host = !vm,
 		.generation = generation,
@@ -178,16 +210,8 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 	refs_init(&s->refs);
 	if (vm) {
 		s->vm = *vm;
-		s->vm.name = memcpy(s + 1, vm->name, name_size);
-		uuid_format(&vm->uuid, s->uuid_text);
-		s->key = uuid_key(&vm->uuid);
-		s->name_hash = siphash24(vm->name, strlen(vm->name));
+		s->vm.name = memcpy(&s->lists[n_used], vm->name, name_size);
 	}
-	size_t n_used = 1; /* one for itself */
-
-	for (size_t i = 0; i < n_lists; i++)
-		n_used += lists[i] != NULL;
-	s->lists = xcalloc(n_used, sizeof(struct metric_list *));
 	for (size_t i = 0; i < n_lists; i++) {
 		if (!lists[i])
 			continue;
@@ -196,9 +220,80 @@ struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 			s->time_ns = lists[i]->time_ns;
 	}
 	s->collected = s->n_lists > 0;
+	return s;
+}
+
+static bool is_of(const struct snapshot *s, const struct vm_ident *vm)
+{
+	if (!vm)
+		return s->is_host;
+	return !s->is_host && s->vm.id == vm->id && !strcmp(s->vm.name, vm->name) &&
+		uuid_compare(&s->vm.uuid, &vm->uuid) == 0;
+}
+
+static bool lists_alike(
+	const struct snapshot *before, struct metric_list *const *lists, size_t n_lists)
+{
+	size_t n = 0, n_before = before->n_lists - before->tells_of_itself;
+
+	for (size_t i = 0; i < n_lists; i++) {
+		if (!lists[i])
+			continue;
+		if (n == n_before || !metric_list_alike(before->lists[n], lists[i]))
+			return false;
+		n++;
+	}
+	return n == n_before;
+}
+
+struct snapshot *snapshot_next(const struct snapshot *before, const struct vm_ident *vm,
+	uint64_t generation, struct metric_list *const *lists, size_t n_lists,
+	int64_t updated_mono_ns)
+{
+	if (!is_of(before, vm) || !lists_alike(before, lists, n_lists))
+		return NULL;
+	struct snapshot *s =
+		snapshot_begin(vm, generation, lists, n_lists, updated_mono_ns);
+
+	memcpy(s->uuid_text, before->uuid_text, sizeof(s->uuid_text));
+	s->key = before->key;
+	s->name_hash = before->name_hash;
+	s->shape = before->shape;
+	s->shape_ns = s->time_ns;
+	s->n = before->n;
+	s->places = before->places;
+	refs_take(&s->places->refs);
+	s->n_histograms = before->n_histograms;
+	if (s->n_histograms) {
+		s->histograms = xcalloc(s->n_histograms, sizeof(*s->histograms));
+		memcpy(s->histograms, before->histograms,
+			s->n_histograms * sizeof(*s->histograms));
+	}
+	s->tells_of_itself = before->tells_of_itself;
+	if (s->tells_of_itself) {
+		struct metric_list *own =
+			describe_again(s, before->lists[before->n_lists - 1]);
+
+		s->lists[s->n_lists++] = own;
+	}
+	return s;
+}
+
+struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
+	struct metric_list *const *lists, size_t n_lists, int64_t updated_mono_ns)
+{
+	struct snapshot *s =
+		snapshot_begin(vm, generation, lists, n_lists, updated_mono_ns);
+
+	if (vm) {
+		uuid_format(&vm->uuid, s->uuid_text);
+		s->key = uuid_key(&vm->uuid);
+		s->name_hash = siphash24(vm->name, strlen(vm->name));
+	}
 	merge_lists(s);
 	struct metric_list *own = describe_itself(s);
 
+	s->tells_of_itself = own != NULL;
 	if (own)
 		insert_own(s, own);
 	for (size_t i = 0; i < s->n; i++)
@@ -230,7 +325,6 @@ void snapshot_unref(struct snapshot *s)
 		blob_unref(s->audiences[i].xml);
 	free(s->audiences);
 	grants_unref(s->grants);
-	free(s->lists);
 	free(s->histograms);
 	places_unref(s->places);
 	free(s);

@@ -50,10 +50,10 @@ struct snapshot {
 	int64_t time_ns;         /* real time of the newest sample; 0: none yet */
 	int64_t updated_mono_ns; /* monotonic time of the last update; 0: none yet */
 	bool collected;          /* anything was sampled at all */
+	bool tells_of_itself;    /* the last list does, and is of no lane */
 	size_t n;
 	struct metric_places
-		*places;            /* in the configuration's order: snapshot_metric() */
-	struct metric_list **lists; /* references that keep the metrics */
+		*places; /* in the configuration's order: snapshot_metric() */
 	size_t n_lists;
 	/* apart, for who asks for them: nobody else has to know that there are histograms */
 	struct metric_place *histograms;
@@ -64,6 +64,7 @@ struct snapshot {
 	struct {
 		struct blob *_Atomic xml; /* cache of what each set shows */
 	} * audiences;
+	struct metric_list *lists[]; /* references that keep the metrics */
 };
 
 /*
@@ -74,6 +75,14 @@ struct snapshot {
  */
 struct snapshot *snapshot_new(const struct vm_ident *vm, uint64_t generation,
 	struct metric_list *const *lists, size_t n_lists, int64_t updated_mono_ns);
+
+/*
+ * The one that follows @before: what snapshot_new() makes, with less work, if it is of the same VM and
+ * its lists are alike (metric_list_alike()).  Return: NULL if they are not.
+ */
+struct snapshot *snapshot_next(const struct snapshot *before, const struct vm_ident *vm,
+	uint64_t generation, struct metric_list *const *lists, size_t n_lists,
+	int64_t updated_mono_ns);
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s); /* NULL is accepted */
 

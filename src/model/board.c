@@ -32,8 +32,13 @@ struct scope {
 	size_t n_lanes;
 	struct counters counters; /* of all that was ever stored */
 	int64_t updated_mono_ns;
-	struct snapshot *current; /* NULL: changed since it was made */
-	uint64_t shape;           /* of the last snapshot, and since when */
+	struct snapshot
+		*current; /* the last that was made; NULL: none of these metrics */
+	bool changed;     /* since then */
+	/* where the checkpoint of that turn has it; not written: it has other figures since */
+	struct checkpoint_part part;
+	uint64_t turn;
+	uint64_t shape; /* of the last snapshot, and since when */
 	int64_t shape_ns;
 	bool cut; /* metrics were left out, and that was said */
 	/* of each lane, bits of those behind it that came since it came last or was kept */
@@ -55,6 +60,8 @@ struct board {
 	uint64_t generation;
 	_Atomic uint64_t *kept; /* the same, for who comes after us; NULL: nobody */
 	struct board_sink sink; /* for him, too; begin NULL: nobody */
+	const void *last;       /* what was written there last; NULL: nothing */
+	uint64_t turn;          /* counts that */
 	struct scope host;
 	struct blame *blame; /* NULL: it is not known */
 };
@@ -71,6 +78,13 @@ static struct metric_list **scope_lane(struct scope *scope, size_t lane)
 	return &scope->lanes[lane];
 }
 
+/* It has other figures than were last shown and written. */
+static void scope_changed(struct scope *scope)
+{
+	scope->changed = true;
+	scope->part.written = false;
+}
+
 static void scope_clear(struct scope *scope)
 {
 	for (size_t i = 0; i < scope->n_lanes; i++) {
@@ -78,6 +92,7 @@ static void scope_clear(struct scope *scope)
 		scope->lanes[i] = NULL;
 	}
 	scope->updated_mono_ns = 0;
+	scope_changed(scope);
 	snapshot_unref(TAKE_PTR(scope->current));
 }
 
@@ -158,16 +173,30 @@ void board_follow(struct board *board, _Atomic uint64_t *generation)
 	lock_release(&board->lock);
 }
 
+static struct snapshot *make_snapshot(const struct board *board, const struct run *run,
+	const struct scope *scope, const struct snapshot *like)
+{
+	const struct vm_ident *vm = run ? &run->ident : NULL;
+	struct snapshot *s = scope->current
+		? snapshot_next(scope->current, vm, board->generation, scope->lanes,
+			  scope->n_lanes, scope->updated_mono_ns)
+		: NULL;
+
+	if (s)
+		return s;
+	s = snapshot_new(vm, board->generation, scope->lanes, scope->n_lanes,
+		scope->updated_mono_ns);
+	snapshot_share_places(s, like);
+	return s;
+}
+
 /* @like: what its metrics may be like, or NULL. */
 static struct snapshot *scope_snapshot(struct board *board, const struct run *run,
 	struct scope *scope, const struct snapshot *like)
 {
-	if (!scope->current) {
-		struct snapshot *s =
-			snapshot_new(run ? &run->ident : NULL, board->generation,
-				scope->lanes, scope->n_lanes, scope->updated_mono_ns);
+	if (!scope->current || scope->changed) {
+		struct snapshot *s = make_snapshot(board, run, scope, like);
 
-		snapshot_share_places(s, like);
 		if (run)
 			s->started_mono_ns = atomic_load(&run->started_mono_ns);
 		if (s->shape == scope->shape && scope->shape_ns)
@@ -178,7 +207,9 @@ static struct snapshot *scope_snapshot(struct board *board, const struct run *ru
 			snapshot_grant(s, board->plan->settings.grants);
 		scope->shape = s->shape;
 		scope->shape_ns = s->shape_ns;
+		snapshot_unref(scope->current);
 		scope->current = s;
+		scope->changed = false;
 	}
 	return snapshot_ref(scope->current);
 }
@@ -193,22 +224,38 @@ static void write_sizes(struct checkpoint_writer *w, struct sizes *sizes)
 	checkpoint_writer_add_sizes(w, all, n);
 }
 
+/* @goes_on: the next one is written after this one, and may repeat what it says. */
+static void write_scope(const struct board *board, struct checkpoint_writer *w,
+	const struct snapshot *s, const struct run *run, struct scope *scope,
+	bool goes_on)
+{
+	if (!goes_on) {
+		(void)checkpoint_writer_add(w, s, run, &scope->counters);
+		return;
+	}
+	if (!board->last || scope->turn != board->turn ||
+		!checkpoint_writer_repeat(w, s, run, board->last, &scope->part))
+		scope->part = checkpoint_writer_add(w, s, run, &scope->counters);
+	scope->turn = board->turn + 1;
+}
+
 /* What is, or will be, published as @view. */
 static size_t checkpoint_locked(struct board *board, const struct view *view,
-	const struct roster *roster, void *buf, size_t size, size_t *ret_needed)
+	const struct roster *roster, void *buf, size_t size, bool goes_on,
+	size_t *ret_needed)
 {
 	assert_locked(&board->lock);
 	struct checkpoint_writer *w = checkpoint_writer_new(buf, size, board->plan, view);
 
 	write_sizes(w, board->sizes);
-	checkpoint_writer_add(w, view->host, NULL, &board->host.counters);
+	write_scope(board, w, view->host, NULL, &board->host, goes_on);
 	for (size_t i = 0; i < view->n_vms; i++) {
 		struct run *run = roster_find(roster, &view->vms[i]->vm.uuid);
 
 		if (!run || !run_is(run, &view->vms[i]->vm))
 			continue;
-		checkpoint_writer_add(
-			w, view->vms[i], run, &scope_of_locked(board, run)->counters);
+		write_scope(board, w, view->vms[i], run, scope_of_locked(board, run),
+			goes_on);
 	}
 	return checkpoint_writer_finish(w, ret_needed);
 }
@@ -220,8 +267,10 @@ static void hand_on_locked(
 	assert_locked(&board->lock);
 	size_t size = 0, needed = 0;
 	void *buf = board->sink.begin(board->sink.ctx, &size);
-	size_t n = checkpoint_locked(board, view, roster, buf, size, &needed);
+	size_t n = checkpoint_locked(board, view, roster, buf, size, true, &needed);
 
+	board->turn++;
+	board->last = buf;
 	if (n)
 		board->sink.commit(board->sink.ctx, n);
 }
@@ -235,6 +284,7 @@ void board_set_sink(struct board *board, struct board_sink sink)
 {
 	lock_take(&board->lock);
 	board->sink = sink;
+	board->last = NULL;
 	lock_release(&board->lock);
 }
 
@@ -243,7 +293,7 @@ size_t board_checkpoint(struct board *board, void *buf, size_t size, size_t *ret
 	lock_take(&board->lock);
 	_cleanup_view_ struct view *view = tree_view(board->tree);
 	_cleanup_roster_ struct roster *roster = registry_roster(board->registry);
-	size_t n = checkpoint_locked(board, view, roster, buf, size, ret_needed);
+	size_t n = checkpoint_locked(board, view, roster, buf, size, false, ret_needed);
 
 	lock_release(&board->lock);
 	return n;
@@ -314,6 +364,7 @@ static void rebase_scope(struct scope *scope, struct spec_set *specs)
 	free(scope->lanes);
 	scope->lanes = rebased.lanes;
 	scope->n_lanes = rebased.n_lanes;
+	scope_changed(scope);
 	snapshot_unref(TAKE_PTR(scope->current));
 }
 
@@ -338,7 +389,7 @@ void board_set_plan(struct board *board, struct plan *plan)
 	if (plan->specs != old->specs)
 		rebase_locked(board, plan->specs);
 	if (regrants)
-		snapshot_unref(TAKE_PTR(board->host.current));
+		scope_changed(&board->host);
 	if (regrants || plan->specs != old->specs)
 		publish_locked(board);
 	lock_release(&board->lock);
@@ -382,11 +433,12 @@ static void drop_older(struct scope *scope, size_t lane, unsigned lanes)
 
 static_assert(LANE_ACTION_0 <= 8, "a bit for each");
 
-static void note_newer(struct scope *scope, size_t lane)
+/* @alike: it has the metrics that it had, so that what was dropped then is all. */
+static void note_newer(struct scope *scope, size_t lane, bool alike)
 {
 	if (lane >= LANE_ACTION_0)
 		return;
-	for (size_t i = 0; i < lane; i++)
+	for (size_t i = 0; i < lane && !alike; i++)
 		scope->newer[i] |= 1u << lane & 0xff;
 	scope->newer[lane] = 0;
 }
@@ -453,6 +505,14 @@ static void say_cut(const struct run *run, size_t n)
 		run ? "VM '" : "the host", run ? run->ident.name : "", run ? "'" : "", n);
 }
 
+/* Of each figure of the scope there is what there was. */
+static bool is_about_alone(
+	size_t lane, const struct metric_list *old, const struct metric_list *list)
+{
+	return lane == LANE_ABOUT && old && metric_list_alike(old, list) &&
+		checkpoint_list_is_about(list);
+}
+
 void board_update(
 	struct board *board, struct run *run, size_t lane, struct metric_list *list)
 {
@@ -474,11 +534,13 @@ void board_update(
 			metric_list_carry(list, old);
 		*at = list;
 		drop_older(scope, lane, UINT_MAX);
-		note_newer(scope, lane);
+		note_newer(scope, lane, old && metric_list_alike(old, list));
 		outgrow_locked(board, scope, run, lane, list);
 		if (lane != LANE_ABOUT)
 			scope->updated_mono_ns = clock_mono_ns();
-		snapshot_unref(TAKE_PTR(scope->current));
+		if (scope->first_mono_ns || !is_about_alone(lane, old, list))
+			scope_changed(scope);
+		scope->changed = true;
 		list = old;
 	}
 	lock_release(&board->lock);
@@ -501,7 +563,7 @@ bool board_keep(struct board *board, struct run *run, size_t lane, int64_t time_
 		drop_older(scope, lane, scope->newer[lane]);
 		scope->newer[lane] = 0;
 		scope->updated_mono_ns = clock_mono_ns();
-		snapshot_unref(TAKE_PTR(scope->current));
+		scope->changed = true;
 	}
 	lock_release(&board->lock);
 	return keep;
@@ -520,6 +582,7 @@ static void inherit_scope_locked(
 	scope->updated_mono_ns = from->updated_mono_ns;
 	scope->shape = from->shape;
 	scope->shape_ns = from->shape_ns;
+	scope_changed(scope);
 }
 
 static struct run *inherit_run(const struct checkpoint_scope *from)

@@ -10,13 +10,15 @@
  *
  *	header, the fingerprint of each spec, the sizes of disks, the host, the VMs
  *	the host or a VM: what is known of its run (a VM alone, with its name), the scope's
- *		head, its histograms, its metrics, its other counters, those that never fell first
+ *		head, its histograms, its metrics (those about its samples last), its other
+ *		counters, those that never fell first
  *	a metric: head, and as its flags say time, number, index, device, name, unit, text
  *
  * The header is that of any version: magic, version, size.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,11 +48,40 @@ void checkpoint_writer_add_sizes(
 	struct checkpoint_writer *w, const struct past_size *sizes, size_t n);
 
 /*
+ * What was written of a scope, but of its run and about its samples, in two pieces: up to the one, and
+ * from there on.
+ */
+struct checkpoint_part {
+	size_t at, about, rest, end; /* from the checkpoint's beginning */
+	uint64_t texts;     /* which ones it may refer to, before it and behind it */
+	uint32_t n_metrics; /* of the first piece */
+	bool written;       /* there was room, and it may be repeated */
+};
+
+/*
  * The host first, with NULL for @run, then each VM in any order.
  * @counters: the scope's, all of which are to go on; NULL: none.
  */
-void checkpoint_writer_add(struct checkpoint_writer *w, const struct snapshot *snapshot,
-	const struct run *run, const struct counters *counters);
+struct checkpoint_part checkpoint_writer_add(struct checkpoint_writer *w,
+	const struct snapshot *snapshot, const struct run *run,
+	const struct counters *counters);
+
+/*
+ * The same of a scope of which nothing changed since @part was written of it into @last, a checkpoint
+ * of the same specs, but when it was sampled, and what is known about that (COLLECTOR_SAMPLE).  @part is
+ * that of this checkpoint then.
+ * Return: false if it cannot be repeated, as texts that it refers to would be others, for one; then
+ * nothing was written.
+ */
+bool checkpoint_writer_repeat(struct checkpoint_writer *w,
+	const struct snapshot *snapshot, const struct run *run, const void *last,
+	struct checkpoint_part *part);
+
+/*
+ * True if @list, of LANE_ABOUT, says nothing but what checkpoint_writer_repeat() writes anew, or that
+ * does not apply.
+ */
+bool checkpoint_list_is_about(const struct metric_list *list);
 
 /*
  * Return: how long the checkpoint is, which is complete or has the first VMs that there was

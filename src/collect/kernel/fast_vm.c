@@ -146,8 +146,16 @@ void fast_vm_hand_disks(struct fast_vm *fv, struct fast_disks *disks)
 	fast_disks_unref(atomic_exchange(&fv->fresh_disks, disks));
 }
 
+static bool has_news(struct fast_vm *fv)
+{
+	return !fv->known || atomic_load(&fv->fresh_proc) ||
+		atomic_load(&fv->fresh_description) || atomic_load(&fv->fresh_disks);
+}
+
 unsigned fast_vm_take_in(struct fast_vm *fv)
 {
+	if (!has_news(fv))
+		return 0; /* as at nearly each beat, without a store */
 	struct qemu_proc *proc = atomic_exchange(&fv->fresh_proc, NULL);
 	struct fast_description *d = atomic_exchange(&fv->fresh_description, NULL);
 	struct fast_disks *disks = atomic_exchange(&fv->fresh_disks, NULL);
