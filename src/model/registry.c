@@ -24,7 +24,7 @@
  */
 #define ENDED_PATIENCE_NS (30 * NS_PER_S)
 
-/* A VM that an event said is gone while a list was on its way. */
+/* A VM that is gone, as an event said or as another has its name, while a list was on its way. */
 struct farewell {
 	struct uuid uuid;
 	uint64_t order;
@@ -248,6 +248,26 @@ static bool left_after(
 	return false;
 }
 
+static void say_farewell(
+	struct registry *registry, const struct uuid *uuid, uint64_t order)
+{
+	registry->farewells = xgrow(registry->farewells, registry->n_farewells,
+		&registry->cap_farewells, sizeof(*registry->farewells));
+	registry->farewells[registry->n_farewells++] = (struct farewell){ *uuid, order };
+}
+
+/* libvirt's names are unique: true if another VM was reported by this one's name after that. */
+static bool renamed_after(
+	const struct roster *roster, const struct vm_ident *ident, uint64_t order)
+{
+	for (size_t i = 0; i < roster->n; i++)
+		if (roster->runs[i]->order > order &&
+			!strcmp(roster->runs[i]->ident.name, ident->name) &&
+			uuid_compare(&roster->runs[i]->ident.uuid, &ident->uuid) != 0)
+			return true;
+	return false;
+}
+
 static bool ended_long_ago(const struct run *run)
 {
 	int64_t ended = atomic_load(&run->ended_mono_ns);
@@ -279,12 +299,18 @@ struct run *registry_report(struct registry *registry, uint64_t order,
 		run = run_ref(known);
 	} else if (!(known && known->order > order) &&
 		!left_after(registry, &ident->uuid, order) &&
+		!renamed_after(roster, ident, order) &&
 		(known || roster->n < LIMIT_VMS)) {
-		/* libvirt's names are unique: who had it before is gone */
-		for (size_t i = 0; i < roster->n; i++)
-			if (roster->runs[i] == known ||
-				!strcmp(roster->runs[i]->ident.name, ident->name))
-				change_add_gone(&change, roster->runs[i]);
+		for (size_t i = 0; i < roster->n; i++) {
+			struct run *other = roster->runs[i];
+
+			if (other != known && strcmp(other->ident.name, ident->name) != 0)
+				continue;
+			/* a list that is on its way may have it still */
+			if (other != known)
+				say_farewell(registry, &other->ident.uuid, order);
+			change_add_gone(&change, other);
+		}
 		change_add_fresh(&change, ident, hypervisor, order);
 		run = run_ref(change.fresh[0]);
 	}
@@ -301,9 +327,7 @@ void registry_report_gone(
 	lock_take(&registry->reports);
 	struct run *known = roster_find(registry->roster, uuid);
 
-	registry->farewells = xgrow(registry->farewells, registry->n_farewells,
-		&registry->cap_farewells, sizeof(*registry->farewells));
-	registry->farewells[registry->n_farewells++] = (struct farewell){ *uuid, order };
+	say_farewell(registry, uuid, order);
 	if (known && known->order < order)
 		change_add_gone(&change, known);
 	apply(registry, &change);
@@ -331,7 +355,8 @@ void registry_report_all(struct registry *registry, uint64_t order,
 
 		/* another run with a later report, or this one, stays */
 		if (!(known && known->order >= order) &&
-			!left_after(registry, &idents[i].uuid, order))
+			!left_after(registry, &idents[i].uuid, order) &&
+			!renamed_after(roster, &idents[i], order))
 			change_add_fresh(&change, &idents[i], hypervisor, order);
 	}
 	apply(registry, &change);
