@@ -109,10 +109,16 @@ done
 wait_for 5 has_channels here 2 || fail "channels: $(channels_on here)"
 left=$(cat "$vm/cpu.time")
 guest_hold "$a" "$other/guests"
-# what the guest asks for now nobody answers: it has to ask the other host
-kill -STOP "$(worker_pid)"
-virsh_system migrate --live --p2p "$a" "$there_uri" tcp://127.0.0.1 || fail "no migration"
-kill -CONT "$(worker_pid)"
+# what the guest asks for now nobody answers: it has to ask the other host; but a worker that answers
+# nobody for four seconds is replaced, which others notice, and a migration may take longer
+stopped=$(worker_pid)
+kill -STOP "$stopped"
+virsh_system migrate --live --p2p "$a" "$there_uri" tcp://127.0.0.1 &
+migration=$!
+wait_for 3 process_gone $migration
+kill -CONT "$stopped"
+wait $migration || fail "no migration"
+assert_eq "the worker" "$(worker_pid)" "$stopped"
 has_moved here there 1 1
 sessions+=("$session")
 guest_hold "$a" "$tmp/guests"
