@@ -53,6 +53,7 @@ static struct plan *make_plan(
 {
 	const struct plan_settings settings = { .period_ns = conf->period_ns,
 		.slow_period_ns = conf->slow_period_ns,
+		.balloon_period_ns = conf->balloon_period_ns,
 		.grants = conf->grants,
 		.action_path = conf->action_path,
 		.action_user = worker_action_user(w, conf, true),

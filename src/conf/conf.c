@@ -177,6 +177,14 @@ static void read_slow_period(struct conf_reader *rd, xmlNode *node, struct conf 
 		conf->slow_period_ns = (int64_t)(s * 1e9);
 }
 
+static void read_balloon_period(struct conf_reader *rd, xmlNode *node, struct conf *conf)
+{
+	double s = 0;
+
+	if (conf_reader_real(rd, node, PERIOD_MIN_S, 100 * PERIOD_MAX_S, &s))
+		conf->balloon_period_ns = (int64_t)(s * 1e9);
+}
+
 static void read_action_path(struct conf_reader *rd, xmlNode *node, struct conf *conf)
 {
 	char *text = conf_reader_text(rd, node);
@@ -303,6 +311,7 @@ static const struct setting settings[] = {
 	{ "virtio", "expiration_time", read_expiration, FIELD(expiration_ns) },
 	{ "globals", "update_period", read_period, FIELD(period_ns) },
 	{ "globals", "slow_period", read_slow_period, FIELD(slow_period_ns) },
+	{ "globals", "balloon_period", read_balloon_period, FIELD(balloon_period_ns) },
 	{ "globals", "path", read_action_path, TEXT_FIELD(action_path) },
 	{ "globals", "transport", read_transport, BITS_FIELD(transports) },
 	{ "actions", "user", read_action_user, TEXT_FIELD(action_user) },
@@ -480,6 +489,12 @@ static void finish_globals(struct conf_reader *rd, xmlNode *node, struct conf *c
 	}
 	if (!conf->slow_period_ns)
 		conf->slow_period_ns = SLOW_PERIODS_DEFAULT * conf->period_ns;
+	if (conf->balloon_period_ns && conf->balloon_period_ns < conf->slow_period_ns)
+		conf_reader_warning(rd, node,
+			"<balloon_period> is raised to %g s, the slow period",
+			(double)conf->slow_period_ns / 1e9);
+	if (conf->balloon_period_ns < conf->slow_period_ns)
+		conf->balloon_period_ns = conf->slow_period_ns;
 	if (!conf->transports)
 		conf->transports = TRANSPORT_VBD;
 	if (conf->expiration_ns >= 0 && conf->expiration_ns < least)
@@ -647,6 +662,10 @@ void conf_describe(const struct conf *conf, struct strbuf *out)
 	strbuf_addf(out, "update period: %g s\n", (double)conf->period_ns / 1e9);
 	strbuf_addf(out, "slow period: %g s, for what needs the VMs' monitors\n",
 		(double)conf->slow_period_ns / 1e9);
+	if (conf->balloon_period_ns > conf->slow_period_ns)
+		strbuf_addf(out,
+			"balloon period: %g s, for what guests say of their memory\n",
+			(double)conf->balloon_period_ns / 1e9);
 	strbuf_addf(out, "private disks: %s, %" PRIu64 " KiB each\n",
 		yes_no(conf->transports & TRANSPORT_VBD), conf->disk_size_bytes >> 10);
 	strbuf_addf(out, "shared disk: %s%s\n", yes_no(conf_has_shared_disk(conf)),

@@ -28,6 +28,7 @@ struct conf {
 	unsigned transports; /* of enum conf_transport */
 	int64_t period_ns;
 	int64_t slow_period_ns; /* of what needs VMs' monitors; at least period_ns */
+	int64_t balloon_period_ns; /* of what guests say of their memory; at least slow_period_ns */
 
 	char *disk_path;          /* NULL: no shared disk */
 	uint64_t disk_size_bytes; /* a multiple of DISK_BLOCK_BYTES */

@@ -21,6 +21,9 @@
 
 struct strbuf;
 
+/* Of what libvirt is asked for, what may have a longer period: its group of the balloon. */
+#define READS_SELDOM (READS(BALLOON) | READS(RSS))
+
 enum catalogue_collector {
 	COLLECTOR_HOST,  /* collect/kernel/host: files of the kernel, kept open */
 	COLLECTOR_FLEET, /* collect/kernel/sampler: about all VMs, and vhostmd itself */

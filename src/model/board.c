@@ -446,9 +446,11 @@ static void note_newer(struct scope *scope, size_t lane, bool alike)
 /* A lane that had so much time would have told of a figure, if there were one. */
 static int64_t settling_ns(const struct plan *plan, size_t lane)
 {
+	const struct plan_settings *s = &plan->settings;
 	int64_t two_periods = 2 *
-		(lane == LANE_LIBVIRT ? plan->settings.slow_period_ns
-				      : plan->settings.period_ns);
+		(lane == LANE_LIBVIRT                 ? s->slow_period_ns
+				: lane == LANE_SELDOM ? s->balloon_period_ns
+						      : s->period_ns);
 
 	return two_periods > LEAST_SETTLING_NS ? two_periods : LEAST_SETTLING_NS;
 }
@@ -485,7 +487,9 @@ static void outgrow_locked(struct board *board, struct scope *scope, struct run 
 	if (!scope->first_mono_ns)
 		return;
 	bool settled = lane < LANE_ACTION_0 && is_settled_locked(board, scope, run, lane);
-	struct metric_list *rest = *at ? inherited_rest(*at, list, lane, settled) : NULL;
+	struct metric_list *rest = *at
+		? inherited_rest(*at, list, lane, settled, plan_seldom_apart(board->plan))
+		: NULL;
 
 	if (rest) {
 		metric_list_unref(*at);

@@ -30,6 +30,7 @@ enum {
 	LANE_DOMAIN,  /* collect/kernel/sampler: identity and limits, of model/domain */
 	LANE_FAST,    /* collect/kernel/sampler: from the kernel */
 	LANE_LIBVIRT, /* collect/libvirt/slow: from libvirt */
+	LANE_SELDOM,  /* the same: READS_SELDOM of it */
 	LANE_ABOUT, /* collect/kernel/sampler: about the samples; does not make them newer */
 	LANE_ACTION_0, /* the action of slot i has lane LANE_ACTION_0 + i */
 };

@@ -10,7 +10,7 @@
 #include "util/mem.h"
 
 /* The lane that has the last word on a source: others may have it, too. */
-static size_t owner_of(const struct catalogue_entry *e)
+static size_t owner_of(const struct catalogue_entry *e, bool apart)
 {
 	switch (e->collector) {
 	case COLLECTOR_HOST:
@@ -22,6 +22,7 @@ static size_t owner_of(const struct catalogue_entry *e)
 	case COLLECTOR_KERNEL:
 		return LANE_FAST;
 	case COLLECTOR_LIBVIRT:
+		return apart && e->reads & READS_SELDOM ? LANE_SELDOM : LANE_LIBVIRT;
 	case COLLECTOR_USAGE:
 		return LANE_LIBVIRT;
 	case COLLECTOR_SAMPLE:
@@ -40,11 +41,11 @@ static bool is_answer(const struct metric *m, size_t lane, bool settled)
 	if (m->available || m->absent || !e)
 		return true;
 	/* that libvirt does not answer takes nothing away: the figures are as old as they are */
-	return settled && !(lane == LANE_ABOUT && owner_of(e) == LANE_LIBVIRT);
+	return settled && !(lane == LANE_ABOUT && owner_of(e, false) == LANE_LIBVIRT);
 }
 
 struct metric_list *inherited_rest(const struct metric_list *inherited,
-	const struct metric_list *fresh, size_t lane, bool settled)
+	const struct metric_list *fresh, size_t lane, bool settled, bool apart)
 {
 	size_t n_slots = inherited->specs->n, n_gone = 0;
 	_cleanup_free_ bool *gone = xcalloc(n_slots, sizeof(*gone));
@@ -63,7 +64,7 @@ struct metric_list *inherited_rest(const struct metric_list *inherited,
 		const struct catalogue_entry *e = label->spec->entry;
 
 		gone[label->slot] |=
-			settled && e && !named[label->slot] && owner_of(e) == lane;
+			settled && e && !named[label->slot] && owner_of(e, apart) == lane;
 		n_gone += gone[label->slot];
 	}
 	return n_gone ? metric_list_drop(inherited, gone) : NULL;

@@ -11,9 +11,10 @@
 struct metric_list;
 
 /*
- * @fresh: what @lane brings now; @settled: what it lacks it will not have soon.
+ * @fresh: what @lane brings now; @settled: what it lacks it will not have soon; @apart:
+ * plan_seldom_apart().
  * Return: what of @inherited stays, owned by the caller, which may be empty; NULL if that is
  * all of it.
  */
 struct metric_list *inherited_rest(const struct metric_list *inherited,
-	const struct metric_list *fresh, size_t lane, bool settled);
+	const struct metric_list *fresh, size_t lane, bool settled, bool apart);

@@ -160,6 +160,11 @@ void plan_unref(struct plan *plan)
 	free(plan);
 }
 
+bool plan_seldom_apart(const struct plan *plan)
+{
+	return plan->settings.balloon_period_ns > plan->settings.slow_period_ns;
+}
+
 uint64_t plan_libvirt_reads(const struct plan *plan, uint64_t known)
 {
 	const struct plan_part *part = &plan->parts[PLAN_LIBVIRT];

@@ -51,6 +51,8 @@ enum plan_part_number {
 struct plan_settings {
 	int64_t period_ns;
 	int64_t slow_period_ns; /* of what needs VMs' monitors */
+	/* of READS_SELDOM, of those; no longer than that, as 0 is: they come with the rest */
+	int64_t balloon_period_ns;
 	struct grants
 		*grants; /* NULL: guests see all of the host; the plan has a reference */
 
@@ -91,6 +93,9 @@ static inline bool plan_kernel_serves(const struct plan_item *item, uint64_t kno
 {
 	return item->either && (item->either & known) == item->either;
 }
+
+/* True if READS_SELDOM has a period of its own, longer than the slow one, and so a lane. */
+bool plan_seldom_apart(const struct plan *plan);
 
 /* What libvirt must be asked for of a VM of which the kernel's lane knows @known: READS(). */
 uint64_t plan_libvirt_reads(const struct plan *plan, uint64_t known);

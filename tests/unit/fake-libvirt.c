@@ -70,6 +70,7 @@ static struct {
 	virEventTimeoutCallback on_timer;
 	void *timer_data;
 } world;
+_Atomic unsigned fake_balloons[FAKE_VMS];
 
 static __thread virError last_error;
 static __thread char last_message[64];
@@ -751,6 +752,7 @@ int virDomainListGetStats(virDomainPtr *doms, unsigned int groups,
 
 		assert((*dom)->conn == doms[0]->conn);
 		h.concerns[(*dom)->vm] = true;
+		fake_balloons[(*dom)->vm] += (groups & VIR_DOMAIN_STATS_BALLOON) != 0;
 		if (vm->runs && vm->id == (*dom)->id)
 			records[n++] = record_locked(*dom, groups);
 	}

@@ -70,6 +70,9 @@ void fake_forbid_nowait(void);
 unsigned fake_calls(enum fake_call call, unsigned vm);
 unsigned fake_held(enum fake_call call);
 
+/* How many FAKE_STATS asked a VM for its balloon, too. */
+extern _Atomic unsigned fake_balloons[FAKE_VMS];
+
 /* How many were made on connections that were broken already. */
 unsigned fake_calls_in_vain(void);
 

@@ -21,7 +21,6 @@
 #include "util/cleanup.h"
 #include "util/mem.h"
 #include "util/clock.h"
-#include "util/mem.h"
 #include "util/strbuf.h"
 
 /* Parses; on success the caller owns *@ret.  The report's text goes to @text. */
@@ -415,6 +414,7 @@ static const struct {
 	{ "virtio", "expiration_time", "99", "never" },
 	{ NULL, "update_period", "2", "0" },
 	{ NULL, "slow_period", "8", "slow" },
+	{ NULL, "balloon_period", "80", "" },
 	{ NULL, "path", "/opt/bin", "" },
 	{ NULL, "transport", "virtio", "viritio" },
 	{ "actions", "user", "daemon", "" },
@@ -455,16 +455,16 @@ static bool same_settings(const struct conf *a, const struct conf *b)
 {
 	return a->transports == b->transports && a->period_ns == b->period_ns &&
 		a->slow_period_ns == b->slow_period_ns &&
+		a->balloon_period_ns == b->balloon_period_ns &&
 		same_text(a->disk_path, b->disk_path) &&
-		a->disk_size_bytes == b->disk_size_bytes &&
+		a->disk_size_bytes == b->disk_size_bytes && a->file_gid == b->file_gid &&
 		a->disk_mode == b->disk_mode && a->has_disk_gid && b->has_disk_gid &&
 		a->disk_gid == b->disk_gid && a->max_channels == b->max_channels &&
-		a->expiration_ns == b->expiration_ns &&
+		a->expiration_ns == b->expiration_ns && a->file_mode == b->file_mode &&
 		same_text(a->action_path, b->action_path) &&
 		same_text(a->action_user, b->action_user) &&
 		a->action_timeout_ns == b->action_timeout_ns &&
-		a->action_max_parallel == b->action_max_parallel &&
-		a->file_mode == b->file_mode && a->file_gid == b->file_gid;
+		a->action_max_parallel == b->action_max_parallel;
 }
 
 static void at_a_reload_a_bad_setting_keeps_the_value_in_force(void **state)

@@ -511,8 +511,7 @@ static void figures_are_as_old_as_the_question(void **state)
 	fake_settle();
 	_cleanup_run_ struct run *run = run_of(p, 0);
 	_cleanup_plan_ struct plan *plan = board_plan(p->board);
-	struct slow_job *job =
-		slow_job_new(JOB_STATS, plan, VIR_DOMAIN_STATS_CPU_TOTAL, 0);
+	struct slow_job *job = slow_job_new(JOB_STATS, plan, ASK_ALL, 0);
 	const struct slow_memory memory = { 0 };
 	_Atomic bool no_nowait = false;
 	virConnectPtr conn = virConnectOpenReadOnly(NULL);

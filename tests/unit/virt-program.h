@@ -53,8 +53,9 @@ static inline void start_program(struct program *p, const char *uri)
 	fake_settle();
 }
 
-/* @specs: taken over */
-static inline int setup_with(void **state, struct spec_set *specs, int64_t period_ns)
+/* @specs: taken over; @balloon_ns: that period, 0: there is none */
+static inline int setup_apart(
+	void **state, struct spec_set *specs, int64_t period_ns, int64_t balloon_ns)
 {
 	static struct program p;
 
@@ -64,12 +65,18 @@ static inline int setup_with(void **state, struct spec_set *specs, int64_t perio
 	p.tree = tree_new();
 	p.registry = registry_new();
 	const struct plan_settings settings = { .period_ns = period_ns,
-		.slow_period_ns = period_ns };
+		.slow_period_ns = period_ns,
+		.balloon_period_ns = balloon_ns };
 	_cleanup_plan_ struct plan *plan = plan_new(NULL, p.specs, &settings);
 
 	p.board = board_new(p.tree, p.registry, plan);
 	*state = &p;
 	return 0;
+}
+
+static inline int setup_with(void **state, struct spec_set *specs, int64_t period_ns)
+{
+	return setup_apart(state, specs, period_ns, 0);
 }
 
 static inline int setup(void **state)

@@ -60,8 +60,8 @@ struct slow {
 	/* scheduler only */
 	struct plan *plan;
 	bool told_exhausted, told_no_thread;
-	unsigned groups[READS_EITHER +
-		1]; /* to ask for, by what the kernel's lane knows */
+	/* by what the kernel's lane knows: is there anything to ask, and is READS_SELDOM apart */
+	bool asked[READS_EITHER + 1], apart[READS_EITHER + 1];
 
 	struct lock lock;    /* guards the rest and PLACE_SLOW; inside it registry.lock */
 	pthread_cond_t wake; /* the scheduler */
@@ -382,8 +382,10 @@ static void refresh_plan(struct slow *s)
 	s->period_ns = plan->settings.period_ns;
 	s->slow_period_ns = plan->settings.slow_period_ns;
 	lock_release(&s->lock);
-	for (uint64_t known = 0; known <= READS_EITHER; known++)
-		s->groups[known] = virt_stats_groups(plan, known);
+	for (uint64_t known = 0; known <= READS_EITHER; known++) {
+		s->asked[known] = virt_stats_groups(plan, known) != 0;
+		s->apart[known] = virt_stats_apart(plan, known);
+	}
 }
 
 static bool is_due(const struct slow_vm *sv, int64_t now)
@@ -417,7 +419,7 @@ static struct slow_vm *first_due_locked(
 
 		if (!sv || !is_due(sv, now))
 			continue;
-		if (!needs_probe(sv) && !s->groups[known(sv)]) {
+		if (!needs_probe(sv) && !s->asked[known(sv)]) {
 			plan_next_locked(s, sv, JOB_STATS, now); /* nothing to ask */
 			continue;
 		}
@@ -430,13 +432,33 @@ static struct slow_vm *first_due_locked(
 	return best;
 }
 
+/* READS_SELDOM is asked for with the rest, in the slow period that ends nearest to its own. */
+static enum slow_question question_for(
+	const struct slow *s, const struct slow_vm *sv, int64_t now)
+{
+	const struct slow_memory *m = &sv->memory;
+	const struct slow_told *told = &m->told[ASK_ALL];
+	const struct plan_settings *settings = &s->plan->settings;
+
+	if (!s->apart[known(sv)] || !sv->due_ns || !m->all_mono_ns)
+		return ASK_ALL;
+	if (told->known != known(sv) || told->n_alike != SLOW_LACKS_BELIEVED)
+		return ASK_ALL; /* it is not known yet what there is */
+	return now - m->all_mono_ns >=
+			settings->balloon_period_ns - settings->slow_period_ns / 2
+		? ASK_ALL
+		: ASK_OFTEN;
+}
+
 /* True if a VM that is due can be asked by the same job as @first. */
-static bool fits(const struct slow_vm *first, const struct slow_vm *sv)
+static bool fits(const struct slow *s, const struct slow_vm *first,
+	const struct slow_vm *sv, int64_t now)
 {
 	if (needs_probe(first) || needs_probe(sv))
 		return needs_probe(first) && needs_probe(sv);
 	return sv->memory.doubt == first->memory.doubt &&
-		first->memory.doubt != DOUBT_ALONE && known(sv) == known(first);
+		first->memory.doubt != DOUBT_ALONE && known(sv) == known(first) &&
+		question_for(s, sv, now) == question_for(s, first, now);
 }
 
 /*
@@ -451,18 +473,17 @@ static struct slow_job *make_job_locked(struct slow *s, int64_t now)
 
 	if (!first)
 		return NULL;
-	uint64_t first_known = known(first);
 	struct slow_job *job = slow_job_new(needs_probe(first) ? JOB_PROBE : JOB_STATS,
-		s->plan, s->groups[first_known], first_known);
+		s->plan, question_for(s, first, now), known(first));
 
 	atomic_store(&job->call_mono_ns, now);
-	job_add_locked(s, job, first, now);
-	for (size_t i = 0; i < roster->n && job->n < SLOW_BATCH_VMS; i++) {
+	for (size_t i = 0; i < roster->n && job->n + 1 < SLOW_BATCH_VMS; i++) {
 		struct slow_vm *sv = slow_vm_of(roster->runs[i]);
 
-		if (sv && is_due(sv, now) && fits(first, sv))
+		if (sv && sv != first && is_due(sv, now) && fits(s, first, sv, now))
 			job_add_locked(s, job, sv, now);
 	}
+	job_add_locked(s, job, first, now); /* it was what they are compared with */
 	return job;
 }
 

@@ -13,14 +13,17 @@
 #include "util/log.h"
 #include "util/mem.h"
 
-struct slow_job *slow_job_new(
-	enum slow_job_kind kind, struct plan *plan, unsigned groups, uint64_t known)
+struct slow_job *slow_job_new(enum slow_job_kind kind, struct plan *plan,
+	enum slow_question question, uint64_t known)
 {
 	struct slow_job *job = xcalloc(1, sizeof(*job));
 
 	job->kind = kind;
 	job->plan = plan_ref(plan);
-	job->groups = groups;
+	job->question = question;
+	job->apart = virt_stats_apart(plan, known);
+	job->groups = question == ASK_ALL ? virt_stats_groups(plan, known)
+					  : virt_stats_often(plan, known);
 	job->known = known;
 	job->by_home = virt_stats_by_home(plan, known);
 	job->doms = xcalloc(SLOW_BATCH_VMS, sizeof(virDomainPtr));
@@ -95,10 +98,11 @@ static bool may_be_asked(struct slow_item *item)
 static bool has_answered(const struct slow_job *job, const struct slow_item *item)
 {
 	const struct slow_memory *m = &item->memory;
+	const struct slow_told *told = &m->told[job->question];
 
-	return m->asked_mono_ns && m->doubt == DOUBT_NONE && m->groups == job->groups &&
-		m->known == job->known && !m->n_lacked &&
-		m->n_alike == SLOW_LACKS_BELIEVED;
+	return m->asked_mono_ns && m->doubt == DOUBT_NONE &&
+		told->groups == job->groups && told->known == job->known &&
+		!told->n_lacked && told->n_alike == SLOW_LACKS_BELIEVED;
 }
 
 static enum slow_way way_to_ask(struct slow_job *job, int root_fd, struct slow_item *item)
@@ -119,9 +123,13 @@ static enum slow_way way_to_ask(struct slow_job *job, int root_fd, struct slow_i
 		return WAY_TOGETHER;
 	if (home != HOME_SLEPT || now - m->asked_mono_ns >= SLOW_SLEEP_PULSES * longest)
 		return WAY_ALONE;
+	if (job->question == ASK_ALL && m->behind)
+		return WAY_ALONE; /* that it sleeps is known since it was asked for less */
 	if (now - m->heard_mono_ns >= longest)
 		return WAY_PULSE;
 	atomic_store(&item->run->slow_mono_ns, now);
+	if (job->question == ASK_ALL)
+		m->all_mono_ns = now;
 	m->asleep = true;
 	job->n_asleep++;
 	return WAY_NOT;
@@ -269,57 +277,81 @@ static struct slow_item *find_item(struct slow_job *job, virDomainPtr dom, size_
 }
 
 /* A record that says less than the last: perhaps the monitor was passed by. */
-static bool lacks_something(const struct slow_job *job, struct slow_memory *m,
+static bool lacks_something(const struct slow_job *job, struct slow_told *told,
 	const virDomainStatsRecord *record, bool monitor)
 {
-	bool less = record->nparams < m->n_params || (m->monitor && !monitor);
+	bool less = record->nparams < told->n_params || (told->monitor && !monitor);
 
-	m->n_lacked = less && m->groups == job->groups ? m->n_lacked + 1 : 0;
-	return m->n_lacked > 0 && m->n_lacked < SLOW_LACKS_BELIEVED;
+	told->n_lacked = less && told->groups == job->groups ? told->n_lacked + 1 : 0;
+	return told->n_lacked > 0 && told->n_lacked < SLOW_LACKS_BELIEVED;
 }
 
 /* True if what a record that is stored does not name is not there. */
 static bool is_whole(const struct slow_job *job, struct slow_item *item,
 	const virDomainStatsRecord *record, bool monitor)
 {
-	struct slow_memory *m = &item->memory;
+	struct slow_told *told = &item->memory.told[job->question];
 
-	if (monitor || job->waited || m->n_lacked ||
+	if (monitor || job->waited || told->n_lacked ||
 		item->run->hypervisor != HYPERVISOR_QEMU)
-		m->n_alike = SLOW_LACKS_BELIEVED;
-	else if (m->groups != job->groups || record->nparams != m->n_params)
-		m->n_alike = 1;
-	else if (m->n_alike < SLOW_LACKS_BELIEVED)
-		m->n_alike++;
-	return m->n_alike == SLOW_LACKS_BELIEVED;
+		told->n_alike = SLOW_LACKS_BELIEVED;
+	else if (told->groups != job->groups || record->nparams != told->n_params)
+		told->n_alike = 1;
+	else if (told->n_alike < SLOW_LACKS_BELIEVED)
+		told->n_alike++;
+	return told->n_alike == SLOW_LACKS_BELIEVED;
+}
+
+/* Puts what it says on the board. */
+static void show(struct slow_job *job, struct board *board, struct slow_item *item,
+	const struct slow_answer *answer, const virDomainStatsRecord *record, bool whole)
+{
+	struct metric_list *seldom = NULL;
+	struct vm_counters *last = &item->memory.last;
+	struct run *run = item->run;
+
+	if (!job->apart) {
+		board_update(board, run, LANE_LIBVIRT,
+			virt_stats_convert(job->plan, run, record, job->known, whole,
+				last, answer->real_ns, answer->mono_ns));
+		return;
+	}
+	board_update(board, run, LANE_LIBVIRT,
+		virt_stats_convert_apart(job->plan, run, record, job->known, whole, last,
+			answer->real_ns, answer->mono_ns,
+			job->question == ASK_ALL ? &seldom : NULL));
+	if (seldom)
+		board_update(board, run, LANE_SELDOM, seldom);
 }
 
 static void store(struct slow_job *job, struct board *board, struct slow_item *item,
 	const struct slow_answer *answer, const virDomainStatsRecord *record)
 {
 	struct slow_memory *m = &item->memory;
+	struct slow_told *told = &m->told[job->question];
 	struct run *run = item->run;
 	bool monitor = virt_stats_of_monitor(record);
 
-	if (lacks_something(job, m, record, monitor)) {
+	if (lacks_something(job, told, record, monitor)) {
 		m->doubt = DOUBT_SUSPECT;
 		return;
 	}
 	bool whole = is_whole(job, item, record, monitor);
 
 	if (!whole)
-		m->again_ns = SLOW_PAUSE_MS * NS_PER_MS << (m->n_alike - 1);
+		m->again_ns = SLOW_PAUSE_MS * NS_PER_MS << (told->n_alike - 1);
 	m->doubt = DOUBT_NONE;
 	m->asked_mono_ns = m->heard_mono_ns = answer->mono_ns;
+	m->behind = job->question == ASK_OFTEN;
+	if (job->question == ASK_ALL)
+		m->all_mono_ns = answer->mono_ns;
 	m->failed = false;
-	m->n_params = record->nparams;
-	m->n_lacked = 0;
-	m->monitor = monitor;
-	m->groups = job->groups;
-	m->known = job->known;
-	board_update(board, run, LANE_LIBVIRT,
-		virt_stats_convert(job->plan, run, record, job->known, whole, &m->last,
-			answer->real_ns, answer->mono_ns));
+	told->n_params = record->nparams;
+	told->n_lacked = 0;
+	told->monitor = monitor;
+	told->groups = job->groups;
+	told->known = job->known;
+	show(job, board, item, answer, record, whole);
 	atomic_store(&run->slow_mono_ns, answer->mono_ns);
 	if (atomic_exchange(&run->silent, false))
 		log_write(LOG_LEVEL_INFO, LOG_VM(run->ident), "VM '%s' answers again",

@@ -52,17 +52,27 @@ enum slow_doubt {
 	DOUBT_STOPPED, /* its process did not run when it was to be asked */
 };
 
-/* What is remembered of a VM from one job to the next. */
-struct slow_memory {
-	enum slow_doubt doubt;
-	int64_t stopped_ns; /* monotonic time since when its process is stopped; 0: runs */
-	int n_params;       /* libvirt named last time; fewer make it suspect */
-	unsigned groups;    /* that it was asked for then */
+/* What a VM is asked: all, or all but READS_SELDOM, where that has a period of its own. */
+enum slow_question { ASK_ALL, ASK_OFTEN, ASK_COUNT };
+
+/* How a VM answered to one of them. */
+struct slow_told {
+	int n_params;    /* libvirt named last time; fewer make it suspect */
+	unsigned groups; /* that it was asked for then */
 	uint64_t
 		known; /* by the kernel's lane, so that the answer was good for the rest */
 	unsigned n_lacked; /* answers in a row that named fewer */
 	unsigned n_alike;  /* that named as much as the last, and none of a monitor's */
 	bool monitor;      /* it told something last time */
+};
+
+/* What is remembered of a VM from one job to the next. */
+struct slow_memory {
+	enum slow_doubt doubt;
+	int64_t stopped_ns; /* monotonic time since when its process is stopped; 0: runs */
+	struct slow_told told[ASK_COUNT];
+	int64_t all_mono_ns; /* ASK_ALL's last answer, or when that stood; 0: none yet */
+	bool behind;         /* it was asked ASK_OFTEN since, as it may have changed */
 	int64_t again_ns; /* the answer is perhaps not whole: a pause; 0: it is, or there is none */
 	bool failed;              /* to be asked, alone; which was logged */
 	int64_t asked_mono_ns;    /* the question whose answer is the last; 0: none */
@@ -103,6 +113,8 @@ enum slow_job_kind { JOB_STATS, JOB_PROBE };
 struct slow_job {
 	enum slow_job_kind kind;
 	struct plan *plan;
+	enum slow_question question;
+	bool apart; /* READS_SELDOM has a lane of its own */
 	unsigned groups;
 	uint64_t known; /* by the kernel's lane of each of them */
 	bool by_home;   /* what is asked for changes by home threads alone */
@@ -127,9 +139,9 @@ struct slow_job {
 	bool over;              /* answered: may not be abandoned any more */
 };
 
-/* Takes a reference to @plan.  @groups, @known: of all that are asked. */
-struct slow_job *slow_job_new(
-	enum slow_job_kind kind, struct plan *plan, unsigned groups, uint64_t known);
+/* Takes a reference to @plan.  @question, @known: of all that are asked. */
+struct slow_job *slow_job_new(enum slow_job_kind kind, struct plan *plan,
+	enum slow_question question, uint64_t known);
 void slow_job_free(struct slow_job *job);
 
 /* Takes references.  At most SLOW_BATCH_VMS.  @must: it is asked even if it sleeps. */

@@ -46,15 +46,32 @@ static const struct {
 #endif
 };
 
-unsigned virt_stats_groups(const struct plan *plan, uint64_t known)
+static unsigned groups_of(uint64_t reads)
 {
-	uint64_t reads = plan_libvirt_reads(plan, known);
 	unsigned ret = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(groups); i++)
 		if (reads >> groups[i].read & 1)
 			ret |= groups[i].group;
 	return ret;
+}
+
+unsigned virt_stats_groups(const struct plan *plan, uint64_t known)
+{
+	return groups_of(plan_libvirt_reads(plan, known));
+}
+
+unsigned virt_stats_often(const struct plan *plan, uint64_t known)
+{
+	return groups_of(plan_libvirt_reads(plan, known) & ~READS_SELDOM);
+}
+
+bool virt_stats_apart(const struct plan *plan, uint64_t known)
+{
+	unsigned often = virt_stats_often(plan, known);
+
+	return plan_seldom_apart(plan) && often &&
+		often != virt_stats_groups(plan, known);
 }
 
 bool virt_stats_by_home(const struct plan *plan, uint64_t known)
@@ -79,13 +96,25 @@ static bool monitor_knows(uint64_t reads)
 struct conversion {
 	const struct plan *plan;
 	struct metric_list_builder *b;
-	bool *seen; /* by slot */
+	struct metric_list_builder
+		*seldom; /* of READS_SELDOM; NULL: it was not asked for */
+	bool *seen;      /* by slot */
 	uint64_t known;
 	bool whole;
 	struct vm_sample sample; /* what is calculated with */
 	const char *of; /* "block.3.": what the device was named for, n_of bytes */
 	size_t n_of;
 };
+
+/* Where it belongs; NULL: it was not asked for. */
+static struct metric_list_builder *builder_of(
+	const struct conversion *cv, const struct plan_item *item)
+{
+	const struct catalogue_entry *e = item->spec->entry;
+
+	return e->collector == COLLECTOR_LIBVIRT && e->reads & READS_SELDOM ? cv->seldom
+									    : cv->b;
+}
 
 static void add_to(struct conversion *cv, const char *source, const char *index,
 	const struct value *value)
@@ -94,10 +123,14 @@ static void add_to(struct conversion *cv, const char *source, const char *index,
 	const struct plan_item *const *items = plan_find_source(cv->plan, source, &n);
 
 	for (size_t i = 0; i < n; i++) {
+		struct metric_list_builder *b = builder_of(cv, items[i]);
+
 		if (metric_list_builder_count(cv->b) >= LIMIT_VM_METRICS)
 			return;
+		if (!b)
+			continue;
 		metric_list_builder_add_source(
-			cv->b, items[i]->slot, strchr(source, '*') ? index : NULL, value);
+			b, items[i]->slot, strchr(source, '*') ? index : NULL, value);
 		cv->seen[items[i]->slot] = true;
 	}
 }
@@ -303,10 +336,14 @@ static void add_param(struct conversion *cv, const virTypedParameter *param)
 /* Of disks that are perhaps there nothing is said: nobody knows how many. */
 static void add_unnamed(struct conversion *cv, const struct plan_item *item)
 {
+	struct metric_list_builder *b = builder_of(cv, item);
+
+	if (!b)
+		return;
 	if (cv->whole || !monitor_knows(item->spec->entry->reads))
-		metric_list_builder_add_absent(cv->b, item->slot);
+		metric_list_builder_add_absent(b, item->slot);
 	else if (!strchr(item->spec->source, '*'))
-		metric_list_builder_add(cv->b, item->slot, NULL, NULL);
+		metric_list_builder_add(b, item->slot, NULL, NULL);
 }
 
 /* What is calculated; and what libvirt, which would have named it, has none of. */
@@ -356,9 +393,10 @@ static void tell(struct run *vm, const struct conversion *cv)
 		atomic_store(&vm->rss_kib, facts[VM_RSS].value.u);
 }
 
-struct metric_list *virt_stats_convert(const struct plan *plan, struct run *vm,
+static struct metric_list *convert(const struct plan *plan, struct run *vm,
 	const virDomainStatsRecord *record, uint64_t known, bool whole,
-	struct vm_counters *last, int64_t time_ns, int64_t mono_ns)
+	struct vm_counters *last, int64_t time_ns, int64_t mono_ns, bool apart,
+	struct metric_list_builder *seldom)
 {
 	_cleanup_free_ bool *seen = xcalloc(plan->specs->n, sizeof(*seen));
 	struct conversion cv = { .plan = plan,
@@ -366,9 +404,14 @@ struct metric_list *virt_stats_convert(const struct plan *plan, struct run *vm,
 		.known = known,
 		.whole = whole,
 		.sample = { .time_ns = time_ns, .mono_ns = mono_ns },
-		.b = metric_list_builder_new(plan->specs, time_ns) };
+		.b = metric_list_builder_new(plan->specs, time_ns),
+		.seldom = seldom };
 
+	if (!apart)
+		cv.seldom = cv.b; /* one list for all */
 	metric_list_builder_set_owner(cv.b, vm->key);
+	if (seldom)
+		metric_list_builder_set_owner(seldom, vm->key);
 	for (int i = 0; i < record->nparams; i++) {
 		const virTypedParameter *param = &record->params[i];
 
@@ -385,4 +428,27 @@ struct metric_list *virt_stats_convert(const struct plan *plan, struct run *vm,
 	tell(vm, &cv);
 	vm_sample_done(&cv.sample);
 	return metric_list_builder_finish(cv.b);
+}
+
+struct metric_list *virt_stats_convert(const struct plan *plan, struct run *vm,
+	const virDomainStatsRecord *record, uint64_t known, bool whole,
+	struct vm_counters *last, int64_t time_ns, int64_t mono_ns)
+{
+	return convert(
+		plan, vm, record, known, whole, last, time_ns, mono_ns, false, NULL);
+}
+
+struct metric_list *virt_stats_convert_apart(const struct plan *plan, struct run *vm,
+	const virDomainStatsRecord *record, uint64_t known, bool whole,
+	struct vm_counters *last, int64_t time_ns, int64_t mono_ns,
+	struct metric_list **ret_seldom)
+{
+	struct metric_list_builder *seldom =
+		ret_seldom ? metric_list_builder_new(plan->specs, time_ns) : NULL;
+	struct metric_list *often = convert(
+		plan, vm, record, known, whole, last, time_ns, mono_ns, true, seldom);
+
+	if (ret_seldom)
+		*ret_seldom = metric_list_builder_finish(seldom);
+	return often;
 }

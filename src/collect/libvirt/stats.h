@@ -21,6 +21,12 @@ struct vm_counters;
  */
 unsigned virt_stats_groups(const struct plan *plan, uint64_t known);
 
+/* True if there is more to ask often than READS_SELDOM, which has a period of its own. */
+bool virt_stats_apart(const struct plan *plan, uint64_t known);
+
+/* Those of them without what is for READS_SELDOM alone. */
+unsigned virt_stats_often(const struct plan *plan, uint64_t known);
+
 /* Of what a QEMU can be asked for, what costs it least, as it is one short command. */
 #define VIRT_STATS_PULSE VIR_DOMAIN_STATS_IOTHREAD
 
@@ -47,3 +53,12 @@ bool virt_stats_of_monitor(const virDomainStatsRecord *record);
 struct metric_list *virt_stats_convert(const struct plan *plan, struct run *vm,
 	const virDomainStatsRecord *record, uint64_t known, bool whole,
 	struct vm_counters *last, int64_t time_ns, int64_t mono_ns);
+
+/*
+ * The same with READS_SELDOM apart.  @ret_seldom: a list of that, owned by the caller; NULL: it was not
+ * asked for.  Return: a list of the rest.
+ */
+struct metric_list *virt_stats_convert_apart(const struct plan *plan, struct run *vm,
+	const virDomainStatsRecord *record, uint64_t known, bool whole,
+	struct vm_counters *last, int64_t time_ns, int64_t mono_ns,
+	struct metric_list **ret_seldom);

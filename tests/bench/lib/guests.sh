@@ -101,12 +101,12 @@ measure_idle()
 line() { sed -n "s/^$1: \([0-9]*\).*/\1/p" "$mnt/status"; }
 reached() { [ "$(line "$1")" -ge "$2" ]; }
 
-# Starts the daemon with the default configuration: daemon UPDATE_PERIOD SLOW_PERIOD GUESTS [OPTION...];
-# waits until all were sampled.  Sets $worker.
+# Starts the daemon with the default configuration, or $conf: daemon UPDATE_PERIOD SLOW_PERIOD GUESTS
+# [OPTION...]; waits until all were sampled.  Sets $worker.
 daemon()
 {
-	sed "s|<update_period>.*|<update_period>$1</update_period><slow_period>$2</slow_period>|" \
-		"$top/conf/vhostmd.conf" >"$tmp/conf"
+	sed "s|<update_period>[^/]*</update_period>|<update_period>$1</update_period><slow_period>$2</slow_period>|" \
+		"${conf:-$top/conf/vhostmd.conf}" >"$tmp/conf"
 	CONF=$tmp/conf start_daemon "${@:4}"
 	all_there() { reached vms "$1" && ! grep -q 'slow_age_ms: -1' "$mnt/status"; }
 	wait_for 120 all_there "$3" || fail "not all guests are there: $(cat "$mnt/status")"
