@@ -30,10 +30,11 @@ static unsigned newest(const struct halves *h)
 
 void *halves_begin(struct halves *h, size_t *ret_size)
 {
-	unsigned next = !newest(h);
-
-	if (atomic_load(&h->half[!next].sequence) > SEQUENCE_MAX)
+	if (atomic_load(&h->half[newest(h)].sequence) > SEQUENCE_MAX)
 		halves_clear(h);
+	unsigned next =
+		!newest(h); /* as halves_commit() has it, also where both were cleared */
+
 	atomic_store(&h->half[next].sequence, 0);
 	*ret_size = HALF_BYTES;
 	return h->memory[next];

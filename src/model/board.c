@@ -23,6 +23,9 @@
 
 #define MAX_LISTENERS 8u
 
+/* So often a checkpoint is written without the last one, so that nothing that strayed into it stays. */
+#define RENEWAL_TURNS 64u
+
 /* Processes are looked for in pauses, and rates are of more than the kernel's tick. */
 #define LEAST_SETTLING_NS (3 * NS_PER_S)
 
@@ -267,6 +270,9 @@ static void hand_on_locked(
 	assert_locked(&board->lock);
 	size_t size = 0, needed = 0;
 	void *buf = board->sink.begin(board->sink.ctx, &size);
+
+	if (buf == board->last || board->turn % RENEWAL_TURNS == 0)
+		board->last = NULL;
 	size_t n = checkpoint_locked(board, view, roster, buf, size, true, &needed);
 
 	board->turn++;

@@ -395,6 +395,10 @@ static void what_sleeps_is_copied(void **state)
 	at = w->halves[w->half] + (at - last);
 	assert_true(at[0] == (varint[0] ^ 1));
 	assert_memory_equal(at + 1, varint + 1, n - 1);
+	/* nor does it stay so */
+	for (int i = 0; i < 64; i++)
+		board_publish(w->board);
+	assert_non_null(memmem(w->halves[w->half], w->written, varint, n));
 	/* a figure moves: all is written anew */
 	v = value_u64(other);
 	b = metric_list_builder_new(w->specs, w->now);
